@@ -1,0 +1,250 @@
+"""One comparison: a workload at one shape, checked, then timed for fastnorm and all peers in turns."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import fastnorm
+import machine
+import numpy as np
+import peers
+from fastnorm import _backend
+from fastnorm._report.contracts import CONTRACTS, Outcome, bound_of, judge, unit_of
+from fastnorm._report.samples import Sample, as_tuple, takes
+from fastnorm._report.timing import Call, Ratio, Timing, time_in_turns
+from numpy.typing import NDArray
+from workloads import WORKLOADS
+
+FASTNORM, FASTNORM_OUT = "fastnorm", "fastnorm out="
+ADD, ADD_OUT = "np.add", "np.add out="
+OURS = {FASTNORM: ADD, FASTNORM_OUT: ADD_OUT}  # each with the np.add that it is held against
+BLOCK_ROWS = 1024  # rows that the twin sees at a time, so that float64 copies of a large array stay small
+PEER_TOLERANCE = 1e-3  # a peer computes the same function, if not as exactly
+HALF_PEER_TOLERANCE = 3e-2
+PAUSE_SECONDS = 0.025  # by then GNU OpenMP, the slowest of the pools to do so, has stopped spinning
+MEMORY_FACTOR = 16  # arrays of x's size that fastnorm, the peers and their temporaries need at worst
+
+
+class BrokenContractError(Exception):
+    """fastnorm's result is not what its contract promises: no timing is worth reporting."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compare. `seconds` is the time for all rounds; 0 checks only."""
+
+    workload: str
+    shape: tuple[int, ...]
+    threads: int
+    dtype: str = "float32"
+    seconds: float = 1.0
+    peers: tuple[str, ...] = peers.DEFAULT
+
+    def label(self) -> str:
+        """Return a short name for the comparison."""
+        shape = "x".join(map(str, self.shape))
+        kind = "" if self.dtype == "float32" else f" {self.dtype}"
+        return f"{self.workload} {shape}{kind}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of a request.
+
+    Attributes
+    ----------
+    request : Request
+        What was asked for.
+    target : str
+        Instruction set of fastnorm's kernels, or ``"reference"``.
+    bytes_moved : int
+        Inputs and results, each once.
+    error, bound, unit : float, float, str
+        Largest error against the float64 twin and what the contract allows.
+    copy_rate : float
+        Bytes a second, read and written, of the fastest copy that moves as many bytes with at most as many threads.
+    copy_kind : str
+        What did this copying.
+    neighbours : float or None
+        Share of the processor time of the machine that went to others meanwhile.
+    times : mapping of str to Timing
+        Per contender; empty where only the check was asked for.
+    left_out : mapping of str to str
+        Peers that are missing, with the reason.
+    """
+
+    request: Request
+    target: str
+    bytes_moved: int
+    error: float
+    bound: float
+    unit: str
+    copy_rate: float = 0.0
+    copy_kind: str = ""
+    neighbours: float | None = None
+    times: Mapping[str, Timing] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def gain(self, ours: str, other: str) -> Ratio:
+        """Return how many times as fast as another contender one of ours is."""
+        return Ratio.of(self.times[other], self.times[ours])
+
+    def peers(self) -> list[str]:
+        """Return the names of the other libraries, the fastest first."""
+        others = [name for name in self.times if name not in {*OURS, *OURS.values()}]
+        return sorted(others, key=lambda name: self.times[name].median)
+
+    def gain_at_best(self, ours: str) -> float:
+        """Return the gain over all peers from the fastest round of each, which neighbours disturb least."""
+        return min(self.times[name].best for name in self.peers()) / self.times[ours].best
+
+    def copy_share(self, ours: str) -> float:
+        """Return the speed relative to the copy, the fastest round of either."""
+        return self.bytes_moved / self.times[ours].best / self.copy_rate
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dicts, lists and numbers."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Comparison:
+        """Return what `to_json` has written."""
+        request = {**values["request"], "shape": tuple(values["request"]["shape"])}
+        request["peers"] = tuple(request["peers"])
+        times = {name: Timing(tuple(timing["seconds"]), timing["loops"]) for name, timing in values["times"].items()}
+        return cls(**{**values, "request": Request(**request), "times": times})
+
+
+def fits(request: Request) -> bool:
+    """Tell whether the machine has the memory for a comparison."""
+    available = machine.available_bytes()
+    return available is None or MEMORY_FACTOR * int(np.prod(request.shape)) * 4 < available
+
+
+def compare(request: Request) -> Comparison:
+    """Check and time one request in this process, whose thread counts have been fixed before."""
+    if "bfloat16" in request.dtype:
+        import ml_dtypes  # noqa: F401  registers the type with NumPy
+    sample = WORKLOADS[request.workload].sample(request.shape, request.dtype)
+    results = as_tuple(sample.call()())
+    outcome = validate(sample, results)
+    target = "reference" if _backend.name == "reference" else fastnorm.active_target()
+    unit = unit_of(CONTRACTS[sample.op], sample.arrays["x"].dtype)
+    comparison = Comparison(request, target, sample.bytes_moved(results), outcome.error, outcome.bound, unit)
+    if not outcome.kept:
+        raise BrokenContractError(
+            f"{request.label()} on {target}: error {outcome.error:.3g}, allowed {outcome.bound:.3g}"
+        )
+    if request.seconds <= 0:
+        return comparison
+
+    calls, left_out = contenders(sample, request, results)
+    del results
+    with machine.neighbours() as watched:
+        copies = [copy_rates(comparison.bytes_moved // 2, request.threads)]
+        pause = PAUSE_SECONDS if request.threads > 1 else 0.0
+        times = time_in_turns(calls, seconds=request.seconds, pause=pause)
+        copies.append(copy_rates(comparison.bytes_moved // 2, request.threads))
+    calls.clear()
+    fastnorm.clear_cache()
+    gc.collect()
+    rate, kind = max((rate, kind) for rates in copies for kind, rate in rates.items())
+    return replace(
+        comparison,
+        copy_rate=rate,
+        copy_kind=kind,
+        neighbours=watched.share,
+        times=times,
+        left_out=left_out,
+    )
+
+
+def contenders(
+    sample: Sample, request: Request, ours: Sequence[NDArray[Any] | None]
+) -> tuple[dict[str, Call], dict[str, str]]:
+    """Return the calls to time and, for the peers that are left out, the reason."""
+    x = sample.arrays["x"]
+    calls = {FASTNORM: sample.call(), ADD: Call(np.add, (x, x))}
+    if takes(sample.op, "out"):
+        y = np.empty_like(x)
+        calls[FASTNORM_OUT] = sample.call(out=y)
+        calls[ADD_OUT] = Call(np.add, (x, x), {"out": np.empty_like(x)})
+    expected = [widened(array) for array in ours if array is not None]
+    found, left_out = peers.load(request.peers, request.threads)
+    for name, peer in found.items():
+        build = peer.CALLS.get(sample.op)
+        try:
+            call = build(sample) if build else None
+            results = call() if call else None
+        except Exception as error:  # a peer that fails, say on a type it does not know, stops nobody else
+            left_out[name] = f"failed ({type(error).__name__}: {str(error).splitlines()[0][:100]})"
+            continue
+        if call is None:
+            left_out[name] = "has no such op"
+            continue
+        theirs = [widened(peer.to_numpy(result)) for result in peer_results(results) if result is not None]
+        difference = peers.largest_difference(theirs, expected)
+        if difference > (PEER_TOLERANCE if x.dtype.itemsize > 2 else HALF_PEER_TOLERANCE):
+            left_out[name] = f"computes something else: differs by {difference:.1e}"
+        else:
+            calls[name] = replace(call, spins=peer.SPINS)
+    return calls, left_out
+
+
+def peer_results(results: Any) -> Sequence[Any]:
+    """Return the results of a peer as a sequence, also where it returns one array."""
+    return results if isinstance(results, list | tuple) else [results]
+
+
+def widened(array: NDArray[Any]) -> NDArray[Any]:
+    """Return half-precision arrays in float32, others as they are."""
+    return array.astype(np.float32) if array.dtype.itemsize == 2 else array
+
+
+def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
+    """Compare results with the float64 twin, block of rows by block of rows.
+
+    Results shaped like x belong to their rows; all others are sums over the rows.
+    """
+    x = sample.arrays["x"]
+    if x.ndim == 1:
+        return judge(sample, results)
+    by_row = [result is not None and result.shape == x.shape for result in results]
+    sums: list[Any] = [None] * len(results)
+    worst = Outcome(0.0, bound_of(CONTRACTS[sample.op], x.dtype))
+    rows = x.shape[0]
+    starts = range(0, rows, BLOCK_ROWS)
+    if all(by_row):  # nothing to add up: the first, the middle and the last block will do
+        starts = range(0, rows, max(BLOCK_ROWS, (rows - BLOCK_ROWS) // 2))
+    for start in starts:
+        block = slice(start, start + BLOCK_ROWS)
+        arrays = {name: array[block] if array.shape == x.shape else array for name, array in sample.arrays.items()}
+        part = replace(sample, arrays=arrays)
+        exact = part.exact()
+        rowwise = [result[block] for result, rowed in zip(results, by_row, strict=True) if rowed and result is not None]
+        outcome = judge(part, tuple(rowwise), tuple(e for e, rowed in zip(exact, by_row, strict=True) if rowed))
+        worst = max(worst, outcome, key=lambda outcome: outcome.error)
+        for index, values in enumerate(exact):
+            if not by_row[index] and values is not None:
+                sums[index] = values if sums[index] is None else sums[index] + values
+    totals = tuple(result for result, rowed in zip(results, by_row, strict=True) if not rowed)
+    if any(total is not None for total in totals):
+        exact_totals = tuple(total for total, rowed in zip(sums, by_row, strict=True) if not rowed)
+        worst = max(worst, judge(sample, totals, exact_totals), key=lambda outcome: outcome.error)
+    return worst
+
+
+def copy_rates(n_bytes: int, threads: int) -> dict[str, float]:
+    """Return bytes a second, read and written, of copying an array of `n_bytes` in warm memory, by what copies it.
+
+    np.copyto is faster where the arrays fit in a cache, fastnorm's copy past the caches where they do not.
+    """
+    source = np.ones(max(n_bytes // 8, 1))
+    copy = Call(np.copyto, (np.empty_like(source), source))
+    rates = {"np.copyto": 2 * source.nbytes / time_in_turns({"copy": copy}, seconds=0.05)["copy"].best}
+    if _backend.name == "native":
+        rates["fastnorm"] = float(_backend.load_extension().copy_bandwidth(n_bytes, threads)) * 1e9
+    return rates

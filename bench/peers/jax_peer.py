@@ -1,0 +1,77 @@
+"""JAX, each formula under ``jit``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from fastnorm._report import numpy_formulas
+from fastnorm._report.samples import Sample
+from fastnorm._report.timing import Call
+from numpy.typing import NDArray
+
+from peers import Builder
+
+SPINS = True
+
+
+def prepare(threads: int) -> None:
+    """Allow float64; the threads follow from XLA_FLAGS and the CPU affinity, which the worker sets before."""
+    jax.config.update("jax_enable_x64", True)
+
+
+def to_numpy(array: Any) -> NDArray[Any]:
+    """Return the array as one of NumPy."""
+    return np.asarray(array)
+
+
+def layer_norm(x: jax.Array, weight: jax.Array | None = None, bias: jax.Array | None = None) -> jax.Array:
+    """Layer norm over the last axis."""
+    y = (x - x.mean(-1, keepdims=True)) * jax.lax.rsqrt(x.var(-1, keepdims=True) + 1e-5)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def rms_norm(x: jax.Array, weight: jax.Array | None = None, bias: jax.Array | None = None) -> jax.Array:
+    """Root-mean-square norm over the last axis."""
+    y = x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-6)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def gelu(approximate: str) -> Callable[[jax.Array], jax.Array]:
+    """Return GELU in the form of that name."""
+    return lambda x: jax.nn.gelu(x, approximate=approximate == "tanh")
+
+
+def gelu_backward(approximate: str) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Return the gradient from dy and x; a pullback kept from the forward would have the derivative at hand."""
+    return lambda dy, x: jax.vjp(gelu(approximate), x)[1](dy)[0]
+
+
+def _call(function: Callable[..., Any], sample: Sample) -> Call:
+    compiled = jax.jit(function)
+    arguments = {name: jnp.asarray(array) for name, array in sample.arrays.items()}
+    if "stats" in sample.keywords:
+        arguments["stats"] = jax.tree.map(jnp.asarray, sample.keywords["stats"])
+    return Call(lambda: jax.block_until_ready(compiled(**arguments)))
+
+
+def _call_gelu(form: Callable[[str], Callable[..., Any]], sample: Sample) -> Call | None:
+    approximate = sample.keywords.get("approximate", "none")
+    return None if approximate == "sigmoid" else _call(form(approximate), sample)
+
+
+# The backward formulas of NumPy are made of operators and methods that JAX arrays have too.
+CALLS: dict[str, Builder] = {
+    "layer_norm": partial(_call, layer_norm),
+    "layer_norm_backward": partial(_call, numpy_formulas.layer_norm_backward),
+    "rms_norm": partial(_call, rms_norm),
+    "rms_norm_backward": partial(_call, numpy_formulas.rms_norm_backward),
+    "gelu": partial(_call_gelu, gelu),
+    "gelu_backward": partial(_call_gelu, gelu_backward),
+}

@@ -1,0 +1,98 @@
+"""PyTorch, eager."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from fastnorm._report.samples import Sample
+from fastnorm._report.timing import Call
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from peers import Builder
+
+SPINS = True
+
+aten = torch.ops.aten
+
+
+def prepare(threads: int) -> None:
+    """Use that many threads and build no graph unless a call asks for one."""
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+
+
+def to_numpy(array: torch.Tensor) -> NDArray[Any]:
+    """View a tensor as an array."""
+    return np.asarray(array.float() if array.dtype == torch.bfloat16 else array)
+
+
+def tensor(array: NDArray[Any] | None) -> torch.Tensor | None:
+    """View an array as a tensor; PyTorch does not know NumPy's bfloat16 by name."""
+    if array is None:
+        return None
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def tensors(sample: Sample) -> dict[str, Any]:
+    """Return the arrays of a sample as tensors, None for the others."""
+    return {name: tensor(sample.arrays.get(name)) for name in ("dy", "x", "weight", "bias")}
+
+
+def layer_norm(sample: Sample) -> Call:
+    """``F.layer_norm`` over the last axis."""
+    t = tensors(sample)
+    return Call(functional.layer_norm, (t["x"], t["x"].shape[-1:], t["weight"], t["bias"]), {"eps": 1e-5})
+
+
+def layer_norm_backward(sample: Sample) -> Call:
+    """Call the kernel behind autograd, with the statistics of the forward."""
+    t = tensors(sample)
+    _, mean, rstd = aten.native_layer_norm(t["x"], t["x"].shape[-1:], t["weight"], t["bias"], 1e-5)
+    wanted = [True, t["weight"] is not None, t["bias"] is not None]
+    arguments = (t["dy"], t["x"], t["x"].shape[-1:], mean, rstd, t["weight"], t["bias"], wanted)
+    return Call(aten.native_layer_norm_backward.default, arguments)
+
+
+def rms_norm(sample: Sample) -> Call | None:
+    """``F.rms_norm``, which has no bias."""
+    t = tensors(sample)
+    if t["bias"] is not None:
+        return None
+    return Call(functional.rms_norm, (t["x"], t["x"].shape[-1:], t["weight"]), {"eps": 1e-6})
+
+
+def rms_norm_backward(sample: Sample) -> Call | None:
+    """Run the graph of ``F.rms_norm`` backwards: PyTorch has no kernel of its own for it on CPUs."""
+    t = tensors(sample)
+    if t["bias"] is not None:
+        return None
+    inputs = tuple(t[name].requires_grad_() for name in ("x", "weight") if t[name] is not None)
+    with torch.enable_grad():
+        y = functional.rms_norm(t["x"], t["x"].shape[-1:], t["weight"], 1e-6)
+    return Call(torch.autograd.grad, (y, inputs, t["dy"]), {"retain_graph": True})
+
+
+def gelu(sample: Sample) -> Call | None:
+    """``F.gelu``."""
+    if sample.keywords.get("approximate") == "sigmoid":
+        return None
+    return Call(functional.gelu, (tensors(sample)["x"],), sample.keywords)
+
+
+def gelu_backward(sample: Sample) -> Call | None:
+    """Call the kernel behind autograd."""
+    if sample.keywords.get("approximate") == "sigmoid":
+        return None
+    t = tensors(sample)
+    return Call(aten.gelu_backward.default, (t["dy"], t["x"]), sample.keywords)
+
+
+CALLS: dict[str, Builder] = {
+    function.__name__: function
+    for function in (layer_norm, layer_norm_backward, rms_norm, rms_norm_backward, gelu, gelu_backward)
+}

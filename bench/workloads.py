@@ -1,0 +1,51 @@
+"""What is timed: every workload at every shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from fastnorm._report.samples import Sample, make_sample
+
+# From one short row, where the call itself is the cost, to 256 MB, where memory is.
+SHAPES = ((1, 64), (1, 768), (32, 768), (512, 768), (4096, 1024), (16384, 4096))
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One op with the arguments that are left out and the keywords that are given."""
+
+    op: str
+    without: frozenset[str] = frozenset()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+
+    def sample(self, shape: tuple[int, ...], dtype: str) -> Sample:
+        """Return its arguments; a backward gets the statistics of the forward."""
+        rng = np.random.default_rng(0)
+        sample = make_sample(self.op, shape, np.dtype(dtype), rng, without=self.without, keywords=self.keywords)
+        return sample.with_stats()
+
+
+WORKLOADS = {
+    "layer_norm": Workload("layer_norm"),
+    "layer_norm_plain": Workload("layer_norm", frozenset({"weight", "bias"})),
+    "layer_norm_backward": Workload("layer_norm_backward"),
+    "rms_norm": Workload("rms_norm", frozenset({"bias"})),
+    "rms_norm_backward": Workload("rms_norm_backward", frozenset({"bias"})),
+    "gelu": Workload("gelu"),
+    "gelu_backward": Workload("gelu_backward"),
+    "gelu_tanh": Workload("gelu", keywords={"approximate": "tanh"}),
+    "gelu_tanh_backward": Workload("gelu_backward", keywords={"approximate": "tanh"}),
+}
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Read a shape like ``512x768``."""
+    return tuple(int(part) for part in text.split("x"))
+
+
+def format_shape(shape: tuple[int, ...]) -> str:
+    """Write a shape like ``512x768``."""
+    return "x".join(map(str, shape))

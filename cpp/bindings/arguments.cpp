@@ -1,0 +1,227 @@
+#include "bindings/arguments.h"
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+namespace fastnorm {
+
+Signature::Signature(const char* op, int positional, std::initializer_list<Argument> arguments)
+    : op_(op), positional_(positional) {
+    for (const Argument& argument : arguments) {
+        names_[count_] = PyUnicode_InternFromString(argument.name);
+        defaults_[count_] = argument.default_value;
+        ++count_;
+    }
+}
+
+bool Signature::parse(PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, PyObject** slots) const {
+    if (nargs > positional_) {
+        PyErr_Format(PyExc_TypeError, "%s() takes %d positional arguments but %zd were given", op_, positional_, nargs);
+        return false;
+    }
+    for (int i = 0; i < count_; ++i) slots[i] = i < nargs ? args[i] : nullptr;
+    const Py_ssize_t keywords = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    int next = int(nargs);  // callers mostly give keywords in the order of the signature
+    for (Py_ssize_t k = 0; k < keywords; ++k) {
+        PyObject* name = PyTuple_GET_ITEM(kwnames, k);
+        int found = -1;
+        for (int step = 0; step < count_ && found < 0; ++step) {
+            const int candidate = (next + step) % count_;
+            if (names_[candidate] == name) found = candidate;
+        }
+        for (int candidate = 0; candidate < count_ && found < 0; ++candidate) {
+            if (PyUnicode_Compare(names_[candidate], name) == 0) found = candidate;
+        }
+        if (found < 0) {
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R", op_, name);
+            return false;
+        }
+        if (slots[found]) {
+            PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument %R", op_, name);
+            return false;
+        }
+        slots[found] = args[nargs + k];
+        next = found + 1;
+    }
+    for (int i = 0; i < count_; ++i) {
+        if (slots[i]) continue;
+        if (!defaults_[i]) {
+            PyErr_Format(PyExc_TypeError, "%s() missing required argument %R", op_, names_[i]);
+            return false;
+        }
+        slots[i] = defaults_[i];
+    }
+    return true;
+}
+
+PyObject* call_op(
+    const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    PyObject* slots[max_arguments];
+    if (!signature.parse(args, nargs, kwnames, slots)) return nullptr;
+    Outcome outcome = function({slots, slots});
+    if (outcome.canonical) return outcome.result;
+
+    const Reference rules(PyImport_ImportModule("fastnorm._arguments"));
+    if (!rules) return nullptr;
+    const Reference rule(PyObject_GetAttrString(rules.get(), signature.op()));
+    if (!rule) return nullptr;
+    const Reference canonical(PyObject_Vectorcall(rule.get(), slots, std::size_t(signature.count()), nullptr));
+    if (!canonical) return nullptr;
+    if (!PyTuple_CheckExact(canonical.get()) || PyTuple_GET_SIZE(canonical.get()) != signature.count()) {
+        PyErr_Format(PyExc_SystemError, "%s: fastnorm._arguments did not return its arguments", signature.op());
+        return nullptr;
+    }
+    PyObject* canonical_slots[max_arguments];
+    for (int i = 0; i < signature.count(); ++i) canonical_slots[i] = PyTuple_GET_ITEM(canonical.get(), i);
+    outcome = function({canonical_slots, slots});
+    if (!outcome.canonical) {
+        PyErr_Format(PyExc_SystemError, "%s: fastnorm._arguments returned arguments that are not canonical", signature.op());
+        return nullptr;
+    }
+    return outcome.result;
+}
+
+namespace {
+
+// ml_dtypes registers bfloat16 with NumPy at run time; its type number is learnt from the first such array.
+std::atomic<int> bfloat16_type_number{-1};
+
+bool is_bfloat16(int type_number) {
+    const int known = bfloat16_type_number.load(std::memory_order_relaxed);
+    if (known >= 0) return type_number == known;
+    PyObject* modules = PyImport_GetModuleDict();
+    PyObject* ml_dtypes = PyDict_GetItemString(modules, "ml_dtypes");
+    if (!ml_dtypes) return false;
+    const Reference type(PyObject_GetAttrString(ml_dtypes, "bfloat16"));
+    PyArray_Descr* descr = nullptr;
+    if (!type || !PyArray_DescrConverter(type.get(), &descr)) {
+        PyErr_Clear();
+        return false;
+    }
+    const int found = descr->type_num;
+    Py_DECREF(descr);
+    bfloat16_type_number.store(found, std::memory_order_relaxed);
+    return type_number == found;
+}
+
+}  // namespace
+
+std::optional<Array> as_array(PyObject* slot) {
+    if (!PyArray_CheckExact(slot)) return std::nullopt;
+    Array array;
+    array.object = reinterpret_cast<PyArrayObject*>(slot);
+    switch (const int type_number = PyArray_TYPE(array.object)) {
+        case NPY_FLOAT:
+            array.element = Element::float32;
+            break;
+        case NPY_DOUBLE:
+            array.element = Element::float64;
+            break;
+        case NPY_HALF:
+            array.element = Element::float16;
+            break;
+        default:
+            if (type_number < NPY_USERDEF || !is_bfloat16(type_number)) return std::nullopt;
+            array.element = Element::bfloat16;
+    }
+    if (PyArray_ISBYTESWAPPED(array.object)) return std::nullopt;
+    return array;
+}
+
+bool same_shape(const Array& a, const Array& b) {
+    return a.ndim() == b.ndim() && PyArray_CompareLists(a.shape(), b.shape(), a.ndim());
+}
+
+bool Axes::contains(int candidate) const {
+    for (int i = 0; i < count; ++i) {
+        if (axis[i] == candidate) return true;
+    }
+    return false;
+}
+
+bool as_axes(PyObject* slot, int ndim, Axes& axes) {
+    const bool is_tuple = PyTuple_CheckExact(slot);
+    const Py_ssize_t count = is_tuple ? PyTuple_GET_SIZE(slot) : 1;
+    if (count < 1 || count > ndim) return false;
+    axes.count = int(count);
+    for (Py_ssize_t i = 0; i < count; ++i) {
+        PyObject* number = is_tuple ? PyTuple_GET_ITEM(slot, i) : slot;
+        if (!PyLong_CheckExact(number)) return false;
+        int overflow = 0;
+        long axis = PyLong_AsLongAndOverflow(number, &overflow);
+        if (overflow || axis < -ndim || axis >= ndim) return false;
+        if (axis < 0) axis += ndim;
+        if (i > 0 && axis <= axes.axis[i - 1]) return false;
+        axes.axis[i] = int(axis);
+    }
+    return true;
+}
+
+std::optional<double> as_number(PyObject* slot, double minimum) {
+    if (!PyFloat_CheckExact(slot)) return std::nullopt;
+    const double value = PyFloat_AS_DOUBLE(slot);
+    if (!std::isfinite(value) || value < minimum) return std::nullopt;
+    return value;
+}
+
+std::optional<bool> as_flag(PyObject* slot) {
+    if (slot == Py_False) return false;
+    if (slot == Py_True) return true;
+    return std::nullopt;
+}
+
+std::optional<double> as_fraction(PyObject* slot) {
+    if (slot == Py_None) return 1.0;
+    const std::optional<double> value = as_number(slot, 0);
+    if (!value || *value <= 0 || *value > 1) return std::nullopt;
+    return value;
+}
+
+namespace {
+
+struct Extent {
+    const char* begin;
+    const char* end;
+};
+
+// The bytes between the first and the last that an array may touch.
+Extent extent_of(const Array& array) {
+    const char* begin = array.data();
+    const char* end = begin + item_size(array.element);
+    for (int i = 0; i < array.ndim(); ++i) {
+        if (array.shape()[i] == 0) return {begin, begin};
+        const npy_intp reach = (array.shape()[i] - 1) * array.strides()[i];
+        (reach < 0 ? begin : end) += reach;
+    }
+    return {begin, end};
+}
+
+bool same_elements(const Array& a, const Array& b) {
+    if (a.data() != b.data() || a.element != b.element || !same_shape(a, b)) return false;
+    for (int i = 0; i < a.ndim(); ++i) {
+        if (a.shape()[i] > 1 && a.strides()[i] != b.strides()[i]) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObject*> inputs, bool checked) {
+    if (out.element != x.element || !same_shape(out, x) || !PyArray_ISWRITEABLE(out.object)) return false;
+    if (checked) return true;
+    // Elements that share memory are for fastnorm._arguments to refuse.
+    if (!PyArray_IS_C_CONTIGUOUS(out.object)) return false;
+    const Extent written = extent_of(out);
+    for (PyObject* slot : inputs) {
+        if (slot == Py_None) continue;
+        const std::optional<Array> input = as_array(slot);
+        if (!input) return false;
+        if (same_elements(out, *input)) continue;
+        const Extent read = extent_of(*input);
+        if (read.begin < written.end && written.begin < read.end) return false;
+    }
+    return true;
+}
+
+}  // namespace fastnorm

@@ -1,0 +1,137 @@
+// From a Python call to values: parsing, and what arrays are taken straight away.
+//
+// The rules for arguments are stated once, in the Python package fastnorm._arguments. The functions here only recognise arguments
+// that need no rule: exact ndarrays of a supported type, Python ints, floats and bools of valid value. They answer
+// "not canonical" for anything else, set no error, and the op then asks fastnorm._arguments, which raises the error or returns
+// canonical arguments. What memory safety needs (types, shapes, writeability) is checked here every time.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+
+#include "bindings/numpy.h"
+#include "targets/kernel_table.h"
+
+namespace fastnorm {
+
+// A new reference that is dropped on leaving the scope.
+class Reference {
+public:
+    Reference() = default;
+    explicit Reference(PyObject* object) : object_(object) {}
+    Reference(const Reference&) = delete;
+    Reference& operator=(const Reference&) = delete;
+    Reference(Reference&& other) noexcept : object_(other.release()) {}
+    Reference& operator=(Reference&& other) noexcept {
+        PyObject* before = object_;
+        object_ = other.release();
+        Py_XDECREF(before);
+        return *this;
+    }
+    ~Reference() { Py_XDECREF(object_); }
+
+    PyObject* get() const { return object_; }
+    PyArrayObject* array() const { return reinterpret_cast<PyArrayObject*>(object_); }
+    PyObject* release() {
+        PyObject* object = object_;
+        object_ = nullptr;
+        return object;
+    }
+    explicit operator bool() const { return object_ != nullptr; }
+
+private:
+    PyObject* object_ = nullptr;
+};
+
+// An op as Python sees it: its name, and its arguments with their defaults (null: required).
+constexpr int max_arguments = 12;
+struct Argument {
+    const char* name;
+    PyObject* default_value;
+};
+
+class Signature {
+public:
+    // The first `positional` arguments may be given by position, the others by keyword only.
+    Signature(const char* op, int positional, std::initializer_list<Argument> arguments);
+
+    const char* op() const { return op_; }
+    int count() const { return count_; }
+
+    // Fills `slots` with borrowed references, defaults included; false with TypeError set.
+    bool parse(PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, PyObject** slots) const;
+
+private:
+    const char* op_;
+    int positional_;
+    int count_ = 0;
+    PyObject* names_[max_arguments];
+    PyObject* defaults_[max_arguments];
+};
+
+// What running an op on some arguments came to: a result, a Python error (null, canonical), or arguments that are not
+// canonical.
+struct Outcome {
+    PyObject* result;
+    bool canonical;
+};
+constexpr Outcome not_canonical{nullptr, false};
+inline Outcome finished(PyObject* result) { return {result, true}; }
+
+// One call of an op: its arguments, and the same as the caller gave them. The two differ where the arguments come from
+// fastnorm._arguments; rules beyond memory safety then hold already.
+struct Call {
+    PyObject* const* slots;
+    PyObject* const* given;
+
+    PyObject* operator[](int i) const { return slots[i]; }
+    bool checked() const { return slots != given; }
+};
+
+// Runs an op: parses, tries the arguments as they are, else as fastnorm._arguments returns them.
+using OpFunction = Outcome (*)(const Call& call);
+PyObject* call_op(
+    const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames);
+
+// The array of a slot where it is an exact ndarray of one of the four types in native byte order.
+struct Array {
+    PyArrayObject* object = nullptr;
+    Element element = Element::float32;
+
+    int ndim() const { return PyArray_NDIM(object); }
+    const npy_intp* shape() const { return PyArray_DIMS(object); }
+    const npy_intp* strides() const { return PyArray_STRIDES(object); }
+    char* data() const { return PyArray_BYTES(object); }
+    std::int64_t size() const { return PyArray_SIZE(object); }
+    std::int64_t bytes() const { return size() * item_size(element); }
+};
+std::optional<Array> as_array(PyObject* slot);
+
+// The element type that statistics and parameter gradients have, and that kernels compute in.
+inline Element compute_element(Element element) {
+    return element == Element::float64 ? Element::float64 : Element::float32;
+}
+inline int compute_type_number(Element element) { return element == Element::float64 ? NPY_DOUBLE : NPY_FLOAT; }
+
+bool same_shape(const Array& a, const Array& b);
+
+// The normalised axes, ascending.
+struct Axes {
+    int count = 0;
+    int axis[NPY_MAXDIMS];
+
+    bool contains(int candidate) const;
+};
+bool as_axes(PyObject* slot, int ndim, Axes& axes);
+
+// A finite float of at least `minimum`; a bool; None or a float in (0, 1] (1 for None).
+std::optional<double> as_number(PyObject* slot, double minimum);
+std::optional<bool> as_flag(PyObject* slot);
+std::optional<double> as_fraction(PyObject* slot);
+
+// Whether `out` can take a result like x: same type and shape, writeable, and either exactly one of the inputs or apart
+// from all (where `checked`, the latter has been established).
+bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObject*> inputs, bool checked);
+
+}  // namespace fastnorm

@@ -1,0 +1,319 @@
+#include <cmath>
+#include <limits>
+
+#include "bindings/arrays.h"
+#include "bindings/module.h"
+#include "runtime/dispatch.h"
+
+namespace fastnorm {
+
+namespace {
+
+// One thread's time for an element, by which the number of threads is chosen: measured in cache, float32.
+constexpr double forward_nanoseconds = 0.2;
+constexpr double backward_nanoseconds = 0.4;
+
+// Chunks of a tile or about 16 KiB, whichever is more: enough of them to share out evenly, each worth taking.
+std::int64_t rows_per_chunk(const Rows& rows, std::int64_t size) {
+    const std::int64_t row_bytes = std::max<std::int64_t>(rows.cols * size, 1);
+    return std::max<std::int64_t>((16384 / row_bytes + tile_rows - 1) / tile_rows * tile_rows, rows.rows < 8 * tile_rows ? 1 : tile_rows);
+}
+
+// Rows that one partial sum of a parameter gradient covers: at most 128 partials, of at least 64 rows. It depends on the
+// number of rows alone, so that the order of addition does.
+std::int64_t rows_per_block(std::int64_t rows) {
+    const std::int64_t least = (rows + 127) / 128;
+    return std::max<std::int64_t>(64, (least + 31) / 32 * 32);
+}
+
+using ForwardKernels = decltype(KernelTable::layer_norm_forward);
+using BackwardKernels = decltype(KernelTable::layer_norm_backward);
+
+// What rms_norm has beyond layer_norm.
+struct RmsOptions {
+    double weight_offset = 0;
+    double fraction = 1;
+};
+
+bool as_rms_options(PyObject* weight_offset, PyObject* fraction, RmsOptions& options) {
+    const std::optional<double> offset = as_number(weight_offset, -HUGE_VAL), share = as_fraction(fraction);
+    if (!offset || !share) return false;
+    options = {*offset, *share};
+    return true;
+}
+
+std::int64_t packing_bytes(const Geometry& geometry, int operands, std::int64_t size) {
+    std::int64_t bytes = 0;
+    for (int k = 0; k < operands; ++k) {
+        if (!geometry.operands[k].contiguous) bytes += packed_bytes(geometry.rows.cols, size);
+    }
+    return bytes;
+}
+
+std::int64_t counted_columns(double fraction, std::int64_t cols) {
+    return std::max<std::int64_t>(std::int64_t(std::ceil(double(cols) * fraction)), 1);
+}
+
+// weight + offset, where there is a weight. The sum is rounded once to the compute type.
+bool add_offset(Parameter& weight, double offset) {
+    if (!weight.array || offset == 0) return true;
+    PyArrayObject* before = weight.array.array();
+    Reference sum = new_array(PyArray_NDIM(before), PyArray_DIMS(before), PyArray_TYPE(before));
+    if (!sum) return false;
+    const npy_intp size = PyArray_SIZE(before);
+    if (PyArray_TYPE(before) == NPY_DOUBLE) {
+        const double* from = static_cast<const double*>(PyArray_DATA(before));
+        double* to = static_cast<double*>(PyArray_DATA(sum.array()));
+        for (npy_intp i = 0; i < size; ++i) to[i] = from[i] + offset;
+    } else {
+        const float* from = static_cast<const float*>(PyArray_DATA(before));
+        float* to = static_cast<float*>(PyArray_DATA(sum.array()));
+        for (npy_intp i = 0; i < size; ++i) to[i] = float(from[i] + offset);
+    }
+    weight.array = std::move(sum);
+    return true;
+}
+
+// Statistics of rows without columns: nothing was averaged.
+void fill_with_nan(PyArrayObject* array) {
+    const npy_intp size = PyArray_SIZE(array);
+    for (npy_intp i = 0; i < size; ++i) {
+        if (PyArray_TYPE(array) == NPY_DOUBLE) {
+            static_cast<double*>(PyArray_DATA(array))[i] = std::numeric_limits<double>::quiet_NaN();
+        } else {
+            static_cast<float*>(PyArray_DATA(array))[i] = std::numeric_limits<float>::quiet_NaN();
+        }
+    }
+}
+
+struct ForwardArguments {
+    PyObject *x, *weight, *bias, *axis, *eps, *return_stats, *out;
+    PyObject* given_out;
+    RmsOptions rms = {};
+    bool has_mean = true;  // layer_norm
+    bool checked = false;
+};
+
+Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slots) {
+    const std::optional<Array> x = as_array(slots.x);
+    Axes axes;
+    if (!x || !as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
+    const std::optional<double> eps = as_number(slots.eps, 0);
+    const std::optional<bool> return_stats = as_flag(slots.return_stats);
+    if (!eps || !return_stats) return not_canonical;
+    Parameter weight = as_parameter(slots.weight, *x, axes), bias = as_parameter(slots.bias, *x, axes);
+    if (!weight.canonical || !bias.canonical) return not_canonical;
+    if (weight.failed || bias.failed || !add_offset(weight, slots.rms.weight_offset)) return finished(nullptr);
+
+    Reference result;
+    std::optional<Array> y;
+    bool warm = true;
+    if (slots.out != Py_None) {
+        y = as_array(slots.out);
+        if (!y || !is_valid_out(*y, *x, {slots.x, slots.weight, slots.bias}, slots.checked)) return not_canonical;
+        Py_INCREF(slots.given_out);
+        result = Reference(slots.given_out);
+    } else {
+        NewArray fresh = new_like(*x);
+        if (!fresh.array) return finished(nullptr);
+        result = std::move(fresh.array);
+        warm = fresh.warm;
+        y = Array{result.array(), x->element};
+    }
+    Reference mean, rstd;
+    if (*return_stats) {
+        if (slots.has_mean && !(mean = new_statistic(*x, axes))) return finished(nullptr);
+        if (!(rstd = new_statistic(*x, axes))) return finished(nullptr);
+    }
+
+    const Array arrays[] = {*x, *y};
+    Geometry geometry;
+    geometry.set_norm(arrays, 2, axes);
+    const Rows& rows = geometry.rows;
+    if (rows.cols > 0) {
+        NormForward task;
+        task.shape = rows;
+        task.x = geometry.operands[0];
+        task.y = geometry.operands[1];
+        task.weight = weight.data();
+        task.bias = bias.data();
+        task.eps = *eps;
+        task.counted = counted_columns(slots.rms.fraction, rows.cols);
+        task.mean = mean ? PyArray_DATA(mean.array()) : nullptr;
+        task.rstd = rstd ? PyArray_DATA(rstd.array()) : nullptr;
+        task.stream = warm && 2 * x->bytes() > stream_bytes && x->data() != y->data();
+        const std::int64_t size = item_size(x->element);
+        if (!run_kernel(forward[int(x->element)], task, rows.rows, rows_per_chunk(rows, size),
+                forward_nanoseconds * double(rows.rows * rows.cols), std::size_t(packing_bytes(geometry, 2, size)))) {
+            return finished(nullptr);
+        }
+    } else {
+        if (mean) fill_with_nan(mean.array());
+        if (rstd) fill_with_nan(rstd.array());
+    }
+    if (!*return_stats) return finished(result.release());
+    if (slots.has_mean) return finished(PyTuple_Pack(3, result.get(), mean.get(), rstd.get()));
+    return finished(PyTuple_Pack(2, result.get(), rstd.get()));
+}
+
+struct BackwardArguments {
+    PyObject *dy, *x, *weight, *bias, *axis, *eps, *stats;
+    PyObject* given_axis;
+    RmsOptions rms = {};
+    bool has_mean = true;
+};
+
+// A parameter gradient with its axes in the order in which the caller gave them, where that was not the array's.
+Reference in_given_order(Reference gradient, PyObject* axis, int ndim) {
+    if (!gradient || !PyTuple_Check(axis)) return gradient;
+    const Reference rules(PyImport_ImportModule("fastnorm._arguments"));
+    if (!rules) return {};
+    return Reference(PyObject_CallMethod(rules.get(), "user_order", "OOi", gradient.get(), axis, ndim));
+}
+
+// The partial sums of the row blocks, in the order of the blocks, as one array.
+bool sum_blocks(const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols, PyArrayObject* sums) {
+    const PartialSums task{partials, blocks, cols, PyArray_DATA(sums)};
+    return run_kernel(kernels().sum_partials[int(x.element)], task, cols, 1024, 0.1 * double(blocks * cols), 0);
+}
+
+Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& slots) {
+    const std::optional<Array> dy = as_array(slots.dy), x = as_array(slots.x);
+    Axes axes;
+    if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
+    if (!as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
+    const std::optional<double> eps = as_number(slots.eps, 0);
+    if (!eps) return not_canonical;
+    Parameter weight = as_parameter(slots.weight, *x, axes);
+    const Parameter bias = as_parameter(slots.bias, *x, axes);
+    Parameter mean, rstd;
+    if (slots.stats != Py_None && slots.has_mean) {
+        if (!PyTuple_CheckExact(slots.stats) || PyTuple_GET_SIZE(slots.stats) != 2) return not_canonical;
+        mean = as_statistic(PyTuple_GET_ITEM(slots.stats, 0), *x, axes);
+        rstd = as_statistic(PyTuple_GET_ITEM(slots.stats, 1), *x, axes);
+    } else if (slots.stats != Py_None) {
+        rstd = as_statistic(slots.stats, *x, axes);
+    }
+    if (!weight.canonical || !bias.canonical || !mean.canonical || !rstd.canonical) return not_canonical;
+    if (weight.failed || bias.failed || mean.failed || rstd.failed) return finished(nullptr);
+    const bool has_weight = bool(weight.array), has_bias = bool(bias.array);
+    if (!add_offset(weight, slots.rms.weight_offset)) return finished(nullptr);
+
+    NewArray fresh = new_like(*x);
+    const Reference dx = std::move(fresh.array);
+    Reference dweight, dbias;
+    if (!dx) return finished(nullptr);
+    if (has_weight && !(dweight = new_parameter_gradient(*x, axes))) return finished(nullptr);
+    if (has_bias && !(dbias = new_parameter_gradient(*x, axes))) return finished(nullptr);
+
+    const Array arrays[] = {*dy, *x, Array{dx.array(), x->element}};
+    Geometry geometry;
+    geometry.set_norm(arrays, 3, axes);
+    const Rows& rows = geometry.rows;
+    if (rows.cols > 0) {
+        const bool accumulate = has_weight || has_bias;
+        const std::int64_t block_rows = rows_per_block(rows.rows);
+        const std::int64_t blocks = (rows.rows + block_rows - 1) / block_rows;
+        const Buffer partials(accumulate ? std::size_t(2 * blocks * rows.cols) * sizeof(double) : 0);
+        if (!partials) return finished(PyErr_NoMemory());
+        double* sums = static_cast<double*>(partials.data());
+        NormBackward task;
+        task.shape = rows;
+        task.dy = geometry.operands[0];
+        task.x = geometry.operands[1];
+        task.dx = geometry.operands[2];
+        task.weight = weight.data();
+        task.eps = *eps;
+        task.counted = counted_columns(slots.rms.fraction, rows.cols);
+        task.mean = mean.data();
+        task.rstd = rstd.data();
+        task.block_rows = block_rows;
+        task.dweight_partials = accumulate ? sums : nullptr;
+        task.dbias_partials = accumulate ? sums + blocks * rows.cols : nullptr;
+        task.stream = fresh.warm && 3 * x->bytes() > stream_bytes;
+        const std::int64_t size = item_size(x->element);
+        const std::int64_t scratch = packing_bytes(geometry, 3, size) +
+                                     parameter_sums_bytes(rows.cols, item_size(compute_element(x->element)));
+        if (!run_kernel(backward[int(x->element)], task, blocks, 1,
+                backward_nanoseconds * double(rows.rows * rows.cols), std::size_t(scratch))) {
+            return finished(nullptr);
+        }
+        if (has_weight && !sum_blocks(*x, task.dweight_partials, blocks, rows.cols, dweight.array())) return finished(nullptr);
+        if (has_bias && !sum_blocks(*x, task.dbias_partials, blocks, rows.cols, dbias.array())) return finished(nullptr);
+    }
+    dweight = in_given_order(std::move(dweight), slots.given_axis, x->ndim());
+    dbias = in_given_order(std::move(dbias), slots.given_axis, x->ndim());
+    if (has_weight != bool(dweight) || has_bias != bool(dbias)) return finished(nullptr);
+    return finished(PyTuple_Pack(
+        3, dx.get(), dweight ? dweight.get() : Py_None, dbias ? dbias.get() : Py_None));
+}
+
+// ---- the Python functions ------------------------------------------------------------------------------------------
+
+PyObject* layer_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature("layer_norm", 3,
+        {{"x", nullptr}, {"weight", Py_None}, {"bias", Py_None}, {"axis", PyLong_FromLong(-1)},
+            {"eps", PyFloat_FromDouble(1e-5)}, {"return_stats", Py_False}, {"out", Py_None}});
+    const OpFunction run = [](const Call& call) {
+        ForwardArguments arguments{call[0], call[1], call[2], call[3], call[4], call[5], call[6], call.given[6]};
+        arguments.checked = call.checked();
+        return norm_forward(kernels().layer_norm_forward, arguments);
+    };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+PyObject* layer_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature("layer_norm_backward", 4,
+        {{"dy", nullptr}, {"x", nullptr}, {"weight", Py_None}, {"bias", Py_None}, {"axis", PyLong_FromLong(-1)},
+            {"eps", PyFloat_FromDouble(1e-5)}, {"stats", Py_None}});
+    const OpFunction run = [](const Call& call) {
+        const BackwardArguments arguments{
+            call[0], call[1], call[2], call[3], call[4], call[5], call[6], call.given[4]};
+        return norm_backward(kernels().layer_norm_backward, arguments);
+    };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+PyObject* rms_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature("rms_norm", 3,
+        {{"x", nullptr}, {"weight", Py_None}, {"bias", Py_None}, {"axis", PyLong_FromLong(-1)},
+            {"eps", PyFloat_FromDouble(1e-6)}, {"weight_offset", PyFloat_FromDouble(0)}, {"fraction", Py_None},
+            {"return_stats", Py_False}, {"out", Py_None}});
+    const OpFunction run = [](const Call& call) {
+        ForwardArguments arguments{call[0], call[1], call[2], call[3], call[4], call[7], call[8], call.given[8]};
+        arguments.checked = call.checked();
+        arguments.has_mean = false;
+        if (!as_rms_options(call[5], call[6], arguments.rms)) return not_canonical;
+        return norm_forward(kernels().rms_norm_forward, arguments);
+    };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+PyObject* rms_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature("rms_norm_backward", 4,
+        {{"dy", nullptr}, {"x", nullptr}, {"weight", Py_None}, {"bias", Py_None}, {"axis", PyLong_FromLong(-1)},
+            {"eps", PyFloat_FromDouble(1e-6)}, {"weight_offset", PyFloat_FromDouble(0)}, {"fraction", Py_None},
+            {"stats", Py_None}});
+    const OpFunction run = [](const Call& call) {
+        BackwardArguments arguments{call[0], call[1], call[2], call[3], call[4], call[5], call[8], call.given[4]};
+        arguments.has_mean = false;
+        if (!as_rms_options(call[6], call[7], arguments.rms)) return not_canonical;
+        return norm_backward(kernels().rms_norm_backward, arguments);
+    };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+}  // namespace
+
+const PyMethodDef norm_methods[] = {
+    FASTNORM_METHOD(layer_norm, "x, weight=None, bias=None, *, axis=-1, eps=1e-05, return_stats=False, out=None"),
+    FASTNORM_METHOD(layer_norm_backward, "dy, x, weight=None, bias=None, *, axis=-1, eps=1e-05, stats=None"),
+    FASTNORM_METHOD(rms_norm,
+        "x, weight=None, bias=None, *, axis=-1, eps=1e-06, weight_offset=0.0, fraction=None, return_stats=False, "
+        "out=None"),
+    FASTNORM_METHOD(rms_norm_backward,
+        "dy, x, weight=None, bias=None, *, axis=-1, eps=1e-06, weight_offset=0.0, fraction=None, stats=None"),
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace fastnorm

@@ -1,0 +1,201 @@
+// The three forms of gelu and their derivatives in double arithmetic, of any Vec<double, N>.
+//
+// With t = |x| every form is gelu(x) = max(x, 0) - t S(t), S(t) = 1 - cdf(t) the form's tail, which decreases from 1/2
+// and is never computed as a difference. The derivative is D(t) for x < 0 and 1 - D(t) for x >= 0, D = S + t S'. D has a
+// zero at some t0 near 0.75, so it is written with a factor that vanishes there exactly:
+//
+//   none     S = R(t) exp(-t^2/2), R(t) = exp(t^2/2) erfc(t/sqrt(2))/2; D = (t0 - t) U(t) exp(-t^2/2), where
+//            (t0 - t) U(t) = R(t) - t/sqrt(2 pi). R(t) (t + 4) and U are polynomials in q = (t - 4)/(t + 4).
+//   tanh     S = e/(1 + e), e = exp(-z), z = a t + b t^3, a = sqrt(8/pi), b = 0.044715 a
+//   sigmoid  S = e/(1 + e), e = exp(-z), z = a t,         a = 1.702
+//            both: D = e (1 + e - t z')/(1 + e)^2, and as 1 + e(t0) = t0 z'(t0), with d = t - t0, e0 = e(t0):
+//            1 + e - t z' = e0 expm1(-d Z) - d W, Z = (z(t) - z(t0))/d, W = (t z'(t) - t0 z'(t0))/d;
+//            Z and W are polynomials in t, the two terms have one sign, and e = e0 exp(-d Z) needs no second exponential.
+//
+// Evaluated twice over: with Pairs for float64 results (error below 1 ULP: the final rounding and about 0.1), and with
+// plain doubles for results that are then rounded to float (relative error below 2^-33).
+#pragma once
+
+#include "kernels/gelu_coefficients.h"
+#include "simd/math.h"
+
+FASTNORM_TARGET_BEGIN
+
+enum class Approximation { none, tanh, sigmoid };
+
+// ---- the two arithmetics -------------------------------------------------------------------------------------------
+
+// Plain doubles.
+template <class V>
+struct PlainArithmetic {
+    using Number = V;
+    static FASTNORM_INLINE V constant(double hi, double) { return broadcast<V>(hi); }
+    static FASTNORM_INLINE V sum(V a, V b) { return a + b; }
+    static FASTNORM_INLINE V difference(V a, V b) { return a - b; }
+    static FASTNORM_INLINE V product(V a, V b) { return a * b; }
+    static FASTNORM_INLINE V quotient(V a, V b) { return a / b; }
+    static FASTNORM_INLINE V scaled(V a, V power) { return a * power; }
+    static FASTNORM_INLINE V normalised(V a) { return a; }
+    static FASTNORM_INLINE V rounded(V a) { return a; }
+    static FASTNORM_INLINE V mills(V q) { return polynomial(q, mills_series_short); }
+    static FASTNORM_INLINE V slope(V q) { return polynomial(q, slope_series_short); }
+    // t from which every result rounds to zero in float.
+    static constexpr double last_t(Approximation form) {
+        return form == Approximation::none ? 14.6 : form == Approximation::tanh ? 11.2 : 66.0;
+    }
+    static FASTNORM_INLINE V times_power(V a, V n) { return a * power_of_two(n); }
+};
+
+// Pairs; where an operand is known to be a single Vec its zero is not carried along.
+template <class V>
+struct PairArithmetic {
+    using Number = Pair<V>;
+    static FASTNORM_INLINE Pair<V> constant(double hi, double lo) { return {broadcast<V>(hi), broadcast<V>(lo)}; }
+    static FASTNORM_INLINE Pair<V> sum(Pair<V> a, Pair<V> b) { return fastnorm::FASTNORM_TARGET::sum(a, b); }
+    static FASTNORM_INLINE Pair<V> sum(Pair<V> a, V b) {
+        const Pair<V> result = two_sum(a.hi, b);
+        return {result.hi, result.lo + a.lo};
+    }
+    static FASTNORM_INLINE Pair<V> sum(V a, V b) { return two_sum(a, b); }
+    static FASTNORM_INLINE Pair<V> difference(Pair<V> a, Pair<V> b) { return sum(a, Pair<V>{-b.hi, -b.lo}); }
+    static FASTNORM_INLINE Pair<V> difference(V a, Pair<V> b) { return sum(Pair<V>{-b.hi, -b.lo}, a); }
+    template <class A, class B>
+    static FASTNORM_INLINE Pair<V> product(A a, B b) {
+        return fastnorm::FASTNORM_TARGET::product(a, b);
+    }
+    static FASTNORM_INLINE Pair<V> quotient(Pair<V> a, Pair<V> b) { return fastnorm::FASTNORM_TARGET::quotient(a, b); }
+    static FASTNORM_INLINE Pair<V> scaled(Pair<V> a, V power) { return {a.hi * power, a.lo * power}; }
+    static FASTNORM_INLINE Pair<V> normalised(Pair<V> a) { return fast_two_sum(a.hi, a.lo); }
+    static FASTNORM_INLINE V rounded(Pair<V> a) { return a.hi + a.lo; }
+    static FASTNORM_INLINE Pair<V> mills(Pair<V> q) { return series(q, mills_series, mills_series_low); }
+    static FASTNORM_INLINE Pair<V> slope(Pair<V> q) { return series(q, slope_series, slope_series_low); }
+    static constexpr double last_t(Approximation form) {
+        return form == Approximation::none ? 38.7 : form == Approximation::tanh ? 22.0 : 450.0;
+    }
+    // Rounds once more where the result is subnormal.
+    static FASTNORM_INLINE V times_power(V a, V n) { return scale(a, n); }
+
+private:
+    // The terms from q^3 on are small enough for plain arithmetic; `low` completes the first coefficients.
+    template <int N>
+    static FASTNORM_INLINE Pair<V> series(Pair<V> q, const double (&c)[N], const double (&low)[3]) {
+        const Pair<V> quadratic = sum(product(q, polynomial<3>(q.hi, c)), constant(c[2], low[2]));
+        const Pair<V> linear = sum(product(q, quadratic), constant(c[1], low[1]));
+        return sum(product(q, linear), constant(c[0], low[0]));
+    }
+};
+
+// ---- the three forms -----------------------------------------------------------------------------------------------
+
+// Constants as hi + lo; made by tools/gelu_coefficients.py.
+struct SplitConstant {
+    double hi, lo;
+};
+template <Approximation form>
+struct GeluForm;
+template <>
+struct GeluForm<Approximation::none> {
+    static constexpr SplitConstant zero = {0x1.80ead197f00b4p-1, -0x1.13e74c58cada8p-56};  // t0
+};
+template <>
+struct GeluForm<Approximation::tanh> {
+    static constexpr SplitConstant zero = {0x1.81429f9e97e4dp-1, -0x1.4f523ed77dbdcp-55};
+    static constexpr SplitConstant zero_squared = {0x1.21e4bab8db157p-1, -0x1.3bbcb5d6e01bap-58};
+    static constexpr SplitConstant e_at_zero = {0x1.2af64e9c485eep-2, -0x1.3ca470b477afcp-57};
+    static constexpr SplitConstant linear = {0x1.9884533d43651p+0, -0x1.cbc0d30ebfd15p-54};  // a
+    static constexpr SplitConstant cubic = {0x1.2444f2a4d8b4bp-4, -0x1.6c843a29d1c70p-61};   // b
+};
+template <>
+struct GeluForm<Approximation::sigmoid> {
+    static constexpr SplitConstant zero = {0x1.80974a62be3dfp-1, -0x1.b12c858d26bf0p-55};
+    static constexpr SplitConstant e_at_zero = {0x1.1d25cf210482ep-2, -0x1.ca2d0d94faaecp-60};
+    static constexpr SplitConstant linear = {0x1.b3b645a1cac08p+0, 0x1.89374bc6a7efap-55};
+};
+
+template <template <class> class A, Approximation form, int N>
+struct GeluDouble {
+    using V = Vec<double, N>;
+    using M = A<V>;
+    using Number = typename M::Number;
+    using Form = GeluForm<form>;
+
+    static FASTNORM_INLINE Number constant(SplitConstant c) { return M::constant(c.hi, c.lo); }
+    static FASTNORM_INLINE V one() { return broadcast<V>(1); }
+
+    // exp(-t^2/2), and q = (t - 4)/(t + 4) = 1 - 8/(t + 4).
+    static FASTNORM_INLINE auto gaussian(V t) { return exponential(M::scaled(M::product(t, t), broadcast<V>(-0.5))); }
+    static FASTNORM_INLINE Number inverse(V t) { return M::quotient(M::constant(1, 0), M::sum(t, broadcast<V>(4))); }
+    static FASTNORM_INLINE Number mapped(Number inverse) { return M::sum(M::scaled(inverse, broadcast<V>(-8)), one()); }
+
+    // t S(t).
+    static FASTNORM_INLINE V tail(V t) {
+        if constexpr (form == Approximation::none) {
+            const auto e = gaussian(t);
+            const Number r = inverse(t);
+            const Number cdf = M::product(M::product(M::mills(mapped(r)), r), M::sum(e.s, one()));
+            return M::times_power(M::rounded(M::product(cdf, t)), e.n);
+        } else {
+            Number factor = constant(Form::linear);
+            if constexpr (form == Approximation::tanh) {
+                factor = M::sum(M::product(constant(Form::cubic), M::product(t, t)), factor);
+            }
+            const auto e = exponential(M::scaled(M::product(factor, t), broadcast<V>(-1)));
+            const Number fraction = M::sum(e.s, one());
+            const Number whole = M::sum(M::scaled(fraction, power(e.n)), one());
+            return M::times_power(M::rounded(M::product(M::quotient(fraction, whole), t)), e.n);
+        }
+    }
+
+    // D(t).
+    static FASTNORM_INLINE V slope(V t) {
+        const Number distance = M::normalised(M::sum(constant(Form::zero), -t));  // -d
+        if constexpr (form == Approximation::none) {
+            const auto e = gaussian(t);
+            const Number polynomials = M::product(distance, M::slope(mapped(inverse(t))));
+            return M::times_power(M::rounded(M::product(polynomials, M::sum(e.s, one()))), e.n);
+        } else {
+            Number z = constant(Form::linear), w = z;  // Z and W
+            if constexpr (form == Approximation::tanh) {
+                const Number squares = M::sum(
+                    M::sum(M::product(t, t), M::product(constant(Form::zero), t)), constant(Form::zero_squared));
+                const Number cubic = M::product(constant(Form::cubic), squares);
+                z = M::sum(cubic, z);
+                w = M::sum(M::product(cubic, broadcast<V>(3)), w);
+            }
+            const auto e = exponential(M::product(distance, z));
+            const V scale_of_e = power(e.n);
+            // e0 expm1(-d Z) and with it e = e0 + e0 expm1(-d Z)
+            const Number expm1 = M::sum(M::scaled(e.s, scale_of_e), scale_of_e - one());
+            const Number grown = M::product(constant(Form::e_at_zero), expm1);
+            const Number whole = M::sum(M::sum(grown, constant(Form::e_at_zero)), one());
+            const Number vanishing = M::sum(M::product(distance, w), grown);
+            const Number fraction = M::product(M::sum(e.s, one()), constant(Form::e_at_zero));
+            const Number result = M::quotient(M::product(fraction, vanishing), M::product(whole, whole));
+            return M::times_power(M::rounded(result), e.n);
+        }
+    }
+
+    // Where e underflows it no longer matters beside 1.
+    static FASTNORM_INLINE V power(V n) { return power_of_two(max(n, broadcast<V>(-1000))); }
+};
+
+// ---- of x ----------------------------------------------------------------------------------------------------------
+
+// max returns its second operand for NaN and for zeros of either sign: -0 and NaN pass through, and results that
+// vanish for x < 0 are -0.
+template <template <class> class A, Approximation form, int N>
+FASTNORM_INLINE Vec<double, N> gelu_double(Vec<double, N> x) {
+    using V = Vec<double, N>;
+    const V t = min(broadcast<V>(A<V>::last_t(form)), abs(x));
+    return max(broadcast<V>(-0.0), x) - GeluDouble<A, form, N>::tail(t);
+}
+
+template <template <class> class A, Approximation form, int N>
+FASTNORM_INLINE Vec<double, N> gelu_derivative_double(Vec<double, N> x) {
+    using V = Vec<double, N>;
+    const V t = min(broadcast<V>(A<V>::last_t(form)), abs(x));
+    const V slope = GeluDouble<A, form, N>::slope(t);
+    return select(x < broadcast<V>(0), slope, broadcast<V>(1) - slope);
+}
+
+FASTNORM_TARGET_END

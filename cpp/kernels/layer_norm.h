@@ -1,0 +1,170 @@
+// layer_norm over the columns of each row: y = (x - mean) * rstd * weight + bias, rstd = 1 / sqrt(variance + eps),
+// variance = sum (x - mean)^2 / cols.
+// Backward, with h = dy * weight and xhat = (x - mean) * rstd:
+//   dx = rstd * (h - mean(h) - xhat * mean(h * xhat)),  dweight = sum over rows of dy * xhat,  dbias = sum of dy.
+//
+// Accuracy, float32. The moments are taken in double, in one pass, of d = x - x[0]. The cancellation in
+// sum d^2 - (sum d)^2 / n is bounded because x[0] is one of the values: (x[0] - mean)^2 <= n * variance, so the variance is
+// good to a few n * 2^-53 whatever the mean, a constant row has variance 0, and squares of FLT_MAX do not overflow.
+// The mean is applied as float + rest: xhat = fma(x - mean, rstd, -rest * rstd), three roundings; with weight and bias
+// |error| <= 2^-24 * (4 |xhat * weight| + |bias|) to first order. Rows whose rstd or mean leaves float's comfortable range are applied in
+// double. float64 takes two passes, the second around the rounded mean, and rows that overflow are scaled by a power of two.
+#pragma once
+
+#include "kernels/norm_backward.h"
+#include "kernels/norm_rows.h"
+
+FASTNORM_TARGET_BEGIN
+
+// mean and variance of R rows of float or half elements: `row_lanes` double lanes each, R rows at once for independent sums.
+template <class T, int R>
+void row_moments(const T* const* x, std::int64_t cols, double* mean, double* variance) {
+    using V = Vec<double, row_lanes>;
+    V shift[R], sums[R], squares[R];
+    FASTNORM_UNROLL
+    for (int r = 0; r < R; ++r) {
+        shift[r] = broadcast<V>(widen(*x[r]));
+        sums[r] = squares[r] = broadcast<V>(0);
+    }
+    for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        FASTNORM_UNROLL
+        for (int r = 0; r < R; ++r) {
+            const V d = load_columns<V>(x[r] + j, step, widen(*x[r])) - shift[r];
+            sums[r] = sums[r] + d;
+            squares[r] = mul_add(d, d, squares[r]);
+        }
+    });
+    const double n = double(cols);
+    FASTNORM_UNROLL
+    for (int r = 0; r < R; ++r) {
+        const double total = sum(sums[r]), total_squares = sum(squares[r]);
+        mean[r] = widen(*x[r]) + total / n;
+        const double centred = total_squares - total * (total / n);
+        // Rounding may leave a tiny negative number; NaN must stay.
+        variance[r] = (centred < 0 ? 0 : centred) / n;
+    }
+}
+
+// The same for rows of a tile from row i on, as many together as are there; returns how many.
+template <class T>
+FASTNORM_INLINE int row_moments(
+    const RowTile<T>& x, int i, int count, std::int64_t cols, double* mean, double* variance) {
+    constexpr int together = forward_rows_together;
+    const T* rows[together];
+    for (int r = 0; r < together && i + r < count; ++r) rows[r] = x.row(i + r);
+    if (together > 1 && i + together <= count) {
+        row_moments<T, together>(rows, cols, mean, variance);
+        return together;
+    }
+    row_moments<T, 1>(rows, cols, mean, variance);
+    return 1;
+}
+
+// The same of one float64 row times `scale`, in two passes; mean + mean_rest is the mean.
+struct DoubleMoments {
+    double mean, mean_rest, variance;
+};
+inline DoubleMoments row_moments(const double* x, std::int64_t cols, double scale) {
+    using V = Vec<double, row_lanes>;
+    const double n = double(cols), first = x[0] * scale;
+    const V scales = broadcast<V>(scale), shift = broadcast<V>(first);
+    V sums = broadcast<V>(0);
+    for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        sums = sums + (load_columns<V>(x + j, step, x[0]) * scales - shift);
+    });
+    const double mean = first + sum(sums) / n;
+    const V centre = broadcast<V>(mean);
+    V rests = broadcast<V>(0), squares = broadcast<V>(0);
+    for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        const V d = load_columns<V>(x + j, step, mean / scale) * scales - centre;
+        rests = rests + d;
+        squares = mul_add(d, d, squares);
+    });
+    const double rest = sum(rests) / n;
+    const double variance = sum(squares) / n - rest * rest;
+    return {mean, rest, variance < 0 ? 0 : variance};
+}
+
+template <class C>
+FASTNORM_INLINE Centre<C> centre_of(double mean, double rstd) {
+    const C rounded = C(mean);
+    return {rounded, C(rstd), C(-(mean - double(rounded)) * rstd), C(1)};
+}
+
+inline Centre<double> double_centre(const double* x, std::int64_t cols, double eps, double& mean, double& rstd) {
+    double scale = 1;
+    DoubleMoments moments = row_moments(x, cols, scale);
+    if (!in_range(moments.variance + eps, 0x1p-900, 0x1p900)) {
+        scale = normalising_scale(x, cols, eps);
+        moments = row_moments(x, cols, scale);
+    }
+    const double scaled_rstd = 1 / __builtin_sqrt(moments.variance + eps * scale * scale);
+    mean = (moments.mean + moments.mean_rest) / scale;
+    rstd = scaled_rstd * scale;
+    return {moments.mean, scaled_rstd, -moments.mean_rest * scaled_rstd, scale};
+}
+
+template <class T>
+void layer_norm_forward(const NormForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    using C = compute_t<T>;
+    const std::int64_t cols = task.shape.cols;
+    char* space = static_cast<char*>(scratch);
+    RowTile<T> x(task.shape, task.x, space), y(task.shape, task.y, space);
+    C* means = static_cast<C*>(task.mean);
+    C* rstds = static_cast<C*>(task.rstd);
+    const auto apply = choose_apply_row<T, C, true>(task);
+    const auto apply_in_double = choose_apply_row<T, double, true>(task);
+    for (std::int64_t first = begin; first < end; first += tile_rows) {
+        const int count = int(smaller(tile_rows, end - first));
+        x.fetch(first, count);
+        y.select(first);
+        for (int i = 0; i < count;) {
+            if constexpr (sizeof(C) == 8) {
+                double mean, rstd;
+                const Centre<double> centre = double_centre(x.row(i), cols, task.eps, mean, rstd);
+                if (means) means[first + i] = mean, rstds[first + i] = rstd;
+                apply(task, x.row(i), y.row(i), centre);
+                ++i;
+            } else {
+                double mean[forward_rows_together], variance[forward_rows_together];
+                const int together = row_moments(x, i, count, cols, mean, variance);
+                for (int r = 0; r < together; ++r, ++i) {
+                    const double rstd = 1 / __builtin_sqrt(variance[r] + task.eps);
+                    if (means) means[first + i] = C(mean[r]), rstds[first + i] = C(rstd);
+                    if (fits_float(mean[r], rstd)) {
+                        apply(task, x.row(i), y.row(i), centre_of<float>(mean[r], rstd));
+                    } else {
+                        apply_in_double(task, x.row(i), y.row(i), centre_of<double>(mean[r], rstd));
+                    }
+                }
+            }
+        }
+        y.write_back(first, count);
+    }
+}
+
+// The statistics the forward would return, rounded as it returns them.
+template <class T>
+FASTNORM_INLINE void layer_norm_statistics(const T* x, std::int64_t cols, double eps, double& mean, double& rstd) {
+    if constexpr (sizeof(compute_t<T>) == 8) {
+        double_centre(x, cols, eps, mean, rstd);
+    } else {
+        row_moments<T, 1>(&x, cols, &mean, &rstd);
+        mean = float(mean);
+        rstd = float(1 / __builtin_sqrt(rstd + eps));
+    }
+}
+
+template <class T>
+void layer_norm_backward(const NormBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    norm_backward<T, true>(task, begin, end, scratch, [&](const T* x, std::int64_t row, double& mean, double& rstd) {
+        if (task.mean) {
+            mean = static_cast<const compute_t<T>*>(task.mean)[row];
+            rstd = static_cast<const compute_t<T>*>(task.rstd)[row];
+        } else {
+            layer_norm_statistics(x, task.shape.cols, task.eps, mean, rstd);
+        }
+    });
+}
+
+FASTNORM_TARGET_END

@@ -1,0 +1,75 @@
+#include "runtime/dispatch.h"
+
+#include <atomic>
+#include <stdexcept>
+
+#include "runtime/cpu.h"
+
+namespace fastnorm {
+
+#define FASTNORM_DECLARE_TARGET(name)      \
+    namespace name {                       \
+    const KernelTable& kernel_table();     \
+    }
+FASTNORM_DECLARE_TARGET(baseline)
+#if defined(FASTNORM_X86)
+FASTNORM_DECLARE_TARGET(avx2)
+FASTNORM_DECLARE_TARGET(avx512)
+#endif
+
+namespace {
+
+struct Target {
+    const char* name;
+    const KernelTable& (*table)();
+    bool (*runs_on)(const CpuFeatures&);
+};
+
+// Every target that was compiled, the best first.
+const Target targets[] = {
+#if defined(FASTNORM_X86)
+    {"avx512", avx512::kernel_table, [](const CpuFeatures& cpu) { return cpu.avx512; }},
+    {"avx2", avx2::kernel_table, [](const CpuFeatures& cpu) { return cpu.avx2_fma_f16c; }},
+#endif
+    {"baseline", baseline::kernel_table, [](const CpuFeatures&) { return true; }},
+};
+
+std::atomic<const Target*> active{nullptr};
+std::atomic<const KernelTable*> active_table{nullptr};
+
+void activate(const Target& target) {
+    active.store(&target);
+    active_table.store(&target.table());
+}
+
+}  // namespace
+
+const KernelTable& kernels() { return *active_table.load(std::memory_order_relaxed); }
+
+std::vector<std::string> available_targets() {
+    const CpuFeatures cpu = detect_cpu();
+    std::vector<std::string> names;
+    for (const Target& target : targets) {
+        if (target.runs_on(cpu)) names.push_back(target.name);
+    }
+    return names;
+}
+
+std::string active_target() { return active.load()->name; }
+
+void set_target(const std::string& name) {
+    const CpuFeatures cpu = detect_cpu();
+    std::string available;
+    for (const Target& target : targets) {
+        if (!target.runs_on(cpu)) continue;
+        if (name == target.name) return activate(target);
+        available += available.empty() ? target.name : std::string(", ") + target.name;
+    }
+    throw std::invalid_argument("target '" + name + "' is not available on this machine; available: " + available);
+}
+
+void choose_target(const char* name) {
+    set_target(name && *name ? std::string(name) : available_targets().front());
+}
+
+}  // namespace fastnorm

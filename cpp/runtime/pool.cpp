@@ -1,0 +1,533 @@
+#include "pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+#include <system_error>
+#include <thread>
+
+#include "cpu.h"
+
+#if defined(__linux__) && !defined(FASTNORM_NO_FUTEX)
+#define FASTNORM_FUTEX 1
+#include <linux/futex.h>
+#else
+#include <condition_variable>
+#include <mutex>
+#endif
+
+#if defined(__linux__)
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#define FASTNORM_POSIX 1
+#include <pthread.h>
+#include <signal.h>
+#endif
+
+#if defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86)
+#include <immintrin.h>
+#endif
+
+// How it works
+//
+// There is one job at a time, and one atomic word, Pool::state, that tells everything about it: its generation, how many
+// threads may take part, how many workers are in it now, and whether it is open. A worker joins by adding itself to an
+// open job and leaves by subtracting itself; the caller works too, closes the job once nothing is left to take, and
+// waits until no worker is in it. A worker that wakes too late finds the job closed and goes back to sleep, so nobody
+// ever waits for a thread that has not started: not for one that the system was slow to wake, nor for one that it
+// refused to create.
+//
+// Every thread has a seat with its own contiguous share of the chunks. It takes chunks from the front of its share and,
+// when that is empty, the back half of another's. Shares depend on the number of threads alone, so a thread meets the
+// same part of the arrays in call after call, while it is still in its own cache.
+//
+// After fork the child has no workers. It forgets the pool altogether (a few KiB leak) and makes a new one when it needs
+// one, so it does not matter in what state the fork caught the old one. For the same reason nothing here is a
+// function-local static with a guard, and nothing has a destructor that could run while workers sleep at process exit.
+
+namespace fastnorm {
+namespace {
+
+constexpr unsigned most_threads = 1024;
+
+// A share is at most this many pieces, each of one chunk or more: tiny chunks are taken in bunches, and what is left to
+// balance at the end is 1/64 of a share.
+constexpr std::size_t pieces_per_share = 64;
+
+using clock = std::chrono::steady_clock;
+
+// How long a worker looks for the next job before it sleeps: about what it costs to wake it (10 to 25 us of the waker's
+// time and 25 to 60 us until it runs, on a virtual machine with two processors), so that a wrong guess at most doubles
+// that cost.
+constexpr std::chrono::microseconds spin_time{50};
+
+// A share of a job that is worth handing to a thread that is awake; the hand-over itself takes 0.2 us.
+constexpr double awake_share_us = 2.5;
+
+// A job that is worth waking sleeping threads for.
+constexpr double asleep_job_us = 100.0;
+
+constexpr std::size_t cache_line = 64;
+
+inline void pause_cpu() noexcept {
+#if defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86)
+    _mm_pause();
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+    __asm__ volatile("yield");
+#endif
+}
+
+// Looks at `condition` once, or until the spin time is over; returns whether it held.
+template <class Condition>
+bool look_for(const Condition& condition, bool spin) noexcept {
+    if (condition()) return true;
+    if (!spin) return false;
+    const clock::time_point deadline = clock::now() + spin_time;
+    do {
+        for (int i = 0; i < 16; ++i) {
+            if (condition()) return true;
+            pause_cpu();
+        }
+    } while (clock::now() < deadline);
+    return condition();
+}
+
+// Keeps a sleeping thread off the processor of the thread that is about to wake it.
+//
+// Linux may wake a thread on the waker's own processor, where it only gets in the way, when it last ran there and finds
+// no idle neighbour; in a virtual machine, where a halted processor does not count as idle, that was seen to last for
+// seconds with the second of two processors idle throughout. Changing the affinity of a sleeping thread moves nothing
+// and is done only after the waker has changed processors.
+class Placement {
+  public:
+#if defined(__linux__)
+    void here() noexcept { thread_.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_release); }
+
+    void keep_off(int cpu) noexcept {
+        const pid_t thread = thread_.load(std::memory_order_acquire);
+        cpu_set_t now;
+        if (cpu == avoided_ || cpu < 0 || cpu >= CPU_SETSIZE || thread == 0) return;
+        if (sched_getaffinity(thread, sizeof now, &now) != 0) return;
+        // Someone else's change of the affinity (taskset) is to stay.
+        if (avoided_ < 0 || !CPU_EQUAL(&now, &ours_)) allowed_ = now;
+        ours_ = allowed_;
+        CPU_CLR(cpu, &ours_);
+        if (CPU_COUNT(&ours_) == 0 || sched_setaffinity(thread, sizeof ours_, &ours_) != 0) return;
+        avoided_ = cpu;
+    }
+
+    static int current_cpu() noexcept { return sched_getcpu(); }
+
+  private:
+    std::atomic<pid_t> thread_{0};
+    int avoided_ = -1;
+    cpu_set_t allowed_;  // as found
+    cpu_set_t ours_;     // as set here
+#else
+    void here() noexcept {}
+    void keep_off(int) noexcept {}
+    static int current_cpu() noexcept { return -1; }
+#endif
+};
+
+// Where one thread sleeps. The sleeper calls prepare(), looks once more at what it waits for, then calls sleep() or
+// cancel(); the waker changes what is waited for, then calls wake(). With sequential consistency on the flag and on what
+// is waited for, either the sleeper sees the change or the waker sees the flag. sleep() may return without cause.
+class Sleeper {
+  public:
+    void prepare() noexcept { asleep_.store(1, std::memory_order_seq_cst); }
+    void cancel() noexcept { asleep_.store(0, std::memory_order_relaxed); }
+    void sleep() noexcept {
+#if FASTNORM_FUTEX
+        syscall(SYS_futex, &asleep_, FUTEX_WAIT_PRIVATE, 1, nullptr, nullptr, 0);
+        cancel();
+#else
+        std::unique_lock<std::mutex> lock(mutex_);
+        changed_.wait(lock, [this] { return asleep_.load(std::memory_order_relaxed) == 0; });
+#endif
+    }
+    bool asleep() const noexcept { return asleep_.load(std::memory_order_seq_cst) != 0; }
+    void wake() noexcept {
+#if FASTNORM_FUTEX
+        if (asleep_.exchange(0, std::memory_order_relaxed) == 1) syscall(SYS_futex, &asleep_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+#else
+        std::lock_guard<std::mutex> lock(mutex_);
+        asleep_.store(0, std::memory_order_relaxed);
+        changed_.notify_one();
+#endif
+    }
+
+  private:
+    std::atomic<std::uint32_t> asleep_{0};
+#if FASTNORM_FUTEX
+    static_assert(sizeof(std::atomic<std::uint32_t>) == 4, "a futex is a plain 32-bit word");
+#else
+    std::mutex mutex_;
+    std::condition_variable changed_;
+#endif
+};
+
+// The pieces [begin, end) that a seat still has to do, in one word so that owner and thieves agree on them.
+class Share {
+  public:
+    void set(std::uint32_t begin, std::uint32_t end) noexcept { word_.store(pack(begin, end), std::memory_order_relaxed); }
+
+    // For the owner: the first piece.
+    bool take_front(std::uint32_t& piece) noexcept {
+        std::uint64_t word = word_.load(std::memory_order_relaxed);
+        while (begin_of(word) < end_of(word)) {
+            piece = begin_of(word);
+            if (word_.compare_exchange_weak(word, pack(piece + 1, end_of(word)), std::memory_order_relaxed)) return true;
+        }
+        return false;
+    }
+
+    // For a thief: the back half, rounded up.
+    bool take_back(std::uint32_t& begin, std::uint32_t& end) noexcept {
+        std::uint64_t word = word_.load(std::memory_order_relaxed);
+        while (begin_of(word) < end_of(word)) {
+            end = end_of(word);
+            begin = end - (end - begin_of(word) + 1) / 2;
+            if (word_.compare_exchange_weak(word, pack(begin_of(word), begin), std::memory_order_relaxed)) return true;
+        }
+        return false;
+    }
+
+  private:
+    static std::uint64_t pack(std::uint32_t begin, std::uint32_t end) noexcept {
+        return (static_cast<std::uint64_t>(end) << 32) | begin;
+    }
+    static std::uint32_t begin_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word); }
+    static std::uint32_t end_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word >> 32); }
+
+    // Relaxed throughout: the chunks are independent of each other, and Pool::state orders them against the caller. A
+    // word that comes back to an earlier value does no harm, because the value is all there is to know.
+    std::atomic<std::uint64_t> word_{0};
+};
+
+struct alignas(cache_line) Seat {
+    Share share;
+    Sleeper sleeper;
+    Placement placement;  // touched by the one that wakes this seat
+};
+
+// Pool::state: generation (32 bits), threads that may take part (15), workers in the job (16), open (1).
+using State = std::uint64_t;
+constexpr State open_bit = 1;
+constexpr State one_worker = 2;
+constexpr std::uint32_t workers_in(State state) { return static_cast<std::uint32_t>(state >> 1) & 0xFFFFu; }
+constexpr std::uint32_t threads_of(State state) { return static_cast<std::uint32_t>(state >> 17) & 0x7FFFu; }
+constexpr std::uint32_t generation_of(State state) { return static_cast<std::uint32_t>(state >> 32); }
+constexpr State open_state(std::uint32_t generation, std::uint32_t threads) {
+    return (static_cast<State>(generation) << 32) | (static_cast<State>(threads) << 17) | open_bit;
+}
+static_assert(most_threads < 0x7FFF, "the number of threads has 15 bits");
+
+struct Job {
+    ChunkFunction function = nullptr;
+    void* context = nullptr;
+    std::size_t chunks = 0;
+    std::size_t chunks_per_piece = 0;
+    std::uint32_t threads = 0;
+};
+
+// Set where the system refused to create a thread; asked again after the next set_num_threads.
+std::atomic<bool> creation_refused{false};
+
+class Pool {
+  public:
+    // Whether the caller now owns the pool; if so it must call release().
+    bool claim() noexcept {
+        return !claimed_.load(std::memory_order_relaxed) && !claimed_.exchange(true, std::memory_order_acquire);
+    }
+    void release() noexcept { claimed_.store(false, std::memory_order_release); }
+
+    // Workers that would take part in a job without having to be woken first.
+    unsigned awake() const noexcept { return awake_.load(std::memory_order_relaxed); }
+
+    // For the owner: creates workers until `wanted` threads can take part, and returns how many can.
+    unsigned provide(unsigned wanted) noexcept {
+        while (seat_count_ < wanted && !creation_refused.load(std::memory_order_relaxed)) {
+            if (!add_seat()) creation_refused.store(true, std::memory_order_relaxed);
+        }
+        return std::min(wanted, seat_count_);
+    }
+
+    // For the owner: runs a job on `threads` >= 2 threads, as many as provide() promised.
+    void run(std::size_t chunks, unsigned threads, ChunkFunction function, void* context) noexcept {
+        job_.function = function;
+        job_.context = context;
+        job_.chunks = chunks;
+        job_.chunks_per_piece = std::max<std::size_t>(1, chunks / (pieces_per_share * threads));
+        job_.threads = threads;
+        const std::size_t pieces = (chunks - 1) / job_.chunks_per_piece + 1;
+        for (unsigned i = 0; i < threads; ++i) seats_[i]->share.set(first_piece(pieces, threads, i), first_piece(pieces, threads, i + 1));
+
+        state_.store(open_state(++generation_, threads), std::memory_order_seq_cst);
+        wake_children(0);
+        work(0);
+        if (workers_in(state_.fetch_and(~open_bit, std::memory_order_seq_cst)) != 0) wait_for_workers();
+    }
+
+  private:
+    // Shares differ by one piece at most, and the caller, which is there from the start, has the larger one.
+    static std::uint32_t first_piece(std::size_t pieces, unsigned threads, unsigned seat) noexcept {
+        return static_cast<std::uint32_t>((pieces * seat + threads - 1) / threads);
+    }
+
+    // Waking a thread costs a system call of a few microseconds, so the workers share that work as a binary tree.
+    void wake_children(unsigned seat) noexcept {
+        for (unsigned child = 2 * seat + 1; child <= 2 * seat + 2 && child < job_.threads; ++child) {
+            if (!seats_[child]->sleeper.asleep()) continue;
+            seats_[child]->placement.keep_off(Placement::current_cpu());
+            seats_[child]->sleeper.wake();
+        }
+    }
+
+    void work(unsigned seat) noexcept {
+        std::uint32_t piece;
+        while (seats_[seat]->share.take_front(piece) || steal(seat, piece)) {
+            const std::size_t begin = piece * job_.chunks_per_piece;
+            job_.function(job_.context, begin, std::min(begin + job_.chunks_per_piece, job_.chunks));
+        }
+    }
+
+    // Keeps the first of the stolen pieces and puts the others into the thief's own share, which is empty.
+    bool steal(unsigned seat, std::uint32_t& piece) noexcept {
+        std::uint32_t end;
+        for (unsigned step = 1; step < job_.threads; ++step) {
+            const unsigned victim = (seat + step) % job_.threads;
+            if (!seats_[victim]->share.take_back(piece, end)) continue;
+            if (piece + 1 < end) seats_[seat]->share.set(piece + 1, end);
+            return true;
+        }
+        return false;
+    }
+
+    void wait_for_workers() noexcept {
+        const auto done = [this]() noexcept { return workers_in(state_.load(std::memory_order_seq_cst)) == 0; };
+        if (look_for(done, may_spin(job_.threads))) return;
+        for (;;) {
+            caller_.prepare();
+            if (done()) break;
+            caller_.sleep();
+        }
+        caller_.cancel();
+    }
+
+    // Spinning while there are more threads than processors takes the processor from a thread that has work.
+    bool may_spin(unsigned threads) const noexcept { return threads <= cpus_; }
+
+    void worker(unsigned seat) noexcept {
+        seats_[seat]->placement.here();
+        std::uint32_t last_generation = 0;
+        State state = 0;
+        const auto offered = [&]() noexcept {
+            state = state_.load(std::memory_order_seq_cst);
+            return (state & open_bit) != 0 && seat < threads_of(state) && generation_of(state) != last_generation;
+        };
+        for (;;) {
+            // Also after a wake-up that came too late: whoever wakes a worker is about to bring more.
+            if (!look_for(offered, may_spin(threads_of(state)))) {
+                seats_[seat]->sleeper.prepare();
+                awake_.fetch_sub(1, std::memory_order_relaxed);
+                if (offered()) {
+                    seats_[seat]->sleeper.cancel();
+                } else {
+                    seats_[seat]->sleeper.sleep();
+                }
+                awake_.fetch_add(1, std::memory_order_relaxed);
+                continue;
+            }
+            if (!state_.compare_exchange_strong(state, state + one_worker, std::memory_order_seq_cst)) continue;
+            last_generation = generation_of(state);
+            wake_children(seat);
+            work(seat);
+            const State before = state_.fetch_sub(one_worker, std::memory_order_seq_cst);
+            // From here on the job may be over and the next one begun: a wake-up that comes late is one without cause.
+            if ((before & open_bit) == 0 && workers_in(before) == 1 && caller_.asleep()) caller_.wake();
+        }
+    }
+
+    // The caller's seat comes first and needs no thread.
+    bool add_seat() noexcept {
+        if (seat_count_ == most_threads) return false;
+        Seat* seat = new (std::nothrow) Seat;
+        if (seat == nullptr) return false;
+        seats_[seat_count_] = seat;
+        if (seat_count_ > 0 && !start_worker(seat_count_)) {
+            delete seat;
+            return false;
+        }
+        if (seat_count_++ > 0) awake_.fetch_add(1, std::memory_order_relaxed);
+        return true;
+    }
+
+    bool start_worker(unsigned seat) noexcept {
+#if FASTNORM_POSIX
+        // Signals belong to the application's threads (Ctrl-C to Python's main thread). Those that report a fault of the
+        // thread itself stay open, so that a crash handler can still speak.
+        sigset_t blocked, previous;
+        sigfillset(&blocked);
+        for (const int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS}) sigdelset(&blocked, fault);
+        pthread_sigmask(SIG_SETMASK, &blocked, &previous);
+#endif
+        bool started = true;
+        try {
+            // Detached, because there is no good moment to join: at process exit other threads may still be in a job.
+            std::thread thread([this, seat]() noexcept { worker(seat); });
+#if defined(__linux__)
+            pthread_setname_np(thread.native_handle(), "fastnorm");
+#endif
+            thread.detach();
+        } catch (const std::exception&) {
+            started = false;
+        }
+#if FASTNORM_POSIX
+        pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+#endif
+        return started;
+    }
+
+    // What the workers watch and read when they join lies together; what only callers touch is elsewhere.
+    alignas(cache_line) std::atomic<State> state_{0};
+    Job job_;
+    alignas(cache_line) std::atomic<bool> claimed_{false};
+    std::atomic<unsigned> awake_{0};  // workers in a job or looking for one
+    std::uint32_t generation_ = 0;
+    unsigned seat_count_ = 0;
+    const unsigned cpus_ = available_cpus();
+    alignas(cache_line) Sleeper caller_;
+    Seat* seats_[most_threads];
+};
+
+std::atomic<Pool*> current_pool{nullptr};
+
+// Null when there is no memory for one.
+Pool* pool() noexcept {
+    Pool* current = current_pool.load(std::memory_order_acquire);
+    if (current != nullptr) return current;
+    Pool* made = new (std::nothrow) Pool;
+    if (made != nullptr && !current_pool.compare_exchange_strong(current, made, std::memory_order_acq_rel)) {
+        delete made;
+        return current;
+    }
+    return made;
+}
+
+// When the last job ended up on fewer threads only because the others were asleep, in clock ticks.
+std::atomic<clock::rep> last_lonely_job{0};
+
+std::atomic<int> process_setting{0};   // 0: the default
+std::atomic<int> default_threads{0};   // 0: not known yet
+thread_local int thread_limit = 0;     // 0: none
+
+#if FASTNORM_POSIX
+// The child may also have been given other processors (a worker of a process pool often is), so it looks again.
+void forget_threads() {
+    current_pool.store(nullptr, std::memory_order_relaxed);
+    default_threads.store(0, std::memory_order_relaxed);
+    creation_refused.store(false, std::memory_order_relaxed);
+}
+
+// When the library is loaded: later, a fork could come between the first use and the registration.
+[[maybe_unused]] const int fork_handler = pthread_atfork(nullptr, nullptr, forget_threads);
+#endif
+
+// The number of threads that the text asks for, up to `end`; 0 unless it is a positive number that fits.
+int parse_threads(const char* text, char end) noexcept {
+    while (*text == ' ') ++text;
+    if (*text < '0' || *text > '9') return 0;
+    char* rest = nullptr;
+    errno = 0;
+    const long n = std::strtol(text, &rest, 10);
+    while (*rest == ' ') ++rest;
+    const bool complete = *rest == '\0' || *rest == end;
+    return complete && errno == 0 && n <= INT_MAX ? static_cast<int>(n) : 0;
+}
+
+}  // namespace
+
+int threads_from_environment(const char* fastnorm_num_threads, const char* omp_num_threads) noexcept {
+    int n = 0;
+    if (fastnorm_num_threads != nullptr) n = parse_threads(fastnorm_num_threads, '\0');
+    if (n == 0 && omp_num_threads != nullptr) n = parse_threads(omp_num_threads, ',');
+    return n;
+}
+
+std::string threads_environment_error() {
+    const char* text = std::getenv("FASTNORM_NUM_THREADS");
+    if (text == nullptr || *text == '\0' || threads_from_environment(text, nullptr) > 0) return {};
+    return "FASTNORM_NUM_THREADS is '" + std::string(text) + "', needs an integer >= 1";
+}
+
+int process_num_threads() noexcept {
+    const int setting = process_setting.load(std::memory_order_relaxed);
+    if (setting > 0) return setting;
+    int n = default_threads.load(std::memory_order_relaxed);
+    if (n == 0) {
+        n = threads_from_environment(std::getenv("FASTNORM_NUM_THREADS"), std::getenv("OMP_NUM_THREADS"));
+        if (n == 0) n = static_cast<int>(available_cpus());
+        default_threads.store(n, std::memory_order_relaxed);
+    }
+    return n;
+}
+
+int num_threads() noexcept { return thread_limit > 0 ? thread_limit : process_num_threads(); }
+
+void set_num_threads(int n) noexcept {
+    process_setting.store(std::max(n, 0), std::memory_order_relaxed);
+    creation_refused.store(false, std::memory_order_relaxed);
+}
+
+int swap_thread_limit(int n) noexcept {
+    const int previous = thread_limit;
+    thread_limit = std::max(n, 0);
+    return previous;
+}
+
+int worthwhile_threads(double microseconds) noexcept {
+    if (microseconds < 2 * awake_share_us) return 1;
+    const int allowed = num_threads();
+    const double shares = microseconds / awake_share_us;
+    const int wanted = shares < allowed ? static_cast<int>(shares) : allowed;
+    if (wanted == 1 || microseconds >= asleep_job_us) return wanted;
+    const Pool* const current = current_pool.load(std::memory_order_acquire);
+    const int ready = current == nullptr ? 1 : static_cast<int>(current->awake()) + 1;
+    if (ready >= wanted) return wanted;
+    // Jobs that follow each other faster than a worker falls asleep pay for waking it together.
+    const clock::rep now = clock::now().time_since_epoch().count();
+    const clock::rep previous = last_lonely_job.exchange(now, std::memory_order_relaxed);
+    const clock::duration busy = std::chrono::duration_cast<clock::duration>(std::chrono::duration<double, std::micro>(microseconds));
+    return clock::duration(now - previous) < spin_time + busy ? wanted : ready;
+}
+
+void run_chunks(std::size_t chunks, int max_threads, ChunkFunction function, void* context) noexcept {
+    if (chunks == 0) return;
+    const int allowed = std::min(num_threads(), max_threads);
+    unsigned threads = allowed > 1 ? std::min(static_cast<unsigned>(allowed), most_threads) : 1;
+    if (chunks < threads) threads = static_cast<unsigned>(chunks);
+    Pool* const owned = threads > 1 ? pool() : nullptr;
+    if (owned != nullptr && owned->claim()) {
+        threads = owned->provide(threads);
+        if (threads > 1) owned->run(chunks, threads, function, context);
+        owned->release();
+        if (threads > 1) return;
+    }
+    function(context, 0, chunks);
+}
+
+}  // namespace fastnorm
+
+extern "C" {
+int fastnorm_get_num_threads(void) { return fastnorm::process_num_threads(); }
+void fastnorm_set_num_threads(int n) { fastnorm::set_num_threads(n); }
+}

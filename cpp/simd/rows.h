@@ -1,0 +1,192 @@
+// Rows of an array as contiguous memory: in place where they are contiguous, else packed a tile at a time.
+//
+// Kernels see contiguous rows only, so a result cannot depend on strides: whatever the layout, the same values go
+// through the same arithmetic.
+#pragma once
+
+#include "simd/vec.h"
+#include "targets/kernel_table.h"
+
+FASTNORM_TARGET_BEGIN
+
+FASTNORM_INLINE std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+// Byte offset of position `index` (C order) along axes of the given extents and strides.
+FASTNORM_INLINE std::int64_t strided_offset(
+    std::int64_t index, int axes, const std::int64_t* extent, const std::int64_t* stride) {
+    if (axes == 1) return index * stride[0];
+    std::int64_t offset = 0;
+    for (int axis = axes - 1; axis >= 0; --axis) {
+        offset += index % extent[axis] * stride[axis];
+        index /= extent[axis];
+    }
+    return offset;
+}
+
+// Copies the elements of one row between its place in the array and packed memory, along all inner axes.
+// Element is moved as bytes: its address in the array need not be aligned.
+template <class T, bool Pack>
+FASTNORM_INLINE void move_row(const Rows& shape, const std::int64_t* stride, char* row, T* packed) {
+    const int last = shape.inner_axes - 1;
+    const std::int64_t run = shape.inner_extent[last], step = stride[last];
+    for (std::int64_t start = 0; start < shape.cols; start += run) {
+        char* element = row + strided_offset(start / run, last, shape.inner_extent, stride);
+        for (std::int64_t i = 0; i < run; ++i, element += step) {
+            if constexpr (Pack) {
+                __builtin_memcpy(packed + start + i, element, sizeof(T));
+            } else {
+                __builtin_memcpy(element, packed + start + i, sizeof(T));
+            }
+        }
+    }
+}
+
+// The same for `count` rows whose elements are neighbours in memory: whole lines are moved column by column.
+template <class T, bool Pack>
+FASTNORM_INLINE void move_neighbours(
+    const Rows& shape, const std::int64_t* stride, char* first_row, T* packed, std::int64_t packed_step, int count) {
+    for (std::int64_t j = 0; j < shape.cols; ++j) {
+        char* line = first_row + strided_offset(j, shape.inner_axes, shape.inner_extent, stride);
+        for (int i = 0; i < count; ++i) {
+            if constexpr (Pack) {
+                __builtin_memcpy(packed + i * packed_step + j, line + i * std::int64_t(sizeof(T)), sizeof(T));
+            } else {
+                __builtin_memcpy(line + i * std::int64_t(sizeof(T)), packed + i * packed_step + j, sizeof(T));
+            }
+        }
+    }
+}
+
+// A tile of rows of one operand. fetch() before reading it, write_back() after writing it.
+template <class T>
+class RowTile {
+public:
+    // Takes its packing space from `scratch` and moves it on; nothing is taken where rows are contiguous.
+    FASTNORM_INLINE RowTile(const Rows& shape, const Operand& operand, char*& scratch)
+        : shape_(shape), operand_(operand), packed_(reinterpret_cast<T*>(scratch)) {
+        packed_step_ = packed_row_bytes(shape.cols, sizeof(T)) / std::int64_t(sizeof(T));
+        if (!operand.contiguous) scratch += packed_bytes(shape.cols, sizeof(T));
+    }
+
+    FASTNORM_INLINE void fetch(std::int64_t first, int count) {
+        select(first);
+        if (!operand_.contiguous) move<true>(first, count);
+    }
+    FASTNORM_INLINE void select(std::int64_t first) { first_ = first; }
+    FASTNORM_INLINE void write_back(std::int64_t first, int count) {
+        if (!operand_.contiguous) move<false>(first, count);
+    }
+
+    // Row i of the tile as contiguous memory.
+    FASTNORM_INLINE T* row(int i) const {
+        if (operand_.contiguous) return reinterpret_cast<T*>(address(first_ + i));
+        return packed_ + i * packed_step_;
+    }
+
+private:
+    FASTNORM_INLINE char* address(std::int64_t row) const {
+        return operand_.data + strided_offset(row, shape_.outer_axes, shape_.outer_extent, operand_.outer_stride);
+    }
+
+    template <bool Pack>
+    void move(std::int64_t first, int count) {
+        const int last = shape_.outer_axes - 1;
+        const bool neighbours = operand_.outer_stride[last] == std::int64_t(sizeof(T)) &&
+                                first % shape_.outer_extent[last] + count <= shape_.outer_extent[last];
+        if (neighbours) {
+            move_neighbours<T, Pack>(shape_, operand_.inner_stride, address(first), packed_, packed_step_, count);
+        } else {
+            for (int i = 0; i < count; ++i) {
+                move_row<T, Pack>(shape_, operand_.inner_stride, address(first + i), packed_ + i * packed_step_);
+            }
+        }
+    }
+
+    const Rows& shape_;
+    const Operand& operand_;
+    T* packed_;
+    std::int64_t packed_step_;
+    std::int64_t first_ = 0;
+};
+
+// ---- column loops --------------------------------------------------------------------------------------------------
+
+// The lanes every reduction over a row runs on, whatever the register width: lane l takes columns l, l + 16, ...
+constexpr int row_lanes = 16;
+
+// Elements of storage type T as lanes of V, which may be wider than T computes in (double lanes of float elements).
+template <class V, class T>
+FASTNORM_INLINE V load_row(const T* source) {
+    using C = compute_t<T>;
+    constexpr int lanes = lane_count<V>;
+    if constexpr (sizeof(element_t<V>) == sizeof(C)) {
+        return load<V>(source);
+    } else if constexpr (lanes > native<double>) {
+        // Register by register, so that the conversion can take its operand from memory.
+        using Half = Vec<double, lanes / 2>;
+        return join(load_row<Half>(source), load_row<Half>(source + lanes / 2));
+    } else {
+        return to_double(load<Vec<C, lanes>>(source));
+    }
+}
+template <class V, class T>
+FASTNORM_INLINE V load_row_partial(const T* source, int count, element_t<V> fill) {
+    using C = compute_t<T>;
+    if constexpr (sizeof(element_t<V>) == sizeof(C)) {
+        return load_partial<V>(source, count, fill);
+    } else {
+        return to_double(load_partial<Vec<C, lane_count<V>>>(source, count, C(fill)));
+    }
+}
+template <class T, class V>
+FASTNORM_INLINE auto as_stored(V v) {
+    if constexpr (sizeof(element_t<V>) == sizeof(compute_t<T>)) {
+        return v;
+    } else {
+        return to_float(v);
+    }
+}
+
+// One step of a column loop: `Lanes` whole columns, or the `count` that are left.
+struct Whole {
+    static constexpr bool partial = false;
+    static constexpr int count = 0;
+};
+struct Partial {
+    static constexpr bool partial = true;
+    int count;
+};
+template <class V, class T, class Step>
+FASTNORM_INLINE V load_columns(const T* source, Step step, element_t<V> fill = 0) {
+    if constexpr (Step::partial) {
+        return load_row_partial<V>(source, step.count, fill);
+    } else {
+        return load_row<V>(source);
+    }
+}
+template <class T, class V, class Step>
+FASTNORM_INLINE void store_columns(T* target, V v, Step step) {
+    if constexpr (Step::partial) {
+        store_partial(target, as_stored<T>(v), step.count);
+    } else {
+        store(target, as_stored<T>(v));
+    }
+}
+
+// Calls body(column, step) over [begin, end) in steps of `Lanes`, the last one partial.
+template <int Lanes, class Body>
+FASTNORM_INLINE void for_columns(std::int64_t begin, std::int64_t end, Body body) {
+    std::int64_t j = begin;
+    for (; j + Lanes <= end; j += Lanes) body(j, Whole{});
+    if (j < end) body(j, Partial{int(end - j)});
+}
+
+// Columns before `target + columns` is aligned for streaming, at most `cols`; streaming is for elements that fill
+// registers one to one.
+template <class T>
+FASTNORM_INLINE std::int64_t columns_to_alignment(const T* target, std::int64_t cols) {
+    const std::size_t past = reinterpret_cast<std::uintptr_t>(target) % 64;
+    return smaller(past == 0 ? 0 : std::int64_t((64 - past) / sizeof(T)), cols);
+}
+
+FASTNORM_TARGET_END

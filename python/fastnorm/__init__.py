@@ -1,0 +1,68 @@
+"""Fused normalisation and activation kernels for NumPy arrays, forward and backward.
+
+Every op is a function ``y = op(x, ..., *, keywords, out=None)`` with a backward
+``gradients = op_backward(dy, <the forward's positional arguments>, *, <its keywords>)``, and every name stands here.
+`fastnorm.reference` holds a twin of each op in plain NumPy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _backend, _threadpoolctl, reference
+from ._vjp import vjp
+from .activations import gelu, gelu_backward
+from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
+from .runtime import (
+    active_target,
+    available_targets,
+    backend,
+    clear_cache,
+    get_backend,
+    get_num_threads,
+    set_backend,
+    set_num_threads,
+    show_config,
+    threads,
+)
+
+__all__ = [
+    "active_target",
+    "available_targets",
+    "backend",
+    "clear_cache",
+    "gelu",
+    "gelu_backward",
+    "get_backend",
+    "get_num_threads",
+    "layer_norm",
+    "layer_norm_backward",
+    "reference",
+    "rms_norm",
+    "rms_norm_backward",
+    "set_backend",
+    "set_num_threads",
+    "show_config",
+    "threads",
+    "vjp",
+]
+
+__version__: str
+
+
+def __getattr__(name: str) -> Any:
+    # Reading the metadata takes tens of milliseconds, which an import should not.
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("fastnorm")
+    except PackageNotFoundError:
+        found = "unknown"  # a source tree that is not installed
+    globals()["__version__"] = found
+    return found
+
+
+_backend.use_default()
+_threadpoolctl.register()

@@ -1,0 +1,25 @@
+"""The argument rules of every op: what is taken, what it becomes, and which error says what is wrong.
+
+`<op>(<positional arguments>, <keywords in the order of the signature>)`, all given by position, returns the same
+arguments in canonical form or raises. Both backends call it, the extension only for arguments that it does not take
+straight away, so both give the same errors. Canonical means:
+
+- arrays are exact ndarrays of a supported dtype in native byte order, with any strides and alignment;
+- `axis` is a tuple of non-negative axes in ascending order, and weight and bias have their axes in that order;
+- numbers are finite floats, flags bools, `stats` arrays of the statistics' shape and dtype;
+- `out` can be written, and is exactly one of the inputs or shares memory with none.
+"""
+
+from .activations import gelu, gelu_backward
+from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
+from .rules import user_order
+
+__all__ = [
+    "gelu",
+    "gelu_backward",
+    "layer_norm",
+    "layer_norm_backward",
+    "rms_norm",
+    "rms_norm_backward",
+    "user_order",
+]

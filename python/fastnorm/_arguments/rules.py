@@ -1,0 +1,262 @@
+"""The rules that the ops share, one method for each kind of argument."""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._typing import Array
+
+OVERLAP_WORK = 10_000  # candidate solutions after which a test for shared memory gives up and counts as shared
+
+
+class Axes(NamedTuple):
+    """The normalised axes, all non-negative."""
+
+    given: tuple[int, ...]  # in the caller's order, in which weight and bias have their axes
+    ascending: tuple[int, ...]
+
+
+class Rules:
+    """The rules for the arguments of one op.
+
+    Each method takes the name and the value of an argument and returns the value in canonical form. Errors read
+    `<op>: <argument> <what it is>, needs <what it should be>`.
+    """
+
+    def __init__(self, op: str) -> None:
+        self.op = op
+
+    def type_error(self, name: str, found: str, needed: str) -> TypeError:
+        """Return the error for an argument of the wrong type or dtype."""
+        return TypeError(f"{self.op}: {name} {found}, needs {needed}")
+
+    def value_error(self, name: str, found: str, needed: str) -> ValueError:
+        """Return the error for an argument of the wrong value or shape."""
+        return ValueError(f"{self.op}: {name} {found}, needs {needed}")
+
+    # Arrays
+
+    def array(self, name: str, value: object, like: Array | None = None) -> Array:
+        """Return an array of one of the float types. Python floats and lists of them take the dtype of `like`."""
+        array = self._ndarray(name, value)
+        if like is not None and array.dtype == np.float64 and isinstance(value, (float, list, tuple)):
+            with np.errstate(over="ignore"):
+                array = array.astype(like.dtype)
+        if not is_float(array.dtype):
+            raise self.type_error(name, f"has dtype {array.dtype}", "float32, float64, float16 or bfloat16")
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+    def _ndarray(self, name: str, value: object) -> Array:
+        if type(value) is np.ndarray:
+            return value
+        if isinstance(value, np.ma.MaskedArray):
+            raise self.type_error(name, "is a masked array", "a plain one (its filled() gives one)")
+        if isinstance(value, np.ndarray):
+            return value.view(np.ndarray)
+        try:
+            if hasattr(value, "__dlpack__"):
+                try:
+                    return np.from_dlpack(value)
+                except (BufferError, RuntimeError, TypeError, ValueError):
+                    # Refused, as bfloat16 is: some libraries convert such arrays themselves.
+                    return np.asarray(value)
+            return np.asarray(value)
+        except Exception as error:
+            advice = ""
+            if "bfloat16" in str(getattr(value, "dtype", "")):
+                advice = " (a bfloat16 tensor of PyTorch: x.view(torch.uint16).numpy().view(ml_dtypes.bfloat16))"
+            found = f"is a {type(value).__module__}.{type(value).__name__} that NumPy cannot take ({error})"
+            raise self.type_error(name, found, f"an array on the CPU{advice}") from error
+
+    def gradient(self, name: str, value: object, x: Array) -> Array:
+        """Return the gradient of a loss with respect to a result of the shape and dtype of `x`."""
+        array = self.array(name, value, like=x)
+        if array.dtype != x.dtype:
+            raise self.type_error(name, f"has dtype {array.dtype}", f"{x.dtype} as x")
+        if array.shape != x.shape:
+            raise self.value_error(name, f"has shape {array.shape}", f"{x.shape} as x")
+        return array
+
+    def parameters(self, x: Array, axes: Axes, weight: object, bias: object) -> tuple[Array | None, Array | None]:
+        """Return `weight` and `bias` in one dtype: where one is float32 and the other a half type, both are float32."""
+        weight, bias = self._parameter("weight", weight, x, axes), self._parameter("bias", bias, x, axes)
+        if weight is not None and bias is not None and weight.dtype != bias.dtype:
+            weight, bias = weight.astype(np.float32, copy=False), bias.astype(np.float32, copy=False)
+        return weight, bias
+
+    def _parameter(self, name: str, value: object, x: Array, axes: Axes) -> Array | None:
+        if value is None:
+            return None
+        array = self.array(name, value, like=x)
+        if array.dtype != x.dtype and not (array.dtype == np.float32 and is_half(x.dtype)):
+            needed = f"{x.dtype} or float32" if is_half(x.dtype) else f"{x.dtype} as x"
+            raise self.type_error(name, f"has dtype {array.dtype}", needed)
+        shape = tuple(x.shape[axis] for axis in axes.given)
+        if array.shape != shape:
+            needed = f"{shape} to match x.shape {x.shape} along axis {axes.given}"
+            raise self.value_error(name, f"has shape {array.shape}", needed)
+        return array.transpose(np.argsort(axes.given))
+
+    def statistics(self, name: str, value: object, x: Array, axes: Axes) -> Array:
+        """Return a statistic of the forward, of x's shape without the normalised axes and not of a half type."""
+        dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
+        array = self.array(name, value, like=np.empty(0, dtype))
+        if array.dtype != dtype:
+            raise self.type_error(name, f"has dtype {array.dtype}", f"{dtype} for x of dtype {x.dtype}")
+        shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes.given)
+        if array.shape != shape:
+            needed = f"{shape}, x.shape {x.shape} without axis {axes.given}"
+            raise self.value_error(name, f"has shape {array.shape}", needed)
+        return array
+
+    def out(self, value: object, x: Array, *inputs: Array | None) -> Array | None:
+        """Return the array for a result like `x`: exactly one of the `inputs`, or apart from them all."""
+        if value is None:
+            return None
+        if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+            raise self.type_error("out", f"has type {type(value).__name__}", "a NumPy array")
+        if value.dtype != x.dtype:
+            raise self.value_error("out", f"has dtype {value.dtype}", f"{x.dtype} of the result")
+        if value.shape != x.shape:
+            raise self.value_error("out", f"has shape {value.shape}", f"{x.shape} of the result")
+        if not value.flags.writeable:
+            raise self.value_error("out", "is read-only", "an array that can be written")
+        out = value.view(np.ndarray)
+        if may_overlap_itself(out):
+            raise self.value_error("out", "has elements that share memory", "an element of memory for each")
+        for array in inputs:
+            if array is not None and not is_same(out, array) and shares_memory(out, array):
+                raise self.value_error("out", "overlaps an input", "exactly an input or memory apart from all inputs")
+        return out
+
+    # Axes
+
+    def axes(self, value: object, x: Array) -> Axes:
+        """Return the axes of `x` that are normalised jointly, given as an int or a tuple of distinct ints."""
+        numbers = value if isinstance(value, tuple) else (value,)
+        if x.ndim == 0:
+            raise self.value_error("x", "has no axes", "at least one to normalise over")
+        if not numbers:
+            raise self.value_error("axis", "is ()", "at least one axis")
+        given = []
+        for number in numbers:
+            axis = as_index(number)
+            if axis is None:
+                raise self.type_error("axis", f"is {value!r}", "an int or a tuple of ints")
+            if not -x.ndim <= axis < x.ndim:
+                raise self.value_error("axis", f"is {value!r}", f"{-x.ndim} to {x.ndim - 1} for x of shape {x.shape}")
+            given.append(axis % x.ndim)
+        if len(set(given)) < len(given):
+            raise self.value_error("axis", f"is {value!r}", "distinct axes")
+        return Axes(tuple(given), tuple(sorted(given)))
+
+    # Numbers, flags and choices
+
+    def number(self, name: str, value: object, minimum: float = -math.inf) -> float:
+        """Return a finite float, at least `minimum`."""
+        if is_bool(value) or not isinstance(value, (float, int, np.floating, np.integer)):
+            raise self.type_error(name, f"has type {type(value).__name__}", "a number")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number) or number < minimum:
+            needed = "a finite number" if minimum == -math.inf else f"a finite number of at least {minimum:g}"
+            raise self.value_error(name, f"is {value!r}", needed)
+        return number
+
+    def fraction(self, name: str, value: object) -> float | None:
+        """Return None or a float in (0, 1]."""
+        if value is None:
+            return None
+        number = self.number(name, value)
+        if not 0 < number <= 1:
+            raise self.value_error(name, f"is {value!r}", "more than 0 and at most 1")
+        return number
+
+    def integer(self, name: str, value: object, minimum: int) -> int:
+        """Return an int, at least `minimum`."""
+        number = as_index(value)
+        if number is None:
+            raise self.type_error(name, f"has type {type(value).__name__}", "an int")
+        if number < minimum:
+            raise self.value_error(name, f"is {number}", f"at least {minimum}")
+        return number
+
+    def flag(self, name: str, value: object) -> bool:
+        """Return a bool."""
+        if not is_bool(value):
+            raise self.type_error(name, f"has type {type(value).__name__}", "a bool")
+        return bool(value)
+
+    def choice(self, name: str, value: object, choices: Collection[str]) -> str:
+        """Return one of the strings in `choices`."""
+        if not isinstance(value, str):
+            raise self.type_error(name, f"has type {type(value).__name__}", "a str")
+        if value not in choices:
+            raise self.value_error(name, f"is {value!r}", f"one of {', '.join(map(repr, choices))}")
+        return str(value)
+
+
+def user_order(gradient: Array | None, axis: Any, ndim: int) -> Array | None:
+    """Return a parameter's gradient, whose axes are ascending, in the order of the op's valid `axis`."""
+    if gradient is None or not isinstance(axis, tuple):
+        return gradient
+    given = [operator.index(number) % ndim for number in axis]
+    return gradient.transpose(np.argsort(np.argsort(given)))
+
+
+def is_half(dtype: np.dtype[Any]) -> bool:
+    """Tell whether the dtype is float16 or `ml_dtypes.bfloat16` (there is none before ml_dtypes is imported)."""
+    bfloat16 = getattr(sys.modules.get("ml_dtypes"), "bfloat16", None)
+    return dtype.type is np.float16 or (bfloat16 is not None and dtype.type is bfloat16)
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Tell whether the dtype is one of the four that the kernels compute in."""
+    return dtype.type is np.float32 or dtype.type is np.float64 or is_half(dtype)
+
+
+def is_bool(value: object) -> bool:
+    """Tell whether the value is a bool, which passes for an int in Python but not here."""
+    return isinstance(value, (bool, np.bool_))
+
+
+def as_index(value: Any) -> int | None:
+    """Return the value as an int, None where it is not one; a bool is not."""
+    try:
+        return None if is_bool(value) else operator.index(value)
+    except TypeError:
+        return None
+
+
+def is_same(a: Array, b: Array) -> bool:
+    """Tell whether two arrays are the same elements of memory in the same order."""
+    if a.shape != b.shape or a.__array_interface__["data"][0] != b.__array_interface__["data"][0]:
+        return False
+    return all(p == q for p, q, size in zip(a.strides, b.strides, a.shape, strict=True) if size > 1)
+
+
+def shares_memory(a: Array, b: Array) -> bool:
+    """Tell whether two arrays have memory in common, or that is too hard to tell."""
+    try:
+        return np.shares_memory(a, b, max_work=OVERLAP_WORK)  # type: ignore[arg-type]  # stub: -1 and 0 only
+    except np.exceptions.TooHardError:
+        return True
+
+
+def may_overlap_itself(array: Array) -> bool:
+    """Tell whether two elements may share memory: false where each axis steps over all that the smaller steps reach."""
+    reach = array.itemsize
+    for stride, size in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True)):
+        if size > 1:
+            if stride < reach:
+                return True
+            reach += stride * (size - 1)
+    return False

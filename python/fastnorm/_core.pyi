@@ -1,0 +1,70 @@
+"""The compiled extension: every op under its public name and signature, and what `runtime` is made of."""
+
+from typing import Any
+
+from ._typing import Approximation, Array, ArrayLike, Axis
+
+def layer_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+    return_stats: bool = False,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array, Array]: ...
+def layer_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+    stats: tuple[ArrayLike, ArrayLike] | None = None,
+) -> tuple[Array, Array | None, Array | None]: ...
+def rms_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-6,
+    weight_offset: float = 0.0,
+    fraction: float | None = None,
+    return_stats: bool = False,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array]: ...
+def rms_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-6,
+    weight_offset: float = 0.0,
+    fraction: float | None = None,
+    stats: ArrayLike | None = None,
+) -> tuple[Array, Array | None, Array | None]: ...
+def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None = None) -> Array: ...
+def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array: ...
+
+# The setting of the process, and the limit of the calling thread (0: none), which returns the one before.
+def set_num_threads(n: int) -> None: ...
+def get_num_threads() -> int: ...
+def swap_thread_limit(n: int) -> int: ...
+
+# Instruction sets, the best first. set_target is for tests.
+def available_targets() -> tuple[str, ...]: ...
+def active_target() -> str: ...
+def set_target(name: str) -> None: ...
+
+# The cache of large results: limit_bytes, held_bytes, hits and misses.
+def clear_cache() -> None: ...
+def cache_info() -> dict[str, int]: ...
+
+# Bytes of l1d, l2 and l3; compiler, version and flags.
+def cache_sizes() -> dict[str, int]: ...
+def build_info() -> dict[str, Any]: ...

@@ -1,0 +1,111 @@
+"""Each op as NumPy users write it: the float32 speed peer of ``python -m fastnorm`` and of the benchmarks.
+
+The functions of `FORMULAS` take the arguments of the op of their name, over the last axis. They are not the reference
+twins, which compute in float64 to be right and would be an unfair peer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+try:
+    from scipy.special import erf
+except ImportError:  # NumPy has no erf
+    erf = None
+
+Array = NDArray[Any]
+Pair = tuple[Array, Array]
+
+
+def layer_norm(x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float = 1e-5) -> Array:
+    """Layer norm as a chain of array operations."""
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = x.var(axis=-1, keepdims=True)
+    y: Array = (x - mean) / np.sqrt(variance + eps)
+    if weight is not None:
+        y = y * weight
+    if bias is not None:
+        y = y + bias
+    return y
+
+
+def layer_norm_backward(
+    dy: Array, x: Array, weight: Array | None = None, bias: Array | None = None, *, stats: Pair
+) -> tuple[Array | None, ...]:
+    """Gradients of `layer_norm` from the statistics of the forward."""
+    mean, rstd = (values[..., None] for values in stats)
+    xhat = (x - mean) * rstd
+    g = dy if weight is None else dy * weight
+    dx = rstd * (g - g.mean(axis=-1, keepdims=True) - xhat * (g * xhat).mean(axis=-1, keepdims=True))
+    rows = tuple(range(x.ndim - 1))
+    dweight = None if weight is None else (dy * xhat).sum(axis=rows)
+    dbias = None if bias is None else dy.sum(axis=rows)
+    return dx, dweight, dbias
+
+
+def rms_norm(x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float = 1e-6) -> Array:
+    """Root-mean-square norm as a chain of array operations."""
+    y: Array = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps)
+    if weight is not None:
+        y = y * weight
+    if bias is not None:
+        y = y + bias
+    return y
+
+
+def rms_norm_backward(
+    dy: Array, x: Array, weight: Array | None = None, bias: Array | None = None, *, stats: Array
+) -> tuple[Array | None, ...]:
+    """Gradients of `rms_norm` from the statistics of the forward."""
+    rstd = stats[..., None]
+    xhat = x * rstd
+    g = dy if weight is None else dy * weight
+    dx = rstd * (g - xhat * (g * xhat).mean(axis=-1, keepdims=True))
+    rows = tuple(range(x.ndim - 1))
+    dweight = None if weight is None else (dy * xhat).sum(axis=rows)
+    dbias = None if bias is None else dy.sum(axis=rows)
+    return dx, dweight, dbias
+
+
+def gelu(x: Array, *, approximate: str = "none") -> Array:
+    """Gaussian error linear unit in its three forms; the exact one needs SciPy for erf."""
+    if approximate == "none":
+        y: Array = 0.5 * x * (1.0 + erf(x / math.sqrt(2.0)))
+    elif approximate == "tanh":
+        y = 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+    else:
+        y = x / (1.0 + np.exp(-1.702 * x))
+    return y
+
+
+def gelu_backward(dy: Array, x: Array, *, approximate: str = "none") -> Array:
+    """Gradient of `gelu`."""
+    if approximate == "none":
+        density = np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
+        derivative = 0.5 * (1.0 + erf(x / math.sqrt(2.0))) + x * density
+    elif approximate == "tanh":
+        scale = math.sqrt(2.0 / math.pi)
+        t = np.tanh(scale * (x + 0.044715 * x * x * x))
+        derivative = 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * scale * (1.0 + 3 * 0.044715 * x * x)
+    else:
+        s = 1.0 / (1.0 + np.exp(-1.702 * x))
+        derivative = s + 1.702 * x * s * (1.0 - s)
+    dx: Array = dy * derivative
+    return dx
+
+
+FORMULAS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (layer_norm, layer_norm_backward, rms_norm, rms_norm_backward, gelu, gelu_backward)
+}
+
+
+def formula(op: str, keywords: Mapping[str, Any]) -> Callable[..., Any] | None:
+    """Return the NumPy formula of an op, None where there is none or it needs SciPy and SciPy is not installed."""
+    needs_erf = "gelu" in op and keywords.get("approximate", "none") == "none"
+    return None if needs_erf and erf is None else FORMULAS.get(op)

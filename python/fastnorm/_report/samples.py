@@ -1,0 +1,147 @@
+"""Arguments for every op, made from its signature.
+
+The ops share one rule for names and order (``op(x, weight, bias, ...)``, ``op_backward(dy, x, weight, bias, ...)``), so
+a new op gets its samples without a line here, unless it brings a parameter of a new kind.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastnorm
+
+from .. import reference
+from .timing import Call
+
+SHAPED_LIKE_X = frozenset({"x", "residual", "gate", "up"})
+SHAPED_LIKE_COLS = frozenset({"weight", "bias"})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The arguments of one call, by name and in the order of the signature."""
+
+    op: str
+    arrays: Mapping[str, NDArray[Any]]
+    keywords: Mapping[str, Any]
+
+    def call(self, module: ModuleType = fastnorm, **more: Any) -> Call:
+        """Return the call of the op in `module` (`fastnorm` or its `reference`), with `more` keywords."""
+        return self.call_of(getattr(module, self.op), **more)
+
+    def call_of(self, function: Callable[..., Any], **more: Any) -> Call:
+        """Return the call of any function that takes the arguments of the op.
+
+        Positional up to the first array that was left out, by name from there, as a user would write it.
+        """
+        names = positional_names(self.op)
+        given = [name in self.arrays for name in names]
+        leading = given.index(False) if False in given else len(names)
+        later = {name: self.arrays[name] for name in names[leading:] if name in self.arrays}
+        arguments = tuple(self.arrays[name] for name in names[:leading])
+        return Call(function, arguments, {**later, **self.keywords, **more})
+
+    def exact(self) -> tuple[NDArray[Any] | None, ...]:
+        """Return the results of the float64 twin for the very same inputs, not rounded to their type.
+
+        Given statistics are rounded ones: the twin computes its own.
+        """
+        widened = {name: array.astype(np.float64) for name, array in self.arrays.items()}
+        keywords = {name: value for name, value in self.keywords.items() if name != "stats"}
+        return as_tuple(Sample(self.op, widened, keywords).call(reference)())
+
+    def with_stats(self) -> Sample:
+        """Return the same arguments with the statistics of the forward, where the op is a backward that takes them."""
+        if not takes(self.op, "stats"):
+            return self
+        forward_arrays = {name: array for name, array in self.arrays.items() if name != "dy"}
+        forward = Sample(self.op.removesuffix("_backward"), forward_arrays, self.keywords)
+        _, *stats = forward.call(return_stats=True)()
+        return replace(self, keywords={**self.keywords, "stats": tuple(stats) if len(stats) > 1 else stats[0]})
+
+    def bytes_moved(self, results: Any) -> int:
+        """Return the bytes that any implementation has to read and write: the inputs and the results, each once."""
+        moved = [*self.arrays.values(), *as_tuple(self.keywords.get("stats")), *as_tuple(results)]
+        return sum(array.nbytes for array in moved if array is not None)
+
+
+def op_names() -> list[str]:
+    """Return the names of all forward ops, each followed by its backward."""
+    names = [name for name in reference.__all__ if inspect.isfunction(getattr(reference, name))]
+    forward = [name for name in names if not name.endswith("_backward")]
+    return [name for op in forward for name in (op, f"{op}_backward") if name in names]
+
+
+def positional_names(op: str) -> list[str]:
+    """Return the names of the array parameters of an op, in order."""
+    parameters = inspect.signature(getattr(reference, op)).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+
+
+def optional_names(op: str) -> list[str]:
+    """Return the names of the array parameters of an op that may be left out."""
+    parameters = inspect.signature(getattr(reference, op)).parameters
+    return [name for name in positional_names(op) if parameters[name].default is None]
+
+
+def takes(op: str, keyword: str) -> bool:
+    """Tell whether an op has a parameter of this name."""
+    return keyword in inspect.signature(getattr(reference, op)).parameters
+
+
+def make_sample(
+    op: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    rng: np.random.Generator,
+    *,
+    without: Collection[str] = (),
+    mean: float = 0.0,
+    deviation: float = 1.0,
+    keywords: Mapping[str, Any] | None = None,
+) -> Sample:
+    """Return random arguments of the given shape and type for an op.
+
+    Parameters
+    ----------
+    op : str
+        Name of a forward or backward op.
+    shape, dtype : tuple of int, dtype
+        Of x and everything that is shaped like it.
+    rng : Generator
+        Source of the numbers.
+    without : collection of str
+        Names of optional arrays to leave out.
+    mean, deviation : float
+        Of x.
+    keywords : mapping, optional
+        Passed on to the op as they are.
+    """
+    arrays = {}
+    for name in positional_names(op):
+        if name in without:
+            continue
+        if name == "dy":
+            # Powers of two scale without rounding: the error of an element-wise gradient is that of the derivative.
+            values = np.ldexp(rng.choice([-1.0, 1.0], shape), rng.integers(-2, 3, shape))
+        elif name in SHAPED_LIKE_X:
+            values = rng.standard_normal(shape)
+            values = mean + deviation * values if name == "x" else values
+        elif name in SHAPED_LIKE_COLS:
+            values = (name == "weight") + 0.25 * rng.standard_normal(shape[-1:])
+        else:
+            raise LookupError(f"{op}: no rule for samples of the parameter {name!r}")
+        arrays[name] = values.astype(dtype)
+    return Sample(op, arrays, dict(keywords or {}))
+
+
+def as_tuple(results: Any) -> tuple[NDArray[Any] | None, ...]:
+    """Return results as a tuple, also where they are one array or None."""
+    return results if isinstance(results, tuple) else (results,)

@@ -1,0 +1,25 @@
+"""Type aliases of the public interface, in one place."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias
+
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+class SupportsDLPack(Protocol):
+    """An array of another library that NumPy can view through DLPack."""
+
+    def __dlpack__(self, *, stream: Any = ...) -> Any:
+        """Return the capsule that holds the array."""
+
+    def __dlpack_device__(self) -> tuple[Any, Any]:
+        """Return the kind and the number of the device that holds the array."""
+
+
+ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
+Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...]
+Approximation: TypeAlias = Literal["none", "tanh", "sigmoid"]
+Backend: TypeAlias = Literal["native", "reference"]

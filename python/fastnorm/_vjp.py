@@ -1,0 +1,113 @@
+"""The vector-Jacobian product of any op, by the rule that all ops follow."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["vjp"]
+
+
+class Pair(NamedTuple):
+    """An op, its backward, and what vjp needs to know of their signatures."""
+
+    backward: Callable[..., Any]
+    signature: inspect.Signature
+    positional: tuple[str, ...]  # of the forward, in order: the backward takes them after dy
+    keywords: frozenset[str]  # of the forward that the backward takes too
+    has_stats: bool  # the forward can return statistics that the backward takes
+
+
+def vjp(op: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Callable[..., Any]]:
+    """Call an op and return its result with the function that pulls gradients back through the call.
+
+    Parameters
+    ----------
+    op : function
+        An op of fastnorm that has a backward, such as ``fastnorm.layer_norm``.
+    *args, **kwargs
+        The arguments of the op. The pullback reads the arrays again, so they must not change before it is called.
+
+    Returns
+    -------
+    y
+        What ``op(*args, **kwargs)`` returns.
+    pullback : function
+        ``pullback(dy)`` returns what the op's backward returns. Statistics that the backward needs are kept from the
+        forward and not computed again.
+
+    Raises
+    ------
+    TypeError
+        If `op` is not an op of fastnorm that has a backward.
+    ValueError
+        If `out` overlaps an input, which the pullback could then not read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x = np.array([[1.0, 2.0, 3.0, 4.0]])
+    >>> y, pullback = fastnorm.vjp(fastnorm.layer_norm, x, np.ones(4))
+    >>> dx, dweight, dbias = pullback(np.array([[1.0, 0.0, 0.0, 0.0]]))
+    >>> dx.round(4)
+    array([[ 0.2683, -0.3578, -0.0894,  0.1789]])
+    """
+    pair = _pair(op)
+    bound = pair.signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    values = bound.arguments
+    inputs = [values[name] for name in pair.positional]
+    _refuse_overlap(values.get("out"), dict(zip(pair.positional, inputs, strict=True)))
+
+    keywords = {name: values[name] for name in pair.keywords}
+    if pair.has_stats and values.get("stats") is None:
+        result, *stats = op(*args, **{**kwargs, "return_stats": True})
+        keywords["stats"] = tuple(stats) if len(stats) > 1 else stats[0]
+        y = (result, *stats) if values["return_stats"] else result
+    else:
+        y = op(*args, **kwargs)
+
+    def pullback(*dy: Any) -> Any:
+        return pair.backward(*dy, *inputs, **keywords)
+
+    return y, pullback
+
+
+def _pair(op: Any) -> Pair:
+    """Find the backward of an op, which stands in the same module under the op's name with `_backward` added."""
+    module, name = getattr(op, "__module__", None), getattr(op, "__name__", None)
+    if not callable(op) or not isinstance(module, str) or not isinstance(name, str):
+        raise TypeError(f"vjp: op is {op!r}, needs an op of fastnorm such as fastnorm.layer_norm")
+    backward = getattr(sys.modules.get(module), f"{name}_backward", None)
+    if module.partition(".")[0] != __package__ or backward is None:
+        raise TypeError(f"vjp: op is {module}.{name}, needs an op of fastnorm that has a backward")
+    return _match(op, backward)
+
+
+@functools.cache
+def _match(op: Callable[..., Any], backward: Callable[..., Any]) -> Pair:
+    signature = inspect.signature(op)
+    parameters = signature.parameters.values()
+    backward_names = inspect.signature(backward).parameters.keys()
+    return Pair(
+        backward,
+        signature,
+        tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY),
+        frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in backward_names),
+        "return_stats" in signature.parameters and "stats" in backward_names,
+    )
+
+
+def _refuse_overlap(out: Any, inputs: dict[str, Any]) -> None:
+    """Raise where the forward would overwrite what the backward reads."""
+    for out_array in out if isinstance(out, tuple) else (out,):
+        for name, value in inputs.items():
+            arrays = isinstance(out_array, np.ndarray) and isinstance(value, np.ndarray)
+            if arrays and np.may_share_memory(out_array, value):
+                raise ValueError(f"vjp: out overlaps {name}, needs memory of its own: the pullback reads {name} again")

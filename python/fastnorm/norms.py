@@ -1,0 +1,378 @@
+"""Normalisation: layer_norm and rms_norm, forward and backward."""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+from . import _backend
+from ._typing import Array, ArrayLike, Axis
+
+__all__ = ["layer_norm", "layer_norm_backward", "rms_norm", "rms_norm_backward"]
+
+
+@overload
+def layer_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+    return_stats: Literal[False] = False,
+    out: Array | None = None,
+) -> Array: ...
+@overload
+def layer_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+    return_stats: Literal[True],
+    out: Array | None = None,
+) -> tuple[Array, Array, Array]: ...
+@overload
+def layer_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+    return_stats: bool,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array, Array]: ...
+def layer_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+    return_stats: bool = False,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array, Array]:
+    """Subtract the mean and divide by the standard deviation along one or several axes.
+
+    ``y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias``, where `var` is the mean of the squared deviations
+    (biased, as in PyTorch).
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, of at least one dimension, with any strides.
+    weight, bias : array_like, optional
+        Shaped like the normalised axes in the order of `axis`; of x's dtype, or float32 where x is a half type.
+        Left out, they count as 1 and 0.
+    axis : int or tuple of int, default -1
+        The axes that are normalised jointly. The default is the last axis, as in NumPy.
+    eps : float, default 1e-5
+        Added to the variance; the default is PyTorch's.
+    return_stats : bool, default False
+        Whether to return the statistics too, for the backward.
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly one of the inputs or overlapping none of them.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape and dtype; `out` where it was given. Rows of no elements give an empty result and NaN statistics.
+    mean, rstd : ndarray
+        Only with `return_stats`: the mean and ``1 / sqrt(var + eps)``, shaped like x without the normalised axes;
+        float64 for float64 and float32 for the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape. `out` is then untouched.
+
+    Notes
+    -----
+    Accuracy: in float32 ``abs(y - exact) <= 4 * 2**-24 * (abs(xhat * weight) + abs(weight) + abs(bias))`` with
+    ``xhat = (x - mean) * rstd``, also where the mean is a million times the deviation and up to the largest float.
+    Half types are computed in float32 and rounded once.
+
+    Reproducibility: a row has the same bits for any number of threads, any other rows in the batch, any strides and
+    alignment, and any CPU with fused multiply-add.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450 (2016).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x = np.array([[1, 2, 3, 4], [10, 10, 10, 14]], dtype=np.float32)
+    >>> fastnorm.layer_norm(x).round(3)
+    array([[-1.342, -0.447,  0.447,  1.342],
+           [-0.577, -0.577, -0.577,  1.732]], dtype=float32)
+    >>> y, mean, rstd = fastnorm.layer_norm(x, return_stats=True)
+    >>> mean
+    array([ 2.5, 11. ], dtype=float32)
+    """
+    return _backend.active.layer_norm(x, weight, bias, axis=axis, eps=eps, return_stats=return_stats, out=out)
+
+
+def layer_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+    stats: tuple[ArrayLike, ArrayLike] | None = None,
+) -> tuple[Array, Array | None, Array | None]:
+    """Gradients of `layer_norm` with respect to x, weight and bias.
+
+    With ``xhat = (x - mean) * rstd`` and ``h = dy * weight``, the means being those of a row and the sums those over
+    the rows: ``dx = rstd * (h - mean(h) - xhat * mean(h * xhat))``, ``dweight = sum(dy * xhat)``, ``dbias = sum(dy)``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x, weight, bias : array_like
+        The arguments of the forward. Of `bias` only matters whether it was given.
+    axis : int or tuple of int, default -1
+        As in the forward.
+    eps : float, default 1e-5
+        As in the forward; not used where `stats` are given.
+    stats : tuple of array_like, optional
+        ``(mean, rstd)`` as the forward returns them with ``return_stats=True``. Left out, they are computed again.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape and dtype.
+    dweight, dbias : ndarray or None
+        Of the parameter's shape, None where it was None; float64 for float64 and float32 for the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: in float32 the relative error of each gradient (norm of the difference) is at most 1e-6.
+
+    Reproducibility: dx as the forward. dweight and dbias have the same bits for any number of threads; they depend on
+    all rows and on the order of the rows.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450 (2016).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x = np.array([[1.0, 2.0, 3.0, 4.0]])
+    >>> dy = np.array([[1.0, 0.0, 0.0, 0.0]])
+    >>> dx, dweight, dbias = fastnorm.layer_norm_backward(dy, x, np.ones(4))
+    >>> dx.round(4)
+    array([[ 0.2683, -0.3578, -0.0894,  0.1789]])
+    >>> print(dbias)
+    None
+    """
+    return _backend.active.layer_norm_backward(dy, x, weight, bias, axis=axis, eps=eps, stats=stats)
+
+
+@overload
+def rms_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-6,
+    weight_offset: float = 0.0,
+    fraction: float | None = None,
+    return_stats: Literal[False] = False,
+    out: Array | None = None,
+) -> Array: ...
+@overload
+def rms_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-6,
+    weight_offset: float = 0.0,
+    fraction: float | None = None,
+    return_stats: Literal[True],
+    out: Array | None = None,
+) -> tuple[Array, Array]: ...
+@overload
+def rms_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-6,
+    weight_offset: float = 0.0,
+    fraction: float | None = None,
+    return_stats: bool,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array]: ...
+def rms_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-6,
+    weight_offset: float = 0.0,
+    fraction: float | None = None,
+    return_stats: bool = False,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array]:
+    """Divide by the root of the mean square along one or several axes.
+
+    ``y = x / sqrt(mean(x**2) + eps) * (weight_offset + weight) + bias``; the mean is not subtracted.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, of at least one dimension, with any strides.
+    weight, bias : array_like, optional
+        Shaped like the normalised axes in the order of `axis`; of x's dtype, or float32 where x is a half type.
+        Without `weight` the factor is 1, whatever `weight_offset` is.
+    axis : int or tuple of int, default -1
+        The axes that are normalised jointly. The default is the last axis, as in NumPy.
+    eps : float, default 1e-6
+        Added to the mean square, inside the root, as in LLaMA and PyTorch; the default is LLaMA's.
+    weight_offset : float, default 0.0
+        Added to `weight`: 1.0 is Gemma's ``(1 + weight)``.
+    fraction : float, optional
+        More than 0 and at most 1: only the first ``ceil(n * fraction)`` of the n normalised elements, in C order,
+        enter the mean square, and all are divided by its root (pRMSNorm).
+    return_stats : bool, default False
+        Whether to return rstd too, for the backward.
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly one of the inputs or overlapping none of them.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape and dtype; `out` where it was given. Rows of no elements give an empty result and NaN statistics.
+    rstd : ndarray
+        Only with `return_stats`: ``1 / sqrt(mean(x**2) + eps)``, shaped like x without the normalised axes; float64
+        for float64 and float32 for the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape. `out` is then untouched.
+
+    Notes
+    -----
+    Accuracy: in float32 ``abs(y - exact) <= 4 * 2**-24 * (abs(xhat * w) + abs(w) + abs(bias))`` with
+    ``xhat = x * rstd`` and ``w = weight_offset + weight``, also up to the largest float. Half types are computed in
+    float32 and rounded once, after the multiplication by the weight (LLaMA's code rounds before it).
+
+    Reproducibility: a row has the same bits for any number of threads, any other rows in the batch, any strides and
+    alignment, and any CPU with fused multiply-add.
+
+    References
+    ----------
+    Zhang and Sennrich, "Root Mean Square Layer Normalization", arXiv:1910.07467 (2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x = np.array([[3, 4], [6, 8]], dtype=np.float32)
+    >>> fastnorm.rms_norm(x).round(4)
+    array([[0.8485, 1.1314],
+           [0.8485, 1.1314]], dtype=float32)
+    >>> fastnorm.rms_norm(x, np.zeros(2, dtype=np.float32), weight_offset=1.0, fraction=0.5).round(4)
+    array([[1.    , 1.3333],
+           [1.    , 1.3333]], dtype=float32)
+    """
+    return _backend.active.rms_norm(
+        x,
+        weight,
+        bias,
+        axis=axis,
+        eps=eps,
+        weight_offset=weight_offset,
+        fraction=fraction,
+        return_stats=return_stats,
+        out=out,
+    )
+
+
+def rms_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-6,
+    weight_offset: float = 0.0,
+    fraction: float | None = None,
+    stats: ArrayLike | None = None,
+) -> tuple[Array, Array | None, Array | None]:
+    """Gradients of `rms_norm` with respect to x, weight and bias.
+
+    With ``xhat = x * rstd`` and ``h = dy * (weight_offset + weight)``, the means being those of a row and the sums
+    those over the rows: ``dx = rstd * (h - xhat * mean(h * xhat))``, ``dweight = sum(dy * xhat)``,
+    ``dbias = sum(dy)``. With `fraction` and ``k = ceil(n * fraction)``, the second term of dx is
+    ``xhat * sum(h * xhat) / k`` in the first k elements and 0 in the others.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x, weight, bias : array_like
+        The arguments of the forward. Of `bias` only matters whether it was given.
+    axis, eps, weight_offset, fraction
+        As in the forward; `eps` is not used where `stats` are given.
+    stats : array_like, optional
+        rstd as the forward returns it with ``return_stats=True``. Left out, it is computed again.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape and dtype.
+    dweight, dbias : ndarray or None
+        Of the parameter's shape, None where it was None; float64 for float64 and float32 for the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: in float32 the relative error of each gradient (norm of the difference) is at most 1e-6.
+
+    Reproducibility: dx as the forward. dweight and dbias have the same bits for any number of threads; they depend on
+    all rows and on the order of the rows.
+
+    References
+    ----------
+    Zhang and Sennrich, "Root Mean Square Layer Normalization", arXiv:1910.07467 (2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x = np.array([[1.0, 2.0, 3.0, 4.0]])
+    >>> dy = np.array([[1.0, 0.0, 0.0, 0.0]])
+    >>> dx, dweight, dbias = fastnorm.rms_norm_backward(dy, x, np.ones(4))
+    >>> dx.round(4)
+    array([[ 0.353 , -0.0243, -0.0365, -0.0487]])
+    >>> dweight.round(4)
+    array([0.3651, 0.    , 0.    , 0.    ])
+    """
+    return _backend.active.rms_norm_backward(
+        dy, x, weight, bias, axis=axis, eps=eps, weight_offset=weight_offset, fraction=fraction, stats=stats
+    )

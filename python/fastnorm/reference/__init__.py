@@ -1,0 +1,10 @@
+"""The NumPy twin of every op, under the same name and with the same signature.
+
+The twins compute in float64 and round once to the dtype of the result. They are written to be read and to be right:
+the native kernels are tested against them, and they run where the extension cannot (`fastnorm.set_backend`).
+"""
+
+from .activations import gelu, gelu_backward
+from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
+
+__all__ = ["gelu", "gelu_backward", "layer_norm", "layer_norm_backward", "rms_norm", "rms_norm_backward"]

@@ -1,0 +1,63 @@
+"""Fixtures: the backends and instruction sets that a test runs on, and its random numbers.
+
+Where `FASTNORM_BACKEND` does not choose the twins, a missing extension fails the whole run: fastnorm is then not
+importable.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from types import ModuleType
+
+import fastnorm
+import numpy as np
+import pytest
+
+REFERENCE_ONLY = os.environ.get("FASTNORM_BACKEND") == "reference"
+assert REFERENCE_ONLY or fastnorm.get_backend() == "native"
+
+BACKENDS = ("reference",) if REFERENCE_ONLY else ("native", "reference")
+TARGETS = fastnorm.available_targets()
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each backend in turn, active."""
+    with fastnorm.backend(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=[*TARGETS, "reference"])
+def implementation(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set of the native backend in turn, and the reference backend, active."""
+    if request.param == "reference":
+        with fastnorm.backend("reference"):
+            yield "reference"
+        return
+    from fastnorm import _core
+
+    with fastnorm.backend("native"):
+        before = fastnorm.active_target()
+        _core.set_target(request.param)
+        assert fastnorm.active_target() == request.param
+        yield request.param
+        _core.set_target(before)
+
+
+@pytest.fixture
+def native() -> Iterator[ModuleType]:
+    """The extension, active; skips where the run is about the twins only."""
+    if REFERENCE_ONLY:
+        pytest.skip("FASTNORM_BACKEND=reference")
+    from fastnorm import _core
+
+    with fastnorm.backend("native"):
+        yield _core
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Random numbers that differ from test to test and not from run to run."""
+    return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))

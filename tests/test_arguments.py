@@ -1,0 +1,420 @@
+"""Bad arguments: the stated error on both backends, which names op and argument, and nothing is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import fastnorm
+import numpy as np
+import pytest
+from cases import CASES, DTYPES, LIBRARY, NORMS, Case, label
+from numpy.typing import NDArray
+from tolerances import assert_same_bits
+
+Array = NDArray[Any]
+
+SHAPE = (3, 4)
+F32 = np.float32
+X = np.linspace(-1, 1, 12, dtype=F32).reshape(SHAPE)
+HALF = X.astype(np.float16)
+NAN = math.nan
+
+
+class Bad(NamedTuple):
+    """A value that an argument must not have."""
+
+    argument: str
+    value: Any
+    error: type[Exception]
+    with_x: Any = X
+
+
+class Unconvertible:
+    """An object whose conversion to an array fails."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        raise OSError("no such array")
+
+
+def writable(*shape: int, dtype: Any = F32) -> Array:
+    return np.full(shape, NAN, dtype)
+
+
+def locked() -> Array:
+    out = writable(*SHAPE)
+    out.flags.writeable = False
+    return out
+
+
+# Objects that are not arrays of a float type.
+NOT_FLOAT_ARRAYS = (
+    None,
+    "text",
+    object(),
+    {"a": 1},
+    {1.0, 2.0},
+    (value for value in (1.0, 2.0)),
+    Unconvertible(),
+    [[1.0, 2.0], [3.0]],
+    np.ones(SHAPE, int),
+    np.ones(SHAPE, bool),
+    np.ones(SHAPE, complex),
+    np.ones(SHAPE, np.complex64),
+    np.ones(SHAPE, object),
+    np.ones(SHAPE, "U3"),
+    np.ones(SHAPE, "S3"),
+    np.ones(SHAPE, "M8[s]"),
+    np.ones(SHAPE, "V4"),
+    np.ones(SHAPE, [("re", F32), ("im", F32)]),
+    np.ma.masked_array(np.ones(SHAPE)),
+    [[1, 2, 3, 4]] * 3,
+)
+NOT_FLOAT_ARRAYS += () if np.longdouble(1).dtype == np.float64 else (np.ones(SHAPE, np.longdouble),)
+
+X_TABLE = [Bad("x", value, TypeError) for value in NOT_FLOAT_ARRAYS]
+
+# Values of dy, beside an x of dtype float32 or as stated.
+DY_TABLE = [Bad("dy", value, TypeError) for value in NOT_FLOAT_ARRAYS] + [
+    Bad("dy", X.astype(np.float64), TypeError),
+    Bad("dy", HALF, TypeError),
+    Bad("dy", X, TypeError, HALF),
+    Bad("dy", X, TypeError, X.astype(np.float64)),
+    Bad("dy", X[:2], ValueError),
+    Bad("dy", X[None], ValueError),
+    Bad("dy", X.T, ValueError),
+    Bad("dy", X[0], ValueError),
+    Bad("dy", F32(1), ValueError),
+]
+
+
+def out_table() -> Iterator[Bad]:
+    """Values of out: made anew for each test, since a bad one could be written."""
+    yield Bad("out", [[0.0] * 4] * 3, TypeError)
+    yield Bad("out", 1.0, TypeError)
+    yield Bad("out", "out", TypeError)
+    yield Bad("out", True, TypeError)
+    yield Bad("out", (writable(*SHAPE),), TypeError)
+    yield Bad("out", np.ma.masked_array(writable(*SHAPE)), TypeError)
+    yield Bad("out", writable(4, 3), ValueError)
+    yield Bad("out", writable(1, 3, 4), ValueError)
+    yield Bad("out", writable(12), ValueError)
+    yield Bad("out", writable(2, 4), ValueError)
+    yield Bad("out", writable(), ValueError)
+    yield Bad("out", writable(*SHAPE, dtype=np.float64), ValueError)
+    yield Bad("out", writable(*SHAPE, dtype=np.float16), ValueError)
+    yield Bad("out", np.zeros(SHAPE, int), ValueError)
+    yield Bad("out", np.zeros(SHAPE, ">f4" if np.little_endian else "<f4"), ValueError)
+    yield Bad("out", writable(*SHAPE), ValueError, HALF)
+    yield Bad("out", locked(), ValueError)
+    yield Bad("out", np.broadcast_to(writable(4), SHAPE), ValueError)
+    # Overlaps: shifted, reversed, of another step, transposed; with itself.
+    memory = np.ones(60, F32)
+    x = memory[:12].reshape(SHAPE)
+    yield Bad("out", memory[1:13].reshape(SHAPE), ValueError, x)
+    yield Bad("out", memory[4:16].reshape(SHAPE), ValueError, x)
+    yield Bad("out", memory[:24:2].reshape(SHAPE), ValueError, x)
+    yield Bad("out", x[::-1], ValueError, x)
+    yield Bad("out", x[:, ::-1], ValueError, x)
+    square = np.ones((4, 4), F32)
+    yield Bad("out", square.T, ValueError, square)
+    yield Bad("out", np.lib.stride_tricks.as_strided(memory, SHAPE, (4, 4)), ValueError)
+    yield Bad("out", np.lib.stride_tricks.as_strided(memory, SHAPE, (0, 4)), ValueError)
+
+
+NOT_NUMBERS = (None, "1e-5", b"1", [1e-5], (1e-5,), np.array(1e-5), np.array([1e-5]), 1j, True, np.True_, object())
+
+
+def number_table(argument: str, bad_values: tuple[float, ...]) -> list[Bad]:
+    return [
+        Bad(argument, value, TypeError) for value in NOT_NUMBERS if not (argument == "fraction" and value is None)
+    ] + [
+        Bad(argument, value, ValueError) for value in (NAN, math.inf, -math.inf, 10**400, np.float64(NAN), *bad_values)
+    ]
+
+
+KEYWORD_TABLES: dict[str, list[Bad]] = {
+    "axis": [
+        *(Bad("axis", value, ValueError) for value in (2, -3, 10**30, (0, 2), (-3,), (), (0, 0), (1, -1), (0, 1, 0))),
+        *(Bad("axis", value, TypeError) for value in (None, 1.0, "1", "last", [0], [0, 1], (0, 1.0), (None,), ("0",))),
+        *(Bad("axis", value, TypeError) for value in (True, (0, True), np.True_, np.array([0, 1]), {0, 1}, slice(1))),
+        Bad("x", F32(1), ValueError, None),
+        Bad("x", 1.0, ValueError, None),
+        Bad("x", np.array(1.0), ValueError, None),
+    ],
+    "eps": number_table("eps", (-1e-5, -5e-324)),
+    "weight_offset": number_table("weight_offset", ()),
+    "fraction": number_table("fraction", (0, 0.0, -0.5, 1.0000001, 2)),
+    "return_stats": [Bad("return_stats", value, TypeError) for value in (None, 0, 1, "yes", np.array(True), [True])],
+    "approximate": [
+        *(Bad("approximate", value, ValueError) for value in ("", "exact", "None", "TANH", "tanh ", "quick", "n\0one")),
+        *(Bad("approximate", value, TypeError) for value in (None, True, False, 0, b"tanh", ["tanh"])),
+    ],
+}
+
+PARAMETER_TABLE = [
+    bad
+    for name in ("weight", "bias")
+    for bad in [
+        *(Bad(name, value, TypeError) for value in NOT_FLOAT_ARRAYS if value is not None),
+        Bad(name, np.ones(4, int), TypeError),
+        Bad(name, [1, 1, 1, 1], TypeError),
+        Bad(name, np.ones(4), TypeError),
+        Bad(name, np.ones(4, np.float16), TypeError),
+        Bad(name, np.ones(4), TypeError, HALF),
+        Bad(name, np.ones(4, F32), TypeError, X.astype(np.float64)),
+        Bad(name, np.ones(3, F32), ValueError),
+        Bad(name, np.ones(1, F32), ValueError),
+        Bad(name, np.ones((1, 4), F32), ValueError),
+        Bad(name, np.ones(SHAPE, F32), ValueError),
+        Bad(name, F32(1), ValueError),
+        Bad(name, 1.0, ValueError),
+        Bad(name, [1.0] * 5, ValueError),
+        Bad(name, np.ones(0, F32), ValueError),
+    ]
+]
+
+ROWS = np.ones(3, F32)
+BAD_STATISTICS = (
+    ("text", TypeError),
+    (object(), TypeError),
+    (np.ones(3, int), TypeError),
+    (np.ones(3), TypeError),
+    (np.ones(3, np.float16), TypeError),
+    (np.ones(4, F32), ValueError),
+    (np.ones((3, 1), F32), ValueError),
+    (F32(1), ValueError),
+    ([1.0, 2.0], ValueError),
+)
+
+
+def stats_table(case: Case) -> list[Bad]:
+    if case.name == "rms_norm":
+        return [Bad("stats", value, error) for value, error in BAD_STATISTICS] + [
+            Bad("stats", (ROWS, ROWS), ValueError)
+        ]
+    pairs = [
+        *((value, ROWS, error) for value, error in (*BAD_STATISTICS, (None, TypeError))),
+        *((ROWS, value, error) for value, error in (*BAD_STATISTICS, (None, TypeError))),
+    ]
+    return [
+        *(Bad("stats", (mean, rstd), error) for mean, rstd, error in pairs),
+        *(Bad("stats", value, TypeError) for value in (ROWS, 1.0, "ab", True, {"mean": ROWS}, np.ones((2, 3), F32))),
+        *(Bad("stats", value, ValueError) for value in ((), (ROWS,), (ROWS, ROWS, ROWS))),
+    ]
+
+
+def bad_calls(case: Case, *, is_backward: bool) -> Iterator[Bad]:
+    """Everything that this op, or its backward, must refuse."""
+    yield from X_TABLE
+    if "weight" in case.positional:
+        yield from PARAMETER_TABLE
+    keywords = case.backward_keywords if is_backward else case.keywords
+    for name, table in KEYWORD_TABLES.items():
+        if name in keywords:
+            yield from table
+    if is_backward:
+        yield from DY_TABLE
+        if "stats" in keywords:
+            yield from stats_table(case)
+    else:
+        yield from out_table()
+
+
+def prepared(case: Case, bad: Bad, *, is_backward: bool) -> tuple[list[Any], dict[str, Any]]:
+    """Good arguments beside the bad one."""
+    x = bad.with_x
+    shape = SHAPE if x is None else x.shape
+    arguments: dict[str, Any] = {"x": x}
+    if "weight" in case.positional:
+        arguments |= {name: None if x is None else np.ones(shape[-1:], x.dtype) for name in ("weight", "bias")}
+    arguments = {"dy": x, **arguments} if is_backward else arguments
+    keywords: dict[str, Any] = {}
+    if bad.argument in arguments:
+        if bad.argument == "x" and is_backward and bad.with_x is None:
+            arguments["dy"] = bad.value
+        arguments[bad.argument] = bad.value
+    else:
+        keywords[bad.argument] = bad.value
+    return list(arguments.values()), keywords
+
+
+@pytest.mark.parametrize("is_backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("case", CASES, ids=label)
+def test_bad_arguments(case: Case, is_backward: bool, backend: str) -> None:
+    op = case.backward if is_backward else case.forward
+    for bad in bad_calls(case, is_backward=is_backward):
+        positional, keywords = prepared(case, bad, is_backward=is_backward)
+        untouched = None
+        if not is_backward:
+            dtype = getattr(bad.with_x, "dtype", F32)
+            out = keywords.setdefault("out", writable(*getattr(bad.with_x, "shape", SHAPE), dtype=dtype))
+            untouched = out.copy() if isinstance(out, np.ndarray) else None
+        try:
+            result = op(*positional, **keywords)
+        except (TypeError, ValueError) as error:
+            assert type(error) is bad.error, f"{bad}: {error!r}"  # noqa: PT017  # every bad call is tried
+            assert str(error).startswith(f"{op.__name__}: "), f"{bad}: {error!r}"  # noqa: PT017
+            assert bad.argument in str(error), f"{bad}: {error!r}"  # noqa: PT017
+            assert "needs" in str(error), f"{bad}: {error!r}"  # noqa: PT017
+        else:
+            raise AssertionError(f"{bad} was taken: {result!r}")
+        if untouched is not None:
+            assert_same_bits(np.asarray(keywords["out"]), np.asarray(untouched))
+
+
+@pytest.mark.parametrize("case", CASES, ids=label)
+def test_text_of_errors(case: Case, backend: str) -> None:
+    """What it got and what it needs."""
+    with pytest.raises(ValueError, match=rf"{case.name}: out has shape \(2,\), needs \(3, 4\)"):
+        case.forward(X, out=np.empty(2, F32))
+    with pytest.raises(
+        TypeError, match=rf"{case.name}: x has dtype int64, needs float32, float64, float16 or bfloat16"
+    ):
+        case.forward(np.ones(3, np.int64))
+    with pytest.raises(TypeError, match=rf"{case.name}_backward: dy has dtype float64, needs float32"):
+        case.backward(X.astype(np.float64), X)
+
+
+@pytest.mark.parametrize("case", NORMS, ids=label)
+def test_text_of_parameter_errors(case: Case, backend: str) -> None:
+    with pytest.raises(ValueError, match=r"weight has shape \(3,\), needs \(4,\) to match x.shape \(3, 4\) along axis"):
+        case.forward(X, np.ones(3, F32))
+    with pytest.raises(ValueError, match=r"axis is 5, needs -2 to 1"):
+        case.forward(X, axis=5)
+    with pytest.raises(ValueError, match=r"eps is -1.0, needs a finite number of at least 0"):
+        case.forward(X, eps=-1.0)
+
+
+@pytest.mark.parametrize("case", NORMS, ids=label)
+def test_out_must_not_overlap_a_parameter(case: Case, backend: str) -> None:
+    memory = np.ones(40, F32)
+    for start in (0, 1, 5, 8, 11):
+        out = memory[:12].reshape(SHAPE)
+        for name in ("weight", "bias"):
+            before = memory.copy()
+            with pytest.raises(ValueError, match="out overlaps"):
+                case.forward(X, **{name: memory[start : start + 4]}, out=out)
+            assert_same_bits(memory, before)
+    case.forward(X, memory[12:16], out=memory[:12].reshape(SHAPE))
+
+
+def test_interleaved_out(backend: str) -> None:
+    """Arrays whose ranges of addresses overlap but not their elements."""
+    for case in CASES:
+        memory = np.linspace(-1, 1, 24, dtype=F32).reshape(3, 8)
+        y = case.forward(memory[:, ::2].copy())
+        case.forward(memory[:, ::2], out=memory[:, 1::2])
+        assert_same_bits(memory[:, 1::2], y)
+
+
+GOOD: dict[str, tuple[Any, ...]] = {
+    "axis": (1, -1, np.int64(1), np.uint8(1), (1,), (np.int32(-1),)),
+    "eps": (1e-5, np.float32(1e-5), np.float64(1e-5), 0, 0.0, 1, np.int32(1), 5e-324),
+    "weight_offset": (0, 1, -1.0, np.float16(0.5)),
+    "fraction": (None, 1, 1.0, 1e-300, np.float32(0.5)),
+    "return_stats": (True, False, np.True_),
+    "approximate": ("none", "tanh", np.str_("tanh")),
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=label)
+def test_good_arguments(case: Case, backend: str) -> None:
+    """Values of other types that mean the same."""
+    for name, values in GOOD.items():
+        if name in case.keywords:
+            for value in values:
+                case.forward(X, **{name: value})
+        if name in case.backward_keywords:
+            for value in values:
+                case.backward(X, X, **{name: value})
+
+
+@pytest.mark.parametrize("case", CASES, ids=label)
+def test_equal_arguments_of_other_types(case: Case, backend: str) -> None:
+    for name, value, other in (("axis", -1, (np.int8(1),)), ("eps", 0.5, np.float32(0.5)), ("fraction", 1.0, 1)):
+        if name in case.keywords:
+            assert_same_bits(case.forward(X, **{name: value}), case.forward(X, **{name: other}))
+
+
+@pytest.mark.parametrize(
+    "op", [op for case in CASES for op in (case.forward, case.backward)], ids=lambda op: op.__name__
+)
+def test_signature_errors(op: Callable[..., Any], backend: str) -> None:
+    """Arguments that the signature does not have."""
+    for call in (
+        op,
+        lambda: op(X, X, unknown=1),
+        lambda: op(*[X] * 9),
+        lambda: op(X, X, x=X) if op.__name__.endswith("backward") else op(X, x=X),
+    ):
+        with pytest.raises(TypeError):
+            call()
+
+
+@pytest.mark.parametrize("case", CASES, ids=label)
+def test_parser_of_the_extension(case: Case, native: ModuleType) -> None:
+    """The extension's own parser, below the Python functions: each argument by position where allowed, by keyword."""
+    function = getattr(native, case.name)
+    count = len(case.positional)
+    y = case.forward(X)
+    assert_same_bits(function(X), y)
+    assert_same_bits(function(x=X), y)
+    assert_same_bits(function(X, *[None] * (count - 1)), y)
+    assert_same_bits(function(out=None, x=X), y)
+    for name in case.keywords:  # a string that is equal to the name and not the same object
+        assert_same_bits(function(X, **{"".join(list(name)): case.keywords[name]}), y)
+    for positional, keywords in (
+        ((), {}),
+        ((), {"out": None}),
+        ((X,) * (count + 1), {}),
+        ((X,), {"x": X}),
+        ((X,), {"y": X}),
+        ((X,), {"": X}),
+        ((X,), {"é": X}),
+        ((X,), {"outt": None}),
+    ):
+        with pytest.raises(TypeError):
+            function(*positional, **keywords)
+    backward = getattr(native, f"{case.name}_backward")
+    for positional, keywords in (
+        ((), {}),
+        ((X,), {}),
+        ((X,) * (count + 2), {}),
+        ((X, X), {"out": X}),
+        ((X, X), {"dy": X}),
+    ):
+        with pytest.raises(TypeError):
+            backward(*positional, **keywords)
+
+
+def test_errors_of_both_backends_are_the_same(native: ModuleType) -> None:
+    """The text too, for one call of each kind."""
+    for case in CASES:
+        for bad in bad_calls(case, is_backward=False):
+            positional, keywords = prepared(case, bad, is_backward=False)
+            texts = []
+            for name in ("native", "reference"):
+                with fastnorm.backend(name), pytest.raises((TypeError, ValueError)) as caught:  # type: ignore[arg-type]
+                    case.forward(*positional, **keywords)
+                texts.append(str(caught.value))
+            if " at 0x" not in texts[0]:
+                assert texts[0] == texts[1]
+
+
+def test_half_and_float32_need_the_same_dtype_of_dy(backend: str) -> None:
+    for dtype in DTYPES.values():
+        for other in DTYPES.values():
+            if dtype != other:
+                for case in CASES:
+                    with pytest.raises(TypeError, match="dy"):
+                        case.backward(X.astype(other), X.astype(dtype))
+
+
+def test_case_knows_every_keyword() -> None:
+    """A keyword without a table of bad values would be untested."""
+    for case in LIBRARY.values():
+        assert set(case.keywords) - {"out"} <= set(KEYWORD_TABLES)
+        assert set(case.keywords) - {"out"} <= set(GOOD)

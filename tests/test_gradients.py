@@ -1,0 +1,187 @@
+"""Every backward: the twin against central differences of the twin's forward, then each backend against the twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import fastnorm
+import numpy as np
+import pytest
+from cases import CASES, DTYPES, NORMS, Case, Inputs, Variant, as_tuple, case_and_variant, label, wide
+from numpy.typing import NDArray
+from tolerances import UNIT_ROUNDOFF, assert_within
+
+Array = NDArray[Any]
+
+# Derivatives by five points, of functions that bend over a length of about 1: the step that balances the rounding of
+# the function, u / step, with the error of the formula, step^4, and what is left of either, times 100 for its factors.
+STEP = UNIT_ROUNDOFF["float64"] ** (1 / 5)
+STEP_ERROR = 100 * UNIT_ROUNDOFF["float64"] ** (4 / 5)
+
+
+def derivative(function: Callable[[float], Array], length: float) -> Array:
+    """The derivative at 0, by five points, of a function that bends over this length."""
+    step = STEP * length
+    near = function(step) - function(-step)
+    far = function(2 * step) - function(-2 * step)
+    return np.asarray((8 * near - far) / (12 * step))
+
+
+def bending_length(case: Case, inputs: Inputs, keywords: Mapping[str, Any]) -> float:
+    """The smallest deviation of a row for a norm, at most 1."""
+    if not case.has_stats:
+        return 1.0
+    *_, rstd = case.twin(*inputs, **keywords, return_stats=True)
+    return float(1 / np.max(rstd, initial=1.0))
+
+
+def with_stats(case: Case, inputs: Inputs, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of the backward, with the statistics that the forward returns."""
+    _, *stats = case.forward(*inputs, **keywords, return_stats=True)
+    return {**keywords, "stats": tuple(stats) if len(stats) > 1 else stats[0]}
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (3, 7), (5, 16), (2, 2, 9)], ids=label)
+@pytest.mark.parametrize(("case", "variant"), case_and_variant(), ids=label)
+def test_twin_against_differences(
+    case: Case, variant: Variant, shape: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    """<dy, J v> of the forward, along random directions v of each argument, is <gradient, v>."""
+    inputs = case.make_inputs(rng, shape, DTYPES["float64"], variant)
+    dy = rng.standard_normal(shape)
+    length = bending_length(case, inputs, variant.keywords)
+    gradients = as_tuple(case.twin_backward(dy, *inputs, **variant.keywords))
+    assert len(gradients) == len(case.differentiable)
+    for name, gradient in zip(case.differentiable, gradients, strict=True):
+        index = case.positional.index(name)
+        value = inputs[index]
+        if value is None:
+            assert gradient is None
+            continue
+        assert gradient.shape == value.shape
+        directions = [*np.eye(value.size).reshape(-1, *value.shape)[:8], rng.standard_normal(value.shape)]
+        for v in directions:
+
+            def along(t: float, v: Array = v, index: int = index, value: Array = value) -> Array:
+                moved = (*inputs[:index], value + t * v, *inputs[index + 1 :])
+                return np.asarray(case.twin(*moved, **variant.keywords))
+
+            left, right = np.vdot(dy, derivative(along, length)), np.vdot(gradient, v)
+            scale = np.linalg.norm(dy) * np.linalg.norm(v) / length
+            assert abs(left - right) <= STEP_ERROR * scale
+
+
+@pytest.mark.parametrize("axis", [0, (0, 2), (2, 0), (1, 2, 0)], ids=str)
+@pytest.mark.parametrize("case", NORMS, ids=label)
+def test_twin_against_differences_over_axes(case: Case, axis: Any, rng: np.random.Generator) -> None:
+    variant = Variant("axes", ("weight", "bias"), {"axis": axis})
+    test_twin_against_differences(case, variant, (2, 3, 4), rng)
+
+
+def check(case: Case, variant: Variant, shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator) -> None:
+    inputs = case.make_inputs(rng, shape, dtype, variant)
+    dy = rng.standard_normal(shape).astype(dtype)
+    for keywords in (
+        [variant.keywords, with_stats(case, inputs, variant.keywords)] if case.has_stats else [variant.keywords]
+    ):
+        exact_keywords = dict(keywords)
+        if "stats" in keywords:
+            stats = keywords["stats"]
+            exact_keywords["stats"] = tuple(map(wide, stats)) if isinstance(stats, tuple) else wide(stats)
+        gradients = as_tuple(case.backward(dy, *inputs, **keywords))
+        exact = case.exact_gradients(dy, inputs, exact_keywords)
+        bounds = case.backward_bounds(dy, inputs, variant.keywords)
+        assert len(gradients) == len(exact)
+        for index, (got, expected, bound) in enumerate(zip(gradients, exact, bounds, strict=True)):
+            if expected is None:
+                assert got is None
+                continue
+            assert got.dtype == (dtype if index == 0 else dtype_of_parameters(dtype))
+            assert_within(got, expected, bound)
+
+
+def dtype_of_parameters(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of the gradients of weight and bias."""
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+
+LENGTHS = sorted({1, 2, 3, 5, 100, 1000, *(2**k + d for k in range(2, 13) for d in (-1, 0, 1))})
+SHAPES = ((1, 64), (2, 17), (5, 100), (9, 33), (33, 8), (65, 48), (128, 5), (129, 65), (300, 16), (3, 1029), (2, 3, 65))
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
+@pytest.mark.parametrize("case", CASES, ids=label)
+def test_lengths(case: Case, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator) -> None:
+    for length in LENGTHS:
+        check(case, case.variants[0], (3, length), dtype, rng)
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
+@pytest.mark.parametrize(("case", "variant"), case_and_variant(), ids=label)
+def test_variants(
+    case: Case, variant: Variant, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
+) -> None:
+    for shape in SHAPES:
+        check(case, variant, shape, dtype, rng)
+
+
+@pytest.mark.parametrize("shape", [(300, 700), (70000,), (20000, 12), (7, 40000)], ids=label)
+@pytest.mark.parametrize("case", CASES, ids=label)
+def test_large(case: Case, shape: tuple[int, ...], backend: str, rng: np.random.Generator) -> None:
+    """Enough work for several threads, and many row chunks."""
+    check(case, case.variants[0], shape, DTYPES["float32"], rng)
+
+
+@pytest.mark.parametrize("case", NORMS, ids=label)
+def test_given_statistics_are_used(case: Case, backend: str, rng: np.random.Generator) -> None:
+    """Statistics that are not those of x give another gradient: that of a norm with these constants."""
+    variant = case.variants[0]
+    inputs = case.make_inputs(rng, (4, 32), DTYPES["float64"], variant)
+    x, weight, _ = inputs
+    assert x is not None
+    assert weight is not None
+    dy = rng.standard_normal(x.shape)
+    _, *stats = case.forward(*inputs, return_stats=True)
+    doubled = [2 * statistic for statistic in stats]
+    dx, dweight, dbias = case.backward(dy, *inputs, stats=tuple(doubled) if len(doubled) > 1 else doubled[0])
+    centred = x - doubled[0][:, None] if len(doubled) > 1 else x
+    xhat = centred * doubled[-1][:, None]
+    np.testing.assert_allclose(dweight, np.sum(dy * xhat, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(dbias, np.sum(dy, axis=0), rtol=1e-12)
+    h = dy * weight
+    mean_h = np.mean(h, axis=1, keepdims=True) if len(doubled) > 1 else 0
+    expected = doubled[-1][:, None] * (h - mean_h - xhat * np.mean(h * xhat, axis=1, keepdims=True))
+    np.testing.assert_allclose(dx, expected, rtol=1e-10, atol=1e-13)
+
+
+class TestGolden:
+    """Independently computed numbers, checked there by differences, to all their digits."""
+
+    x = np.array([1.0, 2.0, 3.0, 4.0])
+    dy = np.array([1.0, 0.0, 0.0, 0.0])
+
+    def compare(self, got: Array, expected: list[float]) -> None:
+        np.testing.assert_allclose(got, expected, rtol=0, atol=0.51e-12)
+
+    def test_layer_norm(self, backend: str) -> None:
+        dx, dweight, dbias = fastnorm.layer_norm_backward(self.dy, self.x, np.ones(4), np.zeros(4))
+        self.compare(dx, [0.268330303893, -0.357768372025, -0.089443434631, 0.178881502763])
+        assert dweight is not None
+        assert dbias is not None
+        self.compare(dweight, [-1.341635419969, 0, 0, 0])
+        self.compare(dbias, [1, 0, 0, 0])
+
+    def test_rms_norm(self, backend: str) -> None:
+        dx, *_ = fastnorm.rms_norm_backward(self.dy, self.x)
+        self.compare(dx, [0.352976737372, -0.024343219909, -0.036514829864, -0.048686439819])
+
+    def test_rms_norm_fraction(self, backend: str) -> None:
+        dx, *_ = fastnorm.rms_norm_backward(self.dy, self.x, fraction=0.5)
+        self.compare(dx, [0.505964375030, -0.252982061024, 0, 0])
+
+
+def test_layer_norm_gradient_sums_to_zero(backend: str, rng: np.random.Generator) -> None:
+    x, dy = rng.standard_normal((2, 50, 257))
+    dx, *_ = fastnorm.layer_norm_backward(dy, x)
+    assert np.abs(dx.sum(axis=1)).max() <= 257 * UNIT_ROUNDOFF["float64"] * np.abs(dx).sum(axis=1).max()

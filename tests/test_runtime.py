@@ -1,0 +1,468 @@
+"""Backends, threads, fork, environment variables, and the memory of large results."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from types import ModuleType
+from typing import Any
+
+import fastnorm
+import numpy as np
+import pytest
+from cases import CASES, DTYPES, Case, label
+from conftest import BACKENDS, REFERENCE_ONLY
+from fastnorm import reference
+from numpy.typing import NDArray
+from tolerances import assert_same_bits
+
+Array = NDArray[Any]
+needs_native = pytest.mark.skipif(REFERENCE_ONLY, reason="FASTNORM_BACKEND=reference")
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the code in a new Python, with these environment variables and none of fastnorm's own."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("FASTNORM_", "OMP_"))}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def succeeds(code: str, **environment: str) -> str:
+    done = run(code, **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class TestBackend:
+    def test_default(self) -> None:
+        assert fastnorm.get_backend() == BACKENDS[0]
+
+    @pytest.mark.parametrize("name", BACKENDS)
+    def test_set_and_get(self, name: Any) -> None:
+        before = fastnorm.get_backend()
+        try:
+            fastnorm.set_backend(name)
+            assert fastnorm.get_backend() == name
+            module = fastnorm.gelu.__globals__["_backend"].active
+            assert (module is reference) == (name == "reference")
+        finally:
+            fastnorm.set_backend(before)  # type: ignore[arg-type]
+
+    def test_context(self) -> None:
+        before = fastnorm.get_backend()
+        with fastnorm.backend("reference"):
+            assert fastnorm.get_backend() == "reference"
+            with fastnorm.backend(BACKENDS[0]):  # type: ignore[arg-type]
+                assert fastnorm.get_backend() == BACKENDS[0]
+            assert fastnorm.get_backend() == "reference"
+        assert fastnorm.get_backend() == before
+        with pytest.raises(KeyError), fastnorm.backend("reference"):
+            raise KeyError
+        assert fastnorm.get_backend() == before
+
+    @pytest.mark.parametrize("function", [fastnorm.set_backend, fastnorm.backend])
+    def test_bad_names(self, function: Any) -> None:
+        before = fastnorm.get_backend()
+        for name in ("", "numpy", "Native"):
+            with pytest.raises(ValueError, match=f"{function.__name__}: name is .* needs one of 'native', 'reference'"):
+                function(name)
+        for name in (None, 1, True, b"native"):
+            with pytest.raises(TypeError, match=f"{function.__name__}: name has type"):
+                function(name)
+        assert fastnorm.get_backend() == before
+
+    def test_environment(self) -> None:
+        code = "import fastnorm; print(fastnorm.get_backend())"
+        assert succeeds(code, FASTNORM_BACKEND="reference").strip() == "reference"
+        if not REFERENCE_ONLY:
+            for value in ("native", ""):
+                assert succeeds(code, FASTNORM_BACKEND=value).strip() == "native"
+
+    def test_bad_environment(self) -> None:
+        done = run("import fastnorm", FASTNORM_BACKEND="numpy")
+        assert done.returncode != 0
+        assert "ImportError: FASTNORM_BACKEND is 'numpy', needs one of 'native', 'reference'" in done.stderr
+
+    def test_missing_extension(self) -> None:
+        """No silent fallback: ImportError says how to build it and how to choose the twins."""
+        hide = "import sys; sys.modules['fastnorm._core'] = None; "
+        done = run(hide + "import fastnorm")
+        assert done.returncode != 0
+        for words in (
+            "ImportError: the compiled extension fastnorm._core is missing",
+            "pip install",
+            "FASTNORM_BACKEND",
+        ):
+            assert words in done.stderr
+        use = "import fastnorm; fastnorm.gelu(1.0); fastnorm.set_num_threads(3); fastnorm.set_backend('native')"
+        done = run(hide + use, FASTNORM_BACKEND="reference")
+        assert done.returncode != 0
+        assert "set_backend" in done.stderr
+        assert "ImportError: the compiled extension" in done.stderr
+
+    def test_reference_does_not_load_the_extension(self) -> None:
+        code = """
+import sys, fastnorm
+fastnorm.show_config()
+assert (fastnorm.available_targets(), fastnorm.active_target(), fastnorm.get_num_threads()) == ((), "reference", 1)
+with fastnorm.threads(3):
+    assert fastnorm.get_num_threads() == 1
+fastnorm.clear_cache()
+assert "fastnorm._core" not in sys.modules
+"""
+        succeeds(code, FASTNORM_BACKEND="reference")
+
+
+class TestThreads:
+    @pytest.mark.parametrize("function", [fastnorm.set_num_threads, fastnorm.threads])
+    def test_bad_numbers(self, function: Any) -> None:
+        for n in (0, -1, -(10**30)):
+            with pytest.raises(ValueError, match=f"{function.__name__}: n is .* needs at least 1"):
+                function(n)
+        for n in (None, 1.0, "1", True, np.True_, [1], 1j, np.array([1, 2])):
+            with pytest.raises(TypeError, match=f"{function.__name__}: n has type .* needs an int"):
+                function(n)
+
+    def test_set_and_get(self, native: ModuleType) -> None:
+        before = fastnorm.get_num_threads()
+        try:
+            for n in (1, 2, 7, np.int64(3), np.uint8(4)):
+                fastnorm.set_num_threads(n)  # type: ignore[arg-type]
+                assert fastnorm.get_num_threads() == n
+                assert type(fastnorm.get_num_threads()) is int
+        finally:
+            fastnorm.set_num_threads(before)
+
+    def test_context(self, native: ModuleType) -> None:
+        before = fastnorm.get_num_threads()
+        with fastnorm.threads(3):
+            assert fastnorm.get_num_threads() == 3
+            with fastnorm.threads(1):
+                assert fastnorm.get_num_threads() == 1
+            with pytest.raises(KeyError), fastnorm.threads(2):
+                raise KeyError
+            assert fastnorm.get_num_threads() == 3
+        assert fastnorm.get_num_threads() == before
+
+    def test_context_is_of_its_python_thread(self, native: ModuleType) -> None:
+        seen = []
+        before = fastnorm.get_num_threads()
+        with fastnorm.threads(before + 3):
+            other = threading.Thread(target=lambda: seen.append(fastnorm.get_num_threads()))
+            other.start()
+            other.join()
+        assert seen == [before]
+
+    @needs_native
+    def test_environment(self) -> None:
+        code = "import fastnorm; print(fastnorm.get_num_threads())"
+        assert int(succeeds(code, FASTNORM_NUM_THREADS="3")) == 3
+        assert int(succeeds(code, OMP_NUM_THREADS="2")) == 2
+        assert int(succeeds(code, FASTNORM_NUM_THREADS="1", OMP_NUM_THREADS="2")) == 1
+        assert 1 <= int(succeeds(code)) <= len(os.sched_getaffinity(0))
+
+    @needs_native
+    def test_affinity(self) -> None:
+        code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
+        assert int(succeeds(code + "import fastnorm; print(fastnorm.get_num_threads())")) == 1
+
+    @needs_native
+    @pytest.mark.parametrize("order", ["fastnorm, threadpoolctl", "threadpoolctl, fastnorm"])
+    def test_threadpoolctl(self, order: str) -> None:
+        """`threadpool_limits` limits fastnorm, whichever of the two is imported first."""
+        pytest.importorskip("threadpoolctl", minversion="3.2")
+        succeeds(
+            f"""
+import {order}
+fastnorm.set_num_threads(4)
+infos = [info for info in threadpoolctl.threadpool_info() if info["user_api"] == "fastnorm"]
+assert len(infos) == 1, infos
+assert infos[0]["num_threads"] == 4
+assert infos[0]["version"] == fastnorm.__version__
+for keywords in ({{}}, {{"user_api": "fastnorm"}}):
+    with threadpoolctl.threadpool_limits(1, **keywords):
+        assert fastnorm.get_num_threads() == 1
+    assert fastnorm.get_num_threads() == 4
+"""
+        )
+
+    @needs_native
+    def test_threads_sleep_when_there_is_nothing_to_do(self) -> None:
+        """A pool that spins would burn the time of a CPU a thread."""
+        succeeds(
+            """
+import time, fastnorm, numpy as np
+fastnorm.set_num_threads(4)
+x = np.ones((2000, 1000), np.float32)
+for _ in range(3):
+    fastnorm.layer_norm(x)
+time.sleep(0.05)
+before = time.process_time()
+time.sleep(0.5)
+assert time.process_time() - before < 0.1
+"""
+        )
+
+
+FORK = """
+import os, sys, warnings, threading, fastnorm, numpy as np
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 and later: fork with other threads running
+fastnorm.set_num_threads(4)
+x = np.random.default_rng(0).standard_normal((600, 1000)).astype(np.float32)
+w = np.ones(1000, np.float32)
+def work():
+    return [fastnorm.layer_norm(x, w), *fastnorm.layer_norm_backward(x, x, w)[:2], fastnorm.gelu(x)]
+expected = work()
+def same():
+    return all((a == b).all() for a, b in zip(work(), expected))
+def child(depth):
+    pid = os.fork()
+    if pid == 0:
+        good = same() and (depth == 0 or child(depth - 1)) and same()
+        os._exit(0 if good else 1)
+    good = same()
+    return os.waitpid(pid, 0)[1] == 0 and good
+"""
+
+
+@needs_native
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+class TestFork:
+    def test_after_use(self) -> None:
+        """Children and their children compute in parallel, and so does the parent."""
+        succeeds(FORK + "assert all(child(2) for _ in range(5))")
+
+    def test_while_other_threads_compute(self) -> None:
+        succeeds(
+            FORK
+            + """
+stop = threading.Event()
+def busy():
+    while not stop.is_set():
+        fastnorm.gelu(x)
+others = [threading.Thread(target=busy) for _ in range(3)]
+for thread in others: thread.start()
+good = all(child(0) for _ in range(20))
+stop.set()
+for thread in others: thread.join()
+assert good
+"""
+        )
+
+    def test_multiprocessing(self) -> None:
+        succeeds(
+            FORK
+            + """
+import multiprocessing
+def job(_): return same()
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert all(pool.map(job, range(6)))
+"""
+        )
+
+    def test_exit_while_the_pool_is_warm(self) -> None:
+        succeeds(FORK + "threading.Thread(target=lambda: [work() for _ in range(20)], daemon=True).start(); work()")
+
+
+class TestTargets:
+    def test_names(self, native: ModuleType) -> None:
+        targets = fastnorm.available_targets()
+        assert set(targets) <= {"baseline", "avx2", "avx512", "neon"}
+        assert len(set(targets)) == len(targets) >= 1
+        assert fastnorm.active_target() in targets
+
+    @needs_native
+    def test_environment(self) -> None:
+        for name in fastnorm.available_targets():
+            assert succeeds("import fastnorm; print(fastnorm.active_target())", FASTNORM_TARGET=name).strip() == name
+        default = succeeds("import fastnorm; print(fastnorm.active_target())").strip()
+        assert default == fastnorm.available_targets()[0]
+        assert succeeds("import fastnorm; print(fastnorm.active_target())", FASTNORM_TARGET="").strip() == default
+
+    @needs_native
+    @pytest.mark.parametrize("name", ["sse9", "AVX2", "avx2,baseline", "neon " * 50])
+    def test_bad_environment(self, name: str) -> None:
+        done = run("import fastnorm", FASTNORM_TARGET=name)
+        assert done.returncode == 1, done.stderr
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("ImportError: ")
+        assert name.strip()[:20] in last
+        for available in fastnorm.available_targets():
+            assert available in last
+
+    def test_bad_names(self, native: ModuleType) -> None:
+        before = fastnorm.active_target()
+        with pytest.raises(ValueError, match="sse9"):
+            native.set_target("sse9")
+        assert fastnorm.active_target() == before
+
+
+LARGE = (1200, 1000)  # 4.8 MB in float32
+
+
+class TestMemoryOfResults:
+    """Large results come from blocks that are recycled when an array dies."""
+
+    def results(self, rng: np.random.Generator, count: int) -> list[tuple[Array, Array]]:
+        pairs = []
+        for _ in range(count):
+            x = rng.standard_normal(LARGE).astype(np.float32)
+            pairs.append((x, fastnorm.gelu(x)))
+        return pairs
+
+    def test_living_results_stay_valid(self, native: ModuleType, rng: np.random.Generator) -> None:
+        """Whatever dies around them, in any order, and through any view."""
+        with fastnorm.backend("reference"):
+            expected = fastnorm.gelu(np.float32(0.5))
+        kept = self.results(rng, 6)
+        copies = [y.copy() for _, y in kept]
+        views = [y[3:5, ::7] for _, y in kept]
+        view_copies = [view.copy() for view in views]
+        del kept[1], copies[1]
+        for _ in range(10):
+            again = fastnorm.gelu(np.full(LARGE, 0.5, np.float32))
+            np.testing.assert_array_equal(again, np.full(LARGE, again[0, 0]))
+            np.testing.assert_allclose(again[0, 0], expected, rtol=1e-6)
+            for (_, y), copy in zip(kept, copies, strict=True):
+                assert_same_bits(y, copy)
+        del kept, again
+        self.results(rng, 8)
+        for view, copy in zip(views, view_copies, strict=True):
+            assert_same_bits(view, copy)
+
+    def test_blocks_are_recycled(self, native: ModuleType) -> None:
+        fastnorm.clear_cache()
+        x = np.ones(LARGE, np.float32)
+        fastnorm.gelu(x)
+        info = native.cache_info()
+        assert 0 < info["held_bytes"] <= info["limit_bytes"]
+        fastnorm.gelu(x)
+        assert native.cache_info()["hits"] == info["hits"] + 1
+
+    def test_clear_cache(self, native: ModuleType) -> None:
+        x = np.ones(LARGE, np.float32)
+        y = fastnorm.gelu(x)
+        fastnorm.gelu(x)
+        assert native.cache_info()["held_bytes"] > 0
+        copy = y.copy()
+        fastnorm.clear_cache()
+        assert native.cache_info()["held_bytes"] == 0
+        assert_same_bits(y, copy)
+        del y
+        fastnorm.clear_cache()
+        assert native.cache_info()["held_bytes"] == 0
+
+    def test_limit(self, native: ModuleType, rng: np.random.Generator) -> None:
+        limit = native.cache_info()["limit_bytes"]
+        x = np.ones((4096, 4096), np.float32)
+        kept = [fastnorm.gelu(x) for _ in range(limit // x.nbytes + 3)]
+        del kept
+        assert native.cache_info()["held_bytes"] <= limit
+        fastnorm.clear_cache()
+
+    @needs_native
+    def test_no_cache(self) -> None:
+        succeeds(
+            """
+import fastnorm, numpy as np
+from fastnorm import _core
+x = np.ones((1200, 1000), np.float32)
+y = fastnorm.gelu(x)
+assert (y == fastnorm.gelu(x)).all()
+del y
+info = _core.cache_info()
+assert info["limit_bytes"] == info["held_bytes"] == 0, info
+""",
+            FASTNORM_CACHE_MB="0",
+        )
+
+    @needs_native
+    def test_limit_from_the_environment(self) -> None:
+        code = "import fastnorm; from fastnorm import _core; print(_core.cache_info()['limit_bytes'])"
+        assert int(succeeds(code, FASTNORM_CACHE_MB="7")) in (7 * 10**6, 7 * 2**20)
+
+    def test_results_can_be_freed_by_another_thread(self, native: ModuleType) -> None:
+        x = np.ones(LARGE, np.float32)
+        results = [fastnorm.gelu(x) for _ in range(4)]
+        thread = threading.Thread(target=results.clear)
+        thread.start()
+        thread.join()
+        assert (fastnorm.gelu(x) == fastnorm.gelu(x)).all()
+
+    def test_results_behave_like_arrays(self, native: ModuleType) -> None:
+        """Pickling, resizing, writing and copying of a result from a recycled block."""
+        import copy
+        import pickle
+
+        y = fastnorm.gelu(np.ones(LARGE, np.float32))
+        assert y.flags.writeable
+        assert y.flags.c_contiguous
+        assert y.flags.aligned
+        assert_same_bits(pickle.loads(pickle.dumps(y)), y)
+        assert_same_bits(copy.deepcopy(y), y)
+        y[...] = 3
+        assert (y.T.reshape(-1)[::1000] == 3).all()
+
+
+class TestReports:
+    def test_show_config(self, capsys: pytest.CaptureFixture[str]) -> None:
+        fastnorm.show_config()
+        text = capsys.readouterr().out
+        for words in (
+            fastnorm.__version__,
+            np.__version__,
+            fastnorm.get_backend(),
+            fastnorm.active_target(),
+            "threads",
+        ):
+            assert words in text
+
+    def test_version(self) -> None:
+        assert fastnorm.__version__
+        with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+            _ = fastnorm.nothing
+
+    def test_sizes(self, native: ModuleType) -> None:
+        sizes = native.cache_sizes()
+        assert set(sizes) == {"l1d", "l2", "l3"}
+        assert 0 < sizes["l1d"] <= sizes["l2"]
+        assert native.build_info()
+
+
+@pytest.mark.parametrize("case", CASES, ids=label)
+def test_concurrent_switching(case: Case, native: ModuleType, rng: np.random.Generator) -> None:
+    """Settings may change while other threads compute: results do not."""
+    inputs = case.make_inputs(rng, (300, 500), DTYPES["float32"], case.variants[0])
+    expected = case.forward(*inputs)
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            while not stop.is_set():
+                assert_same_bits(case.forward(*inputs), expected)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    before = fastnorm.get_num_threads()
+    for thread in threads:
+        thread.start()
+    try:
+        for n in range(150):
+            fastnorm.set_num_threads(1 + n % 5)
+            fastnorm.clear_cache()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        fastnorm.set_num_threads(before)
+    assert not errors
