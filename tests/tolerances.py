@@ -9,9 +9,15 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# By the name of the dtype: half the distance from 1 to the next number, and the smallest positive number.
+# By the name of the dtype: half the distance from 1 to the next number, the smallest positive number, the largest.
 UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
 SMALLEST = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149, "float64": 2.0**-1074}
+LARGEST = {
+    "float16": 65504.0,
+    "bfloat16": (2.0 - 2.0**-7) * 2.0**127,
+    "float32": (2.0 - 2.0**-23) * 2.0**127,
+    "float64": (2.0 - 2.0**-52) * 2.0**1023,
+}
 
 # Additions to one float32 lane before it is folded into a float64, and roundings of a term before and after.
 CHAIN = 16
@@ -65,13 +71,18 @@ def relative_error(got: Array, exact: Array) -> float:
 
 
 def assert_within(got: Array, exact: Array, bound: Array) -> None:
-    """Assert that each element is within its bound of the exact value, NaN and infinity exactly where they belong."""
+    """Assert that each element is within its bound of the exact value, NaN and infinity exactly where they belong.
+
+    Infinity belongs also where the bound reaches beyond the largest number of the type of `got`.
+    """
+    largest = LARGEST[np.asarray(got).dtype.name]
     got = np.asarray(got).astype(np.float64)
     assert got.shape == exact.shape
     finite = np.isfinite(exact)
     np.testing.assert_array_equal(got[~finite], exact[~finite])
+    overflown = (got == np.copysign(np.inf, exact)) & (np.abs(exact) + bound > largest)
     error = np.abs(got - exact)
-    bad = finite & ~(error <= bound)
+    bad = finite & ~overflown & ~(error <= bound)
     if bad.any():
         bound = np.broadcast_to(bound, exact.shape)
         worst = np.unravel_index(np.argmax(np.where(bad, error / bound, 0)), exact.shape)

@@ -1,0 +1,260 @@
+// Every kernel on every target this machine runs: results equal to the bit over all register widths with FMA, over rows
+// that are contiguous or not, streamed or not; nothing read or written outside the arrays (guard pages); every output
+// element written.
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "runtime/dispatch.h"
+#include "targets/kernel_table.h"
+
+namespace fastnorm::scalar {
+const KernelTable& kernel_table();
+}
+
+namespace {
+
+using namespace fastnorm;
+
+// Memory that ends (or begins) at a page that must not be touched.
+class Guarded {
+public:
+    Guarded(std::size_t bytes, bool at_end) {
+        const std::size_t page = std::size_t(sysconf(_SC_PAGESIZE));
+        const std::size_t pages = (bytes + page - 1) / page * page;
+        length_ = pages + 2 * page;
+        base_ = static_cast<char*>(mmap(nullptr, length_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        if (pages > 0) mprotect(base_ + page, pages, PROT_READ | PROT_WRITE);
+        data_ = base_ + page + (at_end ? pages - bytes : 0);
+        bytes_ = bytes;
+        if (bytes > 0) std::memset(data_, 0xff, bytes);  // NaN in every element type
+    }
+    ~Guarded() { munmap(base_, length_); }
+    Guarded(const Guarded&) = delete;
+    Guarded& operator=(const Guarded&) = delete;
+
+    char* data() const { return data_; }
+    std::string content() const { return std::string(data_, bytes_); }
+
+private:
+    char* base_;
+    char* data_;
+    std::size_t length_, bytes_;
+};
+
+enum class Layout { contiguous, neighbouring_rows, spread };
+
+struct Shape {
+    std::int64_t rows, cols;
+    Element element;
+    Layout layout;
+    bool at_end;
+    bool stream;
+};
+
+// An array of the shape with its geometry.
+struct TestArray {
+    std::int64_t outer_stride, inner_stride;
+    Guarded memory;
+
+    TestArray(const Shape& s, std::int64_t size)
+        : outer_stride(s.layout == Layout::contiguous ? s.cols * size : s.layout == Layout::spread ? (2 * s.cols + 1) * size : size),
+          inner_stride(s.layout == Layout::contiguous ? size : s.layout == Layout::spread ? 2 * size : s.rows * size),
+          memory(std::size_t((s.rows - 1) * outer_stride + (s.cols - 1) * inner_stride + size), s.at_end) {}
+
+    Operand operand(const Shape& s) const {
+        return {memory.data(), &outer_stride, &inner_stride, s.layout == Layout::contiguous};
+    }
+    char* at(std::int64_t row, std::int64_t col) const { return memory.data() + row * outer_stride + col * inner_stride; }
+};
+
+double value_at(std::int64_t i, int salt) {
+    static thread_local std::mt19937_64 engine;
+    engine.seed(std::uint64_t(i) * 1000003u + std::uint64_t(salt));
+    return std::normal_distribution<double>()(engine);
+}
+
+void put(Element element, char* target, double value) {
+    const float narrow = float(value);
+    std::uint32_t bits;
+    std::memcpy(&bits, &narrow, 4);
+    if (element == Element::float64) {
+        std::memcpy(target, &value, 8);
+    } else if (element == Element::float32) {
+        std::memcpy(target, &narrow, 4);
+    } else if (element == Element::bfloat16) {
+        const std::uint16_t half = std::uint16_t(bits >> 16);
+        std::memcpy(target, &half, 2);
+    } else {
+        // Values between 2^-14 and 2^15 truncated to eleven bits; others become zero.
+        const int exponent = int(bits >> 23 & 0xff) - 112;
+        const std::uint16_t magnitude = exponent < 1 || exponent > 30 ? std::uint16_t(0) : std::uint16_t(exponent << 10 | (bits >> 13 & 0x3ff));
+        const std::uint16_t half = std::uint16_t(bits >> 16 & 0x8000) | magnitude;
+        std::memcpy(target, &half, 2);
+    }
+}
+
+void fill(const TestArray& array, const Shape& s, int salt) {
+    for (std::int64_t r = 0; r < s.rows; ++r) {
+        const double offset = value_at(r, salt + 1) * (r % 3 == 0 ? 1000 : 1);
+        for (std::int64_t j = 0; j < s.cols; ++j) put(s.element, array.at(r, j), value_at(r * s.cols + j, salt) + offset);
+    }
+}
+
+// The elements in C order, whatever the layout.
+std::string elements(const TestArray& array, const Shape& s) {
+    const std::size_t size = std::size_t(item_size(s.element));
+    std::string content;
+    for (std::int64_t r = 0; r < s.rows; ++r) {
+        for (std::int64_t j = 0; j < s.cols; ++j) content.append(array.at(r, j), size);
+    }
+    return content;
+}
+
+std::int64_t compute_size(Element element) { return element == Element::float64 ? 8 : 4; }
+
+// Parameters and statistics: `count` values of the compute type in guarded memory.
+Guarded& fill_parameters(Guarded& memory, Element element, std::int64_t count, int salt) {
+    const Element compute = element == Element::float64 ? Element::float64 : Element::float32;
+    for (std::int64_t j = 0; j < count; ++j) put(compute, memory.data() + j * item_size(compute), 1 + value_at(j, salt));
+    return memory;
+}
+
+struct Results {
+    std::vector<std::string> outputs;
+    bool operator==(const Results& other) const { return outputs == other.outputs; }
+};
+
+// Runs the named norm forward and backward; every output must have been written.
+Results run_norm(const KernelTable& table, const Shape& s, bool rms, bool has_weight, bool has_bias) {
+    const std::int64_t size = item_size(s.element), compute = compute_size(s.element);
+    const int e = int(s.element);
+    Rows rows{s.rows, s.cols, 1, 1, &s.rows, &s.cols};
+    TestArray x(s, size), y(s, size), dy(s, size), dx(s, size);
+    fill(x, s, 1);
+    fill(dy, s, 2);
+    Guarded weight(std::size_t(s.cols * compute), s.at_end), bias(std::size_t(s.cols * compute), s.at_end);
+    fill_parameters(weight, s.element, s.cols, 3);
+    fill_parameters(bias, s.element, s.cols, 4);
+    Guarded mean(std::size_t(s.rows * compute), s.at_end), rstd(std::size_t(s.rows * compute), s.at_end);
+    const std::int64_t counted = rms ? (s.cols + 1) / 2 : s.cols;
+
+    const std::int64_t scratch_bytes = 3 * packed_bytes(s.cols, size) + parameter_sums_bytes(s.cols, compute);
+    Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), true);
+    NormForward forward{rows, x.operand(s), y.operand(s), has_weight ? weight.data() : nullptr,
+        has_bias ? bias.data() : nullptr, 1e-5, counted, rms ? nullptr : mean.data(), rstd.data(), s.stream};
+    if (rms) forward.mean = nullptr;
+    (rms ? table.rms_norm_forward : table.layer_norm_forward)[e](forward, 0, s.rows, scratch.data());
+
+    const std::int64_t block_rows = 32, blocks = (s.rows + block_rows - 1) / block_rows;
+    Guarded dweight_partials(std::size_t(blocks * s.cols * 8), s.at_end), dbias_partials(std::size_t(blocks * s.cols * 8), s.at_end);
+    Guarded dweight(std::size_t(s.cols * compute), s.at_end), dbias(std::size_t(s.cols * compute), s.at_end);
+    const bool accumulate = has_weight || has_bias;
+    NormBackward backward{rows, dy.operand(s), x.operand(s), dx.operand(s), forward.weight, 1e-5, counted,
+        rms ? nullptr : mean.data(), rstd.data(), block_rows,
+        accumulate ? reinterpret_cast<double*>(dweight_partials.data()) : nullptr,
+        accumulate ? reinterpret_cast<double*>(dbias_partials.data()) : nullptr, s.stream};
+    auto* backward_kernel = (rms ? table.rms_norm_backward : table.layer_norm_backward)[e];
+    backward_kernel(backward, 0, blocks, scratch.data());
+    Results results;
+    results.outputs = {elements(y, s), elements(dx, s), rms ? std::string() : mean.content(), rstd.content()};
+    if (accumulate) {
+        const PartialSums weight_sums{backward.dweight_partials, blocks, s.cols, dweight.data()};
+        const PartialSums bias_sums{backward.dbias_partials, blocks, s.cols, dbias.data()};
+        table.sum_partials[e](weight_sums, 0, s.cols, nullptr);
+        table.sum_partials[e](bias_sums, 0, s.cols, nullptr);
+        results.outputs.push_back(dweight.content());
+        results.outputs.push_back(dbias.content());
+    }
+    // Without statistics the backward computes those of the forward: the same bits.
+    backward.mean = backward.rstd = nullptr;
+    backward_kernel(backward, 0, blocks, scratch.data());
+    CHECK(elements(dx, s) == results.outputs[1]);
+    return results;
+}
+
+// Forward and backward of a form of gelu.
+Results run_activation(const KernelTable& table, const Shape& s, int form) {
+    const std::int64_t size = item_size(s.element);
+    const int e = int(s.element);
+    TestArray x(s, size), y(s, size), dy(s, size), dx(s, size);
+    fill(x, s, 5);
+    fill(dy, s, 6);
+    for (std::int64_t j = 0; j < s.cols && j < 4; ++j) {
+        const double special[] = {-13.7, -0.0, -40, 30};
+        put(s.element, x.at(0, j), special[j]);
+    }
+    Rows rows{s.rows, s.cols, 1, 1, &s.rows, &s.cols};
+    Guarded scratch(std::size_t(3 * segment_elements * size), true);
+    Elementwise task{rows, x.operand(s), x.operand(s), y.operand(s), s.stream};
+    auto* forward = (form == 0 ? table.gelu_forward : form == 1 ? table.gelu_tanh_forward : table.gelu_sigmoid_forward)[e];
+    auto* backward = (form == 0 ? table.gelu_backward : form == 1 ? table.gelu_tanh_backward : table.gelu_sigmoid_backward)[e];
+    forward(task, 0, s.rows * segments_per_row(task), scratch.data());
+    task = {rows, dy.operand(s), x.operand(s), dx.operand(s), s.stream};
+    backward(task, 0, s.rows * segments_per_row(task), scratch.data());
+    return {{elements(y, s), elements(dx, s)}};
+}
+
+template <class Run>
+void compare(const std::vector<const KernelTable*>& fused, const KernelTable* plain, Shape s, Run run) {
+    s.layout = Layout::contiguous;
+    s.stream = false;
+    const Results expected = run(scalar::kernel_table(), s);
+    for (const std::string& output : expected.outputs) {
+        const std::string unwritten(std::size_t(item_size(s.element)), '\xff');
+        if (output.size() >= unwritten.size()) CHECK(output.compare(0, unwritten.size(), unwritten) != 0);
+    }
+    for (const Layout layout : {Layout::contiguous, Layout::neighbouring_rows, Layout::spread}) {
+        s.layout = layout;
+        for (const bool stream : {false, true}) {
+            s.stream = stream;
+            for (const KernelTable* table : fused) CHECK(run(*table, s) == expected);
+            if (plain) run(*plain, s);
+        }
+    }
+}
+
+}  // namespace
+
+int main() {
+    std::vector<const KernelTable*> fused;
+    const KernelTable* plain = nullptr;
+    for (const std::string& name : available_targets()) {
+        set_target(name);
+        if (name == "baseline") {
+            plain = &kernels();
+        } else {
+            fused.push_back(&kernels());
+        }
+    }
+    std::printf("targets with FMA: %zu\n", fused.size());
+    const std::int64_t few[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 130, 511, 512, 513, 530};
+    for (const Element element : {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
+        for (const std::int64_t cols : few) {
+            for (const std::int64_t rows : {std::int64_t(1), std::int64_t(5), std::int64_t(37)}) {
+                if (rows == 37 && cols > 130) continue;
+                Shape s{rows, cols, element, Layout::contiguous, (rows + cols) % 2 == 0, false};
+                const bool has_weight = (cols / 2) % 2 == 0 || rows == 5, has_bias = cols % 2 == 0 || rows == 37;
+                for (const bool rms : {false, true}) {
+                    compare(fused, plain, s, [&](const KernelTable& table, const Shape& shape) {
+                        return run_norm(table, shape, rms, has_weight, has_bias);
+                    });
+                }
+                for (int form = 0; form < 3; ++form) {
+                    compare(fused, plain, s, [&](const KernelTable& table, const Shape& shape) {
+                        return run_activation(table, shape, form);
+                    });
+                }
+            }
+        }
+    }
+    return check::report();
+}
