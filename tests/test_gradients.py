@@ -9,8 +9,9 @@ import fastnorm
 import numpy as np
 import pytest
 from cases import CASES, DTYPES, NORMS, Case, Inputs, Variant, as_tuple, case_and_variant, label, wide
+from fastnorm import reference
 from numpy.typing import NDArray
-from tolerances import UNIT_ROUNDOFF, assert_within
+from tolerances import UNIT_ROUNDOFF, assert_within, relative_error
 
 Array = NDArray[Any]
 
@@ -135,24 +136,37 @@ def test_large(case: Case, shape: tuple[int, ...], backend: str, rng: np.random.
 
 @pytest.mark.parametrize("case", NORMS, ids=label)
 def test_given_statistics_are_used(case: Case, backend: str, rng: np.random.Generator) -> None:
-    """Statistics that are not those of x give another gradient: that of a norm with these constants."""
-    variant = case.variants[0]
-    inputs = case.make_inputs(rng, (4, 32), DTYPES["float64"], variant)
+    """With another rstd than that of x the backward is that of a norm with this constant in its formula."""
+    inputs = case.make_inputs(rng, (4, 32), DTYPES["float64"], case.variants[0])
     x, weight, _ = inputs
     assert x is not None
     assert weight is not None
     dy = rng.standard_normal(x.shape)
-    _, *stats = case.forward(*inputs, return_stats=True)
-    doubled = [2 * statistic for statistic in stats]
-    dx, dweight, dbias = case.backward(dy, *inputs, stats=tuple(doubled) if len(doubled) > 1 else doubled[0])
-    centred = x - doubled[0][:, None] if len(doubled) > 1 else x
-    xhat = centred * doubled[-1][:, None]
-    np.testing.assert_allclose(dweight, np.sum(dy * xhat, axis=0), rtol=1e-12)
-    np.testing.assert_allclose(dbias, np.sum(dy, axis=0), rtol=1e-12)
+    _, *mean, rstd = case.forward(*inputs, return_stats=True)
+    rstd = 2 * rstd
+    dx, dweight, dbias = case.backward(dy, *inputs, stats=(*mean, rstd) if mean else rstd)
+    centred = x - mean[0][:, None] if mean else x
+    xhat = centred * rstd[:, None]
+    np.testing.assert_allclose(dweight, np.sum(dy * xhat, axis=0), rtol=1e-10)
+    np.testing.assert_allclose(dbias, np.sum(dy, axis=0), rtol=1e-10)
     h = dy * weight
-    mean_h = np.mean(h, axis=1, keepdims=True) if len(doubled) > 1 else 0
-    expected = doubled[-1][:, None] * (h - mean_h - xhat * np.mean(h * xhat, axis=1, keepdims=True))
+    mean_h = np.mean(h, axis=1, keepdims=True) if mean else 0
+    expected = rstd[:, None] * (h - mean_h - xhat * np.mean(h * xhat, axis=1, keepdims=True))
     np.testing.assert_allclose(dx, expected, rtol=1e-10, atol=1e-13)
+
+
+def test_rounding_of_a_given_mean_is_made_good(implementation: str, rng: np.random.Generator) -> None:
+    """A float32 mean of a million deviations is off by some percent of a deviation."""
+    x, dy = rng.standard_normal((2, 20, 700)).astype(np.float32)
+    x += np.float32(1e6)
+    weight = rng.standard_normal(700).astype(np.float32)
+    _, mean, rstd = fastnorm.layer_norm(x, return_stats=True)
+    exact = reference.layer_norm_backward(dy.astype(float), x.astype(float), weight.astype(float), weight.astype(float))
+    given = fastnorm.layer_norm_backward(dy, x, weight, weight, stats=(mean, rstd))
+    for got, expected in zip(given, exact, strict=True):
+        assert got is not None
+        assert expected is not None
+        assert relative_error(got, expected) <= 1e-6
 
 
 class TestGolden:

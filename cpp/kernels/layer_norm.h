@@ -17,8 +17,9 @@
 FASTNORM_TARGET_BEGIN
 
 // mean and variance of R rows of float or half elements: `row_lanes` double lanes each, R rows at once for independent sums.
+// Meanwhile fetches the lines of the rows `targets`.
 template <class T, int R>
-void row_moments(const T* const* x, std::int64_t cols, double* mean, double* variance) {
+void row_moments(const T* const* x, T* const* targets, std::int64_t cols, double* mean, double* variance) {
     using V = Vec<double, row_lanes>;
     V shift[R], sums[R], squares[R];
     FASTNORM_UNROLL
@@ -29,6 +30,7 @@ void row_moments(const T* const* x, std::int64_t cols, double* mean, double* var
     for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
         FASTNORM_UNROLL
         for (int r = 0; r < R; ++r) {
+            prefetch_write(targets[r] + j);
             const V d = load_columns<V>(x[r] + j, step, widen(*x[r])) - shift[r];
             sums[r] = sums[r] + d;
             squares[r] = mul_add(d, d, squares[r]);
@@ -43,21 +45,6 @@ void row_moments(const T* const* x, std::int64_t cols, double* mean, double* var
         // Rounding may leave a tiny negative number; NaN must stay.
         variance[r] = (centred < 0 ? 0 : centred) / n;
     }
-}
-
-// The same for rows of a tile from row i on, as many together as are there; returns how many.
-template <class T>
-FASTNORM_INLINE int row_moments(
-    const RowTile<T>& x, int i, int count, std::int64_t cols, double* mean, double* variance) {
-    constexpr int together = forward_rows_together;
-    const T* rows[together];
-    for (int r = 0; r < together && i + r < count; ++r) rows[r] = x.row(i + r);
-    if (together > 1 && i + together <= count) {
-        row_moments<T, together>(rows, cols, mean, variance);
-        return together;
-    }
-    row_moments<T, 1>(rows, cols, mean, variance);
-    return 1;
 }
 
 // The same of one float64 row times `scale`, in two passes; mean + mean_rest is the mean.
@@ -85,12 +72,6 @@ inline DoubleMoments row_moments(const double* x, std::int64_t cols, double scal
     return {mean, rest, variance < 0 ? 0 : variance};
 }
 
-template <class C>
-FASTNORM_INLINE Centre<C> centre_of(double mean, double rstd) {
-    const C rounded = C(mean);
-    return {rounded, C(rstd), C(-(mean - double(rounded)) * rstd), C(1)};
-}
-
 inline Centre<double> double_centre(const double* x, std::int64_t cols, double eps, double& mean, double& rstd) {
     double scale = 1;
     DoubleMoments moments = row_moments(x, cols, scale);
@@ -112,8 +93,7 @@ void layer_norm_forward(const NormForward& task, std::int64_t begin, std::int64_
     RowTile<T> x(task.shape, task.x, space), y(task.shape, task.y, space);
     C* means = static_cast<C*>(task.mean);
     C* rstds = static_cast<C*>(task.rstd);
-    const auto apply = choose_apply_row<T, C, true>(task);
-    const auto apply_in_double = choose_apply_row<T, double, true>(task);
+    const RowWriter<T, true> writer(task);
     for (std::int64_t first = begin; first < end; first += tile_rows) {
         const int count = int(smaller(tile_rows, end - first));
         x.fetch(first, count);
@@ -123,20 +103,25 @@ void layer_norm_forward(const NormForward& task, std::int64_t begin, std::int64_
                 double mean, rstd;
                 const Centre<double> centre = double_centre(x.row(i), cols, task.eps, mean, rstd);
                 if (means) means[first + i] = mean, rstds[first + i] = rstd;
-                apply(task, x.row(i), y.row(i), centre);
+                writer.write(x.row(i), y.row(i), centre);
                 ++i;
             } else {
-                double mean[forward_rows_together], variance[forward_rows_together];
-                const int together = row_moments(x, i, count, cols, mean, variance);
-                for (int r = 0; r < together; ++r, ++i) {
-                    const double rstd = 1 / __builtin_sqrt(variance[r] + task.eps);
-                    if (means) means[first + i] = C(mean[r]), rstds[first + i] = C(rstd);
-                    if (fits_float(mean[r], rstd)) {
-                        apply(task, x.row(i), y.row(i), centre_of<float>(mean[r], rstd));
-                    } else {
-                        apply_in_double(task, x.row(i), y.row(i), centre_of<double>(mean[r], rstd));
-                    }
+                const T* sources[forward_rows_together];
+                T* targets[forward_rows_together];
+                double mean[forward_rows_together], rstd[forward_rows_together];
+                const int together = select_rows(x, y, i, count, task.stream, sources, targets);
+                if (together > 1) {
+                    row_moments<T, forward_rows_together>(sources, targets, cols, mean, rstd);
+                } else {
+                    row_moments<T, 1>(sources, targets, cols, mean, rstd);
                 }
+                for (int r = 0; r < together; ++r) {
+                    rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
+                    if (means) means[first + i + r] = C(mean[r]), rstds[first + i + r] = C(rstd[r]);
+                    targets[r] = y.row(i + r);
+                }
+                writer.write(sources, targets, mean, rstd, together);
+                i += together;
             }
         }
         y.write_back(first, count);
@@ -149,7 +134,8 @@ FASTNORM_INLINE void layer_norm_statistics(const T* x, std::int64_t cols, double
     if constexpr (sizeof(compute_t<T>) == 8) {
         double_centre(x, cols, eps, mean, rstd);
     } else {
-        row_moments<T, 1>(&x, cols, &mean, &rstd);
+        T* const no_target = const_cast<T*>(x);
+        row_moments<T, 1>(&x, &no_target, cols, &mean, &rstd);
         mean = float(mean);
         rstd = float(1 / __builtin_sqrt(rstd + eps));
     }

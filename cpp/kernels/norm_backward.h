@@ -27,7 +27,8 @@ struct RowSums {
 
 template <class T, class C, bool HasWeight, bool Centred, int R>
 void backward_sums(
-    const T* const* dy, const T* const* x, const Centre<C>* centre, const compute_t<T>* weight, std::int64_t cols, RowSums* sums) {
+    const T* const* dy, const T* const* x, T* const* targets, const Centre<C>* centre, const compute_t<T>* weight,
+    std::int64_t cols, RowSums* sums) {
     using V = Vec<C, row_lanes>;
     FASTNORM_UNROLL
     for (int r = 0; r < R; ++r) sums[r] = {0, 0, 0};
@@ -41,6 +42,7 @@ void backward_sums(
             if constexpr (HasWeight) w = load_columns<V>(weight + j, step);
             FASTNORM_UNROLL
             for (int r = 0; r < R; ++r) {
+                prefetch_write(targets[r] + j);
                 V h = load_columns<V>(dy[r] + j, step);
                 if constexpr (HasWeight) h = h * w;
                 // Lanes past the end hold x = mean / scale, so that x - mean is 0 there.
@@ -65,7 +67,8 @@ void backward_sums(
     }
 }
 
-// The second pass: dx of R rows over columns [begin, end), and their share of the parameter gradients.
+// The second pass: dx of R rows over columns [begin, end), and their share of the parameter gradients. The elements `next`
+// after those of this tile are fetched meanwhile.
 // dx = fma(h, rstd, fma(xhat, slope, offset)).
 template <class C>
 struct Gradient {
@@ -76,7 +79,7 @@ struct Gradient {
 template <class T, class C, bool HasWeight, bool Accumulate, bool Centred, int R>
 void backward_columns(
     const T* const* dy, const T* const* x, T* const* dx, const Gradient<C>* gradient, const compute_t<T>* weight,
-    compute_t<T>* dweight, compute_t<T>* dbias, std::int64_t begin, std::int64_t end, bool streaming) {
+    compute_t<T>* dweight, compute_t<T>* dbias, std::int64_t begin, std::int64_t end, std::int64_t next, bool streaming) {
     using V = Vec<C, row_lanes>;
     using P = Vec<compute_t<T>, row_lanes>;
     for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
@@ -90,8 +93,10 @@ void backward_columns(
         FASTNORM_UNROLL
         for (int r = 0; r < R; ++r) {
             const Gradient<C>& g = gradient[r];
+            prefetch_read(dy[r] + next + j);
+            prefetch_read(x[r] + next + j);
             const V dy_r = load_columns<V>(dy[r] + j, step);
-            const V xhat = normalised<V, Centred>(x[r] + j, step, CentreLanes<V>(g.centre));
+            const V xhat = normalised<V, Centred>(x[r] + j, step, CentreLanes<V>::of(g.centre));
             V h = dy_r;
             if constexpr (HasWeight) h = h * w;
             const V along = Centred ? mul_add(xhat, broadcast<V>(g.slope), broadcast<V>(g.offset)) : xhat * broadcast<V>(g.slope);
@@ -147,17 +152,19 @@ void backward_rows(const BackwardTile<T>& tile, int i, const double* mean, const
     const T* dy[R];
     const T* x[R];
     T* dx[R];
+    T* targets[R];
     Centre<C> centre[R];
     bool streaming = tile.task.stream && sizeof(T) == sizeof(C);
     for (int r = 0; r < R; ++r) {
         dy[r] = tile.dy.row(i + r), x[r] = tile.x.row(i + r), dx[r] = tile.dx.row(i + r);
         streaming = streaming && columns_to_alignment(dx[r], row_lanes) == 0;
+        targets[r] = streaming ? tile.x.row(i + r) : dx[r];
         C scale = 1;
         if (sizeof(S) == 8 && !in_range(rstd[i + r], 0x1p-400, 0x1p400)) scale = C(power_of_two_near(rstd[i + r]));
         centre[r] = {C(mean[i + r]) * scale, C(rstd[i + r]) / scale, 0, scale};
     }
     RowSums sums[R];
-    backward_sums<T, C, HasWeight, Centred, R>(dy, x, centre, weight, cols, sums);
+    backward_sums<T, C, HasWeight, Centred, R>(dy, x, targets, centre, weight, cols, sums);
     Gradient<C> gradient[R];
     const double n = double(counted);
     for (int r = 0; r < R; ++r) {
@@ -173,11 +180,11 @@ void backward_rows(const BackwardTile<T>& tile, int i, const double* mean, const
         gradient[r].offset = C(-rstd[i + r] * sums[r].h / n);
     }
     backward_columns<T, C, HasWeight, Accumulate, Centred, R>(
-        dy, x, dx, gradient, weight, tile.sums.dweight, tile.sums.dbias, 0, counted, streaming);
+        dy, x, dx, gradient, weight, tile.sums.dweight, tile.sums.dbias, 0, counted, R * cols, streaming);
     if (!Centred && counted < cols) {
         for (int r = 0; r < R; ++r) gradient[r].slope = 0;
         backward_columns<T, C, HasWeight, Accumulate, Centred, R>(
-            dy, x, dx, gradient, weight, tile.sums.dweight, tile.sums.dbias, counted, cols, false);
+            dy, x, dx, gradient, weight, tile.sums.dweight, tile.sums.dbias, counted, cols, R * cols, false);
     }
 }
 

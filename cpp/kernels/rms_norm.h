@@ -12,9 +12,9 @@
 
 FASTNORM_TARGET_BEGIN
 
-// Mean square of the first `counted` columns of R rows, times scale^2.
+// Mean square of the first `counted` columns of R rows, times scale^2. Meanwhile fetches the lines of the rows `targets`.
 template <class T, int R>
-void mean_squares(const T* const* x, std::int64_t counted, double scale, double* result) {
+void mean_squares(const T* const* x, T* const* targets, std::int64_t counted, double scale, double* result) {
     using V = Vec<double, row_lanes>;
     V squares[R];
     FASTNORM_UNROLL
@@ -22,6 +22,7 @@ void mean_squares(const T* const* x, std::int64_t counted, double scale, double*
     for_columns<row_lanes>(0, counted, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
         FASTNORM_UNROLL
         for (int r = 0; r < R; ++r) {
+            prefetch_write(targets[r] + j);
             V value = load_columns<V>(x[r] + j, step);
             if constexpr (sizeof(compute_t<T>) == 8) value = value * broadcast<V>(scale);
             squares[r] = mul_add(value, value, squares[r]);
@@ -34,27 +35,14 @@ void mean_squares(const T* const* x, std::int64_t counted, double scale, double*
 // xhat = (x * scale) * (rstd / scale); scale is 1 but for float64 rows near the ends of its range.
 inline double scaled_rms_rstd(const double* x, std::int64_t counted, double eps, double& scale) {
     double mean_square;
+    double* const no_target = const_cast<double*>(x);
     scale = 1;
-    mean_squares<double, 1>(&x, counted, scale, &mean_square);
+    mean_squares<double, 1>(&x, &no_target, counted, scale, &mean_square);
     if (!in_range(mean_square + eps, 0x1p-900, 0x1p900)) {
         scale = normalising_scale(x, counted, eps);
-        mean_squares<double, 1>(&x, counted, scale, &mean_square);
+        mean_squares<double, 1>(&x, &no_target, counted, scale, &mean_square);
     }
     return 1 / __builtin_sqrt(mean_square + eps * scale * scale);
-}
-
-// Mean squares of rows of a tile from row i on, as many together as are there; returns how many.
-template <class T>
-FASTNORM_INLINE int mean_squares(const RowTile<T>& x, int i, int count, std::int64_t counted, double* result) {
-    constexpr int together = forward_rows_together;
-    const T* rows[together];
-    for (int r = 0; r < together && i + r < count; ++r) rows[r] = x.row(i + r);
-    if (together > 1 && i + together <= count) {
-        mean_squares<T, together>(rows, counted, 1, result);
-        return together;
-    }
-    mean_squares<T, 1>(rows, counted, 1, result);
-    return 1;
 }
 
 template <class T>
@@ -63,8 +51,7 @@ void rms_norm_forward(const NormForward& task, std::int64_t begin, std::int64_t 
     char* space = static_cast<char*>(scratch);
     RowTile<T> x(task.shape, task.x, space), y(task.shape, task.y, space);
     C* rstds = static_cast<C*>(task.rstd);
-    const auto apply = choose_apply_row<T, C, false>(task);
-    const auto apply_in_double = choose_apply_row<T, double, false>(task);
+    const RowWriter<T, false> writer(task);
     for (std::int64_t first = begin; first < end; first += tile_rows) {
         const int count = int(smaller(tile_rows, end - first));
         x.fetch(first, count);
@@ -74,20 +61,26 @@ void rms_norm_forward(const NormForward& task, std::int64_t begin, std::int64_t 
                 double scale;
                 const double rstd = scaled_rms_rstd(x.row(i), task.counted, task.eps, scale);
                 if (rstds) rstds[first + i] = rstd * scale;
-                apply(task, x.row(i), y.row(i), {0, rstd, 0, scale});
+                writer.write(x.row(i), y.row(i), {0, rstd, 0, scale});
                 ++i;
             } else {
-                double mean_square[forward_rows_together];
-                const int together = mean_squares(x, i, count, task.counted, mean_square);
-                for (int r = 0; r < together; ++r, ++i) {
-                    const double rstd = 1 / __builtin_sqrt(mean_square[r] + task.eps);
-                    if (rstds) rstds[first + i] = C(rstd);
-                    if (fits_float(0, rstd)) {
-                        apply(task, x.row(i), y.row(i), {0, float(rstd), 0, 1});
-                    } else {
-                        apply_in_double(task, x.row(i), y.row(i), {0, rstd, 0, 1});
-                    }
+                const T* sources[forward_rows_together];
+                T* targets[forward_rows_together];
+                double rstd[forward_rows_together];
+                const double mean[forward_rows_together] = {};
+                const int together = select_rows(x, y, i, count, task.stream, sources, targets);
+                if (together > 1) {
+                    mean_squares<T, forward_rows_together>(sources, targets, task.counted, 1, rstd);
+                } else {
+                    mean_squares<T, 1>(sources, targets, task.counted, 1, rstd);
                 }
+                for (int r = 0; r < together; ++r) {
+                    rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
+                    if (rstds) rstds[first + i + r] = C(rstd[r]);
+                    targets[r] = y.row(i + r);
+                }
+                writer.write(sources, targets, mean, rstd, together);
+                i += together;
             }
         }
         y.write_back(first, count);
@@ -103,7 +96,8 @@ void rms_norm_backward(const NormBackward& task, std::int64_t begin, std::int64_
             double scale;
             rstd = scaled_rms_rstd(x, task.counted, task.eps, scale) * scale;
         } else {
-            mean_squares<T, 1>(&x, task.counted, 1, &rstd);
+            T* const no_target = const_cast<T*>(x);
+            mean_squares<T, 1>(&x, &no_target, task.counted, 1, &rstd);
             rstd = float(1 / __builtin_sqrt(rstd + task.eps));
         }
     });

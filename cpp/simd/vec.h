@@ -267,6 +267,19 @@ FASTNORM_INLINE void store_partial(S* target, Vec<T, N> v, int count) {
     Memory<Vec<T, N>>::store_partial(target, v, count);
 }
 
+// Starts bringing in the cache lines of the 16 elements at `address`, to be read from the second-level cache on or to be written.
+// Nothing is accessed: the address may lie outside any array.
+template <class T>
+FASTNORM_INLINE void prefetch_read(const T* address) {
+    __builtin_prefetch(address, 0, 2);
+    if (sizeof(T) == 8) __builtin_prefetch(reinterpret_cast<const char*>(address) + 64, 0, 2);
+}
+template <class T>
+FASTNORM_INLINE void prefetch_write(T* address) {
+    __builtin_prefetch(address, 1, 3);
+    if (sizeof(T) == 8) __builtin_prefetch(reinterpret_cast<char*>(address) + 64, 1, 3);
+}
+
 // ---- derived -------------------------------------------------------------------------------------------------------
 
 // v * 2^n for integral n, rounded once (to a subnormal where the result is one), |n| <= 200 in float and 2000 in double.

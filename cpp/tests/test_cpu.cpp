@@ -154,7 +154,7 @@ void test_cpu_quota_v2() {
     set_root("100000 100000\n");
     CHECK(limit("0::/a/b\n") == 1.0);
     // A group outside this namespace, and lines that are none.
-    CHECK(limit("0::/../a\n") == 1.0);
+    CHECK(cgroup_cpu_limit("0::/../..\n", cgroup.path() + "/a/b") == 2.0);
     CHECK(limit("") == 0.0);
     CHECK(limit("nonsense\n\n::\n0:x\n") == 1.0);  // "::" is a v2 line with the root's path
     CHECK(limit("nonsense\n0:x\n") == 0.0);

@@ -214,11 +214,9 @@ void compare(const std::vector<const KernelTable*>& fused, const KernelTable* pl
     }
     for (const Layout layout : {Layout::contiguous, Layout::neighbouring_rows, Layout::spread}) {
         s.layout = layout;
-        for (const bool stream : {false, true}) {
-            s.stream = stream;
-            for (const KernelTable* table : fused) CHECK(run(*table, s) == expected);
-            if (plain) run(*plain, s);
-        }
+        s.stream = layout == Layout::contiguous && s.rows % 2 == 1;
+        for (const KernelTable* table : fused) CHECK(run(*table, s) == expected);
+        if (plain) run(*plain, s);
     }
 }
 
@@ -236,13 +234,13 @@ int main() {
         }
     }
     std::printf("targets with FMA: %zu\n", fused.size());
-    const std::int64_t few[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 130, 511, 512, 513, 530};
+    const std::int64_t few[] = {1, 3, 8, 15, 16, 17, 33, 64, 130, 512, 530};
     for (const Element element : {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
         for (const std::int64_t cols : few) {
-            for (const std::int64_t rows : {std::int64_t(1), std::int64_t(5), std::int64_t(37)}) {
+            for (const std::int64_t rows : {std::int64_t(1), std::int64_t(6), std::int64_t(37)}) {
                 if (rows == 37 && cols > 130) continue;
                 Shape s{rows, cols, element, Layout::contiguous, (rows + cols) % 2 == 0, false};
-                const bool has_weight = (cols / 2) % 2 == 0 || rows == 5, has_bias = cols % 2 == 0 || rows == 37;
+                const bool has_weight = (cols / 2) % 2 == 0 || rows == 6, has_bias = cols % 2 == 0 || rows == 37;
                 for (const bool rms : {false, true}) {
                     compare(fused, plain, s, [&](const KernelTable& table, const Shape& shape) {
                         return run_norm(table, shape, rms, has_weight, has_bias);

@@ -337,6 +337,20 @@ void test_worthwhile_threads() {
     }));
     set_num_threads(8);
     CHECK(worthwhile_threads(1e9) == 8);
+    // However many are awake, a thread with a limit keeps it.
+    std::atomic<int> arrived{0};
+    std::atomic<bool> kept{true};
+    parallel_for(8, all_threads, [&](std::size_t, std::size_t) noexcept {
+        ++arrived;
+        eventually([&] { return arrived >= 8; });
+        let_them_sleep();  // past the burst of the attempts above
+        swap_thread_limit(2);
+        if (worthwhile_threads(20.0) != 2) kept = false;
+        swap_thread_limit(0);
+        ++arrived;
+        eventually([&] { return arrived == 16; });
+    });
+    CHECK(kept);
     set_num_threads(1);
     CHECK(worthwhile_threads(1e9) == 1);
     set_num_threads(0);

@@ -27,7 +27,7 @@ def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None
     Returns
     -------
     y : ndarray
-        Of x's shape and dtype; `out` where it was given. The limit at -inf is -0.0.
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. The limit at -inf is -0.0.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "
     Returns
     -------
     dx : ndarray
-        Of x's shape and dtype.
+        Of x's shape, dtype and order of axes in memory.
 
     Raises
     ------

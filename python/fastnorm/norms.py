@@ -77,7 +77,8 @@ def layer_norm(
     Returns
     -------
     y : ndarray
-        Of x's shape and dtype; `out` where it was given. Rows of no elements give an empty result and NaN statistics.
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. Rows of no elements give an empty
+        result and NaN statistics.
     mean, rstd : ndarray
         Only with `return_stats`: the mean and ``1 / sqrt(var + eps)``, shaped like x without the normalised axes;
         float64 for float64 and float32 for the others.
@@ -142,11 +143,12 @@ def layer_norm_backward(
         As in the forward; not used where `stats` are given.
     stats : tuple of array_like, optional
         ``(mean, rstd)`` as the forward returns them with ``return_stats=True``. Left out, they are computed again.
+        What the mean lost when it was rounded is made good.
 
     Returns
     -------
     dx : ndarray
-        Of x's shape and dtype.
+        Of x's shape, dtype and order of axes in memory.
     dweight, dbias : ndarray or None
         Of the parameter's shape, None where it was None; float64 for float64 and float32 for the others.
 
@@ -260,7 +262,8 @@ def rms_norm(
     Returns
     -------
     y : ndarray
-        Of x's shape and dtype; `out` where it was given. Rows of no elements give an empty result and NaN statistics.
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. Rows of no elements give an empty
+        result and NaN statistics.
     rstd : ndarray
         Only with `return_stats`: ``1 / sqrt(mean(x**2) + eps)``, shaped like x without the normalised axes; float64
         for float64 and float32 for the others.
@@ -341,7 +344,7 @@ def rms_norm_backward(
     Returns
     -------
     dx : ndarray
-        Of x's shape and dtype.
+        Of x's shape, dtype and order of axes in memory.
     dweight, dbias : ndarray or None
         Of the parameter's shape, None where it was None; float64 for float64 and float32 for the others.
 

@@ -7,15 +7,15 @@ import numpy as np
 from .._typing import Array
 
 
-def rounded(values: Array, dtype: np.dtype[np.generic], out: Array | None = None) -> Array:
-    """Return the values rounded to `dtype`, in the caller's `out` where there is one."""
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        if out is None:
-            return np.asarray(values).astype(dtype, order="C")
-        np.copyto(out, values, casting="unsafe")
-    return out
+def result(values: Array, x: Array, out: Array | None = None) -> Array:
+    """Return the values rounded to x's dtype, in the caller's `out` or in a new array of x's layout."""
+    target = np.empty_like(x) if out is None else out
+    with np.errstate(all="ignore"):
+        np.copyto(target, values, casting="unsafe")
+    return target
 
 
-def statistics_dtype(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
-    """Return the dtype of statistics and of the gradients of parameters, for an `x` of this dtype."""
-    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+def statistic(values: Array, x: Array) -> Array:
+    """Return the values in the dtype of statistics and parameter gradients: float64 for float64, else float32."""
+    with np.errstate(all="ignore"):
+        return values.astype(np.float64 if x.dtype == np.float64 else np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from .. import _arguments
 from .._typing import Approximation, Array, ArrayLike
 from . import _erf
-from ._results import rounded
+from ._results import result
 
 LIMIT = 500.0  # beyond it the sigmoids of both approximate forms have reached their limits in float64
 SQRT_8_OVER_PI = math.sqrt(8 / math.pi)  # twice the sqrt(2/pi) of the tanh form
@@ -25,7 +25,7 @@ def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None
         else:
             # -LIMIT times the sigmoid's 0 is the limit -0.0, where -inf times 0 would be NaN.
             y = np.maximum(values, -LIMIT) * sigmoid(gate(values, approximate)[0])
-    return rounded(y, x.dtype, out)
+    return result(y, x, out)
 
 
 def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array:
@@ -40,7 +40,7 @@ def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "
             z, slope = gate(values, approximate)
             derivative = sigmoid(z) + values * sigmoid(z) * sigmoid(-z) * slope
         dx = dy.astype(np.float64) * derivative
-    return rounded(dx, x.dtype)
+    return result(dx, x)
 
 
 def gate(x: Array, approximate: str) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import _arguments
 from .._typing import Array, ArrayLike, Axis
-from ._results import rounded, statistics_dtype
+from ._results import result, statistic
 
 
 def layer_norm(
@@ -35,8 +35,8 @@ def layer_norm(
     with np.errstate(all="ignore"):
         xhat, mean, rstd = normalise(to_rows(x, axes), eps, centre=True)
         y = from_rows(affine(xhat, factor(weight), bias), x.shape, axes)
-    y = rounded(y, x.dtype, out)
-    return (y, statistics(mean, x, axes), statistics(rstd, x, axes)) if return_stats else y
+    y = result(y, x, out)
+    return (y, one_per_row(mean, x, axes), one_per_row(rstd, x, axes)) if return_stats else y
 
 
 def layer_norm_backward(
@@ -56,14 +56,15 @@ def layer_norm_backward(
         if stats is None:
             xhat, _, rstd = normalise(rows, eps, centre=True)
         else:
-            mean, rstd = (column(statistic) for statistic in stats)
-            xhat = (rows - mean) * rstd
+            mean, rstd = map(column, stats)
+            # The mean has been rounded: what it lacks is the mean of the deviations.
+            xhat = ((rows - mean) - average(rows - mean)) * rstd
         h = dy_rows * factor(weight)
         dx = rstd * (h - average(h) - xhat * average(h * xhat))
     dweight = parameter_gradient(dy_rows * xhat, weight, x, axes)
     dbias = parameter_gradient(dy_rows, bias, x, axes)
     return (
-        rounded(from_rows(dx, x.shape, axes), x.dtype),
+        result(from_rows(dx, x.shape, axes), x),
         _arguments.user_order(dweight, axis, x.ndim),
         _arguments.user_order(dbias, axis, x.ndim),
     )
@@ -88,8 +89,8 @@ def rms_norm(
     with np.errstate(all="ignore"):
         xhat, _, rstd = normalise(to_rows(x, axes), eps, centre=False, fraction=fraction)
         y = from_rows(affine(xhat, factor(weight, weight_offset), bias), x.shape, axes)
-    y = rounded(y, x.dtype, out)
-    return (y, statistics(rstd, x, axes)) if return_stats else y
+    y = result(y, x, out)
+    return (y, one_per_row(rstd, x, axes)) if return_stats else y
 
 
 def rms_norm_backward(
@@ -123,7 +124,7 @@ def rms_norm_backward(
     dweight = parameter_gradient(dy_rows * xhat, weight, x, axes)
     dbias = parameter_gradient(dy_rows, bias, x, axes)
     return (
-        rounded(from_rows(dx, x.shape, axes), x.dtype),
+        result(from_rows(dx, x.shape, axes), x),
         _arguments.user_order(dweight, axis, x.ndim),
         _arguments.user_order(dbias, axis, x.ndim),
     )
@@ -185,15 +186,15 @@ def from_rows(rows: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Arr
     return np.moveaxis(rows.reshape(kept + tuple(shape[axis] for axis in axes)), range(-len(axes), 0), axes)
 
 
-def column(statistic: Array) -> Array:
+def column(values: Array) -> Array:
     """Return a statistic in float64 with one row for each row of x."""
-    return statistic.astype(np.float64).reshape(-1, 1)
+    return values.astype(np.float64).reshape(-1, 1)
 
 
-def statistics(values: Array, x: Array, axes: tuple[int, ...]) -> Array:
+def one_per_row(values: Array, x: Array, axes: tuple[int, ...]) -> Array:
     """Return a column of statistics in the shape of x without the normalised axes."""
     kept = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
-    return rounded(values.reshape(kept), statistics_dtype(x.dtype))
+    return statistic(values.reshape(kept), x)
 
 
 def parameter_gradient(terms: Array, parameter: Array | None, x: Array, axes: tuple[int, ...]) -> Array | None:
@@ -201,4 +202,4 @@ def parameter_gradient(terms: Array, parameter: Array | None, x: Array, axes: tu
     if parameter is None:
         return None
     shape = tuple(x.shape[axis] for axis in axes)
-    return rounded(np.sum(terms, axis=0).reshape(shape), statistics_dtype(x.dtype))
+    return statistic(np.sum(terms, axis=0).reshape(shape), x)
