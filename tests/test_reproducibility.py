@@ -29,12 +29,13 @@ LARGE = ((513, 770), (5, 70_001), (20_011, 13), (64, 4096), (400_003,))
 
 def everything(case: Case, variant: Variant, inputs: Any, dy: Array) -> tuple[Any, ...]:
     """All results of the forward and the backward, the latter with and without given statistics."""
+    y = case.forward(*inputs, **variant.keywords)
+    gradients = as_tuple(case.backward(dy, *inputs, **variant.keywords))
     if not case.has_stats:
-        return (case.forward(*inputs, **variant.keywords), case.backward(dy, *inputs, **variant.keywords))
-    y, *stats = case.forward(*inputs, **variant.keywords, return_stats=True)
+        return (y, *gradients)
+    _, *stats = results = case.forward(*inputs, **variant.keywords, return_stats=True)
     given = tuple(stats) if len(stats) > 1 else stats[0]
-    recomputed = case.backward(dy, *inputs, **variant.keywords)
-    return (y, *stats, *recomputed, *case.backward(dy, *inputs, **variant.keywords, stats=given))
+    return (y, *results, *gradients, *case.backward(dy, *inputs, **variant.keywords, stats=given))
 
 
 def assert_all_same_bits(got: tuple[Any, ...], expected: tuple[Any, ...]) -> None:

@@ -13,10 +13,11 @@ namespace {
 constexpr double forward_nanoseconds = 0.2;
 constexpr double backward_nanoseconds = 0.4;
 
-// Chunks of a tile or about 16 KiB, whichever is more: enough of them to share out evenly, each worth taking.
+// Chunks of whole tiles, or single rows where there are few: enough to share out evenly, of 16 KiB at least.
 std::int64_t rows_per_chunk(const Rows& rows, std::int64_t size) {
-    const std::int64_t row_bytes = std::max<std::int64_t>(rows.cols * size, 1);
-    return std::max<std::int64_t>((16384 / row_bytes + tile_rows - 1) / tile_rows * tile_rows, rows.rows < 8 * tile_rows ? 1 : tile_rows);
+    const std::int64_t in_16_kib = 16384 / std::max<std::int64_t>(rows.cols * size, 1) + 1;
+    if (rows.rows < 8 * tile_rows) return in_16_kib;
+    return (in_16_kib + tile_rows - 1) / tile_rows * tile_rows;
 }
 
 // Rows that one partial sum of a parameter gradient covers: at most 128 partials, of at least 64 rows. It depends on the

@@ -36,14 +36,14 @@ void row_moments(const T* const* x, T* const* targets, std::int64_t cols, double
             squares[r] = mul_add(d, d, squares[r]);
         }
     });
-    const double n = double(cols);
+    const double one_in_n = 1 / double(cols);
     FASTNORM_UNROLL
     for (int r = 0; r < R; ++r) {
-        const double total = sum(sums[r]), total_squares = sum(squares[r]);
-        mean[r] = widen(*x[r]) + total / n;
-        const double centred = total_squares - total * (total / n);
+        const double total = sum(sums[r]), average = total * one_in_n;
+        mean[r] = widen(*x[r]) + average;
+        const double centred = sum(squares[r]) - total * average;
         // Rounding may leave a tiny negative number; NaN must stay.
-        variance[r] = (centred < 0 ? 0 : centred) / n;
+        variance[r] = (centred < 0 ? 0 : centred) * one_in_n;
     }
 }
 

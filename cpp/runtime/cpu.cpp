@@ -50,7 +50,7 @@ Cpuid cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
     out.ecx = static_cast<std::uint32_t>(words[2]);
     out.edx = static_cast<std::uint32_t>(words[3]);
 #else
-    if (__get_cpuid_max(leaf & 0x80000000u, nullptr) < leaf) return out;
+    if (static_cast<std::uint32_t>(__get_cpuid_max(leaf & 0x80000000u, nullptr)) < leaf) return out;
     __cpuid_count(leaf, subleaf, out.eax, out.ebx, out.ecx, out.edx);
 #endif
     return out;
@@ -172,8 +172,8 @@ double tightest_on_path(const std::string& mount, std::string path, ReadLimit re
 
 // Each line of `membership` reads "id:controllers:path"; the line of cgroup v2 has no controllers.
 template <class ReadV2, class ReadV1>
-double cgroup_limit(const std::string& membership, const std::string& root, const std::string& controller, ReadV2 read_v2,
-                    ReadV1 read_v1) {
+double cgroup_limit(const std::string& membership, const std::string& root, const std::string& controller,
+                    ReadV2 read_v2, ReadV1 read_v1) {
     double limit = 0.0;
     for (const std::string& line : split(membership, '\n')) {
         const std::size_t first = line.find(':');
@@ -183,7 +183,8 @@ double cgroup_limit(const std::string& membership, const std::string& root, cons
         const std::string path = line.substr(second + 1);
         if (controllers.empty()) {
             limit = tighter(limit, tightest_on_path(root, path, read_v2));
-            limit = tighter(limit, tightest_on_path(root + "/unified", path, read_v2));  // where v1 and v2 are both in use
+            // Where v1 and v2 are in use side by side.
+            limit = tighter(limit, tightest_on_path(root + "/unified", path, read_v2));
             continue;
         }
         for (const std::string& name : split(controllers, ',')) {

@@ -44,7 +44,8 @@ struct CpuidRegisters {
 };
 CpuFeatures features_from(const CpuidRegisters& registers);
 
-// Reads `index*/{level,type,size}` below a directory laid out like /sys/devices/system/cpu/cpu0/cache; 0 for levels not found.
+// Reads `index*/{level,type,size}` below a directory laid out like /sys/devices/system/cpu/cpu0/cache; 0 for levels
+// that are not found.
 CacheSizes cache_sizes_from_sys(const std::string& directory);
 
 // Fills the gaps that a source left (zeros) as promised at CacheSizes.

@@ -7,8 +7,8 @@
 #include <climits>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <new>
-#include <system_error>
 #include <thread>
 
 #include "cpu.h"
@@ -38,19 +38,20 @@
 
 // How it works
 //
-// There is one job at a time, and one atomic word, Pool::state, that tells everything about it: its generation, how many
-// threads may take part, how many workers are in it now, and whether it is open. A worker joins by adding itself to an
-// open job and leaves by subtracting itself; the caller works too, closes the job once nothing is left to take, and
-// waits until no worker is in it. A worker that wakes too late finds the job closed and goes back to sleep, so nobody
-// ever waits for a thread that has not started: not for one that the system was slow to wake, nor for one that it
-// refused to create.
+// There is one job at a time, and one atomic word, Pool::state_, that tells everything about it: its generation, how
+// many threads may take part, how many workers are in it now, and whether it is open. A worker joins by adding itself
+// to an open job and leaves by subtracting itself; the caller works too, closes the job once nothing is left to take,
+// and waits until no worker is in it. A worker that wakes too late finds the job closed, so nobody ever waits for a
+// thread that has not started: not for one that the system was slow to wake, nor for one that it refused to create.
 //
 // Every thread has a seat with its own contiguous share of the chunks. It takes chunks from the front of its share and,
 // when that is empty, the back half of another's. Shares depend on the number of threads alone, so a thread meets the
-// same part of the arrays in call after call, while it is still in its own cache.
+// same part of the arrays in call after call, while it is still in its own cache. Against a single counter for all, two
+// threads on two cores of an Ice Lake Xeon took 14 instead of 19 us for a scaled copy of 768 KiB, 7 instead of 8 to 12
+// us for 384 KiB, and the same beyond the caches.
 //
-// After fork the child has no workers. It forgets the pool altogether (a few KiB leak) and makes a new one when it needs
-// one, so it does not matter in what state the fork caught the old one. For the same reason nothing here is a
+// After fork the child has no workers. It forgets the pool altogether (a few KiB leak) and makes a new one when it
+// needs one, so it does not matter in what state the fork caught the old one. For the same reason nothing here is a
 // function-local static with a guard, and nothing has a destructor that could run while workers sleep at process exit.
 
 namespace fastnorm {
@@ -58,8 +59,8 @@ namespace {
 
 constexpr unsigned most_threads = 1024;
 
-// A share is at most this many pieces, each of one chunk or more: tiny chunks are taken in bunches, and what is left to
-// balance at the end is 1/64 of a share.
+// A share of many chunks is cut into 64 to 127 pieces: tiny chunks are taken in bunches, and what is left to balance at
+// the end is 1/64 of a share.
 constexpr std::size_t pieces_per_share = 64;
 
 using clock = std::chrono::steady_clock;
@@ -69,10 +70,12 @@ using clock = std::chrono::steady_clock;
 // that cost.
 constexpr std::chrono::microseconds spin_time{50};
 
-// A share of a job that is worth handing to a thread that is awake; the hand-over itself takes 0.2 us.
+// A share of a job that is worth handing to a thread that is awake. The hand-over itself takes 0.2 to 0.9 us, and data
+// in the caller's cache has to cross over: a pass over 48 KiB that the caller had just written took 1.8 us on one
+// thread and 2.3 us on two, one over 96 KiB 5.2 and 4.1 us.
 constexpr double awake_share_us = 2.5;
 
-// A job that is worth waking sleeping threads for.
+// A job that is worth waking sleeping threads for: 200 us of work became 140 us, 100 us about 95.
 constexpr double asleep_job_us = 100.0;
 
 constexpr std::size_t cache_line = 64;
@@ -139,8 +142,8 @@ class Placement {
 };
 
 // Where one thread sleeps. The sleeper calls prepare(), looks once more at what it waits for, then calls sleep() or
-// cancel(); the waker changes what is waited for, then calls wake(). With sequential consistency on the flag and on what
-// is waited for, either the sleeper sees the change or the waker sees the flag. sleep() may return without cause.
+// cancel(); the waker changes what is waited for, then calls wake(). With sequential consistency on the flag and on
+// what is waited for, either the sleeper sees the change or the waker sees the flag. sleep() may return without cause.
 class Sleeper {
   public:
     void prepare() noexcept { asleep_.store(1, std::memory_order_seq_cst); }
@@ -157,7 +160,8 @@ class Sleeper {
     bool asleep() const noexcept { return asleep_.load(std::memory_order_seq_cst) != 0; }
     void wake() noexcept {
 #if FASTNORM_FUTEX
-        if (asleep_.exchange(0, std::memory_order_relaxed) == 1) syscall(SYS_futex, &asleep_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+        if (asleep_.exchange(0, std::memory_order_relaxed) == 0) return;
+        syscall(SYS_futex, &asleep_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 #else
         std::lock_guard<std::mutex> lock(mutex_);
         asleep_.store(0, std::memory_order_relaxed);
@@ -178,14 +182,17 @@ class Sleeper {
 // The pieces [begin, end) that a seat still has to do, in one word so that owner and thieves agree on them.
 class Share {
   public:
-    void set(std::uint32_t begin, std::uint32_t end) noexcept { word_.store(pack(begin, end), std::memory_order_relaxed); }
+    void set(std::uint32_t begin, std::uint32_t end) noexcept {
+        word_.store(pack(begin, end), std::memory_order_relaxed);
+    }
 
     // For the owner: the first piece.
     bool take_front(std::uint32_t& piece) noexcept {
         std::uint64_t word = word_.load(std::memory_order_relaxed);
         while (begin_of(word) < end_of(word)) {
             piece = begin_of(word);
-            if (word_.compare_exchange_weak(word, pack(piece + 1, end_of(word)), std::memory_order_relaxed)) return true;
+            const std::uint64_t rest = pack(piece + 1, end_of(word));
+            if (word_.compare_exchange_weak(word, rest, std::memory_order_relaxed)) return true;
         }
         return false;
     }
@@ -196,7 +203,8 @@ class Share {
         while (begin_of(word) < end_of(word)) {
             end = end_of(word);
             begin = end - (end - begin_of(word) + 1) / 2;
-            if (word_.compare_exchange_weak(word, pack(begin_of(word), begin), std::memory_order_relaxed)) return true;
+            const std::uint64_t rest = pack(begin_of(word), begin);
+            if (word_.compare_exchange_weak(word, rest, std::memory_order_relaxed)) return true;
         }
         return false;
     }
@@ -208,7 +216,7 @@ class Share {
     static std::uint32_t begin_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word); }
     static std::uint32_t end_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word >> 32); }
 
-    // Relaxed throughout: the chunks are independent of each other, and Pool::state orders them against the caller. A
+    // Relaxed throughout: the chunks are independent of each other, and Pool::state_ orders them against the caller. A
     // word that comes back to an earlier value does no harm, because the value is all there is to know.
     std::atomic<std::uint64_t> word_{0};
 };
@@ -219,7 +227,7 @@ struct alignas(cache_line) Seat {
     Placement placement;  // touched by the one that wakes this seat
 };
 
-// Pool::state: generation (32 bits), threads that may take part (15), workers in the job (16), open (1).
+// Pool::state_: generation (32 bits), threads that may take part (15), workers in the job (16), open (1).
 using State = std::uint64_t;
 constexpr State open_bit = 1;
 constexpr State one_worker = 2;
@@ -269,7 +277,9 @@ class Pool {
         job_.chunks_per_piece = std::max<std::size_t>(1, chunks / (pieces_per_share * threads));
         job_.threads = threads;
         const std::size_t pieces = (chunks - 1) / job_.chunks_per_piece + 1;
-        for (unsigned i = 0; i < threads; ++i) seats_[i]->share.set(first_piece(pieces, threads, i), first_piece(pieces, threads, i + 1));
+        for (unsigned i = 0; i < threads; ++i) {
+            seats_[i]->share.set(first_piece(pieces, threads, i), first_piece(pieces, threads, i + 1));
+        }
 
         state_.store(open_state(++generation_, threads), std::memory_order_seq_cst);
         wake_children(0);
@@ -363,18 +373,22 @@ class Pool {
         Seat* seat = new (std::nothrow) Seat;
         if (seat == nullptr) return false;
         seats_[seat_count_] = seat;
-        if (seat_count_ > 0 && !start_worker(seat_count_)) {
-            delete seat;
-            return false;
+        if (seat_count_ > 0) {
+            awake_.fetch_add(1, std::memory_order_relaxed);
+            if (!start_worker(seat_count_)) {
+                awake_.fetch_sub(1, std::memory_order_relaxed);
+                delete seat;
+                return false;
+            }
         }
-        if (seat_count_++ > 0) awake_.fetch_add(1, std::memory_order_relaxed);
+        ++seat_count_;
         return true;
     }
 
     bool start_worker(unsigned seat) noexcept {
 #if FASTNORM_POSIX
-        // Signals belong to the application's threads (Ctrl-C to Python's main thread). Those that report a fault of the
-        // thread itself stay open, so that a crash handler can still speak.
+        // Signals belong to the application's threads (Ctrl-C to Python's main thread). Those that report a fault of
+        // the thread itself stay open, so that a crash handler can still speak.
         sigset_t blocked, previous;
         sigfillset(&blocked);
         for (const int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS}) sigdelset(&blocked, fault);
@@ -426,9 +440,9 @@ Pool* pool() noexcept {
 // When the last job ended up on fewer threads only because the others were asleep, in clock ticks.
 std::atomic<clock::rep> last_lonely_job{0};
 
-std::atomic<int> process_setting{0};   // 0: the default
-std::atomic<int> default_threads{0};   // 0: not known yet
-thread_local int thread_limit = 0;     // 0: none
+std::atomic<int> process_setting{0};  // 0: the default
+std::atomic<int> default_threads{0};  // 0: not known yet
+thread_local int thread_limit = 0;    // 0: none
 
 #if FASTNORM_POSIX
 // The child may also have been given other processors (a worker of a process pool often is), so it looks again.
@@ -506,8 +520,8 @@ int worthwhile_threads(double microseconds) noexcept {
     // Jobs that follow each other faster than a worker falls asleep pay for waking it together.
     const clock::rep now = clock::now().time_since_epoch().count();
     const clock::rep previous = last_lonely_job.exchange(now, std::memory_order_relaxed);
-    const clock::duration busy = std::chrono::duration_cast<clock::duration>(std::chrono::duration<double, std::micro>(microseconds));
-    return clock::duration(now - previous) < spin_time + busy ? wanted : ready;
+    const std::chrono::duration<double, std::micro> since_previous = clock::duration(now - previous);
+    return since_previous.count() < microseconds + static_cast<double>(spin_time.count()) ? wanted : ready;
 }
 
 void run_chunks(std::size_t chunks, int max_threads, ChunkFunction function, void* context) noexcept {

@@ -50,7 +50,9 @@ void test_features_need_processor_and_system() {
     constexpr std::uint32_t all_ebx = avx2 | f | dq | bw | vl;
     constexpr std::uint64_t ymm = 0x7, zmm = 0xE7;
 
-    const auto features = [](std::uint32_t ecx, std::uint32_t ebx, std::uint64_t xcr0) { return features_from({ecx, ebx, xcr0}); };
+    const auto features = [](std::uint32_t ecx, std::uint32_t ebx, std::uint64_t xcr0) {
+        return features_from({ecx, ebx, xcr0});
+    };
     CHECK(features(all_ecx, all_ebx, zmm).avx2_fma_f16c);
     CHECK(features(all_ecx, all_ebx, zmm).avx512);
     for (const std::uint32_t missing : {fma, osxsave, avx, f16c}) {
@@ -97,7 +99,8 @@ void test_cache_sizes() {
 
 void test_cache_sizes_from_sys() {
     const TemporaryDirectory sys;
-    const auto add = [&](const std::string& index, const std::string& level, const std::string& type, const std::string& size) {
+    using Text = const std::string&;
+    const auto add = [&](Text index, Text level, Text type, Text size) {
         sys.write(index + "/level", level + "\n");
         sys.write(index + "/type", type + "\n");
         sys.write(index + "/size", size + "\n");
@@ -138,7 +141,8 @@ void test_cpu_quota_v2() {
     CHECK(set_root("150000 100000\n") == 1.5);
     CHECK(set_root("50000 100000\n") == 0.5);
     CHECK(set_root("400000 100000") == 4.0);
-    for (const char* garbage : {"", "\n", "150000", "abc def\n", "1e5 100000\n", "-1 100000\n", "100000 0\n", "0 100000\n", "150000 100000 7\n"}) {
+    for (const char* garbage : {"", "\n", "150000", "abc def\n", "1e5 100000\n", "-1 100000\n", "100000 0\n",
+                                "0 100000\n", "150000 100000 7\n"}) {
         CHECK(set_root(garbage) == 0.0);
     }
     // The tightest along the path counts, whichever level it is at.

@@ -73,7 +73,8 @@ void test_every_chunk_once() {
     CHECK(covers(0, all_threads));
     for (int threads = 1; threads <= 8; ++threads) {
         set_num_threads(threads);
-        for (const std::size_t chunks : {1u, 2u, 3u, 5u, 7u, 8u, 9u, 16u, 63u, 64u, 65u, 100u, 127u, 129u, 511u, 1000u, 4097u, 100003u}) {
+        for (const std::size_t chunks : {1u, 2u, 3u, 5u, 7u, 8u, 9u, 16u, 63u, 64u, 65u, 100u, 127u, 129u, 511u, 1000u,
+                                         4097u, 100003u}) {
             for (const int max_threads : {all_threads, 1, 2, 3, 7}) CHECK(covers(chunks, max_threads));
         }
         for (int i = 0; i < 500; ++i) {
@@ -167,8 +168,8 @@ void test_shares_are_stolen() {
     set_num_threads(0);
 }
 
-// Two halves that take equally long are done by one thread each, always by the same one: what a thread wrote in one call
-// is in its cache in the next.
+// Two halves that take equally long are done by one thread each, always by the same one: what a thread wrote in one
+// call is in its cache in the next.
 void test_shares_stay_with_their_threads() {
     set_num_threads(2);
     int kept = 0;
@@ -207,7 +208,9 @@ void test_many_callers() {
     for (int t = 0; t < 6; ++t) {
         callers.emplace_back([t] {
             bool whole = true;
-            for (int i = 0; i < 300; ++i) whole = covers(static_cast<std::size_t>(1 + (i * 13 + t) % 200), all_threads) && whole;
+            for (int i = 0; i < 300; ++i) {
+                whole = covers(static_cast<std::size_t>(1 + (i * 13 + t) % 200), all_threads) && whole;
+            }
             CHECK(whole);
         });
     }
@@ -221,9 +224,11 @@ void test_nested_calls() {
     for (int i = 0; i < 20; ++i) {
         parallel_for(16, all_threads, [&](std::size_t begin, std::size_t end) noexcept {
             for (std::size_t chunk = begin; chunk < end; ++chunk) {
-                parallel_for(10, all_threads, [&](std::size_t b, std::size_t e) noexcept {
-                    inner += static_cast<int>(e - b);
-                    parallel_for(3, all_threads, [&](std::size_t bb, std::size_t ee) noexcept { innermost += static_cast<int>(ee - bb); });
+                parallel_for(10, all_threads, [&](std::size_t inner_begin, std::size_t inner_end) noexcept {
+                    inner += static_cast<int>(inner_end - inner_begin);
+                    parallel_for(3, all_threads, [&](std::size_t first, std::size_t last) noexcept {
+                        innermost += static_cast<int>(last - first);
+                    });
                 });
             }
         });
@@ -289,7 +294,8 @@ void test_environment_texts() {
     CHECK(threads_from_environment(nullptr, "7") == 7);
     CHECK(threads_from_environment(nullptr, "7,2,1") == 7);
     CHECK(threads_from_environment(nullptr, " 7 , 2") == 7);
-    for (const char* garbage : {"", " ", "0", "-2", "+2", "two", "2x", "2.5", "0x4", "99999999999", "99999999999999999999999"}) {
+    for (const char* garbage : {"", " ", "0", "-2", "+2", "two", "2x", "2.5", "0x4", "99999999999",
+                                "99999999999999999999999"}) {
         CHECK(threads_from_environment(garbage, nullptr) == 0);
         CHECK(threads_from_environment(garbage, "4") == 4);
         CHECK(threads_from_environment(nullptr, garbage) == 0);

@@ -1,6 +1,7 @@
-"""Which implementation runs: `active` is the extension `fastnorm._core` or the NumPy twins, `fastnorm.reference`.
+"""Which implementation runs: `active` holds the ops of the extension `fastnorm._core` or of `fastnorm.reference`.
 
-Both have every op under its public name and signature, so a public function is one line, `_backend.active.<op>(...)`.
+Both have every op under its public name and signature, so a public function is one line, `active.<op>(...)`. `active`
+itself never changes, only what it holds, so that a call looks up one global and one attribute of it.
 The extension is the default. The twins are a choice, by `FASTNORM_BACKEND=reference` or `set_backend`, never a
 fallback.
 """
@@ -16,6 +17,8 @@ from ._typing import Backend
 
 if TYPE_CHECKING:
     from . import _core as active  # both backends have the signatures of its stub
+else:
+    active = ModuleType("fastnorm._active")
 
 __all__ = ["NAMES", "active", "extension", "name", "use", "use_default"]
 
@@ -33,13 +36,15 @@ name: str
 
 def use(chosen: str) -> None:
     """Make the backend of this name the active one."""
-    global active, extension, name  # noqa: PLW0603  # the state that this module is about
+    global extension, name  # noqa: PLW0603  # the state that this module is about
     module: ModuleType
     if chosen == "reference":
         module = importlib.import_module("fastnorm.reference")
     else:
         module = extension = load_extension()
-    active, name = module, chosen
+    for op in importlib.import_module("fastnorm.reference").__all__:
+        setattr(active, op, getattr(module, op))
+    name = chosen
 
 
 def load_extension() -> ModuleType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import _backend
+from ._backend import active
 from ._typing import Approximation, Array, ArrayLike
 
 __all__ = ["gelu", "gelu_backward"]
@@ -55,7 +55,7 @@ def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None
     >>> fastnorm.gelu(np.array([1.0]), approximate="sigmoid").round(4)
     array([0.8458])
     """
-    return _backend.active.gelu(x, approximate=approximate, out=out)
+    return active.gelu(x, approximate=approximate, out=out)
 
 
 def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array:
@@ -101,4 +101,4 @@ def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "
     >>> fastnorm.gelu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.0833,  0.5   ,  1.0833])
     """
-    return _backend.active.gelu_backward(dy, x, approximate=approximate)
+    return active.gelu_backward(dy, x, approximate=approximate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
-from . import _backend
+from ._backend import active
 from ._typing import Array, ArrayLike, Axis
 
 __all__ = ["layer_norm", "layer_norm_backward", "rms_norm", "rms_norm_backward"]
@@ -113,7 +113,7 @@ def layer_norm(
     >>> mean
     array([ 2.5, 11. ], dtype=float32)
     """
-    return _backend.active.layer_norm(x, weight, bias, axis=axis, eps=eps, return_stats=return_stats, out=out)
+    return active.layer_norm(x, weight, bias, axis=axis, eps=eps, return_stats=return_stats, out=out)
 
 
 def layer_norm_backward(
@@ -180,7 +180,7 @@ def layer_norm_backward(
     >>> print(dbias)
     None
     """
-    return _backend.active.layer_norm_backward(dy, x, weight, bias, axis=axis, eps=eps, stats=stats)
+    return active.layer_norm_backward(dy, x, weight, bias, axis=axis, eps=eps, stats=stats)
 
 
 @overload
@@ -298,7 +298,7 @@ def rms_norm(
     array([[1.    , 1.3333],
            [1.    , 1.3333]], dtype=float32)
     """
-    return _backend.active.rms_norm(
+    return active.rms_norm(
         x,
         weight,
         bias,
@@ -376,6 +376,6 @@ def rms_norm_backward(
     >>> dweight.round(4)
     array([0.3651, 0.    , 0.    , 0.    ])
     """
-    return _backend.active.rms_norm_backward(
+    return active.rms_norm_backward(
         dy, x, weight, bias, axis=axis, eps=eps, weight_offset=weight_offset, fraction=fraction, stats=stats
     )

@@ -18,8 +18,8 @@ SQRT_8_OVER_PI = math.sqrt(8 / math.pi)  # twice the sqrt(2/pi) of the tanh form
 def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None = None) -> Array:
     """Twin of `fastnorm.gelu`."""
     x, approximate, _ = _arguments.gelu(x, approximate, out)
-    values = x.astype(np.float64)
     with np.errstate(all="ignore"):
+        values = x.astype(np.float64)
         if approximate == "none":
             y = _erf.gelu(values)
         else:
@@ -31,8 +31,8 @@ def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None
 def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array:
     """Twin of `fastnorm.gelu_backward`."""
     dy, x, approximate = _arguments.gelu_backward(dy, x, approximate)
-    values = x.astype(np.float64)
     with np.errstate(all="ignore"):
+        values = x.astype(np.float64)
         if approximate == "none":
             derivative = _erf.gelu_derivative(values)
         else:
