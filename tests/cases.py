@@ -228,7 +228,7 @@ def norm_backward_bounds(op: str) -> Callable[[Array, Inputs, Mapping[str, Any]]
             scale = parts.cols / max(1, math.ceil(parts.cols * (keywords.get("fraction") or 1)))
 
             def mean(values: Array) -> Array:
-                return np.mean(values, axis=parts.axes, keepdims=True)
+                return np.asarray(np.mean(values, axis=parts.axes, keepdims=True))
 
             terms = parts.rstd * (h + mean(h) + scale * xhat * mean(h * xhat))
             wobble = xhat_error(parts, dtype)

@@ -6,7 +6,7 @@ import functools
 import math
 from typing import Any
 
-import mpmath
+import mpmath  # type: ignore[import-untyped]
 import numpy as np
 from mpmath import mpf
 from numpy.typing import NDArray
@@ -44,11 +44,16 @@ def normalised_long(row: Array, eps: float, *, centre: bool) -> Array:
         return np.array([float(d * rstd) for d in deviations])
 
 
+def normal_cdf(x: float, form: str = "none") -> Any:
+    """Return the normal distribution function in long arithmetic."""
+    return mpmath.erfc(-mpf(x) / mpmath.sqrt(2)) / 2
+
+
 def gelu(x: float, form: str) -> Any:
     """Return gelu at a finite x in long arithmetic."""
     z = mpf(x)
     if form == "none":
-        return z * mpmath.erfc(-z / mpmath.sqrt(2)) / 2
+        return z * normal_cdf(x)
     return z * sigmoid(gate(z, form)[0])
 
 
@@ -56,7 +61,7 @@ def gelu_derivative(x: float, form: str) -> Any:
     """Return the derivative of gelu at a finite x in long arithmetic."""
     z = mpf(x)
     if form == "none":
-        return mpmath.erfc(-z / mpmath.sqrt(2)) / 2 + z * mpmath.exp(-z * z / 2) / mpmath.sqrt(2 * mpmath.pi)
+        return normal_cdf(x) + z * mpmath.exp(-z * z / 2) / mpmath.sqrt(2 * mpmath.pi)
     value, slope = gate(z, form)
     s = sigmoid(value)
     return s + z * s * sigmoid(-value) * slope
@@ -81,6 +86,12 @@ def gate(x: Any, form: str) -> tuple[Any, Any]:
         return constant * x, constant
     constant, cubic = 2 * mpmath.sqrt(2 / mpmath.pi), mpf("0.044715")
     return constant * (x + cubic * x**3), constant * (1 + 3 * cubic * x**2)
+
+
+def rounded(function: Any, x: Array, form: str) -> Array:
+    """Return the function at each x, rounded to float64."""
+    with mpmath.workdps(DIGITS):
+        return np.array([float(function(point, form)) for point in x.tolist()])
 
 
 def ulp_error(got: Array, x: Array, function: Any, form: str, *, unit: float, smallest: float) -> tuple[float, float]:

@@ -173,7 +173,7 @@ def test_junk(case: Case, is_backward: bool, native: ModuleType, data: st.DataOb
     arguments = good | {name: data.draw(JUNK, label=name) for name in spoilt}
     outcomes = []
     for name in ("native", "reference"):
-        with fastnorm.backend(name), np.errstate(all="ignore"):  # type: ignore[arg-type]
+        with fastnorm.backend(name), np.errstate(all="ignore"):
             try:
                 outcomes.append([result.shape for result in as_tuple(op(**arguments)) if result is not None])
             except (TypeError, ValueError) as error:

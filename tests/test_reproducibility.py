@@ -103,7 +103,8 @@ def test_a_row_does_not_depend_on_the_others(
 
         whole = rows(slice(None))
         order = rng.permutation(37)
-        for chosen in [slice(i, i + 1) for i in range(37)] + [slice(0, 2), slice(3, 8), slice(5, 22), order]:
+        parts: list[Any] = [slice(i, i + 1) for i in range(37)]
+        for chosen in [*parts, slice(0, 2), slice(3, 8), slice(5, 22), order]:
             for part, full in zip(rows(chosen), whole, strict=True):
                 assert_same_bits(part, full[chosen])
 

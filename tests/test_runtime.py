@@ -1,10 +1,7 @@
-"""Backends, threads, fork, environment variables, and the memory of large results."""
+"""Backends, instruction sets, environment variables, and the memory of large results."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from types import ModuleType
 from typing import Any
@@ -12,33 +9,14 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, Case, label
 from conftest import BACKENDS, REFERENCE_ONLY
 from fastnorm import _backend, reference
 from numpy.typing import NDArray
+from processes import run, succeeds
 from tolerances import assert_same_bits
 
 Array = NDArray[Any]
 needs_native = pytest.mark.skipif(REFERENCE_ONLY, reason="FASTNORM_BACKEND=reference")
-
-
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the code in a new Python, with these environment variables and none of fastnorm's own."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("FASTNORM_", "OMP_"))}
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        env=inherited | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def succeeds(code: str, **environment: str) -> str:
-    done = run(code, **environment)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 class TestBackend:
@@ -70,6 +48,7 @@ class TestBackend:
     @pytest.mark.parametrize("function", [fastnorm.set_backend, fastnorm.backend])
     def test_bad_names(self, function: Any) -> None:
         before = fastnorm.get_backend()
+        name: Any
         for name in ("", "numpy", "Native"):
             with pytest.raises(ValueError, match=f"{function.__name__}: name is .* needs one of 'native', 'reference'"):
                 function(name)
@@ -118,157 +97,6 @@ fastnorm.clear_cache()
 assert "fastnorm._core" not in sys.modules
 """
         succeeds(code, FASTNORM_BACKEND="reference")
-
-
-class TestThreads:
-    @pytest.mark.parametrize("function", [fastnorm.set_num_threads, fastnorm.threads])
-    def test_bad_numbers(self, function: Any) -> None:
-        for n in (0, -1, -(10**30)):
-            with pytest.raises(ValueError, match=f"{function.__name__}: n is .* needs at least 1"):
-                function(n)
-        for n in (None, 1.0, "1", True, np.True_, [1], 1j, np.array([1, 2])):
-            with pytest.raises(TypeError, match=f"{function.__name__}: n has type .* needs an int"):
-                function(n)
-
-    def test_set_and_get(self, native: ModuleType) -> None:
-        before = fastnorm.get_num_threads()
-        try:
-            for n in (1, 2, 7, np.int64(3), np.uint8(4)):
-                fastnorm.set_num_threads(n)  # type: ignore[arg-type]
-                assert fastnorm.get_num_threads() == n
-                assert type(fastnorm.get_num_threads()) is int
-        finally:
-            fastnorm.set_num_threads(before)
-
-    def test_context(self, native: ModuleType) -> None:
-        before = fastnorm.get_num_threads()
-        with fastnorm.threads(3):
-            assert fastnorm.get_num_threads() == 3
-            with fastnorm.threads(1):
-                assert fastnorm.get_num_threads() == 1
-            with pytest.raises(KeyError), fastnorm.threads(2):
-                raise KeyError
-            assert fastnorm.get_num_threads() == 3
-        assert fastnorm.get_num_threads() == before
-
-    def test_context_is_of_its_python_thread(self, native: ModuleType) -> None:
-        seen = []
-        before = fastnorm.get_num_threads()
-        with fastnorm.threads(before + 3):
-            other = threading.Thread(target=lambda: seen.append(fastnorm.get_num_threads()))
-            other.start()
-            other.join()
-        assert seen == [before]
-
-    @needs_native
-    def test_environment(self) -> None:
-        code = "import fastnorm; print(fastnorm.get_num_threads())"
-        assert int(succeeds(code, FASTNORM_NUM_THREADS="3")) == 3
-        assert int(succeeds(code, OMP_NUM_THREADS="2")) == 2
-        assert int(succeeds(code, FASTNORM_NUM_THREADS="1", OMP_NUM_THREADS="2")) == 1
-        assert 1 <= int(succeeds(code)) <= len(os.sched_getaffinity(0))
-
-    @needs_native
-    def test_affinity(self) -> None:
-        code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
-        assert int(succeeds(code + "import fastnorm; print(fastnorm.get_num_threads())")) == 1
-
-    @needs_native
-    @pytest.mark.parametrize("order", ["fastnorm, threadpoolctl", "threadpoolctl, fastnorm"])
-    def test_threadpoolctl(self, order: str) -> None:
-        """`threadpool_limits` limits fastnorm, whichever of the two is imported first."""
-        pytest.importorskip("threadpoolctl", minversion="3.2")
-        succeeds(
-            f"""
-import {order}
-fastnorm.set_num_threads(4)
-infos = [info for info in threadpoolctl.threadpool_info() if info["user_api"] == "fastnorm"]
-assert len(infos) == 1, infos
-assert infos[0]["num_threads"] == 4
-assert infos[0]["version"] == fastnorm.__version__
-for keywords in ({{}}, {{"user_api": "fastnorm"}}):
-    with threadpoolctl.threadpool_limits(1, **keywords):
-        assert fastnorm.get_num_threads() == 1
-    assert fastnorm.get_num_threads() == 4
-"""
-        )
-
-    @needs_native
-    def test_threads_sleep_when_there_is_nothing_to_do(self) -> None:
-        """A pool that spins would burn the time of a CPU a thread."""
-        succeeds(
-            """
-import time, fastnorm, numpy as np
-fastnorm.set_num_threads(4)
-x = np.ones((2000, 1000), np.float32)
-for _ in range(3):
-    fastnorm.layer_norm(x)
-time.sleep(0.05)
-before = time.process_time()
-time.sleep(0.5)
-assert time.process_time() - before < 0.1
-"""
-        )
-
-
-FORK = """
-import os, sys, warnings, threading, fastnorm, numpy as np
-warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 and later: fork with other threads running
-fastnorm.set_num_threads(4)
-x = np.random.default_rng(0).standard_normal((600, 1000)).astype(np.float32)
-w = np.ones(1000, np.float32)
-def work():
-    return [fastnorm.layer_norm(x, w), *fastnorm.layer_norm_backward(x, x, w)[:2], fastnorm.gelu(x)]
-expected = work()
-def same():
-    return all((a == b).all() for a, b in zip(work(), expected))
-def child(depth):
-    pid = os.fork()
-    if pid == 0:
-        good = same() and (depth == 0 or child(depth - 1)) and same()
-        os._exit(0 if good else 1)
-    good = same()
-    return os.waitpid(pid, 0)[1] == 0 and good
-"""
-
-
-@needs_native
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-class TestFork:
-    def test_after_use(self) -> None:
-        """Children and their children compute in parallel, and so does the parent."""
-        succeeds(FORK + "assert all(child(2) for _ in range(5))")
-
-    def test_while_other_threads_compute(self) -> None:
-        succeeds(
-            FORK
-            + """
-stop = threading.Event()
-def busy():
-    while not stop.is_set():
-        fastnorm.gelu(x)
-others = [threading.Thread(target=busy) for _ in range(3)]
-for thread in others: thread.start()
-good = all(child(0) for _ in range(20))
-stop.set()
-for thread in others: thread.join()
-assert good
-"""
-        )
-
-    def test_multiprocessing(self) -> None:
-        succeeds(
-            FORK
-            + """
-import multiprocessing
-def job(_): return same()
-with multiprocessing.get_context("fork").Pool(2) as pool:
-    assert all(pool.map(job, range(6)))
-"""
-        )
-
-    def test_exit_while_the_pool_is_warm(self) -> None:
-        succeeds(FORK + "threading.Thread(target=lambda: [work() for _ in range(20)], daemon=True).start(); work()")
 
 
 class TestTargets:
@@ -446,34 +274,3 @@ class TestReports:
         assert set(sizes) == {"l1d", "l2", "l3"}
         assert 0 < sizes["l1d"] <= sizes["l2"]
         assert native.build_info()
-
-
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_concurrent_switching(case: Case, native: ModuleType, rng: np.random.Generator) -> None:
-    """Settings may change while other threads compute: results do not."""
-    inputs = case.make_inputs(rng, (300, 500), DTYPES["float32"], case.variants[0])
-    expected = case.forward(*inputs)
-    stop = threading.Event()
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            while not stop.is_set():
-                assert_same_bits(case.forward(*inputs), expected)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    before = fastnorm.get_num_threads()
-    for thread in threads:
-        thread.start()
-    try:
-        for n in range(150):
-            fastnorm.set_num_threads(1 + n % 5)
-            fastnorm.clear_cache()
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-        fastnorm.set_num_threads(before)
-    assert not errors

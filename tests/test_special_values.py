@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cases import CASES, DTYPES, NORMS, Case, as_tuple, label
 from numpy.typing import NDArray
-from tolerances import SMALLEST, assert_same_bits
+from tolerances import SMALLEST, assert_same_bits, assert_within, ulp
 
 Array = NDArray[Any]
 FORMS: tuple[Any, ...] = ("none", "tanh", "sigmoid")
@@ -32,7 +32,9 @@ def test_limits_of_gelu(dtype: np.dtype[Any], form: Any, implementation: str) ->
         known = ~np.isnan(wanted.astype(float))
         assert_same_bits(y[known], wanted[known])
         dx = fastnorm.gelu_backward(np.ones(x.size * repeat, dtype), np.tile(x, repeat), approximate=form)
-        np.testing.assert_array_equal(np.abs(dx.astype(float)), np.tile(slopes, repeat).astype(float))
+        wanted = np.tile(slopes, repeat).astype(float)
+        # The limits are exact; the derivative at zero has the accuracy of any other.
+        assert_within(np.abs(dx), wanted, np.where(wanted == 0.5, 2 * ulp(wanted, dtype), 0))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -43,7 +45,8 @@ def test_subnormal_results_of_gelu(name: str, form: Any, implementation: str) ->
     for sign in (1, -1):
         x = (sign * smallest * np.array([2.0, 4.0, 6.0, 1000.0, 2.0**20])).astype(name)
         np.testing.assert_array_equal(fastnorm.gelu(x, approximate=form), x / 2)
-        np.testing.assert_array_equal(fastnorm.gelu_backward(np.ones_like(x), x, approximate=form), np.full(5, 0.5))
+        slope = fastnorm.gelu_backward(np.ones_like(x), x, approximate=form)
+        assert_within(slope, np.full(5, 0.5), 2 * ulp(np.full(5, 0.5), x.dtype))
     tail = np.array([-13.2, -13.7, -14.2]).astype(name)
     y = fastnorm.gelu(tail)
     assert (y < 0).all()

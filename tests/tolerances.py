@@ -61,7 +61,7 @@ def ulp(exact: Array, dtype: np.dtype[Any]) -> Array:
     """Distance between neighbouring numbers of the type at each exact value, as float64."""
     magnitude = np.maximum(np.abs(np.asarray(exact, np.float64)), SMALLEST[dtype.name])
     exponent = np.frexp(magnitude)[1] - 1
-    return np.maximum(2.0 * UNIT_ROUNDOFF[dtype.name] * np.ldexp(1.0, exponent), SMALLEST[dtype.name])
+    return np.asarray(np.maximum(2.0 * UNIT_ROUNDOFF[dtype.name] * np.ldexp(1.0, exponent), SMALLEST[dtype.name]))
 
 
 def relative_error(got: Array, exact: Array) -> float:

@@ -1,7 +1,8 @@
 #include "bindings/arrays.h"
 
-#include <cstring>
+#include <chrono>
 #include <new>
+#include <thread>
 
 #include "runtime/cache.h"
 #include "runtime/cpu.h"
@@ -239,6 +240,19 @@ Parameter as_statistic(PyObject* slot, const Array& x, const Axes& axes) {
         if (!axes.contains(i) && array->shape()[kept++] != x.shape()[i]) return not_canonical_parameter();
     }
     return in_compute_type(*array, x);
+}
+
+// ---- the GIL ---------------------------------------------------------------------------------------------------------
+
+// When the interpreter shuts down, Python before 3.14 ends a daemon thread that asks for the GIL by unwinding its stack. The
+// destructors on the way would drop references without the GIL, so the thread stops here until the process ends, as
+// newer versions make it.
+void ReleasedGil::restore(PyThreadState* state) {
+    try {
+        PyEval_RestoreThread(state);
+    } catch (...) {
+        for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
 }
 
 // ---- memory --------------------------------------------------------------------------------------------------------

@@ -101,12 +101,14 @@ class ReleasedGil {
 public:
     explicit ReleasedGil(bool release) : state_(release ? PyEval_SaveThread() : nullptr) {}
     ~ReleasedGil() {
-        if (state_) PyEval_RestoreThread(state_);
+        if (state_) restore(state_);
     }
     ReleasedGil(const ReleasedGil&) = delete;
     ReleasedGil& operator=(const ReleasedGil&) = delete;
 
 private:
+    static void restore(PyThreadState* state);
+
     PyThreadState* state_;
 };
 

@@ -21,8 +21,6 @@
 
 FASTNORM_TARGET_BEGIN
 
-enum class Approximation { none, tanh, sigmoid };
-
 // ---- the two arithmetics -------------------------------------------------------------------------------------------
 
 // Plain doubles.
@@ -86,31 +84,6 @@ private:
 };
 
 // ---- the three forms -----------------------------------------------------------------------------------------------
-
-// Constants as hi + lo; made by tools/gelu_coefficients.py.
-struct SplitConstant {
-    double hi, lo;
-};
-template <Approximation form>
-struct GeluForm;
-template <>
-struct GeluForm<Approximation::none> {
-    static constexpr SplitConstant zero = {0x1.80ead197f00b4p-1, -0x1.13e74c58cada8p-56};  // t0
-};
-template <>
-struct GeluForm<Approximation::tanh> {
-    static constexpr SplitConstant zero = {0x1.81429f9e97e4dp-1, -0x1.4f523ed77dbdcp-55};
-    static constexpr SplitConstant zero_squared = {0x1.21e4bab8db157p-1, -0x1.3bbcb5d6e01bap-58};
-    static constexpr SplitConstant e_at_zero = {0x1.2af64e9c485eep-2, -0x1.3ca470b477afcp-57};
-    static constexpr SplitConstant linear = {0x1.9884533d43651p+0, -0x1.cbc0d30ebfd15p-54};  // a
-    static constexpr SplitConstant cubic = {0x1.2444f2a4d8b4bp-4, -0x1.6c843a29d1c70p-61};   // b
-};
-template <>
-struct GeluForm<Approximation::sigmoid> {
-    static constexpr SplitConstant zero = {0x1.80974a62be3dfp-1, -0x1.b12c858d26bf0p-55};
-    static constexpr SplitConstant e_at_zero = {0x1.1d25cf210482ep-2, -0x1.ca2d0d94faaecp-60};
-    static constexpr SplitConstant linear = {0x1.b3b645a1cac08p+0, 0x1.89374bc6a7efap-55};
-};
 
 template <template <class> class A, Approximation form, int N>
 struct GeluDouble {

@@ -1,0 +1,154 @@
+// Functions of t >= 0 in float as 32 polynomials of degree 6: one table row a piece, eight floats a row.
+//
+// The piece of t is the integer nearest to (alpha t + beta)^2, its row that number modulo 32: two fused operations find
+// it, and pieces get narrower as t grows, as suits functions that fall faster and faster. With d = t - center the value
+// is c0 + d (c1 + d (... + d c6)); c0 is most of it, so the value is rounded little more than once.
+//
+// In registers of 512 bits a column of the table is two registers, and one permutation looks up 16 lanes. Registers of
+// 256 bits would take four permutations and three blends a column; there the rows of eight lanes are loaded and
+// transposed instead. Every way the same numbers go through the same arithmetic.
+#pragma once
+
+#include "simd/vec.h"
+
+FASTNORM_TARGET_BEGIN
+
+constexpr int pieces = 32;
+constexpr int piece_columns = 8;  // center, c0, ..., c6
+
+struct PiecewiseTable {
+    alignas(32) float rows[pieces][piece_columns];
+    float alpha, beta;
+    float last_t;  // the last t that has a piece
+};
+
+template <class V>
+struct Piece {
+    V center, c0, c1, c2, c3, c4, c5, c6;
+};
+
+// The value at t of the polynomial of its piece. With `linear`, the first piece has t itself for c0 (its table entry is
+// huge, those of the others are below their pieces): a function that begins as t keeps its relative accuracy there.
+template <bool linear, class V>
+FASTNORM_INLINE V evaluate(const Piece<V>& piece, V t) {
+    const V d = t - piece.center;
+    V slope = mul_add(piece.c6, d, piece.c5);
+    slope = mul_add(slope, d, piece.c4);
+    slope = mul_add(slope, d, piece.c3);
+    slope = mul_add(slope, d, piece.c2);
+    slope = mul_add(slope, d, piece.c1);
+    return mul_add(slope, d, linear ? min(piece.c0, t) : piece.c0);
+}
+
+// The row of each t in the low five bits. NaN has some row, and the polynomial then gives NaN.
+template <class V>
+FASTNORM_INLINE auto piece_index(const PiecewiseTable& table, V t) {
+    const V root = mul_add(t, broadcast<V>(table.alpha), broadcast<V>(table.beta));
+    return as_bits(mul_add(root, root, broadcast<V>(0x1.8p23f)));
+}
+
+#if FASTNORM_REGISTER_BYTES == 32
+
+// The row of each lane as an offset in bytes. They pass through memory, to be loaded as scalars one by one (volatile,
+// or the compiler extracts them from the register, which takes longer).
+template <int N>
+FASTNORM_INLINE void store_offsets(Bits<float, N> index, std::uint32_t* offsets) {
+    if constexpr (N > 8) {
+        store_offsets(index.lo, offsets);
+        store_offsets(index.hi, offsets + N / 2);
+    } else {
+        const __m256i bytes = _mm256_and_si256(_mm256_slli_epi32(index.r, 5), _mm256_set1_epi32(31 * 32));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(offsets), bytes);
+    }
+}
+
+// Four neighbouring columns of the rows at eight offsets.
+FASTNORM_INLINE void load_columns_of_rows(
+    const float* first, const std::uint32_t* offsets, __m256& a, __m256& b, __m256& c, __m256& d) {
+    const auto rows = [&](int lane) FASTNORM_INLINE_LAMBDA {
+        const volatile std::uint32_t& low = offsets[lane];
+        const volatile std::uint32_t& high = offsets[lane + 4];
+        const char* base = reinterpret_cast<const char*>(first);
+        return _mm256_insertf128_ps(
+            _mm256_castps128_ps256(_mm_load_ps(reinterpret_cast<const float*>(base + low))),
+            _mm_load_ps(reinterpret_cast<const float*>(base + high)), 1);
+    };
+    const __m256 r0 = rows(0), r1 = rows(1), r2 = rows(2), r3 = rows(3);
+    const __m256d ab_even = _mm256_castps_pd(_mm256_unpacklo_ps(r0, r1));
+    const __m256d cd_even = _mm256_castps_pd(_mm256_unpackhi_ps(r0, r1));
+    const __m256d ab_odd = _mm256_castps_pd(_mm256_unpacklo_ps(r2, r3));
+    const __m256d cd_odd = _mm256_castps_pd(_mm256_unpackhi_ps(r2, r3));
+    a = _mm256_castpd_ps(_mm256_unpacklo_pd(ab_even, ab_odd));
+    b = _mm256_castpd_ps(_mm256_unpackhi_pd(ab_even, ab_odd));
+    c = _mm256_castpd_ps(_mm256_unpacklo_pd(cd_even, cd_odd));
+    d = _mm256_castpd_ps(_mm256_unpackhi_pd(cd_even, cd_odd));
+}
+
+template <bool linear, int N>
+FASTNORM_INLINE Vec<float, N> piecewise_at(const PiecewiseTable& table, Vec<float, N> t, const std::uint32_t* offsets) {
+    if constexpr (N > 8) {
+        const Vec<float, N / 2> lo = piecewise_at<linear>(table, t.lo, offsets);
+        return {lo, piecewise_at<linear>(table, t.hi, offsets + N / 2)};
+    } else {
+        Piece<Vec<float, N>> p;
+        load_columns_of_rows(&table.rows[0][0], offsets, p.center.r, p.c0.r, p.c1.r, p.c2.r);
+        load_columns_of_rows(&table.rows[0][4], offsets, p.c3.r, p.c4.r, p.c5.r, p.c6.r);
+        return evaluate<linear>(p, t);
+    }
+}
+
+template <const PiecewiseTable& table, bool linear, int N>
+FASTNORM_INLINE Vec<float, N> piecewise(Vec<float, N> t) {
+    alignas(32) std::uint32_t offsets[N];
+    store_offsets(piece_index(table, t), offsets);
+    return piecewise_at<linear>(table, t, offsets);
+}
+
+#else
+
+struct PiecewiseColumns {
+    alignas(64) float of[piece_columns][pieces];
+};
+constexpr PiecewiseColumns transposed(const PiecewiseTable& table) {
+    PiecewiseColumns columns{};
+    for (int row = 0; row < pieces; ++row) {
+        for (int column = 0; column < piece_columns; ++column) columns.of[column][row] = table.rows[row][column];
+    }
+    return columns;
+}
+
+#if FASTNORM_REGISTER_BYTES == 64
+FASTNORM_INLINE Vec<float, 16> lookup32(const float* column, Bits<float, 16> index) {
+    return {_mm512_permutex2var_ps(_mm512_load_ps(column), index.r, _mm512_load_ps(column + 16))};
+}
+#else
+template <int N>
+FASTNORM_INLINE Vec<float, N> lookup32(const float* column, Bits<float, N> index) {
+    using V = Vec<float, N>;
+    // The fifth bit as the sign of a number other than zero.
+    const V sign = from_bits((index << 27) | broadcast_bits<V>(1));
+    return select(sign < broadcast<V>(0), lookup16(column + 16, index), lookup16(column, index));
+}
+#endif
+
+template <bool linear, int N>
+FASTNORM_INLINE Vec<float, N> piecewise_at(const PiecewiseColumns& columns, Vec<float, N> t, Bits<float, N> index) {
+    if constexpr (N > native<float>) {
+        return {piecewise_at<linear>(columns, t.lo, index.lo), piecewise_at<linear>(columns, t.hi, index.hi)};
+    } else {
+        const auto column = [&](int i) FASTNORM_INLINE_LAMBDA { return lookup32(columns.of[i], index); };
+        const Piece<Vec<float, N>> piece = {
+            column(0), column(1), column(2), column(3), column(4), column(5), column(6), column(7)};
+        return evaluate<linear>(piece, t);
+    }
+}
+
+template <const PiecewiseTable& table, bool linear, int N>
+FASTNORM_INLINE Vec<float, N> piecewise(Vec<float, N> t) {
+    static constexpr PiecewiseColumns columns = transposed(table);
+    return piecewise_at<linear>(columns, t, piece_index(table, t));
+}
+
+#endif
+
+FASTNORM_TARGET_END
