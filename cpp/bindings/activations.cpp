@@ -8,7 +8,8 @@ namespace {
 
 using ElementwiseKernels = decltype(KernelTable::gelu_forward);
 
-// One thread's time for an element of an op with an exponential, float32 in cache; float64 takes about five times as long.
+// One thread's time for an element of an op with an exponential, float32 in cache; float64 takes about five times as
+// long.
 constexpr double forward_nanoseconds = 0.4;
 constexpr double backward_nanoseconds = 0.5;
 
@@ -77,7 +78,8 @@ struct GeluKernels {
 std::optional<GeluKernels> gelu_kernels(PyObject* approximate) {
     if (!PyUnicode_CheckExact(approximate)) return std::nullopt;
     const KernelTable& all = kernels();
-    if (PyUnicode_CompareWithASCIIString(approximate, "none") == 0) return GeluKernels{all.gelu_forward, all.gelu_backward};
+    if (PyUnicode_CompareWithASCIIString(approximate, "none") == 0)
+        return GeluKernels{all.gelu_forward, all.gelu_backward};
     if (PyUnicode_CompareWithASCIIString(approximate, "tanh") == 0) {
         return GeluKernels{all.gelu_tanh_forward, all.gelu_tanh_backward};
     }
@@ -91,7 +93,8 @@ std::optional<GeluKernels> gelu_kernels(PyObject* approximate) {
 
 PyObject* gelu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
-        "gelu", 1, {{"x", nullptr}, {"approximate", PyUnicode_InternFromString("none")}, {"out", Py_None}});
+        "gelu", 1, {{"x", nullptr}, {"approximate", PyUnicode_InternFromString("none")}, {"out", Py_None}}
+    );
     const OpFunction run = [](const Call& call) {
         const std::optional<GeluKernels> form = gelu_kernels(call[1]);
         return form ? unary(form->forward, call, 0, 2) : not_canonical;
@@ -101,7 +104,8 @@ PyObject* gelu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwn
 
 PyObject* gelu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
-        "gelu_backward", 2, {{"dy", nullptr}, {"x", nullptr}, {"approximate", PyUnicode_InternFromString("none")}});
+        "gelu_backward", 2, {{"dy", nullptr}, {"x", nullptr}, {"approximate", PyUnicode_InternFromString("none")}}
+    );
     const OpFunction run = [](const Call& call) {
         const std::optional<GeluKernels> form = gelu_kernels(call[2]);
         return form ? unary_backward(form->backward, call, 0, 1) : not_canonical;

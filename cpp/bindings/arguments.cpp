@@ -56,7 +56,8 @@ bool Signature::parse(PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames
 }
 
 PyObject* call_op(
-    const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames
+) {
     PyObject* slots[max_arguments];
     if (!signature.parse(args, nargs, kwnames, slots)) return nullptr;
     Outcome outcome = function({slots, slots});
@@ -76,7 +77,9 @@ PyObject* call_op(
     for (int i = 0; i < signature.count(); ++i) canonical_slots[i] = PyTuple_GET_ITEM(canonical.get(), i);
     outcome = function({canonical_slots, slots});
     if (!outcome.canonical) {
-        PyErr_Format(PyExc_SystemError, "%s: fastnorm._arguments returned arguments that are not canonical", signature.op());
+        PyErr_Format(
+            PyExc_SystemError, "%s: fastnorm._arguments returned arguments that are not canonical", signature.op()
+        );
         return nullptr;
     }
     return outcome.result;

@@ -1,9 +1,10 @@
 // From a Python call to values: parsing, and what arrays are taken straight away.
 //
-// The rules for arguments are stated once, in the Python package fastnorm._arguments. The functions here only recognise arguments
-// that need no rule: exact ndarrays of a supported type, Python ints, floats and bools of valid value. They answer
-// "not canonical" for anything else, set no error, and the op then asks fastnorm._arguments, which raises the error or returns
-// canonical arguments. What memory safety needs (types, shapes, writeability) is checked here every time.
+// The rules for arguments are stated once, in the Python package fastnorm._arguments. The functions here only recognise
+// arguments that need no rule: exact ndarrays of a supported type, Python ints, floats and bools of valid value. They
+// answer "not canonical" for anything else, set no error, and the op then asks fastnorm._arguments, which raises the
+// error or returns canonical arguments. What memory safety needs (types, shapes, writeability) is checked here every
+// time.
 #pragma once
 
 #include <cstdint>
@@ -92,7 +93,8 @@ struct Call {
 // Runs an op: parses, tries the arguments as they are, else as fastnorm._arguments returns them.
 using OpFunction = Outcome (*)(const Call& call);
 PyObject* call_op(
-    const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames);
+    const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames
+);
 
 // The array of a slot where it is an exact ndarray of one of the four types in native byte order.
 struct Array {

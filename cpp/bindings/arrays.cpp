@@ -88,7 +88,8 @@ void Geometry::set_elementwise(const Array* arrays, int count) {
     const npy_intp* steps = arrays[count - 1].strides();
     for (int i = 0; i < x.ndim(); ++i) {
         int place = i;
-        for (; place > 0 && std::abs(steps[order[place - 1]]) < std::abs(steps[i]); --place) order[place] = order[place - 1];
+        for (; place > 0 && std::abs(steps[order[place - 1]]) < std::abs(steps[i]); --place)
+            order[place] = order[place - 1];
         order[place] = i;
     }
     AxisList all;
@@ -156,8 +157,7 @@ NewArray new_like(const Array& x) {
     const Block block = bytes >= smallest_cached_bytes ? acquire_block(bytes) : Block{};
     if (!block.data) {
         Py_INCREF(descr);
-        PyObject* array =
-            PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), x.shape(), layout, nullptr, 0, nullptr);
+        PyObject* array = PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), x.shape(), layout, nullptr, 0, nullptr);
         return {Reference(array), false};
     }
     Reference owner(PyCapsule_New(block.data, nullptr, release_capsule));
@@ -167,7 +167,8 @@ NewArray new_like(const Array& x) {
     }
     Py_INCREF(descr);
     Reference array(PyArray_NewFromDescr(
-        &PyArray_Type, descr, x.ndim(), x.shape(), layout, block.data, NPY_ARRAY_WRITEABLE, nullptr));
+        &PyArray_Type, descr, x.ndim(), x.shape(), layout, block.data, NPY_ARRAY_WRITEABLE, nullptr
+    ));
     if (!array || PyArray_SetBaseObject(array.array(), owner.release()) < 0) return {};
     return {std::move(array), block.warm};
 }
@@ -204,8 +205,9 @@ Parameter in_compute_type(const Array& array, const Array& x) {
         Py_INCREF(array.object);
         parameter.array = Reference(reinterpret_cast<PyObject*>(array.object));
     } else {
-        parameter.array =
-            Reference(PyArray_FromArray(array.object, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY | NPY_ARRAY_FORCECAST));
+        parameter.array = Reference(
+            PyArray_FromArray(array.object, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY | NPY_ARRAY_FORCECAST)
+        );
         parameter.failed = !parameter.array;
     }
     return parameter;
@@ -242,11 +244,12 @@ Parameter as_statistic(PyObject* slot, const Array& x, const Axes& axes) {
     return in_compute_type(*array, x);
 }
 
-// ---- the GIL ---------------------------------------------------------------------------------------------------------
+// ---- the GIL
+// ---------------------------------------------------------------------------------------------------------
 
-// When the interpreter shuts down, Python before 3.14 ends a daemon thread that asks for the GIL by unwinding its stack. The
-// destructors on the way would drop references without the GIL, so the thread stops here until the process ends, as
-// newer versions make it.
+// When the interpreter shuts down, Python before 3.14 ends a daemon thread that asks for the GIL by unwinding its
+// stack. The destructors on the way would drop references without the GIL, so the thread stops here until the process
+// ends, as newer versions make it.
 void ReleasedGil::restore(PyThreadState* state) {
     try {
         PyEval_RestoreThread(state);

@@ -57,8 +57,8 @@ Reference new_array(int ndim, const npy_intp* shape, int type_number);
 Reference new_statistic(const Array& x, const Axes& axes);
 Reference new_parameter_gradient(const Array& x, const Axes& axes);
 
-// weight or bias as a contiguous array of the compute type, the array itself where it is one. An empty reference with no
-// error set where it is None; `canonical` false where it does not fit.
+// weight or bias as a contiguous array of the compute type, the array itself where it is one. An empty reference with
+// no error set where it is None; `canonical` false where it does not fit.
 struct Parameter {
     Reference array;
     bool canonical = true;
@@ -138,8 +138,10 @@ private:
 // takes one thread about `nanoseconds`. Threads take chunks of `units_per_chunk`; `scratch_bytes` are for each thread.
 // False with MemoryError set where there is no memory for scratch.
 template <class Task>
-bool run_kernel(void (*kernel)(const Task&, std::int64_t, std::int64_t, void*), const Task& task, std::int64_t units,
-    std::int64_t units_per_chunk, double nanoseconds, std::size_t scratch_bytes) {
+bool run_kernel(
+    void (*kernel)(const Task&, std::int64_t, std::int64_t, void*), const Task& task, std::int64_t units,
+    std::int64_t units_per_chunk, double nanoseconds, std::size_t scratch_bytes
+) {
     if (units <= 0) return true;
     const double microseconds = nanoseconds / 1000;
     const std::int64_t chunks = (units + units_per_chunk - 1) / units_per_chunk;
@@ -159,8 +161,10 @@ bool run_kernel(void (*kernel)(const Task&, std::int64_t, std::int64_t, void*), 
     ScratchSlots slots(static_cast<char*>(scratch.data()), slot_bytes);
     parallel_for(std::size_t(chunks), threads, [&](std::size_t begin, std::size_t end) noexcept {
         const int slot = slots.take();
-        kernel(task, std::int64_t(begin) * units_per_chunk, std::min(units, std::int64_t(end) * units_per_chunk),
-            slots.at(slot));
+        kernel(
+            task, std::int64_t(begin) * units_per_chunk, std::min(units, std::int64_t(end) * units_per_chunk),
+            slots.at(slot)
+        );
         slots.give_back(slot);
     });
     return true;

@@ -6,11 +6,9 @@
 namespace fastnorm {
 
 // A METH_FASTCALL function with the text signature that inspect.signature shows.
-#define FASTNORM_METHOD(name, signature)                                                   \
-    {                                                                                      \
-        #name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(name)),          \
-            METH_FASTCALL | METH_KEYWORDS, #name "($module, " signature ")\n--\n\n"        \
-    }
+#define FASTNORM_METHOD(name, signature)                                                                      \
+    {#name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(name)), METH_FASTCALL | METH_KEYWORDS, \
+     #name "($module, " signature ")\n--\n\n"}
 
 extern const PyMethodDef norm_methods[];
 extern const PyMethodDef activation_methods[];

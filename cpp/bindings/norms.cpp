@@ -20,8 +20,8 @@ std::int64_t rows_per_chunk(const Rows& rows, std::int64_t size) {
     return (in_16_kib + tile_rows - 1) / tile_rows * tile_rows;
 }
 
-// Rows that one partial sum of a parameter gradient covers: at most 128 partials, of at least 64 rows. It depends on the
-// number of rows alone, so that the order of addition does.
+// Rows that one partial sum of a parameter gradient covers: at most 128 partials, of at least 64 rows. It depends on
+// the number of rows alone, so that the order of addition does.
 std::int64_t rows_per_block(std::int64_t rows) {
     const std::int64_t least = (rows + 127) / 128;
     return std::max<std::int64_t>(64, (least + 31) / 32 * 32);
@@ -144,8 +144,10 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
         task.rstd = rstd ? PyArray_DATA(rstd.array()) : nullptr;
         task.stream = warm && 2 * x->bytes() > stream_bytes && x->data() != y->data();
         const std::int64_t size = item_size(x->element);
-        if (!run_kernel(forward[int(x->element)], task, rows.rows, rows_per_chunk(rows, size),
-                forward_nanoseconds * double(rows.rows * rows.cols), std::size_t(packing_bytes(geometry, 2, size)))) {
+        if (!run_kernel(
+                forward[int(x->element)], task, rows.rows, rows_per_chunk(rows, size),
+                forward_nanoseconds * double(rows.rows * rows.cols), std::size_t(packing_bytes(geometry, 2, size))
+            )) {
             return finished(nullptr);
         }
     } else {
@@ -233,28 +235,38 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
         task.dbias_partials = accumulate ? sums + blocks * rows.cols : nullptr;
         task.stream = fresh.warm && 3 * x->bytes() > stream_bytes;
         const std::int64_t size = item_size(x->element);
-        const std::int64_t scratch = packing_bytes(geometry, 3, size) +
-                                     parameter_sums_bytes(rows.cols, item_size(compute_element(x->element)));
-        if (!run_kernel(backward[int(x->element)], task, blocks, 1,
-                backward_nanoseconds * double(rows.rows * rows.cols), std::size_t(scratch))) {
+        const std::int64_t scratch =
+            packing_bytes(geometry, 3, size) + parameter_sums_bytes(rows.cols, item_size(compute_element(x->element)));
+        if (!run_kernel(
+                backward[int(x->element)], task, blocks, 1, backward_nanoseconds * double(rows.rows * rows.cols),
+                std::size_t(scratch)
+            )) {
             return finished(nullptr);
         }
-        if (has_weight && !sum_blocks(*x, task.dweight_partials, blocks, rows.cols, dweight.array())) return finished(nullptr);
-        if (has_bias && !sum_blocks(*x, task.dbias_partials, blocks, rows.cols, dbias.array())) return finished(nullptr);
+        if (has_weight && !sum_blocks(*x, task.dweight_partials, blocks, rows.cols, dweight.array()))
+            return finished(nullptr);
+        if (has_bias && !sum_blocks(*x, task.dbias_partials, blocks, rows.cols, dbias.array()))
+            return finished(nullptr);
     }
     dweight = in_given_order(std::move(dweight), slots.given_axis, x->ndim());
     dbias = in_given_order(std::move(dbias), slots.given_axis, x->ndim());
     if (has_weight != bool(dweight) || has_bias != bool(dbias)) return finished(nullptr);
-    return finished(PyTuple_Pack(
-        3, dx.get(), dweight ? dweight.get() : Py_None, dbias ? dbias.get() : Py_None));
+    return finished(PyTuple_Pack(3, dx.get(), dweight ? dweight.get() : Py_None, dbias ? dbias.get() : Py_None));
 }
 
 // ---- the Python functions ------------------------------------------------------------------------------------------
 
 PyObject* layer_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature("layer_norm", 3,
-        {{"x", nullptr}, {"weight", Py_None}, {"bias", Py_None}, {"axis", PyLong_FromLong(-1)},
-            {"eps", PyFloat_FromDouble(1e-5)}, {"return_stats", Py_False}, {"out", Py_None}});
+    static const Signature signature(
+        "layer_norm", 3,
+        {{"x", nullptr},
+         {"weight", Py_None},
+         {"bias", Py_None},
+         {"axis", PyLong_FromLong(-1)},
+         {"eps", PyFloat_FromDouble(1e-5)},
+         {"return_stats", Py_False},
+         {"out", Py_None}}
+    );
     const OpFunction run = [](const Call& call) {
         ForwardArguments arguments{call[0], call[1], call[2], call[3], call[4], call[5], call[6], call.given[6]};
         arguments.checked = call.checked();
@@ -264,22 +276,36 @@ PyObject* layer_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObjec
 }
 
 PyObject* layer_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature("layer_norm_backward", 4,
-        {{"dy", nullptr}, {"x", nullptr}, {"weight", Py_None}, {"bias", Py_None}, {"axis", PyLong_FromLong(-1)},
-            {"eps", PyFloat_FromDouble(1e-5)}, {"stats", Py_None}});
+    static const Signature signature(
+        "layer_norm_backward", 4,
+        {{"dy", nullptr},
+         {"x", nullptr},
+         {"weight", Py_None},
+         {"bias", Py_None},
+         {"axis", PyLong_FromLong(-1)},
+         {"eps", PyFloat_FromDouble(1e-5)},
+         {"stats", Py_None}}
+    );
     const OpFunction run = [](const Call& call) {
-        const BackwardArguments arguments{
-            call[0], call[1], call[2], call[3], call[4], call[5], call[6], call.given[4]};
+        const BackwardArguments arguments{call[0], call[1], call[2], call[3], call[4], call[5], call[6], call.given[4]};
         return norm_backward(kernels().layer_norm_backward, arguments);
     };
     return call_op(signature, run, args, nargs, kwnames);
 }
 
 PyObject* rms_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature("rms_norm", 3,
-        {{"x", nullptr}, {"weight", Py_None}, {"bias", Py_None}, {"axis", PyLong_FromLong(-1)},
-            {"eps", PyFloat_FromDouble(1e-6)}, {"weight_offset", PyFloat_FromDouble(0)}, {"fraction", Py_None},
-            {"return_stats", Py_False}, {"out", Py_None}});
+    static const Signature signature(
+        "rms_norm", 3,
+        {{"x", nullptr},
+         {"weight", Py_None},
+         {"bias", Py_None},
+         {"axis", PyLong_FromLong(-1)},
+         {"eps", PyFloat_FromDouble(1e-6)},
+         {"weight_offset", PyFloat_FromDouble(0)},
+         {"fraction", Py_None},
+         {"return_stats", Py_False},
+         {"out", Py_None}}
+    );
     const OpFunction run = [](const Call& call) {
         ForwardArguments arguments{call[0], call[1], call[2], call[3], call[4], call[7], call[8], call.given[8]};
         arguments.checked = call.checked();
@@ -291,10 +317,18 @@ PyObject* rms_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject*
 }
 
 PyObject* rms_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature("rms_norm_backward", 4,
-        {{"dy", nullptr}, {"x", nullptr}, {"weight", Py_None}, {"bias", Py_None}, {"axis", PyLong_FromLong(-1)},
-            {"eps", PyFloat_FromDouble(1e-6)}, {"weight_offset", PyFloat_FromDouble(0)}, {"fraction", Py_None},
-            {"stats", Py_None}});
+    static const Signature signature(
+        "rms_norm_backward", 4,
+        {{"dy", nullptr},
+         {"x", nullptr},
+         {"weight", Py_None},
+         {"bias", Py_None},
+         {"axis", PyLong_FromLong(-1)},
+         {"eps", PyFloat_FromDouble(1e-6)},
+         {"weight_offset", PyFloat_FromDouble(0)},
+         {"fraction", Py_None},
+         {"stats", Py_None}}
+    );
     const OpFunction run = [](const Call& call) {
         BackwardArguments arguments{call[0], call[1], call[2], call[3], call[4], call[5], call[8], call.given[4]};
         arguments.has_mean = false;
@@ -309,11 +343,15 @@ PyObject* rms_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, 
 const PyMethodDef norm_methods[] = {
     FASTNORM_METHOD(layer_norm, "x, weight=None, bias=None, *, axis=-1, eps=1e-05, return_stats=False, out=None"),
     FASTNORM_METHOD(layer_norm_backward, "dy, x, weight=None, bias=None, *, axis=-1, eps=1e-05, stats=None"),
-    FASTNORM_METHOD(rms_norm,
+    FASTNORM_METHOD(
+        rms_norm,
         "x, weight=None, bias=None, *, axis=-1, eps=1e-06, weight_offset=0.0, fraction=None, return_stats=False, "
-        "out=None"),
-    FASTNORM_METHOD(rms_norm_backward,
-        "dy, x, weight=None, bias=None, *, axis=-1, eps=1e-06, weight_offset=0.0, fraction=None, stats=None"),
+        "out=None"
+    ),
+    FASTNORM_METHOD(
+        rms_norm_backward,
+        "dy, x, weight=None, bias=None, *, axis=-1, eps=1e-06, weight_offset=0.0, fraction=None, stats=None"
+    ),
     {nullptr, nullptr, 0, nullptr},
 };
 

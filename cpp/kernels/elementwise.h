@@ -85,7 +85,9 @@ FASTNORM_INLINE void map(const Elementwise& task, std::int64_t begin, std::int64
 }
 
 template <class T, class Function>
-FASTNORM_INLINE void map_pairs(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch, Function f) {
+FASTNORM_INLINE void map_pairs(
+    const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch, Function f
+) {
     using V = Vec<compute_t<T>, native<compute_t<T>>>;
     char* space = static_cast<char*>(scratch);
     Segment<T> a(task.shape, task.a, space), b(task.shape, task.b, space), out(task.shape, task.out, space);

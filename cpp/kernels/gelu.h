@@ -47,14 +47,14 @@ void gelu_backward_map(const Elementwise& task, std::int64_t begin, std::int64_t
     });
 }
 
-#define FASTNORM_GELU(name, form)                                                                          \
-    template <class T>                                                                                     \
-    void name##_forward(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch) {    \
-        gelu_map<Approximation::form, T>(task, begin, end, scratch);                                       \
-    }                                                                                                      \
-    template <class T>                                                                                     \
-    void name##_backward(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch) {   \
-        gelu_backward_map<Approximation::form, T>(task, begin, end, scratch);                              \
+#define FASTNORM_GELU(name, form)                                                                        \
+    template <class T>                                                                                   \
+    void name##_forward(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch) {  \
+        gelu_map<Approximation::form, T>(task, begin, end, scratch);                                     \
+    }                                                                                                    \
+    template <class T>                                                                                   \
+    void name##_backward(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch) { \
+        gelu_backward_map<Approximation::form, T>(task, begin, end, scratch);                            \
     }
 FASTNORM_GELU(gelu, none)
 FASTNORM_GELU(gelu_tanh, tanh)

@@ -1,8 +1,8 @@
 // The three forms of gelu and their derivatives in double arithmetic, of any Vec<double, N>.
 //
 // With t = |x| every form is gelu(x) = max(x, 0) - t S(t), S(t) = 1 - cdf(t) the form's tail, which decreases from 1/2
-// and is never computed as a difference. The derivative is D(t) for x < 0 and 1 - D(t) for x >= 0, D = S + t S'. D has a
-// zero at some t0 near 0.75, so it is written with a factor that vanishes there exactly:
+// and is never computed as a difference. The derivative is D(t) for x < 0 and 1 - D(t) for x >= 0, D = S + t S'. D has
+// a zero at some t0 near 0.75, so it is written with a factor that vanishes there exactly:
 //
 //   none     S = R(t) exp(-t^2/2), R(t) = exp(t^2/2) erfc(t/sqrt(2))/2; D = (t0 - t) U(t) exp(-t^2/2), where
 //            (t0 - t) U(t) = R(t) - t/sqrt(2 pi). R(t) (t + 4) and U are polynomials in q = (t - 4)/(t + 4).
@@ -10,7 +10,8 @@
 //   sigmoid  S = e/(1 + e), e = exp(-z), z = a t,         a = 1.702
 //            both: D = e (1 + e - t z')/(1 + e)^2, and as 1 + e(t0) = t0 z'(t0), with d = t - t0, e0 = e(t0):
 //            1 + e - t z' = e0 expm1(-d Z) - d W, Z = (z(t) - z(t0))/d, W = (t z'(t) - t0 z'(t0))/d;
-//            Z and W are polynomials in t, the two terms have one sign, and e = e0 exp(-d Z) needs no second exponential.
+//            Z and W are polynomials in t, the two terms have one sign, and e = e0 exp(-d Z) needs no second
+//            exponential.
 //
 // Evaluated twice over: with Pairs for float64 results (error below 1 ULP: the final rounding and about 0.1), and with
 // plain doubles for results that are then rounded to float (relative error below 2^-33).
@@ -129,8 +130,8 @@ struct GeluDouble {
         } else {
             Number z = constant(Form::linear), w = z;  // Z and W
             if constexpr (form == Approximation::tanh) {
-                const Number squares = M::sum(
-                    M::sum(M::product(t, t), M::product(constant(Form::zero), t)), constant(Form::zero_squared));
+                const Number squares =
+                    M::sum(M::sum(M::product(t, t), M::product(constant(Form::zero), t)), constant(Form::zero_squared));
                 const Number cubic = M::product(constant(Form::cubic), squares);
                 z = M::sum(cubic, z);
                 w = M::sum(M::product(cubic, broadcast<V>(3)), w);

@@ -4,11 +4,12 @@
 //   dx = rstd * (h - mean(h) - xhat * mean(h * xhat)),  dweight = sum over rows of dy * xhat,  dbias = sum of dy.
 //
 // Accuracy, float32. The moments are taken in double, in one pass, of d = x - x[0]. The cancellation in
-// sum d^2 - (sum d)^2 / n is bounded because x[0] is one of the values: (x[0] - mean)^2 <= n * variance, so the variance is
-// good to a few n * 2^-53 whatever the mean, a constant row has variance 0, and squares of FLT_MAX do not overflow.
-// The mean is applied as float + rest: xhat = fma(x - mean, rstd, -rest * rstd), three roundings; with weight and bias
-// |error| <= 2^-24 * (4 |xhat * weight| + |bias|) to first order. Rows whose rstd or mean leaves float's comfortable range are applied in
-// double. float64 takes two passes, the second around the rounded mean, and rows that overflow are scaled by a power of two.
+// sum d^2 - (sum d)^2 / n is bounded because x[0] is one of the values: (x[0] - mean)^2 <= n * variance, so the
+// variance is good to a few n * 2^-53 whatever the mean, a constant row has variance 0, and squares of FLT_MAX do not
+// overflow. The mean is applied as float + rest: xhat = fma(x - mean, rstd, -rest * rstd), three roundings; with weight
+// and bias |error| <= 2^-24 * (4 |xhat * weight| + |bias|) to first order. Rows whose rstd or mean leaves float's
+// comfortable range are applied in double. float64 takes two passes, the second around the rounded mean, and rows that
+// overflow are scaled by a power of two.
 #pragma once
 
 #include "kernels/norm_backward.h"
@@ -16,8 +17,8 @@
 
 FASTNORM_TARGET_BEGIN
 
-// mean and variance of R rows of float or half elements: `row_lanes` double lanes each, R rows at once for independent sums.
-// Meanwhile fetches the lines of the rows `targets`.
+// mean and variance of R rows of float or half elements: `row_lanes` double lanes each, R rows at once for independent
+// sums. Meanwhile fetches the lines of the rows `targets`.
 template <class T, int R>
 void row_moments(const T* const* x, T* const* targets, std::int64_t cols, double* mean, double* variance) {
     using V = Vec<double, row_lanes>;

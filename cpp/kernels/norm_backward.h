@@ -3,11 +3,11 @@
 //   dweight = sum over rows of dy * xhat,  dbias = sum over rows of dy,
 // and for rms_norm over the first `counted` columns the xhat term for those columns only.
 //
-// Two passes over a row that is in the first-level cache by then; x and dy are read from memory once. Sums over columns run
-// on row_lanes lanes of the compute type, folded to double every fold_columns columns. Given statistics are rounded, so
-// the first pass also sums x - mean, whose average is what the rounded mean lacks: with |mean| a million deviations a
-// float mean alone would be off by 3 % of a deviation.
-// Sums over rows run in the compute type for fold_rows rows, then in double (see parameter_gradients.h).
+// Two passes over a row that is in the first-level cache by then; x and dy are read from memory once. Sums over columns
+// run on row_lanes lanes of the compute type, folded to double every fold_columns columns. Given statistics are
+// rounded, so the first pass also sums x - mean, whose average is what the rounded mean lacks: with |mean| a million
+// deviations a float mean alone would be off by 3 % of a deviation. Sums over rows run in the compute type for
+// fold_rows rows, then in double (see parameter_gradients.h).
 #pragma once
 
 #include "kernels/norm_rows.h"
@@ -25,7 +25,8 @@ struct RowSums {
 template <class T, class C, bool HasWeight, bool Centred, int R>
 void backward_sums(
     const T* const* dy, const T* const* x, T* const* targets, const Centre<C>* centre, const compute_t<T>* weight,
-    std::int64_t cols, RowSums* sums) {
+    std::int64_t cols, RowSums* sums
+) {
     using V = Vec<C, row_lanes>;
     FASTNORM_UNROLL
     for (int r = 0; r < R; ++r) sums[r] = {0, 0, 0};
@@ -64,9 +65,8 @@ void backward_sums(
     }
 }
 
-// The second pass: dx of R rows over columns [begin, end), and their share of the parameter gradients. The elements `next`
-// after those of this tile are fetched meanwhile.
-// dx = fma(h, rstd, fma(xhat, slope, offset)).
+// The second pass: dx of R rows over columns [begin, end), and their share of the parameter gradients. The elements
+// `next` after those of this tile are fetched meanwhile. dx = fma(h, rstd, fma(xhat, slope, offset)).
 template <class C>
 struct Gradient {
     Centre<C> centre;
@@ -76,7 +76,8 @@ struct Gradient {
 template <class T, class C, bool HasWeight, bool Accumulate, bool Centred, int R>
 void backward_columns(
     const T* const* dy, const T* const* x, T* const* dx, const Gradient<C>* gradient, const compute_t<T>* weight,
-    compute_t<T>* dweight, compute_t<T>* dbias, std::int64_t begin, std::int64_t end, std::int64_t next, bool streaming) {
+    compute_t<T>* dweight, compute_t<T>* dbias, std::int64_t begin, std::int64_t end, std::int64_t next, bool streaming
+) {
     using V = Vec<C, row_lanes>;
     using P = Vec<compute_t<T>, row_lanes>;
     for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
@@ -96,7 +97,8 @@ void backward_columns(
             const V xhat = normalised<V, Centred>(x[r] + j, step, CentreLanes<V>::of(g.centre));
             V h = dy_r;
             if constexpr (HasWeight) h = h * w;
-            const V along = Centred ? mul_add(xhat, broadcast<V>(g.slope), broadcast<V>(g.offset)) : xhat * broadcast<V>(g.slope);
+            const V along =
+                Centred ? mul_add(xhat, broadcast<V>(g.slope), broadcast<V>(g.offset)) : xhat * broadcast<V>(g.slope);
             const V result = mul_add(h, broadcast<V>(g.rstd), along);
             if constexpr (sizeof(T) == sizeof(C) && !decltype(step)::partial) {
                 if (streaming) {
@@ -174,11 +176,13 @@ void backward_rows(const BackwardTile<T>& tile, int i, const double* mean, const
         gradient[r].offset = C(-rstd[i + r] * sums[r].h / n);
     }
     backward_columns<T, C, HasWeight, Accumulate, Centred, R>(
-        dy, x, dx, gradient, weight, tile.sums.dweight, tile.sums.dbias, 0, counted, R * cols, streaming);
+        dy, x, dx, gradient, weight, tile.sums.dweight, tile.sums.dbias, 0, counted, R * cols, streaming
+    );
     if (!Centred && counted < cols) {
         for (int r = 0; r < R; ++r) gradient[r].slope = 0;
         backward_columns<T, C, HasWeight, Accumulate, Centred, R>(
-            dy, x, dx, gradient, weight, tile.sums.dweight, tile.sums.dbias, counted, cols, R * cols, false);
+            dy, x, dx, gradient, weight, tile.sums.dweight, tile.sums.dbias, counted, cols, R * cols, false
+        );
     }
 }
 
@@ -196,7 +200,8 @@ FASTNORM_INLINE BackwardRows<T> choose_backward_rows(bool has_weight, bool accum
 // Centred: layer_norm; else rms_norm. statistics(x, row, mean, rstd) gives those of a row, rounded to the compute type.
 template <class T, bool Centred, class Statistics>
 FASTNORM_INLINE void norm_backward(
-    const NormBackward& task, std::int64_t begin, std::int64_t end, void* scratch, Statistics statistics) {
+    const NormBackward& task, std::int64_t begin, std::int64_t end, void* scratch, Statistics statistics
+) {
     using S = compute_t<T>;
     constexpr int together = backward_rows_together;
     const std::int64_t cols = task.shape.cols;

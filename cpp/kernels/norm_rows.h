@@ -13,7 +13,8 @@ constexpr int backward_rows_together = native<float> >= 16 ? 4 : 1;
 // caches if `streaming`, which the rows themselves then stand for. Returns how many.
 template <class T>
 FASTNORM_INLINE int select_rows(
-    const RowTile<T>& x, const RowTile<T>& y, int i, int count, bool streaming, const T** sources, T** targets) {
+    const RowTile<T>& x, const RowTile<T>& y, int i, int count, bool streaming, const T** sources, T** targets
+) {
     const int together = i + forward_rows_together <= count ? forward_rows_together : 1;
     for (int r = 0; r < together; ++r) {
         sources[r] = x.row(i + r);
@@ -35,8 +36,8 @@ FASTNORM_INLINE double power_of_two_near(double value) {
     return __builtin_ldexp(1.0, exponent > 1000 ? 1000 : exponent < -1000 ? -1000 : exponent);
 }
 
-// A power of two that brings the larger of sqrt(eps) and the row's largest magnitude near 1; 1 where that is zero or not
-// finite.
+// A power of two that brings the larger of sqrt(eps) and the row's largest magnitude near 1; 1 where that is zero or
+// not finite.
 FASTNORM_INLINE double normalising_scale(const double* x, std::int64_t cols, double eps) {
     double most = __builtin_sqrt(eps);
     for (std::int64_t j = 0; j < cols; ++j) {
@@ -67,7 +68,8 @@ struct CentreLanes {
 
     static FASTNORM_INLINE CentreLanes of(const Centre<element_t<V>>& centre) {
         return {
-            broadcast<V>(centre.mean), broadcast<V>(centre.rstd), broadcast<V>(centre.shift), broadcast<V>(centre.scale)};
+            broadcast<V>(centre.mean), broadcast<V>(centre.rstd), broadcast<V>(centre.shift), broadcast<V>(centre.scale)
+        };
     }
 };
 
@@ -108,9 +110,10 @@ struct Parameters {
     }
 };
 
-// Memory sits idle while a kernel computes, unless asked ahead. Taking the statistics of rows therefore fetches the lines
-// of y that they will be written to, and writing rows fetches the x of the rows after them. layer_norm at 512 x 768 on one
-// Ice Lake core, whose third-level cache a plain copy of the same array crosses in 113 us: 158 us without, 130 us with.
+// Memory sits idle while a kernel computes, unless asked ahead. Taking the statistics of rows therefore fetches the
+// lines of y that they will be written to, and writing rows fetches the x of the rows after them. layer_norm at 512 x
+// 768 on one Ice Lake core, whose third-level cache a plain copy of the same array crosses in 113 us: 158 us without,
+// 130 us with.
 
 // y = affine(xhat) of R rows whose statistics are known, together so that weight and bias are loaded once. Centred:
 // layer_norm; else rms_norm, whose rows have no mean. Streams whole lines where the rows begin on one.
@@ -134,7 +137,8 @@ void apply_rows(const NormForward& task, const T* const* x, T* const* y, const C
             write(targets[r] + j, parameters.affine(normalised<V, Centred>(sources[r] + j, step, lanes[r])), step);
         }
     };
-    const auto stored = [](T* target, V value, auto step) FASTNORM_INLINE_LAMBDA { store_columns(target, value, step); };
+    const auto stored = [](T* target, V value, auto step)
+                            FASTNORM_INLINE_LAMBDA { store_columns(target, value, step); };
     std::int64_t j = 0;
     if constexpr (sizeof(T) == sizeof(C)) {
         if (task.stream) {
@@ -146,7 +150,9 @@ void apply_rows(const NormForward& task, const T* const* x, T* const* y, const C
             for (; j + row_lanes <= cols; j += row_lanes) columns(j, Whole{}, streamed);
         }
     }
-    for_columns<row_lanes>(j, cols, [&](std::int64_t k, auto step) FASTNORM_INLINE_LAMBDA { columns(k, step, stored); });
+    for_columns<row_lanes>(j, cols, [&](std::int64_t k, auto step) FASTNORM_INLINE_LAMBDA {
+        columns(k, step, stored);
+    });
 }
 
 template <class T, class C>
@@ -174,11 +180,14 @@ public:
           one_in_double_(choose_apply_rows<T, double, Centred, 1>(task)) {}
 
     // Float and half rows, from their statistics.
-    FASTNORM_INLINE void write(const T* const* x, T* const* y, const double* mean, const double* rstd, int count) const {
+    FASTNORM_INLINE void write(
+        const T* const* x, T* const* y, const double* mean, const double* rstd, int count
+    ) const {
         Centre<C> centre[forward_rows_together];
         bool together = count == forward_rows_together && count > 1;
         for (int r = 0; r < count; ++r) {
-            together = together && fits_float(mean[r], rstd[r]) && !(task_.stream && columns_to_alignment(y[r], row_lanes));
+            together =
+                together && fits_float(mean[r], rstd[r]) && !(task_.stream && columns_to_alignment(y[r], row_lanes));
             centre[r] = centre_of<C>(mean[r], rstd[r]);
         }
         if (together) return together_(task_, x, y, centre);
@@ -192,7 +201,9 @@ public:
         }
     }
     // A float64 row.
-    FASTNORM_INLINE void write(const T* x, T* y, const Centre<double>& centre) const { one_in_double_(task_, &x, &y, &centre); }
+    FASTNORM_INLINE void write(const T* x, T* y, const Centre<double>& centre) const {
+        one_in_double_(task_, &x, &y, &centre);
+    }
 
 private:
     const NormForward& task_;

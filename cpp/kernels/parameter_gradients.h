@@ -1,8 +1,8 @@
 // Sums over rows for dweight and dbias, in an order that depends on the shape alone.
 //
-// Rows are added one after the other in the compute type for fold_rows rows, those sums in double within a row block, and
-// the blocks' sums (the partials) in double in the order of the blocks. Threads take whole blocks, so their number does
-// not matter. fold_rows additions err by at most fold_rows * 2^-24 of the sum of magnitudes, typically 6 * 2^-24.
+// Rows are added one after the other in the compute type for fold_rows rows, those sums in double within a row block,
+// and the blocks' sums (the partials) in double in the order of the blocks. Threads take whole blocks, so their number
+// does not matter. fold_rows additions err by at most fold_rows * 2^-24 of the sum of magnitudes, typically 6 * 2^-24.
 #pragma once
 
 #include "simd/rows.h"

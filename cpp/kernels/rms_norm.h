@@ -1,10 +1,10 @@
-// rms_norm over the columns of each row: y = x * rstd * weight + bias, rstd = 1 / sqrt(mean(x^2) + eps), the mean over the
-// first `counted` columns (all of them, or pRMSNorm's share). Backward: see norm_backward.h.
+// rms_norm over the columns of each row: y = x * rstd * weight + bias, rstd = 1 / sqrt(mean(x^2) + eps), the mean over
+// the first `counted` columns (all of them, or pRMSNorm's share). Backward: see norm_backward.h.
 //
 // Accuracy, float32. Squares of floats are exact in double and summed there, so neither FLT_MAX nor subnormals need a
-// second path for the sum; three roundings remain in y. Rows whose rstd leaves float's comfortable range are applied in double;
-// float64 rows whose squares overflow or vanish are scaled by a power of two.
-// Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+// second path for the sum; three roundings remain in y. Rows whose rstd leaves float's comfortable range are applied in
+// double; float64 rows whose squares overflow or vanish are scaled by a power of two. Source: Zhang and Sennrich, "Root
+// Mean Square Layer Normalization", 2019.
 #pragma once
 
 #include "kernels/norm_backward.h"
@@ -12,7 +12,8 @@
 
 FASTNORM_TARGET_BEGIN
 
-// Mean square of the first `counted` columns of R rows, times scale^2. Meanwhile fetches the lines of the rows `targets`.
+// Mean square of the first `counted` columns of R rows, times scale^2. Meanwhile fetches the lines of the rows
+// `targets`.
 template <class T, int R>
 void mean_squares(const T* const* x, T* const* targets, std::int64_t counted, double scale, double* result) {
     using V = Vec<double, row_lanes>;

@@ -67,7 +67,7 @@ struct KeptBlock {
 // Constant-initialised and without a destructor: results may be released at any time of the process's life, also by
 // daemon threads during its exit. The fork handlers need the mutex before the first use.
 class Cache {
-  public:
+public:
     Block acquire(std::size_t bytes) noexcept {
         const std::size_t size = block_bytes(bytes);
         if (size == 0) return {};
@@ -145,7 +145,7 @@ class Cache {
         mutex_.unlock();
     }
 
-  private:
+private:
     // All below with the mutex held.
 
     std::size_t limit() noexcept {
@@ -184,7 +184,8 @@ Cache cache;
 
 #if !defined(_WIN32)
 [[maybe_unused]] const int fork_handlers = pthread_atfork(
-    [] { cache.before_fork(); }, [] { cache.after_fork_in_parent(); }, [] { cache.after_fork_in_child(); });
+    [] { cache.before_fork(); }, [] { cache.after_fork_in_parent(); }, [] { cache.after_fork_in_child(); }
+);
 #endif
 
 }  // namespace

@@ -83,10 +83,17 @@ CacheSizes cache_sizes_from_cpuid() {
         const std::size_t sets = static_cast<std::size_t>(r.ecx) + 1;
         const std::size_t bytes = ways * partitions * line * sets;
         switch ((r.eax >> 5) & 7) {
-            case 1: sizes.l1d = bytes; break;
-            case 2: sizes.l2 = bytes; break;
-            case 3: sizes.l3 = bytes; break;
-            default: break;
+            case 1:
+                sizes.l1d = bytes;
+                break;
+            case 2:
+                sizes.l2 = bytes;
+                break;
+            case 3:
+                sizes.l3 = bytes;
+                break;
+            default:
+                break;
         }
     }
     return sizes;
@@ -138,8 +145,10 @@ double cpu_limit_v2(const std::string& directory) {
 }
 
 double cpu_limit_v1(const std::string& directory) {
-    return quotient(parse_limit(read_text(directory + "/cpu.cfs_quota_us")),
-                    parse_limit(read_text(directory + "/cpu.cfs_period_us")));
+    return quotient(
+        parse_limit(read_text(directory + "/cpu.cfs_quota_us")),
+        parse_limit(read_text(directory + "/cpu.cfs_period_us"))
+    );
 }
 
 double memory_limit_v2(const std::string& directory) {
@@ -172,8 +181,10 @@ double tightest_on_path(const std::string& mount, std::string path, ReadLimit re
 
 // Each line of `membership` reads "id:controllers:path"; the line of cgroup v2 has no controllers.
 template <class ReadV2, class ReadV1>
-double cgroup_limit(const std::string& membership, const std::string& root, const std::string& controller,
-                    ReadV2 read_v2, ReadV1 read_v1) {
+double cgroup_limit(
+    const std::string& membership, const std::string& root, const std::string& controller, ReadV2 read_v2,
+    ReadV1 read_v1
+) {
     double limit = 0.0;
     for (const std::string& line : split(membership, '\n')) {
         const std::size_t first = line.find(':');

@@ -7,9 +7,9 @@
 
 namespace fastnorm {
 
-#define FASTNORM_DECLARE_TARGET(name)      \
-    namespace name {                       \
-    const KernelTable& kernel_table();     \
+#define FASTNORM_DECLARE_TARGET(name)  \
+    namespace name {                   \
+    const KernelTable& kernel_table(); \
     }
 FASTNORM_DECLARE_TARGET(baseline)
 #if defined(FASTNORM_X86)
@@ -68,8 +68,6 @@ void set_target(const std::string& name) {
     throw std::invalid_argument("target '" + name + "' is not available on this machine; available: " + available);
 }
 
-void choose_target(const char* name) {
-    set_target(name && *name ? std::string(name) : available_targets().front());
-}
+void choose_target(const char* name) { set_target(name && *name ? std::string(name) : available_targets().front()); }
 
 }  // namespace fastnorm

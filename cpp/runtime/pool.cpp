@@ -110,7 +110,7 @@ bool look_for(const Condition& condition, bool spin) noexcept {
 // seconds with the second of two processors idle throughout. Changing the affinity of a sleeping thread moves nothing
 // and is done only after the waker has changed processors.
 class Placement {
-  public:
+public:
 #if defined(__linux__)
     void here() noexcept { thread_.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_release); }
 
@@ -129,7 +129,7 @@ class Placement {
 
     static int current_cpu() noexcept { return sched_getcpu(); }
 
-  private:
+private:
     std::atomic<pid_t> thread_{0};
     int avoided_ = -1;
     cpu_set_t allowed_;  // as found
@@ -145,7 +145,7 @@ class Placement {
 // cancel(); the waker changes what is waited for, then calls wake(). With sequential consistency on the flag and on
 // what is waited for, either the sleeper sees the change or the waker sees the flag. sleep() may return without cause.
 class Sleeper {
-  public:
+public:
     void prepare() noexcept { asleep_.store(1, std::memory_order_seq_cst); }
     void cancel() noexcept { asleep_.store(0, std::memory_order_relaxed); }
     void sleep() noexcept {
@@ -169,7 +169,7 @@ class Sleeper {
 #endif
     }
 
-  private:
+private:
     std::atomic<std::uint32_t> asleep_{0};
 #if FASTNORM_FUTEX
     static_assert(sizeof(std::atomic<std::uint32_t>) == 4, "a futex is a plain 32-bit word");
@@ -181,7 +181,7 @@ class Sleeper {
 
 // The pieces [begin, end) that a seat still has to do, in one word so that owner and thieves agree on them.
 class Share {
-  public:
+public:
     void set(std::uint32_t begin, std::uint32_t end) noexcept {
         word_.store(pack(begin, end), std::memory_order_relaxed);
     }
@@ -209,7 +209,7 @@ class Share {
         return false;
     }
 
-  private:
+private:
     static std::uint64_t pack(std::uint32_t begin, std::uint32_t end) noexcept {
         return (static_cast<std::uint64_t>(end) << 32) | begin;
     }
@@ -251,7 +251,7 @@ struct Job {
 std::atomic<bool> creation_refused{false};
 
 class Pool {
-  public:
+public:
     // Whether the caller now owns the pool; if so it must call release().
     bool claim() noexcept {
         return !claimed_.load(std::memory_order_relaxed) && !claimed_.exchange(true, std::memory_order_acquire);
@@ -287,7 +287,7 @@ class Pool {
         if (workers_in(state_.fetch_and(~open_bit, std::memory_order_seq_cst)) != 0) wait_for_workers();
     }
 
-  private:
+private:
     // Shares differ by one piece at most, and the caller, which is there from the start, has the larger one.
     static std::uint32_t first_piece(std::size_t pieces, unsigned threads, unsigned seat) noexcept {
         return static_cast<std::uint32_t>((pieces * seat + threads - 1) / threads);

@@ -49,8 +49,10 @@ void run_chunks(std::size_t chunks, int max_threads, ChunkFunction function, voi
 // Bodies must be noexcept, and must neither wait for each other nor fork.
 template <class Body>
 inline void parallel_for(std::size_t chunks, int max_threads, const Body& body) noexcept {
-    static_assert(std::is_nothrow_invocable_v<const Body&, std::size_t, std::size_t>,
-                  "a body is called as body(begin, end) and must be noexcept: no exception can cross threads");
+    static_assert(
+        std::is_nothrow_invocable_v<const Body&, std::size_t, std::size_t>,
+        "a body is called as body(begin, end) and must be noexcept: no exception can cross threads"
+    );
     if (chunks <= 1 || max_threads <= 1) {
         if (chunks != 0) body(std::size_t{0}, chunks);
         return;

@@ -102,26 +102,13 @@ FASTNORM_INLINE V polynomial(V x, const element_t<V> (&c)[N]) {
 
 // (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2, lowest power first; made by tools/gelu_coefficients.py.
 constexpr double exponential_series[] = {
-    0x1.0000000000000p-1,
-    0x1.5555555555557p-3,
-    0x1.5555555555557p-5,
-    0x1.11111111100bdp-7,
-    0x1.6c16c16c15a47p-10,
-    0x1.a01a01abf881cp-13,
-    0x1.a01a01a9f7442p-16,
-    0x1.71de01fd535cdp-19,
-    0x1.27e4d3f4d165cp-22,
-    0x1.af4e560b572dbp-26,
-    0x1.1f7f6b080fb0cp-29,
+    0x1.0000000000000p-1,  0x1.5555555555557p-3,  0x1.5555555555557p-5,  0x1.11111111100bdp-7,
+    0x1.6c16c16c15a47p-10, 0x1.a01a01abf881cp-13, 0x1.a01a01a9f7442p-16, 0x1.71de01fd535cdp-19,
+    0x1.27e4d3f4d165cp-22, 0x1.af4e560b572dbp-26, 0x1.1f7f6b080fb0cp-29,
 };
 constexpr double exponential_series_short[] = {
-    0x1.fffffffffe026p-2,
-    0x1.555555676d035p-3,
-    0x1.55555565df388p-5,
-    0x1.1110c5eb9c394p-7,
-    0x1.6c166b8e135b1p-10,
-    0x1.a1520cbd4f372p-13,
-    0x1.a137448421eafp-16,
+    0x1.fffffffffe026p-2,  0x1.555555676d035p-3,  0x1.55555565df388p-5,  0x1.1110c5eb9c394p-7,
+    0x1.6c166b8e135b1p-10, 0x1.a1520cbd4f372p-13, 0x1.a137448421eafp-16,
 };
 
 // exp(x) = 2^n (1 + s) with integral n and s between -0.30 and 0.42.
@@ -143,8 +130,8 @@ template <int N>
 FASTNORM_INLINE Exponential<Vec<double, N>, Vec<double, N>> exponential(Vec<double, N> x) {
     using V = Vec<double, N>;
     const V n = whole_powers(x);
-    const V r = negative_mul_add(
-        n, broadcast<V>(0x1.a39ef35793c76p-33), negative_mul_add(n, broadcast<V>(0x1.62e42feep-1), x));
+    const V r =
+        negative_mul_add(n, broadcast<V>(0x1.a39ef35793c76p-33), negative_mul_add(n, broadcast<V>(0x1.62e42feep-1), x));
     return {n, mul_add(r * r, polynomial(r, exponential_series_short), r)};
 }
 
@@ -155,7 +142,8 @@ FASTNORM_INLINE Exponential<Pair<Vec<double, N>>, Vec<double, N>> exponential(Pa
     const V n = whole_powers(x.hi);
     const Pair<V> r = two_sum(
         negative_mul_add(n, broadcast<V>(0x1.62e42feep-1), x.hi),
-        negative_mul_add(n, broadcast<V>(0x1.a39ef35793c76p-33), x.lo));
+        negative_mul_add(n, broadcast<V>(0x1.a39ef35793c76p-33), x.lo)
+    );
     const V rest = mul_add(r.hi * r.hi, polynomial(r.hi, exponential_series), mul_add(r.hi, r.lo, r.lo));
     return {n, fast_two_sum(r.hi, rest)};
 }

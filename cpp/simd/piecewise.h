@@ -64,14 +64,16 @@ FASTNORM_INLINE void store_offsets(Bits<float, N> index, std::uint32_t* offsets)
 
 // Four neighbouring columns of the rows at eight offsets.
 FASTNORM_INLINE void load_columns_of_rows(
-    const float* first, const std::uint32_t* offsets, __m256& a, __m256& b, __m256& c, __m256& d) {
+    const float* first, const std::uint32_t* offsets, __m256& a, __m256& b, __m256& c, __m256& d
+) {
     const auto rows = [&](int lane) FASTNORM_INLINE_LAMBDA {
         const volatile std::uint32_t& low = offsets[lane];
         const volatile std::uint32_t& high = offsets[lane + 4];
         const char* base = reinterpret_cast<const char*>(first);
         return _mm256_insertf128_ps(
             _mm256_castps128_ps256(_mm_load_ps(reinterpret_cast<const float*>(base + low))),
-            _mm_load_ps(reinterpret_cast<const float*>(base + high)), 1);
+            _mm_load_ps(reinterpret_cast<const float*>(base + high)), 1
+        );
     };
     const __m256 r0 = rows(0), r1 = rows(1), r2 = rows(2), r3 = rows(3);
     const __m256d ab_even = _mm256_castps_pd(_mm256_unpacklo_ps(r0, r1));
@@ -137,8 +139,8 @@ FASTNORM_INLINE Vec<float, N> piecewise_at(const PiecewiseColumns& columns, Vec<
         return {piecewise_at<linear>(columns, t.lo, index.lo), piecewise_at<linear>(columns, t.hi, index.hi)};
     } else {
         const auto column = [&](int i) FASTNORM_INLINE_LAMBDA { return lookup32(columns.of[i], index); };
-        const Piece<Vec<float, N>> piece = {
-            column(0), column(1), column(2), column(3), column(4), column(5), column(6), column(7)};
+        const Piece<Vec<float, N>> piece = {column(0), column(1), column(2), column(3),
+                                            column(4), column(5), column(6), column(7)};
         return evaluate<linear>(piece, t);
     }
 }

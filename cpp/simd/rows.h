@@ -13,7 +13,8 @@ FASTNORM_INLINE std::int64_t smaller(std::int64_t a, std::int64_t b) { return a 
 
 // Byte offset of position `index` (C order) along axes of the given extents and strides.
 FASTNORM_INLINE std::int64_t strided_offset(
-    std::int64_t index, int axes, const std::int64_t* extent, const std::int64_t* stride) {
+    std::int64_t index, int axes, const std::int64_t* extent, const std::int64_t* stride
+) {
     if (axes == 1) return index * stride[0];
     std::int64_t offset = 0;
     for (int axis = axes - 1; axis >= 0; --axis) {
@@ -44,7 +45,8 @@ FASTNORM_INLINE void move_row(const Rows& shape, const std::int64_t* stride, cha
 // The same for `count` rows whose elements are neighbours in memory: whole lines are moved column by column.
 template <class T, bool Pack>
 FASTNORM_INLINE void move_neighbours(
-    const Rows& shape, const std::int64_t* stride, char* first_row, T* packed, std::int64_t packed_step, int count) {
+    const Rows& shape, const std::int64_t* stride, char* first_row, T* packed, std::int64_t packed_step, int count
+) {
     for (std::int64_t j = 0; j < shape.cols; ++j) {
         char* line = first_row + strided_offset(j, shape.inner_axes, shape.inner_extent, stride);
         for (int i = 0; i < count; ++i) {

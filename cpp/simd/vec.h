@@ -1,10 +1,11 @@
 // Vec<T, N>: N lanes of float or double, the only vector type the kernels know.
 //
 // Included once per target, which defines FASTNORM_TARGET (its namespace) and FASTNORM_REGISTERS (the header with its
-// registers: vec_baseline.h, vec_avx2.h, vec_avx512.h or, for tests, vec_scalar.h). Up to the register width a Vec is one register; above it a Vec is a pair of halves, so every operation
-// below is the same operation on both halves. A kernel written over Vec<float, 16> therefore performs the same
-// arithmetic, lane by lane, on every target, and a reduction that folds the upper half onto the lower until one lane
-// is left adds in the same order whatever the register width: that is what makes results equal to the bit.
+// registers: vec_baseline.h, vec_avx2.h, vec_avx512.h or, for tests, vec_scalar.h). Up to the register width a Vec is
+// one register; above it a Vec is a pair of halves, so every operation below is the same operation on both halves. A
+// kernel written over Vec<float, 16> therefore performs the same arithmetic, lane by lane, on every target, and a
+// reduction that folds the upper half onto the lower until one lane is left adds in the same order whatever the
+// register width: that is what makes results equal to the bit.
 //
 // mul_add is the only place where a target may differ: fused where `has_fma`, two roundings on baseline.
 // min and max return the second operand where either is NaN, as the x86 instructions do.
@@ -29,8 +30,8 @@
 
 // Everything a target compiles has internal linkage inside a namespace of the target's name: the linker can never keep
 // one target's copy of an inline function for another.
-#define FASTNORM_TARGET_BEGIN \
-    namespace fastnorm {      \
+#define FASTNORM_TARGET_BEGIN   \
+    namespace fastnorm {        \
     namespace FASTNORM_TARGET { \
     namespace {
 #define FASTNORM_TARGET_END \
@@ -77,25 +78,25 @@ using element_t = typename Lanes<V>::element;
 
 // ---- pairs of halves -----------------------------------------------------------------------------------------------
 
-#define FASTNORM_PAIRWISE_UNARY(name)                       \
-    template <class T, int N>                               \
-    FASTNORM_INLINE Vec<T, N> name(Vec<T, N> a) {           \
-        return {name(a.lo), name(a.hi)};                    \
+#define FASTNORM_PAIRWISE_UNARY(name)             \
+    template <class T, int N>                     \
+    FASTNORM_INLINE Vec<T, N> name(Vec<T, N> a) { \
+        return {name(a.lo), name(a.hi)};          \
     }
-#define FASTNORM_PAIRWISE_BINARY(name)                        \
-    template <class T, int N>                                 \
-    FASTNORM_INLINE Vec<T, N> name(Vec<T, N> a, Vec<T, N> b) { \
-        return {name(a.lo, b.lo), name(a.hi, b.hi)};          \
-    }
-#define FASTNORM_PAIRWISE_TERNARY(name)                                    \
-    template <class T, int N>                                              \
-    FASTNORM_INLINE Vec<T, N> name(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) { \
-        return {name(a.lo, b.lo, c.lo), name(a.hi, b.hi, c.hi)};           \
-    }
-#define FASTNORM_PAIRWISE_COMPARE(name)                        \
+#define FASTNORM_PAIRWISE_BINARY(name)                         \
     template <class T, int N>                                  \
-    FASTNORM_INLINE Mask<T, N> name(Vec<T, N> a, Vec<T, N> b) { \
+    FASTNORM_INLINE Vec<T, N> name(Vec<T, N> a, Vec<T, N> b) { \
         return {name(a.lo, b.lo), name(a.hi, b.hi)};           \
+    }
+#define FASTNORM_PAIRWISE_TERNARY(name)                                     \
+    template <class T, int N>                                               \
+    FASTNORM_INLINE Vec<T, N> name(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) { \
+        return {name(a.lo, b.lo, c.lo), name(a.hi, b.hi, c.hi)};            \
+    }
+#define FASTNORM_PAIRWISE_COMPARE(name)                         \
+    template <class T, int N>                                   \
+    FASTNORM_INLINE Mask<T, N> name(Vec<T, N> a, Vec<T, N> b) { \
+        return {name(a.lo, b.lo), name(a.hi, b.hi)};            \
     }
 
 FASTNORM_PAIRWISE_UNARY(operator-)
@@ -267,8 +268,8 @@ FASTNORM_INLINE void store_partial(S* target, Vec<T, N> v, int count) {
     Memory<Vec<T, N>>::store_partial(target, v, count);
 }
 
-// Starts bringing in the cache lines of the 16 elements at `address`, to be read from the second-level cache on or to be written.
-// Nothing is accessed: the address may lie outside any array.
+// Starts bringing in the cache lines of the 16 elements at `address`, to be read from the second-level cache on or to
+// be written. Nothing is accessed: the address may lie outside any array.
 template <class T>
 FASTNORM_INLINE void prefetch_read(const T* address) {
     __builtin_prefetch(address, 0, 2);
@@ -282,9 +283,9 @@ FASTNORM_INLINE void prefetch_write(T* address) {
 
 // ---- derived -------------------------------------------------------------------------------------------------------
 
-// v * 2^n for integral n, rounded once (to a subnormal where the result is one), |n| <= 200 in float and 2000 in double.
-// Without an instruction for it: two multiplications by powers of two, of which the first cannot round for the v it is
-// used on (2^-20 < |v| < 2^20).
+// v * 2^n for integral n, rounded once (to a subnormal where the result is one), |n| <= 200 in float and 2000 in
+// double. Without an instruction for it: two multiplications by powers of two, of which the first cannot round for the
+// v it is used on (2^-20 < |v| < 2^20).
 template <class T, int N>
 FASTNORM_INLINE Vec<T, N> scale(Vec<T, N> v, Vec<T, N> n) {
     using V = Vec<T, N>;

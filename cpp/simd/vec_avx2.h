@@ -43,19 +43,17 @@ FASTNORM_REGISTER_BITWISE(double, 4, _mm256, pd, si256)
 FASTNORM_REGISTER_INTEGERS(float, 8, _mm256, epi32)
 FASTNORM_REGISTER_INTEGERS(double, 4, _mm256, epi64)
 
-#define FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, op, s, predicate)         \
-    FASTNORM_INLINE Mask<T, N> operator op(Vec<T, N> a, Vec<T, N> b) {      \
-        return {_mm256_cmp_##s(a.r, b.r, predicate)};                       \
-    }
-#define FASTNORM_REGISTER_COMPARE_256(T, N, s)                                                                       \
-    FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, <, s, _CMP_LT_OQ)                                                      \
-    FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, <=, s, _CMP_LE_OQ)                                                     \
-    FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, >, s, _CMP_GT_OQ)                                                      \
-    FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, >=, s, _CMP_GE_OQ)                                                     \
-    FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, ==, s, _CMP_EQ_OQ)                                                     \
-    FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, !=, s, _CMP_NEQ_UQ)                                                    \
-    FASTNORM_INLINE Vec<T, N> select(Mask<T, N> mask, Vec<T, N> a, Vec<T, N> b) {                                    \
-        return {_mm256_blendv_##s(b.r, a.r, mask.r)};                                                                \
+#define FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, op, s, predicate) \
+    FASTNORM_INLINE Mask<T, N> operator op(Vec<T, N> a, Vec<T, N> b) { return {_mm256_cmp_##s(a.r, b.r, predicate)}; }
+#define FASTNORM_REGISTER_COMPARE_256(T, N, s)                                    \
+    FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, <, s, _CMP_LT_OQ)                   \
+    FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, <=, s, _CMP_LE_OQ)                  \
+    FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, >, s, _CMP_GT_OQ)                   \
+    FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, >=, s, _CMP_GE_OQ)                  \
+    FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, ==, s, _CMP_EQ_OQ)                  \
+    FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, !=, s, _CMP_NEQ_UQ)                 \
+    FASTNORM_INLINE Vec<T, N> select(Mask<T, N> mask, Vec<T, N> a, Vec<T, N> b) { \
+        return {_mm256_blendv_##s(b.r, a.r, mask.r)};                             \
     }
 FASTNORM_REGISTER_COMPARE_256(float, 8, ps)
 FASTNORM_REGISTER_COMPARE_256(double, 4, pd)

@@ -51,7 +51,7 @@ struct Vec<float, 2> {
 };
 
 // One register type's arithmetic. p: intrinsic prefix, s: suffix.
-#define FASTNORM_REGISTER_ARITHMETIC(T, N, p, s)                                                     \
+#define FASTNORM_REGISTER_ARITHMETIC(T, N, p, s)                                                      \
     FASTNORM_INLINE Vec<T, N> operator+(Vec<T, N> a, Vec<T, N> b) { return {p##_add_##s(a.r, b.r)}; } \
     FASTNORM_INLINE Vec<T, N> operator-(Vec<T, N> a, Vec<T, N> b) { return {p##_sub_##s(a.r, b.r)}; } \
     FASTNORM_INLINE Vec<T, N> operator*(Vec<T, N> a, Vec<T, N> b) { return {p##_mul_##s(a.r, b.r)}; } \
@@ -60,40 +60,38 @@ struct Vec<float, 2> {
     FASTNORM_INLINE Vec<T, N> max(Vec<T, N> a, Vec<T, N> b) { return {p##_max_##s(a.r, b.r)}; }       \
     FASTNORM_INLINE Vec<T, N> sqrt(Vec<T, N> a) { return {p##_sqrt_##s(a.r)}; }
 
-#define FASTNORM_REGISTER_FMA(T, N, p, s)                                                    \
-    FASTNORM_INLINE Vec<T, N> mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) {               \
-        return {p##_fmadd_##s(a.r, b.r, c.r)};                                               \
-    }                                                                                        \
-    FASTNORM_INLINE Vec<T, N> negative_mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) {      \
-        return {p##_fnmadd_##s(a.r, b.r, c.r)};                                              \
-    }                                                                                        \
-    FASTNORM_INLINE Vec<T, N> mul_sub(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) {               \
-        return {p##_fmsub_##s(a.r, b.r, c.r)};                                               \
-    }
+#define FASTNORM_REGISTER_FMA(T, N, p, s)                                               \
+    FASTNORM_INLINE Vec<T, N> mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) {          \
+        return {p##_fmadd_##s(a.r, b.r, c.r)};                                          \
+    }                                                                                   \
+    FASTNORM_INLINE Vec<T, N> negative_mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) { \
+        return {p##_fnmadd_##s(a.r, b.r, c.r)};                                         \
+    }                                                                                   \
+    FASTNORM_INLINE Vec<T, N> mul_sub(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) { return {p##_fmsub_##s(a.r, b.r, c.r)}; }
 
 // Sign handling and selection by bitwise operations, as registers without mask registers have them.
-#define FASTNORM_REGISTER_BITWISE(T, N, p, s, si)                                                                      \
-    FASTNORM_INLINE Vec<T, N> operator-(Vec<T, N> a) { return {p##_xor_##s(a.r, p##_set1_##s(T(-0.0)))}; }              \
-    FASTNORM_INLINE Vec<T, N> abs(Vec<T, N> a) { return {p##_andnot_##s(p##_set1_##s(T(-0.0)), a.r)}; }                 \
-    FASTNORM_INLINE Vec<T, N> copy_sign(Vec<T, N> magnitude, Vec<T, N> sign) {                                          \
-        const auto bit = p##_set1_##s(T(-0.0));                                                                         \
-        return {p##_or_##s(p##_andnot_##s(bit, magnitude.r), p##_and_##s(bit, sign.r))};                                \
-    }                                                                                                                   \
-    FASTNORM_INLINE Mask<T, N> operator&(Mask<T, N> a, Mask<T, N> b) { return {p##_and_##s(a.r, b.r)}; }                \
-    FASTNORM_INLINE Mask<T, N> operator|(Mask<T, N> a, Mask<T, N> b) { return {p##_or_##s(a.r, b.r)}; }                 \
-    FASTNORM_INLINE Mask<T, N> operator!(Mask<T, N> a) {                                                                \
-        return {p##_xor_##s(a.r, p##_cast##si##_##s(p##_set1_epi32(-1)))};                                              \
-    }                                                                                                                   \
-    FASTNORM_INLINE bool any(Mask<T, N> a) { return p##_movemask_##s(a.r) != 0; }                                       \
-    FASTNORM_INLINE Bits<T, N> as_bits(Vec<T, N> a) { return {p##_cast##s##_##si(a.r)}; }                               \
-    FASTNORM_INLINE Vec<T, N> from_bits(Bits<T, N> a) { return {p##_cast##si##_##s(a.r)}; }                             \
-    FASTNORM_INLINE Bits<T, N> operator&(Bits<T, N> a, Bits<T, N> b) { return {p##_and_##si(a.r, b.r)}; }               \
+#define FASTNORM_REGISTER_BITWISE(T, N, p, s, si)                                                          \
+    FASTNORM_INLINE Vec<T, N> operator-(Vec<T, N> a) { return {p##_xor_##s(a.r, p##_set1_##s(T(-0.0)))}; } \
+    FASTNORM_INLINE Vec<T, N> abs(Vec<T, N> a) { return {p##_andnot_##s(p##_set1_##s(T(-0.0)), a.r)}; }    \
+    FASTNORM_INLINE Vec<T, N> copy_sign(Vec<T, N> magnitude, Vec<T, N> sign) {                             \
+        const auto bit = p##_set1_##s(T(-0.0));                                                            \
+        return {p##_or_##s(p##_andnot_##s(bit, magnitude.r), p##_and_##s(bit, sign.r))};                   \
+    }                                                                                                      \
+    FASTNORM_INLINE Mask<T, N> operator&(Mask<T, N> a, Mask<T, N> b) { return {p##_and_##s(a.r, b.r)}; }   \
+    FASTNORM_INLINE Mask<T, N> operator|(Mask<T, N> a, Mask<T, N> b) { return {p##_or_##s(a.r, b.r)}; }    \
+    FASTNORM_INLINE Mask<T, N> operator!(Mask<T, N> a) {                                                   \
+        return {p##_xor_##s(a.r, p##_cast##si##_##s(p##_set1_epi32(-1)))};                                 \
+    }                                                                                                      \
+    FASTNORM_INLINE bool any(Mask<T, N> a) { return p##_movemask_##s(a.r) != 0; }                          \
+    FASTNORM_INLINE Bits<T, N> as_bits(Vec<T, N> a) { return {p##_cast##s##_##si(a.r)}; }                  \
+    FASTNORM_INLINE Vec<T, N> from_bits(Bits<T, N> a) { return {p##_cast##si##_##s(a.r)}; }                \
+    FASTNORM_INLINE Bits<T, N> operator&(Bits<T, N> a, Bits<T, N> b) { return {p##_and_##si(a.r, b.r)}; }  \
     FASTNORM_INLINE Bits<T, N> operator|(Bits<T, N> a, Bits<T, N> b) { return {p##_or_##si(a.r, b.r)}; }
 
-#define FASTNORM_REGISTER_INTEGERS(T, N, p, e)                                                              \
-    FASTNORM_INLINE Bits<T, N> operator+(Bits<T, N> a, Bits<T, N> b) { return {p##_add_##e(a.r, b.r)}; }     \
-    FASTNORM_INLINE Bits<T, N> operator-(Bits<T, N> a, Bits<T, N> b) { return {p##_sub_##e(a.r, b.r)}; }     \
-    FASTNORM_INLINE Bits<T, N> operator<<(Bits<T, N> a, int count) { return {p##_slli_##e(a.r, count)}; }    \
+#define FASTNORM_REGISTER_INTEGERS(T, N, p, e)                                                            \
+    FASTNORM_INLINE Bits<T, N> operator+(Bits<T, N> a, Bits<T, N> b) { return {p##_add_##e(a.r, b.r)}; }  \
+    FASTNORM_INLINE Bits<T, N> operator-(Bits<T, N> a, Bits<T, N> b) { return {p##_sub_##e(a.r, b.r)}; }  \
+    FASTNORM_INLINE Bits<T, N> operator<<(Bits<T, N> a, int count) { return {p##_slli_##e(a.r, count)}; } \
     FASTNORM_INLINE Bits<T, N> operator>>(Bits<T, N> a, int count) { return {p##_srli_##e(a.r, count)}; }
 
 FASTNORM_REGISTER_ARITHMETIC(float, 4, _mm, ps)
@@ -107,23 +105,23 @@ FASTNORM_REGISTER_INTEGERS(double, 2, _mm, epi64)
 FASTNORM_REGISTER_FMA(float, 4, _mm, ps)
 FASTNORM_REGISTER_FMA(double, 2, _mm, pd)
 #else
-#define FASTNORM_REGISTER_UNFUSED(T, N)                                                                            \
-    FASTNORM_INLINE Vec<T, N> mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) { return a * b + c; }                 \
-    FASTNORM_INLINE Vec<T, N> negative_mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) { return c - a * b; }        \
+#define FASTNORM_REGISTER_UNFUSED(T, N)                                                                     \
+    FASTNORM_INLINE Vec<T, N> mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) { return a * b + c; }          \
+    FASTNORM_INLINE Vec<T, N> negative_mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) { return c - a * b; } \
     FASTNORM_INLINE Vec<T, N> mul_sub(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) { return a * b - c; }
 FASTNORM_REGISTER_UNFUSED(float, 4)
 FASTNORM_REGISTER_UNFUSED(double, 2)
 #endif
 
-#define FASTNORM_REGISTER_COMPARE(T, N, s)                                                                   \
-    FASTNORM_INLINE Mask<T, N> operator<(Vec<T, N> a, Vec<T, N> b) { return {_mm_cmplt_##s(a.r, b.r)}; }     \
-    FASTNORM_INLINE Mask<T, N> operator<=(Vec<T, N> a, Vec<T, N> b) { return {_mm_cmple_##s(a.r, b.r)}; }    \
-    FASTNORM_INLINE Mask<T, N> operator>(Vec<T, N> a, Vec<T, N> b) { return {_mm_cmplt_##s(b.r, a.r)}; }     \
-    FASTNORM_INLINE Mask<T, N> operator>=(Vec<T, N> a, Vec<T, N> b) { return {_mm_cmple_##s(b.r, a.r)}; }    \
-    FASTNORM_INLINE Mask<T, N> operator==(Vec<T, N> a, Vec<T, N> b) { return {_mm_cmpeq_##s(a.r, b.r)}; }    \
-    FASTNORM_INLINE Mask<T, N> operator!=(Vec<T, N> a, Vec<T, N> b) { return {_mm_cmpneq_##s(a.r, b.r)}; }   \
-    FASTNORM_INLINE Vec<T, N> select(Mask<T, N> mask, Vec<T, N> a, Vec<T, N> b) {                            \
-        return {_mm_or_##s(_mm_and_##s(mask.r, a.r), _mm_andnot_##s(mask.r, b.r))};                          \
+#define FASTNORM_REGISTER_COMPARE(T, N, s)                                                                 \
+    FASTNORM_INLINE Mask<T, N> operator<(Vec<T, N> a, Vec<T, N> b) { return {_mm_cmplt_##s(a.r, b.r)}; }   \
+    FASTNORM_INLINE Mask<T, N> operator<=(Vec<T, N> a, Vec<T, N> b) { return {_mm_cmple_##s(a.r, b.r)}; }  \
+    FASTNORM_INLINE Mask<T, N> operator>(Vec<T, N> a, Vec<T, N> b) { return {_mm_cmplt_##s(b.r, a.r)}; }   \
+    FASTNORM_INLINE Mask<T, N> operator>=(Vec<T, N> a, Vec<T, N> b) { return {_mm_cmple_##s(b.r, a.r)}; }  \
+    FASTNORM_INLINE Mask<T, N> operator==(Vec<T, N> a, Vec<T, N> b) { return {_mm_cmpeq_##s(a.r, b.r)}; }  \
+    FASTNORM_INLINE Mask<T, N> operator!=(Vec<T, N> a, Vec<T, N> b) { return {_mm_cmpneq_##s(a.r, b.r)}; } \
+    FASTNORM_INLINE Vec<T, N> select(Mask<T, N> mask, Vec<T, N> a, Vec<T, N> b) {                          \
+        return {_mm_or_##s(_mm_and_##s(mask.r, a.r), _mm_andnot_##s(mask.r, b.r))};                        \
     }
 FASTNORM_REGISTER_COMPARE(float, 4, ps)
 FASTNORM_REGISTER_COMPARE(double, 2, pd)

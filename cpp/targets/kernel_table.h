@@ -37,8 +37,12 @@ struct Operand {
 constexpr int tile_rows = 16;
 
 // Distance between packed rows in bytes: whole lines and one more, so that power-of-two rows do not share cache sets.
-constexpr std::int64_t packed_row_bytes(std::int64_t cols, std::int64_t size) { return (cols * size + 63) / 64 * 64 + 64; }
-constexpr std::int64_t packed_bytes(std::int64_t cols, std::int64_t size) { return tile_rows * packed_row_bytes(cols, size); }
+constexpr std::int64_t packed_row_bytes(std::int64_t cols, std::int64_t size) {
+    return (cols * size + 63) / 64 * 64 + 64;
+}
+constexpr std::int64_t packed_bytes(std::int64_t cols, std::int64_t size) {
+    return tile_rows * packed_row_bytes(cols, size);
+}
 
 // Running sums of dweight and dbias over the rows of a block, in the compute type.
 constexpr std::int64_t parameter_sums_bytes(std::int64_t cols, std::int64_t size) {

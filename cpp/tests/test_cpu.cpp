@@ -17,7 +17,7 @@ namespace {
 
 // A directory that disappears with the object.
 class TemporaryDirectory {
-  public:
+public:
     TemporaryDirectory() {
         std::string pattern = (std::filesystem::temp_directory_path() / "fastnorm_test_XXXXXX").string();
         path_ = mkdtemp(pattern.data());
@@ -33,7 +33,7 @@ class TemporaryDirectory {
         std::ofstream(full) << text;
     }
 
-  private:
+private:
     std::string path_;
 };
 
@@ -77,8 +77,10 @@ void test_detection_agrees_with_the_compiler() {
 #if defined(__x86_64__) && defined(__GNUC__)
     __builtin_cpu_init();
     CHECK(found.avx2_fma_f16c == (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")));
-    CHECK(found.avx512 == (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")));
+    CHECK(
+        found.avx512 == (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    );
 #elif defined(__aarch64__)
     CHECK(found.neon);
 #endif
@@ -141,8 +143,9 @@ void test_cpu_quota_v2() {
     CHECK(set_root("150000 100000\n") == 1.5);
     CHECK(set_root("50000 100000\n") == 0.5);
     CHECK(set_root("400000 100000") == 4.0);
-    for (const char* garbage : {"", "\n", "150000", "abc def\n", "1e5 100000\n", "-1 100000\n", "100000 0\n",
-                                "0 100000\n", "150000 100000 7\n"}) {
+    for (const char* garbage :
+         {"", "\n", "150000", "abc def\n", "1e5 100000\n", "-1 100000\n", "100000 0\n", "0 100000\n",
+          "150000 100000 7\n"}) {
         CHECK(set_root(garbage) == 0.0);
     }
     // The tightest along the path counts, whichever level it is at.

@@ -66,14 +66,24 @@ struct TestArray {
     Guarded memory;
 
     TestArray(const Shape& s, std::int64_t size)
-        : outer_stride(s.layout == Layout::contiguous ? s.cols * size : s.layout == Layout::spread ? (2 * s.cols + 1) * size : size),
-          inner_stride(s.layout == Layout::contiguous ? size : s.layout == Layout::spread ? 2 * size : s.rows * size),
+        : outer_stride(
+              s.layout == Layout::contiguous ? s.cols * size
+              : s.layout == Layout::spread   ? (2 * s.cols + 1) * size
+                                             : size
+          ),
+          inner_stride(
+              s.layout == Layout::contiguous ? size
+              : s.layout == Layout::spread   ? 2 * size
+                                             : s.rows * size
+          ),
           memory(std::size_t((s.rows - 1) * outer_stride + (s.cols - 1) * inner_stride + size), s.at_end) {}
 
     Operand operand(const Shape& s) const {
         return {memory.data(), &outer_stride, &inner_stride, s.layout == Layout::contiguous};
     }
-    char* at(std::int64_t row, std::int64_t col) const { return memory.data() + row * outer_stride + col * inner_stride; }
+    char* at(std::int64_t row, std::int64_t col) const {
+        return memory.data() + row * outer_stride + col * inner_stride;
+    }
 };
 
 double value_at(std::int64_t i, int salt) {
@@ -96,7 +106,8 @@ void put(Element element, char* target, double value) {
     } else {
         // Values between 2^-14 and 2^15 truncated to eleven bits; others become zero.
         const int exponent = int(bits >> 23 & 0xff) - 112;
-        const std::uint16_t magnitude = exponent < 1 || exponent > 30 ? std::uint16_t(0) : std::uint16_t(exponent << 10 | (bits >> 13 & 0x3ff));
+        const std::uint16_t magnitude =
+            exponent < 1 || exponent > 30 ? std::uint16_t(0) : std::uint16_t(exponent << 10 | (bits >> 13 & 0x3ff));
         const std::uint16_t half = std::uint16_t(bits >> 16 & 0x8000) | magnitude;
         std::memcpy(target, &half, 2);
     }
@@ -105,7 +116,8 @@ void put(Element element, char* target, double value) {
 void fill(const TestArray& array, const Shape& s, int salt) {
     for (std::int64_t r = 0; r < s.rows; ++r) {
         const double offset = value_at(r, salt + 1) * (r % 3 == 0 ? 1000 : 1);
-        for (std::int64_t j = 0; j < s.cols; ++j) put(s.element, array.at(r, j), value_at(r * s.cols + j, salt) + offset);
+        for (std::int64_t j = 0; j < s.cols; ++j)
+            put(s.element, array.at(r, j), value_at(r * s.cols + j, salt) + offset);
     }
 }
 
@@ -124,7 +136,8 @@ std::int64_t compute_size(Element element) { return element == Element::float64 
 // Parameters and statistics: `count` values of the compute type in guarded memory.
 Guarded& fill_parameters(Guarded& memory, Element element, std::int64_t count, int salt) {
     const Element compute = element == Element::float64 ? Element::float64 : Element::float32;
-    for (std::int64_t j = 0; j < count; ++j) put(compute, memory.data() + j * item_size(compute), 1 + value_at(j, salt));
+    for (std::int64_t j = 0; j < count; ++j)
+        put(compute, memory.data() + j * item_size(compute), 1 + value_at(j, salt));
     return memory;
 }
 
@@ -149,19 +162,41 @@ Results run_norm(const KernelTable& table, const Shape& s, bool rms, bool has_we
 
     const std::int64_t scratch_bytes = 3 * packed_bytes(s.cols, size) + parameter_sums_bytes(s.cols, compute);
     Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), true);
-    NormForward forward{rows, x.operand(s), y.operand(s), has_weight ? weight.data() : nullptr,
-        has_bias ? bias.data() : nullptr, 1e-5, counted, rms ? nullptr : mean.data(), rstd.data(), s.stream};
+    NormForward forward{
+        rows,
+        x.operand(s),
+        y.operand(s),
+        has_weight ? weight.data() : nullptr,
+        has_bias ? bias.data() : nullptr,
+        1e-5,
+        counted,
+        rms ? nullptr : mean.data(),
+        rstd.data(),
+        s.stream
+    };
     if (rms) forward.mean = nullptr;
     (rms ? table.rms_norm_forward : table.layer_norm_forward)[e](forward, 0, s.rows, scratch.data());
 
     const std::int64_t block_rows = 32, blocks = (s.rows + block_rows - 1) / block_rows;
-    Guarded dweight_partials(std::size_t(blocks * s.cols * 8), s.at_end), dbias_partials(std::size_t(blocks * s.cols * 8), s.at_end);
+    Guarded dweight_partials(std::size_t(blocks * s.cols * 8), s.at_end),
+        dbias_partials(std::size_t(blocks * s.cols * 8), s.at_end);
     Guarded dweight(std::size_t(s.cols * compute), s.at_end), dbias(std::size_t(s.cols * compute), s.at_end);
     const bool accumulate = has_weight || has_bias;
-    NormBackward backward{rows, dy.operand(s), x.operand(s), dx.operand(s), forward.weight, 1e-5, counted,
-        rms ? nullptr : mean.data(), rstd.data(), block_rows,
+    NormBackward backward{
+        rows,
+        dy.operand(s),
+        x.operand(s),
+        dx.operand(s),
+        forward.weight,
+        1e-5,
+        counted,
+        rms ? nullptr : mean.data(),
+        rstd.data(),
+        block_rows,
         accumulate ? reinterpret_cast<double*>(dweight_partials.data()) : nullptr,
-        accumulate ? reinterpret_cast<double*>(dbias_partials.data()) : nullptr, s.stream};
+        accumulate ? reinterpret_cast<double*>(dbias_partials.data()) : nullptr,
+        s.stream
+    };
     auto* backward_kernel = (rms ? table.rms_norm_backward : table.layer_norm_backward)[e];
     backward_kernel(backward, 0, blocks, scratch.data());
     Results results;
@@ -195,8 +230,14 @@ Results run_activation(const KernelTable& table, const Shape& s, int form) {
     Rows rows{s.rows, s.cols, 1, 1, &s.rows, &s.cols};
     Guarded scratch(std::size_t(3 * segment_elements * size), true);
     Elementwise task{rows, x.operand(s), x.operand(s), y.operand(s), s.stream};
-    auto* forward = (form == 0 ? table.gelu_forward : form == 1 ? table.gelu_tanh_forward : table.gelu_sigmoid_forward)[e];
-    auto* backward = (form == 0 ? table.gelu_backward : form == 1 ? table.gelu_tanh_backward : table.gelu_sigmoid_backward)[e];
+    auto* forward =
+        (form == 0   ? table.gelu_forward
+         : form == 1 ? table.gelu_tanh_forward
+                     : table.gelu_sigmoid_forward)[e];
+    auto* backward =
+        (form == 0   ? table.gelu_backward
+         : form == 1 ? table.gelu_tanh_backward
+                     : table.gelu_sigmoid_backward)[e];
     forward(task, 0, s.rows * segments_per_row(task), scratch.data());
     task = {rows, dy.operand(s), x.operand(s), dx.operand(s), s.stream};
     backward(task, 0, s.rows * segments_per_row(task), scratch.data());

@@ -73,8 +73,8 @@ void test_every_chunk_once() {
     CHECK(covers(0, all_threads));
     for (int threads = 1; threads <= 8; ++threads) {
         set_num_threads(threads);
-        for (const std::size_t chunks : {1u, 2u, 3u, 5u, 7u, 8u, 9u, 16u, 63u, 64u, 65u, 100u, 127u, 129u, 511u, 1000u,
-                                         4097u, 100003u}) {
+        for (const std::size_t chunks :
+             {1u, 2u, 3u, 5u, 7u, 8u, 9u, 16u, 63u, 64u, 65u, 100u, 127u, 129u, 511u, 1000u, 4097u, 100003u}) {
             for (const int max_threads : {all_threads, 1, 2, 3, 7}) CHECK(covers(chunks, max_threads));
         }
         for (int i = 0; i < 500; ++i) {
@@ -294,8 +294,8 @@ void test_environment_texts() {
     CHECK(threads_from_environment(nullptr, "7") == 7);
     CHECK(threads_from_environment(nullptr, "7,2,1") == 7);
     CHECK(threads_from_environment(nullptr, " 7 , 2") == 7);
-    for (const char* garbage : {"", " ", "0", "-2", "+2", "two", "2x", "2.5", "0x4", "99999999999",
-                                "99999999999999999999999"}) {
+    for (const char* garbage :
+         {"", " ", "0", "-2", "+2", "two", "2x", "2.5", "0x4", "99999999999", "99999999999999999999999"}) {
         CHECK(threads_from_environment(garbage, nullptr) == 0);
         CHECK(threads_from_environment(garbage, "4") == 4);
         CHECK(threads_from_environment(nullptr, garbage) == 0);
