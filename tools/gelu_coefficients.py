@@ -226,8 +226,7 @@ class Piecewise:
         result = list(fixed)
         for power in range(len(fixed), DEGREE + 1):
             left = [
-                v - sum(c * d**k for k, c in enumerate(result) if k)
-                for v, d in zip(values, distances, strict=True)
+                v - sum(c * d**k for k, c in enumerate(result) if k) for v, d in zip(values, distances, strict=True)
             ]
             scaled = [w / abs(d) ** skip for w, d in zip(weights, distances, strict=True)]
             result.append(to_float32(least_squares(distances, left, range(power, DEGREE + 1), scaled)[0]))
@@ -382,7 +381,9 @@ def header() -> str:
     for name, (f, degree, comment) in series.items():
         coefficients = powers(f, mpf(-1), last, degree)
         low = ", ".join(hexadecimal(split(c)[1]) for c in coefficients[:3])
-        text += f"\n// {comment} as powers of q = (t - 4)/(t + 4), t in [0, 38.8]; what is missing from the first three;\n"
+        text += (
+            f"\n// {comment} as powers of q = (t - 4)/(t + 4), t in [0, 38.8]; what is missing from the first three;\n"
+        )
         text += "// and a shorter series for t in [0, 14.7].\n"
         text += cpp_array(f"{name}_series", coefficients)
         text += f"constexpr double {name}_series_low[] = {{{low}}};\n"
