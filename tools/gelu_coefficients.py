@@ -258,16 +258,14 @@ class Piecewise:
     def center_at_zero(self, zero: mpf) -> tuple[mpf, list[mpf]]:
         """The zero's nearest float or a neighbour, so that c0 is tiny and the value relatively accurate through the zero.
 
-        There the relative error is that of c1, and for the float nearest to the zero that of c0 against the value.
+        The best is the one for which the rounding of c0 and c1 matters least at the floats next to the zero.
         """
         nearest = to_float32(zero)
-        least_value = abs((nearest - zero) * mp.diff(self.f, zero))
+        neighbours = [next_float32(nearest, steps) for steps in range(-6, 7)]
         candidates = []
-        for steps in range(-3, 4):
-            center = next_float32(nearest, steps)
-            c0, c1 = self.f(center), mp.diff(self.f, center)
-            fixed = [to_float32(c0), to_float32(c1)]
-            error = max(abs(fixed[1] / c1 - 1), abs(fixed[0] - c0) / least_value / 2)
+        for center in neighbours[3:-3]:
+            fixed = [to_float32(self.f(center)), to_float32(mp.diff(self.f, center))]
+            error = max(abs((fixed[0] + fixed[1] * (t - center)) / self.f(t) - 1) for t in neighbours)
             candidates.append((error, center, fixed))
         return min(candidates)[1:]
 
@@ -323,9 +321,13 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
 # ---- printing ------------------------------------------------------------------------------------------------------
 
 
-def cpp_array(name: str, values: list[mpf]) -> str:
-    lines = "".join(f"    {hexadecimal(v)},\n" for v in values)
-    return f"constexpr double {name}[] = {{\n{lines}}};\n"
+def cpp_array(name: str, values: list[mpf], element: str = "double") -> str:
+    if element == "float":
+        literals = [hexadecimal(to_float32(v), "f") for v in values]
+    else:
+        literals = [hexadecimal(v) for v in values]
+    lines = "".join(f"    {literal},\n" for literal in literals)
+    return f"constexpr {element} {name}[] = {{\n{lines}}};\n"
 
 
 def cpp_split(name: str, value: mpf) -> str:
@@ -377,12 +379,12 @@ struct GeluForm;
 def header() -> str:
     text = HEADER + "".join(cpp_form(name, form) for name, form in FORMS.items())
     last, last_short = q_of("38.8"), q_of("14.7")
-    series = {"mills": (at_q(mills_factor), 23, "R(t) (t + 4)"), "slope": (at_q(slope_factor), 22, "U(t)")}
-    for name, (f, degree, comment) in series.items():
+    series = {"mills": (at_q(mills_factor), 23, 3, "R(t) (t + 4)"), "slope": (at_q(slope_factor), 22, 2, "U(t)")}
+    for name, (f, degree, exact, comment) in series.items():
         coefficients = powers(f, mpf(-1), last, degree)
-        low = ", ".join(hexadecimal(split(c)[1]) for c in coefficients[:3])
+        low = ", ".join(hexadecimal(split(c)[1]) for c in coefficients[:exact])
         text += (
-            f"\n// {comment} as powers of q = (t - 4)/(t + 4), t in [0, 38.8]; what is missing from the first three;\n"
+            f"\n// {comment} as powers of q = (t - 4)/(t + 4), t in [0, 38.8]; what is missing from the first ones;\n"
         )
         text += "// and a shorter series for t in [0, 14.7].\n"
         text += cpp_array(f"{name}_series", coefficients)
@@ -395,8 +397,10 @@ def header() -> str:
 
 
 def exponential() -> str:
-    return cpp_array("exponential_series", exponential_series(10)) + cpp_array(
-        "exponential_series_short", exponential_series(6)
+    return (
+        cpp_array("exponential_series", exponential_series(10))
+        + cpp_array("exponential_series_short", exponential_series(6))
+        + cpp_array("exponential_series_single", exponential_series(5), "float")
     )
 
 
@@ -426,7 +430,11 @@ def errors() -> str:
 
 
 def check() -> bool:
-    """True if every table in the sources is the computed one."""
+    """True if every table in the sources is the computed one, whatever its layout."""
+
+    def squeezed(text: str) -> str:
+        return "".join(text.split())
+
     sources = {
         "cpp/kernels/gelu_coefficients.h": [header()],
         "cpp/simd/math.h": exponential().split("};\n")[:-1],
@@ -434,8 +442,8 @@ def check() -> bool:
     }
     good = True
     for path, blocks in sources.items():
-        text = (ROOT / path).read_text()
-        same = all(block in text for block in blocks)
+        text = squeezed((ROOT / path).read_text(encoding="utf-8"))
+        same = all(squeezed(block) in text for block in blocks)
         print(f"{path}: {'as computed' if same else 'DIFFERS'}")
         good = good and same
     return good

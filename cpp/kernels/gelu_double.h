@@ -30,12 +30,15 @@ struct PlainArithmetic {
     using Number = V;
     static FASTNORM_INLINE V constant(double hi, double) { return broadcast<V>(hi); }
     static FASTNORM_INLINE V sum(V a, V b) { return a + b; }
-    static FASTNORM_INLINE V difference(V a, V b) { return a - b; }
     static FASTNORM_INLINE V product(V a, V b) { return a * b; }
+    static FASTNORM_INLINE V one_plus(V a) { return broadcast<V>(1) + a; }
+    static FASTNORM_INLINE V reciprocal(V a) { return broadcast<V>(1) / a; }
     static FASTNORM_INLINE V quotient(V a, V b) { return a / b; }
     static FASTNORM_INLINE V scaled(V a, V power) { return a * power; }
     static FASTNORM_INLINE V normalised(V a) { return a; }
     static FASTNORM_INLINE V rounded(V a) { return a; }
+    static FASTNORM_INLINE V rounded_product(V a, V b) { return a * b; }
+    static FASTNORM_INLINE auto exponential(V x) { return exponential_for_float(x); }
     static FASTNORM_INLINE V mills(V q) { return polynomial(q, mills_series_short); }
     static FASTNORM_INLINE V slope(V q) { return polynomial(q, slope_series_short); }
     // t from which every result rounds to zero in float.
@@ -56,16 +59,28 @@ struct PairArithmetic {
         return {result.hi, result.lo + a.lo};
     }
     static FASTNORM_INLINE Pair<V> sum(V a, V b) { return two_sum(a, b); }
-    static FASTNORM_INLINE Pair<V> difference(Pair<V> a, Pair<V> b) { return sum(a, Pair<V>{-b.hi, -b.lo}); }
-    static FASTNORM_INLINE Pair<V> difference(V a, Pair<V> b) { return sum(Pair<V>{-b.hi, -b.lo}, a); }
+    // For |a| <= 1.
+    static FASTNORM_INLINE Pair<V> one_plus(Pair<V> a) {
+        const Pair<V> result = fast_two_sum(broadcast<V>(1), a.hi);
+        return {result.hi, result.lo + a.lo};
+    }
     template <class A, class B>
     static FASTNORM_INLINE Pair<V> product(A a, B b) {
         return fastnorm::FASTNORM_TARGET::product(a, b);
     }
+    static FASTNORM_INLINE auto exponential(Pair<V> x) { return fastnorm::FASTNORM_TARGET::exponential(x); }
+    static FASTNORM_INLINE Pair<V> reciprocal(Pair<V> a) { return fastnorm::FASTNORM_TARGET::reciprocal(a); }
     static FASTNORM_INLINE Pair<V> quotient(Pair<V> a, Pair<V> b) { return fastnorm::FASTNORM_TARGET::quotient(a, b); }
     static FASTNORM_INLINE Pair<V> scaled(Pair<V> a, V power) { return {a.hi * power, a.lo * power}; }
     static FASTNORM_INLINE Pair<V> normalised(Pair<V> a) { return fast_two_sum(a.hi, a.lo); }
     static FASTNORM_INLINE V rounded(Pair<V> a) { return a.hi + a.lo; }
+    static FASTNORM_INLINE V rounded_product(Pair<V> a, V b) {
+        if constexpr (has_fma) {
+            return mul_add(a.hi, b, a.lo * b);
+        } else {
+            return rounded(product(a, b));
+        }
+    }
     static FASTNORM_INLINE Pair<V> mills(Pair<V> q) { return series(q, mills_series, mills_series_low); }
     static FASTNORM_INLINE Pair<V> slope(Pair<V> q) { return series(q, slope_series, slope_series_low); }
     static constexpr double last_t(Approximation form) {
@@ -75,12 +90,14 @@ struct PairArithmetic {
     static FASTNORM_INLINE V times_power(V a, V n) { return scale(a, n); }
 
 private:
-    // The terms from q^3 on are small enough for plain arithmetic; `low` completes the first coefficients.
-    template <int N>
-    static FASTNORM_INLINE Pair<V> series(Pair<V> q, const double (&c)[N], const double (&low)[3]) {
-        const Pair<V> quadratic = sum(product(q, polynomial<3>(q.hi, c)), constant(c[2], low[2]));
-        const Pair<V> linear = sum(product(q, quadratic), constant(c[1], low[1]));
-        return sum(product(q, linear), constant(c[0], low[0]));
+    // c0 + q (c1 + ... + q (plain arithmetic)), the coefficients that `low` completes in pairs.
+    template <int First = 0, int N, int Exact>
+    static FASTNORM_INLINE Pair<V> series(Pair<V> q, const double (&c)[N], const double (&low)[Exact]) {
+        if constexpr (First == Exact - 1) {
+            return sum(product(q.hi, polynomial<Exact>(q.hi, c)), constant(c[First], low[First]));
+        } else {
+            return sum(product(q, series<First + 1>(q, c, low)), constant(c[First], low[First]));
+        }
     }
 };
 
@@ -97,8 +114,8 @@ struct GeluDouble {
     static FASTNORM_INLINE V one() { return broadcast<V>(1); }
 
     // exp(-t^2/2), and q = (t - 4)/(t + 4) = 1 - 8/(t + 4).
-    static FASTNORM_INLINE auto gaussian(V t) { return exponential(M::scaled(M::product(t, t), broadcast<V>(-0.5))); }
-    static FASTNORM_INLINE Number inverse(V t) { return M::quotient(M::constant(1, 0), M::sum(t, broadcast<V>(4))); }
+    static FASTNORM_INLINE auto gaussian(V t) { return M::exponential(M::product(t * broadcast<V>(-0.5), t)); }
+    static FASTNORM_INLINE Number inverse(V t) { return M::reciprocal(M::sum(t, broadcast<V>(4))); }
     static FASTNORM_INLINE Number mapped(Number inverse) { return M::sum(M::scaled(inverse, broadcast<V>(-8)), one()); }
 
     // t S(t).
@@ -106,17 +123,17 @@ struct GeluDouble {
         if constexpr (form == Approximation::none) {
             const auto e = gaussian(t);
             const Number r = inverse(t);
-            const Number cdf = M::product(M::product(M::mills(mapped(r)), r), M::sum(e.s, one()));
-            return M::times_power(M::rounded(M::product(cdf, t)), e.n);
+            const Number cdf = M::product(M::product(M::mills(mapped(r)), r), M::one_plus(e.s));
+            return M::times_power(M::rounded_product(cdf, t), e.n);
         } else {
             Number factor = constant(Form::linear);
             if constexpr (form == Approximation::tanh) {
                 factor = M::sum(M::product(constant(Form::cubic), M::product(t, t)), factor);
             }
-            const auto e = exponential(M::scaled(M::product(factor, t), broadcast<V>(-1)));
-            const Number fraction = M::sum(e.s, one());
-            const Number whole = M::sum(M::scaled(fraction, power(e.n)), one());
-            return M::times_power(M::rounded(M::product(M::quotient(fraction, whole), t)), e.n);
+            const auto e = M::exponential(M::product(factor, -t));
+            const Number fraction = M::one_plus(e.s);
+            const Number whole = M::one_plus(M::scaled(fraction, power(e.n)));
+            return M::times_power(M::rounded_product(M::quotient(fraction, whole), t), e.n);
         }
     }
 
@@ -126,7 +143,7 @@ struct GeluDouble {
         if constexpr (form == Approximation::none) {
             const auto e = gaussian(t);
             const Number polynomials = M::product(distance, M::slope(mapped(inverse(t))));
-            return M::times_power(M::rounded(M::product(polynomials, M::sum(e.s, one()))), e.n);
+            return M::times_power(M::rounded(M::product(polynomials, M::one_plus(e.s))), e.n);
         } else {
             Number z = constant(Form::linear), w = z;  // Z and W
             if constexpr (form == Approximation::tanh) {
@@ -136,14 +153,14 @@ struct GeluDouble {
                 z = M::sum(cubic, z);
                 w = M::sum(M::product(cubic, broadcast<V>(3)), w);
             }
-            const auto e = exponential(M::product(distance, z));
+            const auto e = M::exponential(M::product(distance, z));
             const V scale_of_e = power(e.n);
             // e0 expm1(-d Z) and with it e = e0 + e0 expm1(-d Z)
             const Number expm1 = M::sum(M::scaled(e.s, scale_of_e), scale_of_e - one());
             const Number grown = M::product(constant(Form::e_at_zero), expm1);
-            const Number whole = M::sum(M::sum(grown, constant(Form::e_at_zero)), one());
+            const Number whole = M::one_plus(M::sum(grown, constant(Form::e_at_zero)));
             const Number vanishing = M::sum(M::product(distance, w), grown);
-            const Number fraction = M::product(M::sum(e.s, one()), constant(Form::e_at_zero));
+            const Number fraction = M::product(M::one_plus(e.s), constant(Form::e_at_zero));
             const Number result = M::quotient(M::product(fraction, vanishing), M::product(whole, whole));
             return M::times_power(M::rounded(result), e.n);
         }
