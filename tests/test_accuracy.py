@@ -11,7 +11,9 @@ import fastnorm
 import numpy as np
 import oracles
 import pytest
-from cases import CASES, NORMS, Case, Variant, gelu_twin_error, label, norm_parts, wide
+from cases import CASES, NORMS, Case, Variant, label, wide
+from cases.activations import gelu_twin_error
+from cases.norms import norm_parts
 from fastnorm import reference
 from fastnorm.reference import _erf
 from numpy.typing import NDArray

@@ -12,7 +12,7 @@
 #include <optional>
 
 #include "bindings/numpy.h"
-#include "targets/kernel_table.h"
+#include "tasks/arrays.h"
 
 namespace fastnorm {
 

@@ -1,31 +1,59 @@
 #include <cmath>
 #include <limits>
 
-#include "bindings/arrays.h"
 #include "bindings/module.h"
+#include "bindings/norms.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
 
-namespace {
-
-// One thread's time for an element, by which the number of threads is chosen: measured in cache, float32.
-constexpr double forward_nanoseconds = 0.2;
-constexpr double backward_nanoseconds = 0.4;
-
-// Chunks of whole tiles, or single rows where there are few: enough to share out evenly, of 16 KiB at least.
 std::int64_t rows_per_chunk(const Rows& rows, std::int64_t size) {
     const std::int64_t in_16_kib = 16384 / std::max<std::int64_t>(rows.cols * size, 1) + 1;
     if (rows.rows < 8 * tile_rows) return in_16_kib;
     return (in_16_kib + tile_rows - 1) / tile_rows * tile_rows;
 }
 
-// Rows that one partial sum of a parameter gradient covers: at most 128 partials, of at least 64 rows. It depends on
-// the number of rows alone, so that the order of addition does.
 std::int64_t rows_per_block(std::int64_t rows) {
     const std::int64_t least = (rows + 127) / 128;
     return std::max<std::int64_t>(64, (least + 31) / 32 * 32);
 }
+
+std::int64_t packing_bytes(const Geometry& geometry, int operands, std::int64_t size) {
+    std::int64_t bytes = 0;
+    for (int k = 0; k < operands; ++k) {
+        if (!geometry.operands[k].contiguous) bytes += packed_bytes(geometry.rows.cols, size);
+    }
+    return bytes;
+}
+
+void fill_with_nan(PyArrayObject* array) {
+    const npy_intp size = PyArray_SIZE(array);
+    for (npy_intp i = 0; i < size; ++i) {
+        if (PyArray_TYPE(array) == NPY_DOUBLE) {
+            static_cast<double*>(PyArray_DATA(array))[i] = std::numeric_limits<double>::quiet_NaN();
+        } else {
+            static_cast<float*>(PyArray_DATA(array))[i] = std::numeric_limits<float>::quiet_NaN();
+        }
+    }
+}
+
+Reference in_given_order(Reference gradient, PyObject* axis, int ndim) {
+    if (!gradient || !PyTuple_Check(axis)) return gradient;
+    const Reference rules(PyImport_ImportModule("fastnorm._arguments"));
+    if (!rules) return {};
+    return Reference(PyObject_CallMethod(rules.get(), "user_order", "OOi", gradient.get(), axis, ndim));
+}
+
+bool sum_blocks(const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols, PyArrayObject* sums) {
+    const PartialSums task{partials, blocks, cols, PyArray_DATA(sums)};
+    return run_kernel(kernels().sum_partials[int(x.element)], task, cols, 1024, 0.1 * double(blocks * cols), 0);
+}
+
+namespace {
+
+// One thread's time for an element, by which the number of threads is chosen: measured in cache, float32.
+constexpr double forward_nanoseconds = 0.2;
+constexpr double backward_nanoseconds = 0.4;
 
 using ForwardKernels = decltype(KernelTable::layer_norm_forward);
 using BackwardKernels = decltype(KernelTable::layer_norm_backward);
@@ -41,14 +69,6 @@ bool as_rms_options(PyObject* weight_offset, PyObject* fraction, RmsOptions& opt
     if (!offset || !share) return false;
     options = {*offset, *share};
     return true;
-}
-
-std::int64_t packing_bytes(const Geometry& geometry, int operands, std::int64_t size) {
-    std::int64_t bytes = 0;
-    for (int k = 0; k < operands; ++k) {
-        if (!geometry.operands[k].contiguous) bytes += packed_bytes(geometry.rows.cols, size);
-    }
-    return bytes;
 }
 
 std::int64_t counted_columns(double fraction, std::int64_t cols) {
@@ -73,18 +93,6 @@ bool add_offset(Parameter& weight, double offset) {
     }
     weight.array = std::move(sum);
     return true;
-}
-
-// Statistics of rows without columns: nothing was averaged.
-void fill_with_nan(PyArrayObject* array) {
-    const npy_intp size = PyArray_SIZE(array);
-    for (npy_intp i = 0; i < size; ++i) {
-        if (PyArray_TYPE(array) == NPY_DOUBLE) {
-            static_cast<double*>(PyArray_DATA(array))[i] = std::numeric_limits<double>::quiet_NaN();
-        } else {
-            static_cast<float*>(PyArray_DATA(array))[i] = std::numeric_limits<float>::quiet_NaN();
-        }
-    }
 }
 
 struct ForwardArguments {
@@ -165,20 +173,6 @@ struct BackwardArguments {
     RmsOptions rms = {};
     bool has_mean = true;
 };
-
-// A parameter gradient with its axes in the order in which the caller gave them, where that was not the array's.
-Reference in_given_order(Reference gradient, PyObject* axis, int ndim) {
-    if (!gradient || !PyTuple_Check(axis)) return gradient;
-    const Reference rules(PyImport_ImportModule("fastnorm._arguments"));
-    if (!rules) return {};
-    return Reference(PyObject_CallMethod(rules.get(), "user_order", "OOi", gradient.get(), axis, ndim));
-}
-
-// The partial sums of the row blocks, in the order of the blocks, as one array.
-bool sum_blocks(const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols, PyArrayObject* sums) {
-    const PartialSums task{partials, blocks, cols, PyArray_DATA(sums)};
-    return run_kernel(kernels().sum_partials[int(x.element)], task, cols, 1024, 0.1 * double(blocks * cols), 0);
-}
 
 Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& slots) {
     const std::optional<Array> dy = as_array(slots.dy), x = as_array(slots.x);

@@ -20,25 +20,25 @@ namespace {
 
 // GB/s (read plus written) of the best of several copies past the caches, between blocks of `bytes` that are in memory.
 double copy_bandwidth(std::int64_t bytes, int threads) {
-    bytes = std::max<std::int64_t>(bytes / 64 * 64, 64);
+    bytes = std::max<std::int64_t>(bytes / copy_line, 1) * copy_line;
     void* blocks[2] = {acquire_block(std::size_t(bytes)).data, acquire_block(std::size_t(bytes)).data};
     double best = 0;
     if (blocks[0] && blocks[1]) {
         std::memset(blocks[0], 1, std::size_t(bytes));
         std::memset(blocks[1], 1, std::size_t(bytes));
-        const char* source = static_cast<const char*>(blocks[0]);
-        char* target = static_cast<char*>(blocks[1]);
-        constexpr std::int64_t chunk_bytes = 1 << 16;
-        const std::size_t chunks = std::size_t((bytes + chunk_bytes - 1) / chunk_bytes);
-        const auto copy = kernels().copy;
+        const Copy task{static_cast<const char*>(blocks[0]), static_cast<char*>(blocks[1])};
+        const std::int64_t lines = bytes / copy_line;
+        constexpr std::int64_t chunk_lines = 1024;
+        const std::size_t chunks = std::size_t((lines + chunk_lines - 1) / chunk_lines);
+        const auto copy = kernels().copy[int(Element::float32)];
         using Clock = std::chrono::steady_clock;
         const Clock::time_point finish = Clock::now() + std::chrono::milliseconds(200);
         for (int repeat = 0; repeat < 3 || Clock::now() < finish; ++repeat) {
             const Clock::time_point start = Clock::now();
             parallel_for(chunks, threads, [&](std::size_t begin, std::size_t end) noexcept {
-                const std::int64_t first = std::int64_t(begin) * chunk_bytes;
-                const std::int64_t last = std::min(bytes, std::int64_t(end) * chunk_bytes);
-                copy(source + first, target + first, last - first);
+                copy(
+                    task, std::int64_t(begin) * chunk_lines, std::min(lines, std::int64_t(end) * chunk_lines), nullptr
+                );
             });
             const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
             best = std::max(best, 2 * double(bytes) / seconds * 1e-9);

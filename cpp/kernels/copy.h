@@ -1,15 +1,17 @@
 // A copy past the caches: the speed of memory, against which the other kernels are measured.
 #pragma once
 
-#include "simd/vec.h"
+#include "simd/rows.h"
+#include "tasks/activations.h"
 
 FASTNORM_TARGET_BEGIN
 
-// source and target aligned to 64 bytes, `bytes` a multiple of 64.
-FASTNORM_INLINE void copy(const char* source, char* target, std::int64_t bytes) {
+// Lines [begin, end), whatever the elements are.
+template <class T>
+void copy(const Copy& task, std::int64_t begin, std::int64_t end, void*) {
     using V = Vec<float, 16>;
-    for (std::int64_t i = 0; i < bytes; i += 64) {
-        stream(reinterpret_cast<float*>(target + i), load<V>(reinterpret_cast<const float*>(source + i)));
+    for (std::int64_t i = begin * copy_line; i < end * copy_line; i += copy_line) {
+        stream(reinterpret_cast<float*>(task.target + i), load<V>(reinterpret_cast<const float*>(task.source + i)));
     }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "simd/rows.h"
+#include "tasks/norms.h"
 
 FASTNORM_TARGET_BEGIN
 

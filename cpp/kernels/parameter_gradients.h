@@ -6,6 +6,7 @@
 #pragma once
 
 #include "simd/rows.h"
+#include "tasks/norms.h"
 
 FASTNORM_TARGET_BEGIN
 

@@ -5,17 +5,21 @@
 
 #include "runtime/cpu.h"
 
-namespace fastnorm {
-
-#define FASTNORM_DECLARE_TARGET(name)  \
-    namespace name {                   \
-    const KernelTable& kernel_table(); \
-    }
-FASTNORM_DECLARE_TARGET(baseline)
-#if defined(FASTNORM_X86)
-FASTNORM_DECLARE_TARGET(avx2)
-FASTNORM_DECLARE_TARGET(avx512)
+#define FASTNORM_TARGET baseline
+#include "targets/table.inc"
+#undef FASTNORM_TARGET
+#if defined(FASTNORM_HAS_avx2)
+#define FASTNORM_TARGET avx2
+#include "targets/table.inc"
+#undef FASTNORM_TARGET
 #endif
+#if defined(FASTNORM_HAS_avx512)
+#define FASTNORM_TARGET avx512
+#include "targets/table.inc"
+#undef FASTNORM_TARGET
+#endif
+
+namespace fastnorm {
 
 namespace {
 
@@ -27,8 +31,10 @@ struct Target {
 
 // Every target that was compiled, the best first.
 const Target targets[] = {
-#if defined(FASTNORM_X86)
+#if defined(FASTNORM_HAS_avx512)
     {"avx512", avx512::kernel_table, [](const CpuFeatures& cpu) { return cpu.avx512; }},
+#endif
+#if defined(FASTNORM_HAS_avx2)
     {"avx2", avx2::kernel_table, [](const CpuFeatures& cpu) { return cpu.avx2_fma_f16c; }},
 #endif
     {"baseline", baseline::kernel_table, [](const CpuFeatures&) { return true; }},

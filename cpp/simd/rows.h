@@ -5,7 +5,7 @@
 #pragma once
 
 #include "simd/vec.h"
-#include "targets/kernel_table.h"
+#include "tasks/arrays.h"
 
 FASTNORM_TARGET_BEGIN
 

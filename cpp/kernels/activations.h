@@ -1,0 +1,5 @@
+// The ops of activations.inc.
+#pragma once
+
+#include "kernels/copy.h"
+#include "kernels/gelu.h"

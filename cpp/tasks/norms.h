@@ -1,0 +1,50 @@
+// What the kernels of layer_norm and rms_norm are given.
+#pragma once
+
+#include "tasks/arrays.h"
+
+namespace fastnorm {
+
+// Running sums of dweight and dbias over the rows of a block, in the compute type.
+constexpr std::int64_t parameter_sums_bytes(std::int64_t cols, std::int64_t size) {
+    return (2 * cols * size + 63) / 64 * 64;
+}
+
+// Norm over the columns of each row. Parameters and statistics are contiguous arrays of the compute type (float, or
+// double for float64); those that may be absent are null.
+struct NormForward {
+    Rows shape;
+    Operand x, y;
+    const void* weight;
+    const void* bias;
+    double eps;
+    std::int64_t counted;  // rms_norm: how many leading columns enter the mean square
+    void* mean;            // one value a row
+    void* rstd;
+    bool stream;  // write y past the caches
+};
+
+// The gradient of the same. A call covers row blocks [begin, end) of block_rows rows each (block_rows depends on the
+// shape alone); block b leaves its share of dweight and dbias in row b of the partials, which sum_partials then adds
+// in the order of the blocks, whoever computed them.
+struct NormBackward {
+    Rows shape;
+    Operand dy, x, dx;
+    const void* weight;
+    double eps;
+    std::int64_t counted;
+    const void* mean;  // statistics of the forward, or null: then they are computed from x
+    const void* rstd;
+    std::int64_t block_rows;
+    double* dweight_partials;  // blocks x cols
+    double* dbias_partials;
+    bool stream;
+};
+
+struct PartialSums {
+    const double* partials;  // blocks x cols
+    std::int64_t blocks, cols;
+    void* sums;  // cols, compute type
+};
+
+}  // namespace fastnorm

@@ -1,0 +1,192 @@
+// What the tests of the kernels share. Every kernel runs on every target this machine has: results equal to the bit
+// over all register widths with FMA, over rows that are contiguous or not, streamed or not; nothing read or written
+// outside the arrays (guard pages); every output element written.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "runtime/dispatch.h"
+#include "targets/kernel_table.h"
+
+#define FASTNORM_TARGET scalar
+#include "targets/table.inc"
+#undef FASTNORM_TARGET
+
+namespace {
+
+using namespace fastnorm;
+
+// Memory that ends (or begins) at a page that must not be touched.
+class Guarded {
+public:
+    Guarded(std::size_t bytes, bool at_end) {
+        const std::size_t page = std::size_t(sysconf(_SC_PAGESIZE));
+        const std::size_t pages = (bytes + page - 1) / page * page;
+        length_ = pages + 2 * page;
+        base_ = static_cast<char*>(mmap(nullptr, length_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        if (pages > 0) mprotect(base_ + page, pages, PROT_READ | PROT_WRITE);
+        data_ = base_ + page + (at_end ? pages - bytes : 0);
+        bytes_ = bytes;
+        if (bytes > 0) std::memset(data_, 0xff, bytes);  // NaN in every element type
+    }
+    ~Guarded() { munmap(base_, length_); }
+    Guarded(const Guarded&) = delete;
+    Guarded& operator=(const Guarded&) = delete;
+
+    char* data() const { return data_; }
+    std::string content() const { return std::string(data_, bytes_); }
+
+private:
+    char* base_;
+    char* data_;
+    std::size_t length_, bytes_;
+};
+
+enum class Layout { contiguous, neighbouring_rows, spread };
+
+struct Shape {
+    std::int64_t rows, cols;
+    Element element;
+    Layout layout;
+    bool at_end;
+    bool stream;
+};
+
+// An array of the shape with its geometry.
+struct TestArray {
+    std::int64_t outer_stride, inner_stride;
+    Guarded memory;
+
+    TestArray(const Shape& s, std::int64_t size)
+        : outer_stride(
+              s.layout == Layout::contiguous ? s.cols * size
+              : s.layout == Layout::spread   ? (2 * s.cols + 1) * size
+                                             : size
+          ),
+          inner_stride(
+              s.layout == Layout::contiguous ? size
+              : s.layout == Layout::spread   ? 2 * size
+                                             : s.rows * size
+          ),
+          memory(std::size_t((s.rows - 1) * outer_stride + (s.cols - 1) * inner_stride + size), s.at_end) {}
+
+    Operand operand(const Shape& s) const {
+        return {memory.data(), &outer_stride, &inner_stride, s.layout == Layout::contiguous};
+    }
+    char* at(std::int64_t row, std::int64_t col) const {
+        return memory.data() + row * outer_stride + col * inner_stride;
+    }
+};
+
+inline double value_at(std::int64_t i, int salt) {
+    static thread_local std::mt19937_64 engine;
+    engine.seed(std::uint64_t(i) * 1000003u + std::uint64_t(salt));
+    return std::normal_distribution<double>()(engine);
+}
+
+inline void put(Element element, char* target, double value) {
+    const float narrow = float(value);
+    std::uint32_t bits;
+    std::memcpy(&bits, &narrow, 4);
+    if (element == Element::float64) {
+        std::memcpy(target, &value, 8);
+    } else if (element == Element::float32) {
+        std::memcpy(target, &narrow, 4);
+    } else if (element == Element::bfloat16) {
+        const std::uint16_t half = std::uint16_t(bits >> 16);
+        std::memcpy(target, &half, 2);
+    } else {
+        // Values between 2^-14 and 2^15 truncated to eleven bits; others become zero.
+        const int exponent = int(bits >> 23 & 0xff) - 112;
+        const std::uint16_t magnitude =
+            exponent < 1 || exponent > 30 ? std::uint16_t(0) : std::uint16_t(exponent << 10 | (bits >> 13 & 0x3ff));
+        const std::uint16_t half = std::uint16_t(bits >> 16 & 0x8000) | magnitude;
+        std::memcpy(target, &half, 2);
+    }
+}
+
+inline void fill(const TestArray& array, const Shape& s, int salt) {
+    for (std::int64_t r = 0; r < s.rows; ++r) {
+        const double offset = value_at(r, salt + 1) * (r % 3 == 0 ? 1000 : 1);
+        for (std::int64_t j = 0; j < s.cols; ++j)
+            put(s.element, array.at(r, j), value_at(r * s.cols + j, salt) + offset);
+    }
+}
+
+// The elements in C order, whatever the layout.
+inline std::string elements(const TestArray& array, const Shape& s) {
+    const std::size_t size = std::size_t(item_size(s.element));
+    std::string content;
+    for (std::int64_t r = 0; r < s.rows; ++r) {
+        for (std::int64_t j = 0; j < s.cols; ++j) content.append(array.at(r, j), size);
+    }
+    return content;
+}
+
+inline std::int64_t compute_size(Element element) { return element == Element::float64 ? 8 : 4; }
+
+// Parameters and statistics: `count` values of the compute type in guarded memory.
+inline Guarded& fill_parameters(Guarded& memory, Element element, std::int64_t count, int salt) {
+    const Element compute = element == Element::float64 ? Element::float64 : Element::float32;
+    for (std::int64_t j = 0; j < count; ++j)
+        put(compute, memory.data() + j * item_size(compute), 1 + value_at(j, salt));
+    return memory;
+}
+
+struct Results {
+    std::vector<std::string> outputs;
+    bool operator==(const Results& other) const { return outputs == other.outputs; }
+};
+
+template <class Run>
+void compare(const std::vector<const KernelTable*>& fused, const KernelTable* plain, Shape s, Run run) {
+    s.layout = Layout::contiguous;
+    s.stream = false;
+    const Results expected = run(scalar::kernel_table(), s);
+    for (const std::string& output : expected.outputs) {
+        const std::string unwritten(std::size_t(item_size(s.element)), '\xff');
+        if (output.size() >= unwritten.size()) CHECK(output.compare(0, unwritten.size(), unwritten) != 0);
+    }
+    for (const Layout layout : {Layout::contiguous, Layout::neighbouring_rows, Layout::spread}) {
+        s.layout = layout;
+        s.stream = layout == Layout::contiguous && s.rows % 2 == 1;
+        for (const KernelTable* table : fused) CHECK(run(*table, s) == expected);
+        if (plain) run(*plain, s);
+    }
+}
+
+// Compares run(table, shape) over all targets and layouts, for all element types and sizes around every block boundary.
+template <class Run>
+void compare_all(Run run) {
+    std::vector<const KernelTable*> fused;
+    const KernelTable* plain = nullptr;
+    for (const std::string& name : available_targets()) {
+        set_target(name);
+        if (name == "baseline") {
+            plain = &kernels();
+        } else {
+            fused.push_back(&kernels());
+        }
+    }
+    const std::int64_t few[] = {1, 3, 8, 15, 16, 17, 33, 64, 130, 512, 530};
+    for (const Element element : {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
+        for (const std::int64_t cols : few) {
+            for (const std::int64_t rows : {std::int64_t(1), std::int64_t(6), std::int64_t(37)}) {
+                if (rows == 37 && cols > 130) continue;
+                compare(fused, plain, {rows, cols, element, Layout::contiguous, (rows + cols) % 2 == 0, false}, run);
+            }
+        }
+    }
+}
+
+}  // namespace

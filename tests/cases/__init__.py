@@ -1,0 +1,31 @@
+"""One Case for each op: the tests of values, layouts, dtypes and arguments run over all of them."""
+
+from __future__ import annotations
+
+from . import activations, norms
+from .case import DTYPES, Array, Case, Inputs, Variant, Work, as_tuple, label, wide
+
+__all__ = [
+    "CASES",
+    "DTYPES",
+    "LIBRARY",
+    "NORMS",
+    "Array",
+    "Case",
+    "Inputs",
+    "Variant",
+    "Work",
+    "as_tuple",
+    "case_and_variant",
+    "label",
+    "wide",
+]
+
+NORMS: tuple[Case, ...] = norms.CASES  # layer_norm and rms_norm, whose statistics are those of rows
+CASES: tuple[Case, ...] = (*norms.CASES, *activations.CASES)
+LIBRARY: dict[str, Case] = {case.name: case for case in CASES}
+
+
+def case_and_variant() -> list[tuple[Case, Variant]]:
+    """Every op in every variant."""
+    return [(case, variant) for case in CASES for variant in case.variants]

@@ -1,0 +1,92 @@
+"""Element-wise activations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from fastnorm import reference
+from fastnorm.reference import activations as twins
+from tolerances import SMALLEST, UNIT_ROUNDOFF, last_rounding, roundoff, ulp
+
+from .case import Array, Case, Inputs, Variant, Work
+
+GELU_ULPS = {"float32": 1.0, "float64": 2.0}  # of the contract; a half type is the float32 result, rounded
+GELU_DERIVATIVE_ULPS = {"float32": 2.0, "float64": 2.0}
+TWIN_ULPS = 8  # roundings where the twin evaluates a series and an exponential in float64
+
+
+def activation_inputs(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
+) -> Inputs:
+    """x from where the function bends and from its negative tail."""
+    return ((3.0 * rng.standard_normal(shape)).astype(dtype),)
+
+
+def gelu_twin_error(x: Array, keywords: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Bounds on the errors of the twin and of its derivative in float64.
+
+    The approximate forms are x * sigmoid(z): a rounding of z counts abs(z) times in the result.
+    """
+    form = keywords.get("approximate", "none")
+    if form == "none":
+        y, derivative = np.abs(reference.gelu(x)), np.abs(reference.gelu_backward(np.ones_like(x), x))
+        roundings, factor = np.full_like(x, TWIN_ULPS), np.ones_like(x)
+    else:
+        z, slope = twins.gate(np.clip(x, -twins.LIMIT, twins.LIMIT), form)
+        y = np.abs(x) * twins.sigmoid(z)
+        derivative = twins.sigmoid(z) * (1 + np.abs(x) * twins.sigmoid(-z) * slope)
+        roundings, factor = TWIN_ULPS + 4 * np.abs(z), 1 + np.abs(x) * (1 + slope)
+    relative, absolute = UNIT_ROUNDOFF["float64"] * roundings, SMALLEST["float64"] * factor
+    return relative * y + absolute, relative * derivative + absolute
+
+
+def gelu_forward_bound(inputs: Inputs, keywords: Mapping[str, Any]) -> Array:
+    """The contract in ULP, and the error of the twin, which counts where both compute in float64."""
+    (x,) = inputs
+    assert x is not None
+    computed = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
+    with np.errstate(all="ignore"):
+        exact = reference.gelu(x.astype(np.float64), **keywords)
+        twin_error, _ = gelu_twin_error(x.astype(np.float64), keywords)
+        return np.asarray(GELU_ULPS[computed.name] * ulp(exact, computed) + twin_error + last_rounding(exact, x.dtype))
+
+
+def gelu_backward_bounds(dy: Array, inputs: Inputs, keywords: Mapping[str, Any]) -> tuple[Array, ...]:
+    """The contract for the derivative in ULP and the error of the twin, both times dy, and a last rounding."""
+    (x,) = inputs
+    assert x is not None
+    computed = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
+    x64, dy64 = x.astype(np.float64), dy.astype(np.float64)
+    with np.errstate(all="ignore"):
+        derivative = reference.gelu_backward(np.ones_like(x64), x64, **keywords)
+        _, twin_error = gelu_twin_error(x64, keywords)
+        error = GELU_DERIVATIVE_ULPS[computed.name] * ulp(derivative, computed) + twin_error
+        dx = dy64 * derivative
+        return (np.abs(dy64) * error + roundoff(x.dtype) * np.abs(dx) + last_rounding(dx, x.dtype),)
+
+
+def activation_work(shape: tuple[int, ...], itemsize: int, is_backward: bool) -> Work:
+    """x read and y written, or dy and x read and dx written; about forty operations an element."""
+    size = math.prod(shape)
+    return Work((3 if is_backward else 2) * size * itemsize, 40 * size)
+
+
+GELU = Case(
+    "gelu",
+    activation_inputs,
+    (
+        Variant("none"),
+        Variant("tanh", keywords={"approximate": "tanh"}),
+        Variant("sigmoid", keywords={"approximate": "sigmoid"}),
+    ),
+    ("x",),
+    has_axis=False,
+    forward_bound=gelu_forward_bound,
+    backward_bounds=gelu_backward_bounds,
+    work=activation_work,
+)
+
+CASES = (GELU,)
