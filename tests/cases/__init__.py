@@ -1,18 +1,21 @@
-"""One Case for each op: the tests of values, layouts, dtypes and arguments run over all of them."""
+"""One Op for each op, which test_ops.py runs over, and a Case for those whose mechanisms are tested in depth."""
 
 from __future__ import annotations
 
 from . import activations, norms
 from .case import DTYPES, Array, Case, Inputs, Variant, Work, as_tuple, label, wide
+from .op import Op, op_of
 
 __all__ = [
     "CASES",
     "DTYPES",
     "LIBRARY",
     "NORMS",
+    "OPS",
     "Array",
     "Case",
     "Inputs",
+    "Op",
     "Variant",
     "Work",
     "as_tuple",
@@ -24,6 +27,7 @@ __all__ = [
 NORMS: tuple[Case, ...] = norms.CASES  # layer_norm and rms_norm, whose statistics are those of rows
 CASES: tuple[Case, ...] = (*norms.CASES, *activations.CASES)
 LIBRARY: dict[str, Case] = {case.name: case for case in CASES}
+OPS: tuple[Op, ...] = (*map(op_of, CASES),)
 
 
 def case_and_variant() -> list[tuple[Case, Variant]]:

@@ -136,4 +136,4 @@ def normal(rng: np.random.Generator, shape: Sequence[int], dtype: np.dtype[Any],
 
 def label(value: object) -> str | None:
     """A readable id for pytest."""
-    return str(value) if isinstance(value, (Case, Variant, np.dtype, tuple)) else None
+    return str(value) if isinstance(value, (Variant, np.dtype, tuple)) or hasattr(value, "make_inputs") else None
