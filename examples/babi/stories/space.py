@@ -1,0 +1,169 @@
+"""Tasks about positions and sizes: 4, 17, 18 and 19."""
+
+from __future__ import annotations
+
+from itertools import pairwise, permutations
+from random import Random
+
+from .text import Story
+from .world import PLACES
+
+Cell = tuple[int, int]  # steps to the east, steps to the north
+
+STEPS: dict[str, Cell] = {"north": (0, 1), "east": (1, 0), "south": (0, -1), "west": (-1, 0)}
+OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
+
+
+def _step(cell: Cell, direction: str) -> Cell:
+    east, north = STEPS[direction]
+    return cell[0] + east, cell[1] + north
+
+
+def _told(rng: Random, first: str, direction: str, second: str) -> str:
+    """The first place lies in this direction of the second: told so, or the other way round."""
+    if rng.random() < 0.5:
+        first, direction, second = second, OPPOSITE[direction], first
+    return f"the {first} is {direction} of the {second}"
+
+
+def is_direction(rng: Random) -> Story:
+    """Task 4: three places in a line; what lies on one side of the middle one, or what the middle one lies beside."""
+    story = Story()
+    direction = rng.choice(("north", "east"))
+    ahead, middle, behind = rng.sample(PLACES, 3)
+    facts = [(ahead, middle), (middle, behind)]
+    rng.shuffle(facts)
+    lines = {pair: story.tell(_told(rng, pair[0], direction, pair[1])) for pair in facts}
+    pair = rng.choice(facts)
+    first, second = pair
+    question, answer = rng.choice(
+        (
+            (f"what is {direction} of the {second}", first),
+            (f"what is the {first} {direction} of", second),
+            (f"what is {OPPOSITE[direction]} of the {first}", second),
+            (f"what is the {second} {OPPOSITE[direction]} of", first),
+        )
+    )
+    story.ask(question, answer, [lines[pair]])
+    return story
+
+
+COLOURS = ("red", "blue", "pink", "yellow")
+SHAPES = ("square", "rectangle", "triangle", "sphere")
+# wording -> axis and sign of the difference of the cells, first minus second
+RELATIONS = {"above": (1, 1), "below": (1, -1), "to the right of": (0, 1), "to the left of": (0, -1)}
+
+
+def _figures(rng: Random) -> list[str]:
+    """Three different figures; a bare shape must not be that of a figure drawn before."""
+    figures: list[str] = []
+    while len(figures) < 3:
+        shape = rng.choice(SHAPES)
+        colour = rng.choice(("", *COLOURS))
+        figure = f"{colour} {shape}".strip()
+        if figure not in figures and (colour or not any(drawn.endswith(shape) for drawn in figures)):
+            figures.append(figure)
+    return figures
+
+
+def positional_reasoning(rng: Random) -> Story:
+    """Task 17: three figures, each a step from the one before; eight questions on how two of them lie.
+
+    Half of the questions are about what is true.
+    """
+    story = Story()
+    figures = _figures(rng)
+    cells = {figures[0]: (0, 0)}
+    lines = []
+    for before, figure in pairwise(figures):
+        cells[figure] = _step(cells[before], rng.choice(tuple(STEPS)))
+        first, second = rng.sample((before, figure), 2)
+        lines.append(story.tell(f"the {first} is {_relation(rng, cells[first], cells[second])} the {second}"))
+    pairs = [pair for pair in permutations(figures, 2) if cells[pair[0]] != cells[pair[1]]]
+    for _ in range(8):
+        pair = rng.choice(pairs)
+        true = rng.random() < 0.5
+        relation = _relation(rng, *(cells[figure] for figure in (pair if true else reversed(pair))))
+        story.ask(f"is the {pair[0]} {relation} the {pair[1]}", "yes" if true else "no", lines)
+    return story
+
+
+def _relation(rng: Random, first: Cell, second: Cell) -> str:
+    """One of the relations in which the first cell stands to the second."""
+    difference = first[0] - second[0], first[1] - second[1]
+    return rng.choice([words for words, (axis, sign) in RELATIONS.items() if difference[axis] * sign > 0])
+
+
+THINGS = ("suitcase", "container", "box", "treasure chest", "box of chocolates", "chocolate")
+
+
+def size(rng: Random) -> Story:
+    """Task 18: facts of what is bigger; a question for every pair that two facts tell apart, and no single one."""
+    story = Story()
+    sizes = {thing: 1 + rng.random() for thing in THINGS[:4]} | {"box of chocolates": 1.0, "chocolate": 0.5}
+
+    def bigger(first: str, second: str) -> tuple[str, str]:
+        return (first, second) if sizes[first] > sizes[second] else (second, first)
+
+    chain = sorted(rng.sample(THINGS, 3), key=sizes.__getitem__, reverse=True)
+    facts = [(chain[0], chain[1]), (chain[1], chain[2])]
+    wanted = len(facts) + rng.randint(2, 7)
+    for _ in range(100):
+        if len(facts) == wanted:
+            break
+        fact = bigger(*rng.sample(THINGS, 2))
+        if fact not in facts and _chains([*facts, fact]):
+            facts.append(fact)
+    rng.shuffle(facts)
+    for first, second in facts:
+        story.tell(f"the {first} is bigger than the {second}")
+    for (first, second), middle in _chains(facts).items():
+        support = 1 + facts.index((first, middle)), 1 + facts.index((middle, second))
+        asked, other, answer = rng.choice(((first, second, "yes"), (second, first, "no")))
+        if rng.random() < 0.5:
+            story.ask(f"is the {asked} bigger than {other}", answer, support)
+        else:
+            story.ask(f"does the {other} fit in the {asked}", answer, support)
+    return story
+
+
+def _chains(facts: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The pairs that two facts tell apart and no single one, each with the thing between them."""
+    return {
+        (first, second): middle
+        for first, middle in facts
+        for start, second in facts
+        if start == middle and (first, second) not in facts
+    }
+
+
+def path_finding(rng: Random) -> Story:
+    """Task 19: the two steps that lead from a place to another.
+
+    "The A is north of the B" makes the step from A to B one to the south. The original generator answers n there, against its own words.
+    """
+    story = Story()
+    start, between, goal, *decoys = rng.sample(PLACES, 5)
+    directions = [rng.choice(tuple(STEPS))]
+    directions.append(rng.choice([step for step in STEPS if step != OPPOSITE[directions[0]]]))
+    cells = {start: (0, 0)}
+    facts = []
+    for place, following, direction in zip((start, between), (between, goal), directions, strict=True):
+        cells[following] = _step(cells[place], direction)
+        facts.append((following, direction, place))
+    for decoy in decoys:
+        while True:
+            place, direction = rng.choice(list(cells)), rng.choice(tuple(STEPS))
+            cell = _step(cells[place], direction)
+            # A neighbour of both ends would open a second path.
+            second_path = all(cell in [_step(cells[end], step) for step in STEPS] for end in (start, goal))
+            if cell not in cells.values() and not second_path:
+                break
+        cells[decoy] = cell
+        facts.append((decoy, direction, place))
+    order = rng.sample(range(4), 4)
+    for fact in order:
+        story.tell(_told(rng, *facts[fact]))
+    answer = ",".join(direction[0] for direction in directions)
+    story.ask(f"what is the path from the {start} to the {goal}", answer, [1 + order.index(fact) for fact in (0, 1)])
+    return story
