@@ -1,4 +1,4 @@
-#include "bindings/arrays.h"
+#include "bindings/elementwise.h"
 #include "bindings/module.h"
 #include "runtime/dispatch.h"
 
@@ -6,55 +6,22 @@ namespace fastnorm {
 
 namespace {
 
-using ElementwiseKernels = decltype(KernelTable::gelu_forward);
+using ElementwiseKernels = Kernels<Elementwise>;
 
-// One thread's time for an element of an op with an exponential, float32 in cache; float64 takes about five times as
-// long.
+// One thread's time for an element of an op with an exponential, float32 in cache.
 constexpr double forward_nanoseconds = 0.4;
 constexpr double backward_nanoseconds = 0.5;
-
-// The last of the arrays is the result; `warm` as in NewArray.
-bool run_elementwise(const ElementwiseKernels& table, const Array* arrays, int count, bool warm, double nanoseconds) {
-    Geometry geometry;
-    geometry.set_elementwise(arrays, count);
-    const Array& out = arrays[count - 1];
-    Elementwise task;
-    task.shape = geometry.rows;
-    task.a = geometry.operands[0];
-    task.b = geometry.operands[count - 2];
-    task.out = geometry.operands[count - 1];
-    task.stream = warm && count * out.bytes() > stream_bytes && arrays[0].data() != out.data();
-    std::int64_t scratch = 0;
-    for (int k = 0; k < count; ++k) {
-        if (!geometry.operands[k].contiguous) scratch += segment_elements * item_size(out.element);
-    }
-    const std::int64_t segments = task.shape.rows * segments_per_row(task);
-    const double cost = nanoseconds * (out.element == Element::float64 ? 5 : 1);
-    return run_kernel(table[int(out.element)], task, segments, 1, cost * double(out.size()), std::size_t(scratch));
-}
 
 // out = f(x).
 Outcome unary(const ElementwiseKernels& table, const Call& call, int x_slot, int out_slot) {
     const std::optional<Array> x = as_array(call[x_slot]);
     if (!x) return not_canonical;
-    Reference result;
-    std::optional<Array> y;
-    bool warm = true;
-    if (call[out_slot] != Py_None) {
-        y = as_array(call[out_slot]);
-        if (!y || !is_valid_out(*y, *x, {call[x_slot]}, call.checked())) return not_canonical;
-        Py_INCREF(call.given[out_slot]);
-        result = Reference(call.given[out_slot]);
-    } else {
-        NewArray fresh = new_like(*x);
-        if (!fresh.array) return finished(nullptr);
-        result = std::move(fresh.array);
-        warm = fresh.warm;
-        y = Array{result.array(), x->element};
-    }
-    const Array arrays[] = {*x, *y};
-    if (!run_elementwise(table, arrays, 2, warm, forward_nanoseconds)) return finished(nullptr);
-    return finished(result.release());
+    Result y = result_like(*x, call, out_slot, {call[x_slot]});
+    if (!y.canonical) return not_canonical;
+    if (!y.object) return finished(nullptr);
+    const Array arrays[] = {*x, y.array};
+    if (!run_elementwise(table, Elementwise(), arrays, 1, 1, y.warm, forward_nanoseconds)) return finished(nullptr);
+    return finished(y.object.release());
 }
 
 // dx = dy * f'(x).
@@ -65,7 +32,8 @@ Outcome unary_backward(const ElementwiseKernels& table, const Call& call, int dy
     Reference dx = std::move(fresh.array);
     if (!dx) return finished(nullptr);
     const Array arrays[] = {*dy, *x, Array{dx.array(), x->element}};
-    if (!run_elementwise(table, arrays, 3, fresh.warm, backward_nanoseconds)) return finished(nullptr);
+    if (!run_elementwise(table, Elementwise(), arrays, 2, 1, fresh.warm, backward_nanoseconds))
+        return finished(nullptr);
     return finished(dx.release());
 }
 

@@ -136,6 +136,13 @@ bool same_shape(const Array& a, const Array& b) {
     return a.ndim() == b.ndim() && PyArray_CompareLists(a.shape(), b.shape(), a.ndim());
 }
 
+Array half_of(const Array& whole, int axis, int half, Part& part) {
+    for (int i = 0; i < whole.ndim(); ++i) part.shape[i] = whole.shape()[i];
+    part.shape[axis] /= 2;
+    part.data = whole.data() + half * part.shape[axis] * whole.strides()[axis];
+    return {whole.object, whole.element, &part};
+}
+
 bool Axes::contains(int candidate) const {
     for (int i = 0; i < count; ++i) {
         if (axis[i] == candidate) return true;
@@ -214,7 +221,7 @@ bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObje
     if (out.element != x.element || !same_shape(out, x) || !PyArray_ISWRITEABLE(out.object)) return false;
     if (checked) return true;
     // Elements that share memory are for fastnorm._arguments to refuse.
-    if (!PyArray_IS_C_CONTIGUOUS(out.object)) return false;
+    if (!out.is_c_contiguous()) return false;
     const Extent written = extent_of(out);
     for (PyObject* slot : inputs) {
         if (slot == Py_None) continue;

@@ -96,18 +96,32 @@ PyObject* call_op(
     const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames
 );
 
-// The array of a slot where it is an exact ndarray of one of the four types in native byte order.
+// A part of an array: it has the axes and strides of the whole, but its own shape and start.
+struct Part {
+    char* data;
+    npy_intp shape[NPY_MAXDIMS];
+};
+
+// An exact ndarray of one of the four types in native byte order, or a part of one.
 struct Array {
     PyArrayObject* object = nullptr;
     Element element = Element::float32;
+    const Part* part = nullptr;
 
     int ndim() const { return PyArray_NDIM(object); }
-    const npy_intp* shape() const { return PyArray_DIMS(object); }
+    const npy_intp* shape() const { return part ? part->shape : PyArray_DIMS(object); }
     const npy_intp* strides() const { return PyArray_STRIDES(object); }
-    char* data() const { return PyArray_BYTES(object); }
-    std::int64_t size() const { return PyArray_SIZE(object); }
+    char* data() const { return part ? part->data : PyArray_BYTES(object); }
+    bool is_c_contiguous() const { return !part && PyArray_IS_C_CONTIGUOUS(object); }
+    std::int64_t size() const {
+        if (!part) return PyArray_SIZE(object);
+        std::int64_t size = 1;
+        for (int i = 0; i < ndim(); ++i) size *= part->shape[i];
+        return size;
+    }
     std::int64_t bytes() const { return size() * item_size(element); }
 };
+// The array of a slot where it is one.
 std::optional<Array> as_array(PyObject* slot);
 
 // The element type that statistics and parameter gradients have, and that kernels compute in.
@@ -131,6 +145,9 @@ bool as_axes(PyObject* slot, int ndim, Axes& axes);
 std::optional<double> as_number(PyObject* slot, double minimum);
 std::optional<bool> as_flag(PyObject* slot);
 std::optional<double> as_fraction(PyObject* slot);
+
+// Half 0 or 1 of an array whose length along the axis is even; `part` must live as long as what is returned.
+Array half_of(const Array& whole, int axis, int half, Part& part);
 
 // Whether `out` can take a result like x: same type and shape, writeable, and either exactly one of the inputs or apart
 // from all (where `checked`, the latter has been established).

@@ -66,7 +66,7 @@ void Geometry::set_norm(const Array* arrays, int count, const Axes& axes) {
     rows.rows = rows.cols = 1;
     bool contiguous = axes.axis[0] == x.ndim() - axes.count;  // the axes are the trailing ones
     for (int i = 0; i < x.ndim(); ++i) (axes.contains(i) ? rows.cols : rows.rows) *= x.shape()[i];
-    for (int k = 0; k < count; ++k) contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(arrays[k].object);
+    for (int k = 0; k < count; ++k) contiguous = contiguous && arrays[k].is_c_contiguous();
     if (contiguous) return use_contiguous(arrays, count, rows.rows, rows.cols);
     outer_.count = inner_.count = 0;
     for (int i = 0; i < x.ndim(); ++i) (axes.contains(i) ? inner_ : outer_).append(arrays, count, i);
@@ -80,7 +80,7 @@ void Geometry::set_elementwise(const Array* arrays, int count) {
     rows.rows = 1;
     rows.cols = x.size();
     bool contiguous = true;
-    for (int k = 0; k < count; ++k) contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(arrays[k].object);
+    for (int k = 0; k < count; ++k) contiguous = contiguous && arrays[k].is_c_contiguous();
     if (contiguous) return use_contiguous(arrays, count, 1, rows.cols);
 
     // Axes by the steps of the result, the longest first: the last axis is then the one to run along.

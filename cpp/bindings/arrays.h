@@ -10,11 +10,11 @@
 
 namespace fastnorm {
 
-// Rows and operands over up to four arrays of one shape, with the storage their axes need. Not initialised beyond what
+// Rows and operands over a few arrays of one shape, with the storage their axes need. Not initialised beyond what
 // is used: a call on 64 numbers must not clear kilobytes.
 class Geometry {
 public:
-    static constexpr int max_operands = 4;
+    static constexpr int max_operands = 5;
 
     Rows rows;
     Operand operands[max_operands];

@@ -38,11 +38,11 @@ FASTNORM_INLINE Vec<T, N> gelu_derivative(Vec<T, N> x) {
 
 template <Approximation form, class T>
 void gelu_map(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    map<T>(task, begin, end, scratch, [](auto x) FASTNORM_INLINE_LAMBDA { return gelu<form>(x); });
+    map<T, 1, 1>(task, begin, end, scratch, [](auto x) FASTNORM_INLINE_LAMBDA { return gelu<form>(x); });
 }
 template <Approximation form, class T>
 void gelu_backward_map(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    map_pairs<T>(task, begin, end, scratch, [](auto dy, auto x) FASTNORM_INLINE_LAMBDA {
+    map<T, 2, 1>(task, begin, end, scratch, [](auto dy, auto x) FASTNORM_INLINE_LAMBDA {
         return dy * gelu_derivative<form>(x);
     });
 }

@@ -16,7 +16,7 @@ Results run_activation(const KernelTable& table, const Shape& s, int form) {
     }
     Rows rows{s.rows, s.cols, 1, 1, &s.rows, &s.cols};
     Guarded scratch(std::size_t(3 * segment_elements * size), true);
-    Elementwise task{rows, x.operand(s), x.operand(s), y.operand(s), s.stream};
+    Elementwise task{rows, {x.operand(s), y.operand(s)}, s.stream};
     auto* forward =
         (form == 0   ? table.gelu_forward
          : form == 1 ? table.gelu_tanh_forward
@@ -26,7 +26,7 @@ Results run_activation(const KernelTable& table, const Shape& s, int form) {
          : form == 1 ? table.gelu_tanh_backward
                      : table.gelu_sigmoid_backward)[e];
     forward(task, 0, s.rows * segments_per_row(task), scratch.data());
-    task = {rows, dy.operand(s), x.operand(s), dx.operand(s), s.stream};
+    task = {rows, {dy.operand(s), x.operand(s), dx.operand(s)}, s.stream};
     backward(task, 0, s.rows * segments_per_row(task), scratch.data());
     return {{elements(y, s), elements(dx, s)}};
 }
