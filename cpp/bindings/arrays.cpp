@@ -145,6 +145,19 @@ void dense_strides_like(const Array& x, npy_intp* strides) {
 
 }  // namespace
 
+namespace {
+
+// Where a large result begins within a page: half a page from where x does. A load that follows a store to the same
+// place of another page waits for it, so results that keep the distance of x take less time: 16384 x 4096 float32 on
+// one Ice Lake core, at no distance, 64 bytes and half a page: copy 33, 40 and 30 ms, layer_norm 44, 46 and 38, gelu
+// 41, 91 and 40.
+constexpr std::size_t page_bytes = 4096;
+std::size_t offset_in_page(const char* x) {
+    return (reinterpret_cast<std::uintptr_t>(x) + page_bytes / 2) % page_bytes / 64 * 64;
+}
+
+}  // namespace
+
 NewArray new_like(const Array& x) {
     PyArray_Descr* descr = PyArray_DESCR(x.object);
     npy_intp strides[NPY_MAXDIMS];
@@ -153,8 +166,8 @@ NewArray new_like(const Array& x) {
         dense_strides_like(x, strides);
         layout = strides;
     }
-    const std::size_t bytes = std::size_t(x.bytes());
-    const Block block = bytes >= smallest_cached_bytes ? acquire_block(bytes) : Block{};
+    const std::size_t bytes = std::size_t(x.bytes()) + page_bytes;
+    const Block block = bytes >= smallest_cached_bytes + page_bytes ? acquire_block(bytes) : Block{};
     if (!block.data) {
         Py_INCREF(descr);
         PyObject* array = PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), x.shape(), layout, nullptr, 0, nullptr);
@@ -166,9 +179,10 @@ NewArray new_like(const Array& x) {
         return {};
     }
     Py_INCREF(descr);
-    Reference array(PyArray_NewFromDescr(
-        &PyArray_Type, descr, x.ndim(), x.shape(), layout, block.data, NPY_ARRAY_WRITEABLE, nullptr
-    ));
+    char* data = static_cast<char*>(block.data) + offset_in_page(x.data());
+    Reference array(
+        PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), x.shape(), layout, data, NPY_ARRAY_WRITEABLE, nullptr)
+    );
     if (!array || PyArray_SetBaseObject(array.array(), owner.release()) < 0) return {};
     return {std::move(array), block.warm};
 }

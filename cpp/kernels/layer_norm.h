@@ -18,9 +18,9 @@
 FASTNORM_TARGET_BEGIN
 
 // mean and variance of R rows of float or half elements: `row_lanes` double lanes each, R rows at once for independent
-// sums. Meanwhile fetches the lines of the rows `targets`.
-template <class T, int R>
-void row_moments(const T* const* x, T* const* targets, std::int64_t cols, double* mean, double* variance) {
+// sums. Meanwhile looks ahead.
+template <class T, int R, bool Streaming>
+void row_moments(const T* const* x, const T* const* ahead, std::int64_t cols, double* mean, double* variance) {
     using V = Vec<double, row_lanes>;
     V shift[R], sums[R], squares[R];
     FASTNORM_UNROLL
@@ -31,7 +31,7 @@ void row_moments(const T* const* x, T* const* targets, std::int64_t cols, double
     for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
         FASTNORM_UNROLL
         for (int r = 0; r < R; ++r) {
-            prefetch_write(targets[r] + j);
+            look_ahead<Streaming>(ahead[r], j);
             const V d = load_columns<V>(x[r] + j, step, widen(*x[r])) - shift[r];
             sums[r] = sums[r] + d;
             squares[r] = mul_add(d, d, squares[r]);
@@ -107,15 +107,16 @@ void layer_norm_forward(const NormForward& task, std::int64_t begin, std::int64_
                 writer.write(x.row(i), y.row(i), centre);
                 ++i;
             } else {
-                const T* sources[forward_rows_together];
-                T* targets[forward_rows_together];
-                double mean[forward_rows_together], rstd[forward_rows_together];
-                const int together = select_rows(x, y, i, count, task.stream, sources, targets);
-                if (together > 1) {
-                    row_moments<T, forward_rows_together>(sources, targets, cols, mean, rstd);
-                } else {
-                    row_moments<T, 1>(sources, targets, cols, mean, rstd);
-                }
+                constexpr int most = forward_rows_together;
+                const T *sources[most], *ahead[most];
+                T* targets[most];
+                double mean[most], rstd[most];
+                const int together = select_rows(x, y, cols, i, count, task.stream, sources, ahead);
+                const auto moments = together > 1
+                                         ? task.stream ? row_moments<T, most, true> : row_moments<T, most, false>
+                                     : task.stream ? row_moments<T, 1, true>
+                                                   : row_moments<T, 1, false>;
+                moments(sources, ahead, cols, mean, rstd);
                 for (int r = 0; r < together; ++r) {
                     rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
                     if (means) means[first + i + r] = C(mean[r]), rstds[first + i + r] = C(rstd[r]);
@@ -135,8 +136,7 @@ FASTNORM_INLINE void layer_norm_statistics(const T* x, std::int64_t cols, double
     if constexpr (sizeof(compute_t<T>) == 8) {
         double_centre(x, cols, eps, mean, rstd);
     } else {
-        T* const no_target = const_cast<T*>(x);
-        row_moments<T, 1>(&x, &no_target, cols, &mean, &rstd);
+        row_moments<T, 1, false>(&x, &x, cols, &mean, &rstd);
         mean = float(mean);
         rstd = float(1 / __builtin_sqrt(rstd + eps));
     }

@@ -12,10 +12,9 @@
 
 FASTNORM_TARGET_BEGIN
 
-// Mean square of the first `counted` columns of R rows, times scale^2. Meanwhile fetches the lines of the rows
-// `targets`.
-template <class T, int R>
-void mean_squares(const T* const* x, T* const* targets, std::int64_t counted, double scale, double* result) {
+// Mean square of the first `counted` columns of R rows, times scale^2. Meanwhile looks ahead.
+template <class T, int R, bool Streaming>
+void mean_squares(const T* const* x, const T* const* ahead, std::int64_t counted, double scale, double* result) {
     using V = Vec<double, row_lanes>;
     V squares[R];
     FASTNORM_UNROLL
@@ -23,7 +22,7 @@ void mean_squares(const T* const* x, T* const* targets, std::int64_t counted, do
     for_columns<row_lanes>(0, counted, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
         FASTNORM_UNROLL
         for (int r = 0; r < R; ++r) {
-            prefetch_write(targets[r] + j);
+            look_ahead<Streaming>(ahead[r], j);
             V value = load_columns<V>(x[r] + j, step);
             if constexpr (sizeof(compute_t<T>) == 8) value = value * broadcast<V>(scale);
             squares[r] = mul_add(value, value, squares[r]);
@@ -36,12 +35,11 @@ void mean_squares(const T* const* x, T* const* targets, std::int64_t counted, do
 // xhat = (x * scale) * (rstd / scale); scale is 1 but for float64 rows near the ends of its range.
 inline double scaled_rms_rstd(const double* x, std::int64_t counted, double eps, double& scale) {
     double mean_square;
-    double* const no_target = const_cast<double*>(x);
     scale = 1;
-    mean_squares<double, 1>(&x, &no_target, counted, scale, &mean_square);
+    mean_squares<double, 1, false>(&x, &x, counted, scale, &mean_square);
     if (!in_range(mean_square + eps, 0x1p-900, 0x1p900)) {
         scale = normalising_scale(x, counted, eps);
-        mean_squares<double, 1>(&x, &no_target, counted, scale, &mean_square);
+        mean_squares<double, 1, false>(&x, &x, counted, scale, &mean_square);
     }
     return 1 / __builtin_sqrt(mean_square + eps * scale * scale);
 }
@@ -65,16 +63,17 @@ void rms_norm_forward(const NormForward& task, std::int64_t begin, std::int64_t 
                 writer.write(x.row(i), y.row(i), {0, rstd, 0, scale});
                 ++i;
             } else {
-                const T* sources[forward_rows_together];
-                T* targets[forward_rows_together];
-                double rstd[forward_rows_together];
-                const double mean[forward_rows_together] = {};
-                const int together = select_rows(x, y, i, count, task.stream, sources, targets);
-                if (together > 1) {
-                    mean_squares<T, forward_rows_together>(sources, targets, task.counted, 1, rstd);
-                } else {
-                    mean_squares<T, 1>(sources, targets, task.counted, 1, rstd);
-                }
+                constexpr int most = forward_rows_together;
+                const T *sources[most], *ahead[most];
+                T* targets[most];
+                double rstd[most];
+                const double mean[most] = {};
+                const int together = select_rows(x, y, task.shape.cols, i, count, task.stream, sources, ahead);
+                const auto squares = together > 1
+                                         ? task.stream ? mean_squares<T, most, true> : mean_squares<T, most, false>
+                                     : task.stream ? mean_squares<T, 1, true>
+                                                   : mean_squares<T, 1, false>;
+                squares(sources, ahead, task.counted, 1, rstd);
                 for (int r = 0; r < together; ++r) {
                     rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
                     if (rstds) rstds[first + i + r] = C(rstd[r]);
@@ -97,8 +96,7 @@ void rms_norm_backward(const NormBackward& task, std::int64_t begin, std::int64_
             double scale;
             rstd = scaled_rms_rstd(x, task.counted, task.eps, scale) * scale;
         } else {
-            T* const no_target = const_cast<T*>(x);
-            mean_squares<T, 1>(&x, &no_target, task.counted, 1, &rstd);
+            mean_squares<T, 1, false>(&x, &x, task.counted, 1, &rstd);
             rstd = float(1 / __builtin_sqrt(rstd + task.eps));
         }
     });

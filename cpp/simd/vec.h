@@ -276,9 +276,9 @@ FASTNORM_INLINE void prefetch_read(const T* address) {
     if (sizeof(T) == 8) __builtin_prefetch(reinterpret_cast<const char*>(address) + 64, 0, 2);
 }
 template <class T>
-FASTNORM_INLINE void prefetch_write(T* address) {
+FASTNORM_INLINE void prefetch_write(const T* address) {
     __builtin_prefetch(address, 1, 3);
-    if (sizeof(T) == 8) __builtin_prefetch(reinterpret_cast<char*>(address) + 64, 1, 3);
+    if (sizeof(T) == 8) __builtin_prefetch(reinterpret_cast<const char*>(address) + 64, 1, 3);
 }
 
 // ---- derived -------------------------------------------------------------------------------------------------------
