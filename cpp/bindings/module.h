@@ -11,6 +11,7 @@ namespace fastnorm {
      #name "($module, " signature ")\n--\n\n"}
 
 extern const PyMethodDef norm_methods[];
+extern const PyMethodDef optim_methods[];
 extern const PyMethodDef activation_methods[];
 
 }  // namespace fastnorm

@@ -3,6 +3,7 @@
 
 #include "tasks/activations.h"
 #include "tasks/norms.h"
+#include "tasks/optim.h"
 
 namespace fastnorm {
 
@@ -12,6 +13,7 @@ struct KernelTable {
     void (*name[element_count])(const Task& task, std::int64_t begin, std::int64_t end, void* scratch);
 #include "kernels/activations.inc"
 #include "kernels/norms.inc"
+#include "kernels/optim.inc"
 #undef FASTNORM_KERNEL
 };
 

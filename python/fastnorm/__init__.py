@@ -13,6 +13,7 @@ from . import _backend, _threadpoolctl, reference
 from ._vjp import vjp
 from .activations import gelu, gelu_backward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
+from .optim import SGD, Adam
 from .runtime import (
     active_target,
     available_targets,
@@ -27,6 +28,8 @@ from .runtime import (
 )
 
 __all__ = [
+    "SGD",
+    "Adam",
     "active_target",
     "available_targets",
     "backend",

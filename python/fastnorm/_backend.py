@@ -42,7 +42,8 @@ def use(chosen: str) -> None:
         module = importlib.import_module("fastnorm.reference")
     else:
         module = extension = load_extension()
-    for op in importlib.import_module("fastnorm.reference").__all__:
+    twins = importlib.import_module("fastnorm.reference")
+    for op in (*twins.__all__, *twins.TRAINING):
         setattr(active, op, getattr(module, op))
     name = chosen
 

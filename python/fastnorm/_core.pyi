@@ -1,7 +1,9 @@
 """The compiled extension: every op under its public name and signature, and what `runtime` is made of."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from ._arguments.optim import Rule
 from ._typing import Approximation, Array, ArrayLike, Axis
 
 def layer_norm(
@@ -50,6 +52,9 @@ def rms_norm_backward(
 ) -> tuple[Array, Array | None, Array | None]: ...
 def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None = None) -> Array: ...
 def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array: ...
+
+# What the optimisers are made of, as in reference.TRAINING.
+def optimizer_update(parameters: Sequence[Array], gradients: Sequence[ArrayLike | None], rule: Rule) -> None: ...
 
 # The setting of the process, and the limit of the calling thread (0: none), which returns the one before.
 def set_num_threads(n: int) -> None: ...

@@ -12,6 +12,7 @@ straight away, so both give the same errors. Canonical means:
 
 from .activations import gelu, gelu_backward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
+from .optim import optimizer_update
 from .rules import user_order
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "gelu_backward",
     "layer_norm",
     "layer_norm_backward",
+    "optimizer_update",
     "rms_norm",
     "rms_norm_backward",
     "user_order",

@@ -6,5 +6,16 @@ the native kernels are tested against them, and they run where the extension can
 
 from .activations import gelu, gelu_backward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
+from .optim import optimizer_update  # noqa: F401
 
-__all__ = ["gelu", "gelu_backward", "layer_norm", "layer_norm_backward", "rms_norm", "rms_norm_backward"]
+__all__ = [
+    "gelu",
+    "gelu_backward",
+    "layer_norm",
+    "layer_norm_backward",
+    "rms_norm",
+    "rms_norm_backward",
+]
+
+# What the optimisers are made of: functions of a backend that are not ops.
+TRAINING = ("optimizer_update",)

@@ -1,0 +1,33 @@
+// What the optimisers' kernels are given: one parameter as contiguous elements, its gradient, and its state.
+//
+// State is of the compute type; the gradient is too where `wide`, else of the parameter's type. Units are elements.
+#pragma once
+
+#include "tasks/arrays.h"
+
+namespace fastnorm {
+
+struct SgdUpdate {
+    void* parameter;
+    const void* gradient;
+    bool wide;
+    void* velocity;  // null without momentum
+    double lr, momentum, weight_decay;
+    bool nesterov;
+};
+
+struct AdamUpdate {
+    void* parameter;
+    const void* gradient;
+    bool wide;
+    void* first;
+    void* second;
+    double beta1, beta2;
+    double step_size;     // lr / (1 - beta1^t)
+    double second_scale;  // 1 / sqrt(1 - beta2^t)
+    double eps;
+    double weight_decay;  // added to the gradient times the parameter
+    double shrink;        // what the parameter is multiplied by first: 1 - lr * weight decay where that is decoupled
+};
+
+}  // namespace fastnorm

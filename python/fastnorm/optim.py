@@ -1,0 +1,287 @@
+"""Optimisers that update parameters in place, in one pass over parameter, gradient and state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _arguments
+from ._arguments.optim import Rule, parameter_arrays
+from ._arguments.rules import Rules
+from ._backend import active
+from ._typing import Array, ArrayLike
+
+__all__ = ["SGD", "Adam"]
+
+
+class Optimizer:
+    """What the optimisers share: settings that are checked whenever they are set, and state for each parameter."""
+
+    _settings: tuple[str, ...]
+    _slots: tuple[str, ...]  # the state that each parameter has
+
+    def __init__(self) -> None:
+        self._shapes: list[tuple[tuple[int, ...], np.dtype[Any]]] | None = None
+        self._parameters: object = None
+        self._steps = np.zeros(1, np.int64)
+        self._state: dict[str, tuple[Array, ...]] = {}
+        self._rule: Rule | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._settings:
+            value = self._checked(Rules(type(self).__name__), name, value)
+            object.__setattr__(self, "_rule", None)
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._settings)
+        return f"{type(self).__name__}({settings})"
+
+    def update(self, parameters: Sequence[Array], gradients: Sequence[ArrayLike | None]) -> None:
+        """Update the parameters in place.
+
+        Parameters
+        ----------
+        parameters : sequence of ndarray
+            float32, float64, float16 or bfloat16, with any strides. The state belongs to their places: every call
+            takes arrays of the same shapes and dtypes in the same order.
+        gradients : sequence of array_like
+            One for each parameter, of its shape and dtype (or float32 for a half type). A parameter whose gradient is
+            None stays as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For an argument of a wrong type or dtype, or of a wrong value or shape. Nothing is changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnorm
+        >>> weight = np.array([1.0, 2.0])
+        >>> fastnorm.SGD(lr=0.5).update([weight], [np.array([2.0, -2.0])])
+        >>> weight
+        array([0., 3.])
+        """
+        if self._shapes is None:  # a refused call must not fix the shapes
+            _arguments.optimizer_update(parameters, gradients, ())
+        active.optimizer_update(parameters, gradients, self._rule_for(parameters))
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of the state: the number of updates, and `<name>.<i>` for each parameter."""
+        state = {f"{name}.{i}": array.copy() for name, arrays in self._state.items() for i, array in enumerate(arrays)}
+        return {"steps": self._steps.copy(), **state}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike], parameters: Sequence[Array]) -> None:
+        """Take over the state that `state_dict` returned, for parameters of the same shapes.
+
+        Raises
+        ------
+        ValueError
+            Where an entry is missing or has another shape. Nothing is changed then.
+        """
+        rules = Rules("load_state_dict")
+        fresh = type(self)()
+        for name in self._settings:
+            setattr(fresh, name, getattr(self, name))
+        fresh._rule_for(parameters)
+        expected = {"steps": fresh._steps}
+        expected |= {f"{name}.{i}": a for name, arrays in fresh._state.items() for i, a in enumerate(arrays)}
+        if set(state) == {"steps"}:  # an optimiser that had not made an update
+            expected = {"steps": fresh._steps}
+        if set(state) != set(expected):
+            raise rules.value_error("state", f"has the entries {sorted(state)}", f"{sorted(expected)}")
+        given = {name: np.asarray(value) for name, value in state.items()}
+        for name, array in expected.items():
+            if given[name].shape != array.shape:
+                raise rules.value_error(name, f"has shape {given[name].shape}", f"{array.shape}")
+        for name, array in expected.items():
+            array[...] = given[name]
+        self.__dict__.update(fresh.__dict__)
+
+    def _rule_for(self, parameters: Sequence[Array]) -> Rule:
+        """Return settings and state for these parameters, made at the first call."""
+        if self._rule is not None and parameters is self._parameters and isinstance(parameters, tuple):
+            return self._rule
+        rules = Rules("update")
+        arrays = parameter_arrays(rules, parameters)
+        shapes = [(array.shape, array.dtype) for array in arrays]
+        if self._shapes is None:
+            dtypes = [np.float64 if array.dtype == np.float64 else np.float32 for array in arrays]
+            self._shapes = shapes
+            self._state = {
+                name: tuple(np.zeros(array.shape, dtype) for array, dtype in zip(arrays, dtypes, strict=True))
+                for name in self._slots
+            }
+        elif shapes != self._shapes:
+            found = f"have shapes and dtypes {[(shape, str(dtype)) for shape, dtype in shapes]}"
+            needed = f"those of the first update, {[(shape, str(dtype)) for shape, dtype in self._shapes]}"
+            raise rules.value_error("parameters", found, needed)
+        if self._rule is None:
+            self._rule = self._make_rule()
+        self._parameters = parameters if isinstance(parameters, tuple) else None
+        return self._rule
+
+    def _checked(self, rules: Rules, name: str, value: Any) -> Any:
+        """Return a setting in canonical form, or raise."""
+        raise NotImplementedError
+
+    def _make_rule(self) -> Rule:
+        """Return the settings and the state as the backends take them."""
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent.
+
+    ``p -= lr * g`` with ``g`` the gradient plus ``weight_decay * p``; with momentum ``v = momentum * v + g`` takes the
+    place of ``g``, and ``g + momentum * v`` with Nesterov's. PyTorch's rule, without dampening.
+
+    Parameters
+    ----------
+    lr : float, default 0.01
+        Learning rate. It may be changed between updates, as may all settings.
+    momentum : float, default 0.0
+    nesterov : bool, default False
+        Needs a momentum.
+    weight_decay : float, default 0.0
+        Applies to every parameter.
+
+    Notes
+    -----
+    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> weight, sgd = np.array([1.0]), fastnorm.SGD(lr=0.1, momentum=0.5)
+    >>> for _ in range(2):
+    ...     sgd.update([weight], [np.array([1.0])])
+    >>> weight.round(4)
+    array([0.75])
+    """
+
+    _settings = ("lr", "momentum", "nesterov", "weight_decay")
+
+    def __init__(
+        self, lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+    ) -> None:
+        """Set the settings."""
+        super().__init__()
+        self.lr = lr
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.nesterov = nesterov
+
+    @property
+    def _slots(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("velocity",) if self.momentum else ()
+
+    def _checked(self, rules: Rules, name: str, value: Any) -> Any:
+        if name == "nesterov":
+            flag = rules.flag(name, value)
+            if flag and not self.momentum:
+                raise rules.value_error("nesterov", "is True", "a momentum above 0 beside it")
+            return flag
+        number = rules.number(name, value, minimum=0)
+        if name == "momentum":
+            if number == 0 and getattr(self, "nesterov", False):
+                raise rules.value_error("momentum", "is 0", "more than 0 with nesterov")
+            if (number > 0) != (getattr(self, "momentum", 0) > 0) and self._shapes is not None:
+                raise rules.value_error("momentum", f"is {value!r}", "0 or not 0 as at the first update")
+        return number
+
+    def _make_rule(self) -> Rule:
+        return ("sgd", self.lr, self.momentum, self.nesterov, self.weight_decay, self._state.get("velocity"))
+
+
+class Adam(Optimizer):
+    """Adam, and AdamW with ``decoupled=True``.
+
+    ``m = beta1 * m + (1 - beta1) * g``, ``v = beta2 * v + (1 - beta2) * g**2``, and after t updates
+    ``p -= lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)``. ``weight_decay * p`` is added to the
+    gradient, or, decoupled, ``lr * weight_decay * p`` is subtracted from the parameter first. PyTorch's rule and
+    defaults.
+
+    Parameters
+    ----------
+    lr : float, default 1e-3
+        Learning rate. It may be changed between updates, as may all settings.
+    betas : (float, float), default (0.9, 0.999)
+        Each at least 0 and below 1.
+    eps : float, default 1e-8
+    weight_decay : float, default 0.0
+        Applies to every parameter.
+    decoupled : bool, default False
+        Weight decay of AdamW.
+
+    Notes
+    -----
+    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: A Method for Stochastic Optimization", arXiv:1412.6980 (2014). Loshchilov and Hutter,
+    "Decoupled Weight Decay Regularization", arXiv:1711.05101 (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> weight, adam = np.array([1.0, 1.0]), fastnorm.Adam(lr=0.25)
+    >>> adam.update([weight], [np.array([100.0, -0.01])])
+    >>> weight.round(4)
+    array([0.75, 1.25])
+    """
+
+    _settings = ("lr", "betas", "eps", "weight_decay", "decoupled")
+    _slots = ("first_moment", "second_moment")
+    _corrected_eps = True
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+    ) -> None:
+        """Set the settings."""
+        super().__init__()
+        self.lr = lr
+        self.betas = betas
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self.decoupled = decoupled
+
+    def _checked(self, rules: Rules, name: str, value: Any) -> Any:
+        if name == "decoupled":
+            return rules.flag(name, value)
+        if name != "betas":
+            return rules.number(name, value, minimum=0)
+        if not isinstance(value, (tuple, list)):
+            raise rules.type_error("betas", f"has type {type(value).__name__}", "a pair of numbers")
+        if len(value) != 2:
+            raise rules.value_error("betas", f"has {len(value)} entries", "two")
+        betas = tuple(rules.number(f"betas[{i}]", beta, minimum=0) for i, beta in enumerate(value))
+        for i, beta in enumerate(betas):
+            if beta >= 1:
+                raise rules.value_error(f"betas[{i}]", f"is {beta!r}", "at least 0 and below 1")
+        return betas
+
+    def _make_rule(self) -> Rule:
+        return (
+            "adam",
+            self.lr,
+            *self.betas,
+            self.eps,
+            self.weight_decay,
+            self.decoupled,
+            self._corrected_eps,
+            self._steps,
+            self._state["first_moment"],
+            self._state["second_moment"],
+        )
