@@ -38,6 +38,10 @@ WORKLOADS = {
     "gelu_backward": Workload("gelu_backward"),
     "gelu_tanh": Workload("gelu", keywords={"approximate": "tanh"}),
     "gelu_tanh_backward": Workload("gelu_backward", keywords={"approximate": "tanh"}),
+    "softmax": Workload("softmax"),
+    "softmax_backward": Workload("softmax_backward"),
+    "log_softmax": Workload("log_softmax"),
+    "log_softmax_backward": Workload("log_softmax_backward"),
 }
 
 

@@ -53,6 +53,11 @@ def gelu_backward(approximate: str) -> Callable[[jax.Array, jax.Array], jax.Arra
     return lambda dy, x: jax.vjp(gelu(approximate), x)[1](dy)[0]
 
 
+def pulled_back(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Return the gradient of a function of x from dy and x."""
+    return lambda dy, x: jax.vjp(function, x)[1](dy)[0]
+
+
 def _call(function: Callable[..., Any], sample: Sample) -> Call:
     compiled = jax.jit(function)
     arguments = {name: jnp.asarray(array) for name, array in sample.arrays.items()}
@@ -74,4 +79,8 @@ CALLS: dict[str, Builder] = {
     "rms_norm_backward": partial(_call, numpy_formulas.rms_norm_backward),
     "gelu": partial(_call_gelu, gelu),
     "gelu_backward": partial(_call_gelu, gelu_backward),
+    "softmax": partial(_call, jax.nn.softmax),
+    "softmax_backward": partial(_call, pulled_back(jax.nn.softmax)),
+    "log_softmax": partial(_call, jax.nn.log_softmax),
+    "log_softmax_backward": partial(_call, pulled_back(jax.nn.log_softmax)),
 }

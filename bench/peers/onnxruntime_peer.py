@@ -59,4 +59,20 @@ def gelu(sample: Sample) -> Call | None:
     return _call(sample, "Gelu", 20, **sample.keywords)
 
 
-CALLS: dict[str, Builder] = {"layer_norm": layer_norm, "rms_norm": rms_norm, "gelu": gelu}
+def softmax(sample: Sample) -> Call:
+    """Operator Softmax."""
+    return _call(sample, "Softmax", 13, axis=-1)
+
+
+def log_softmax(sample: Sample) -> Call:
+    """Operator LogSoftmax."""
+    return _call(sample, "LogSoftmax", 13, axis=-1)
+
+
+CALLS: dict[str, Builder] = {
+    "layer_norm": layer_norm,
+    "rms_norm": rms_norm,
+    "gelu": gelu,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+}

@@ -92,7 +92,46 @@ def gelu_backward(sample: Sample) -> Call | None:
     return Call(aten.gelu_backward.default, (t["dy"], t["x"]), sample.keywords)
 
 
+def softmax(sample: Sample) -> Call:
+    """``F.softmax`` over the last axis."""
+    return Call(functional.softmax, (tensors(sample)["x"], -1))
+
+
+def softmax_backward(sample: Sample) -> Call:
+    """From dy and x, as the op: the forward, and the kernel behind autograd, which takes its result."""
+    t = tensors(sample)
+    return Call(
+        lambda dy, x: aten._softmax_backward_data(dy, functional.softmax(x, -1), -1, x.dtype), (t["dy"], t["x"])
+    )
+
+
+def log_softmax(sample: Sample) -> Call:
+    """``F.log_softmax`` over the last axis."""
+    return Call(functional.log_softmax, (tensors(sample)["x"], -1))
+
+
+def log_softmax_backward(sample: Sample) -> Call:
+    """From dy and x, as the op: the forward, and the kernel behind autograd, which takes its result."""
+    t = tensors(sample)
+
+    def run(dy: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return aten._log_softmax_backward_data(dy, functional.log_softmax(x, -1), -1, x.dtype)
+
+    return Call(run, (t["dy"], t["x"]))
+
+
 CALLS: dict[str, Builder] = {
     function.__name__: function
-    for function in (layer_norm, layer_norm_backward, rms_norm, rms_norm_backward, gelu, gelu_backward)
+    for function in (
+        layer_norm,
+        layer_norm_backward,
+        rms_norm,
+        rms_norm_backward,
+        gelu,
+        gelu_backward,
+        softmax,
+        softmax_backward,
+        log_softmax,
+        log_softmax_backward,
+    )
 }

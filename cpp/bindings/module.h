@@ -13,5 +13,6 @@ namespace fastnorm {
 extern const PyMethodDef norm_methods[];
 extern const PyMethodDef optim_methods[];
 extern const PyMethodDef activation_methods[];
+extern const PyMethodDef probability_methods[];
 
 }  // namespace fastnorm

@@ -4,6 +4,7 @@
 #include "tasks/activations.h"
 #include "tasks/norms.h"
 #include "tasks/optim.h"
+#include "tasks/probabilities.h"
 
 namespace fastnorm {
 
@@ -14,6 +15,7 @@ struct KernelTable {
 #include "kernels/activations.inc"
 #include "kernels/norms.inc"
 #include "kernels/optim.inc"
+#include "kernels/probabilities.inc"
 #undef FASTNORM_KERNEL
 };
 

@@ -14,6 +14,7 @@ from ._vjp import vjp
 from .activations import gelu, gelu_backward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import SGD, Adam
+from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
 from .runtime import (
     active_target,
     available_targets,
@@ -40,12 +41,16 @@ __all__ = [
     "get_num_threads",
     "layer_norm",
     "layer_norm_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "reference",
     "rms_norm",
     "rms_norm_backward",
     "set_backend",
     "set_num_threads",
     "show_config",
+    "softmax",
+    "softmax_backward",
     "threads",
     "vjp",
 ]

@@ -13,6 +13,7 @@ straight away, so both give the same errors. Canonical means:
 from .activations import gelu, gelu_backward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update
+from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
 from .rules import user_order
 
 __all__ = [
@@ -20,8 +21,12 @@ __all__ = [
     "gelu_backward",
     "layer_norm",
     "layer_norm_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "optimizer_update",
     "rms_norm",
     "rms_norm_backward",
+    "softmax",
+    "softmax_backward",
     "user_order",
 ]

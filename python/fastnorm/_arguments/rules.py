@@ -156,6 +156,17 @@ class Rules:
             raise self.value_error("axis", f"is {value!r}", "distinct axes")
         return Axes(tuple(given), tuple(sorted(given)))
 
+    def axis(self, value: object, x: Array, name: str = "x") -> int:
+        """Return the one axis, not negative, along which the op works on `x`, whose argument has this name."""
+        number = as_index(value)
+        if number is None:
+            raise self.type_error("axis", f"is {value!r}", "an int")
+        if x.ndim == 0:
+            raise self.value_error(name, "has no axes", "at least one")
+        if not -x.ndim <= number < x.ndim:
+            raise self.value_error("axis", f"is {value!r}", f"{-x.ndim} to {x.ndim - 1} for {name} of shape {x.shape}")
+        return number % x.ndim
+
     # Numbers, flags and choices
 
     def number(self, name: str, value: object, minimum: float = -math.inf) -> float:

@@ -58,6 +58,10 @@ CONTRACTS: dict[str, Contract] = {
     "rms_norm_backward": Contract("relative", 1e-6, _RMS_VARIANTS),
     "gelu": Contract("ULP", 1.0, _GELU_VARIANTS),
     "gelu_backward": Contract("ULP", 2.0, _GELU_VARIANTS),
+    "softmax": Contract("ULP", 4.0),
+    "softmax_backward": Contract("relative", 1e-6),
+    "log_softmax": Contract("ULP", 3.0),
+    "log_softmax_backward": Contract("relative", 1e-6),
 }
 
 

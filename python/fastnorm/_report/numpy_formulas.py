@@ -99,9 +99,47 @@ def gelu_backward(dy: Array, x: Array, *, approximate: str = "none") -> Array:
     return dx
 
 
+def softmax(x: Array) -> Array:
+    """Exponentials of what lies below the maximum, divided by their sum."""
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    y: Array = e / e.sum(axis=-1, keepdims=True)
+    return y
+
+
+def softmax_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `softmax` from its argument."""
+    y = softmax(x)
+    dx: Array = y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+    return dx
+
+
+def log_softmax(x: Array) -> Array:
+    """What lies below the maximum less the logarithm of the sum of its exponentials."""
+    shifted = x - x.max(axis=-1, keepdims=True)
+    y: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return y
+
+
+def log_softmax_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `log_softmax` from its argument."""
+    dx: Array = dy - softmax(x) * dy.sum(axis=-1, keepdims=True)
+    return dx
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     function.__name__: function
-    for function in (layer_norm, layer_norm_backward, rms_norm, rms_norm_backward, gelu, gelu_backward)
+    for function in (
+        layer_norm,
+        layer_norm_backward,
+        rms_norm,
+        rms_norm_backward,
+        gelu,
+        gelu_backward,
+        softmax,
+        softmax_backward,
+        log_softmax,
+        log_softmax_backward,
+    )
 }
 
 

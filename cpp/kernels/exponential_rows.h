@@ -1,0 +1,217 @@
+// The exponentials of a row and their sum: what softmax, log_softmax and the losses over classes are made of.
+//
+// A row x is taken as e_j = exp(x_j - shift) 2^-power in the compute type and S = sum e_j in double. Where the maximum
+// m lies between 0 and an end that leaves room for the sum, shift and power are 0: exponentials and maximum then come
+// from one pass over the row. Otherwise a second pass takes shift = 0 and as power the integer nearest to m/ln(2), or,
+// where |m| is large, shift = m and power = 0. All these subtractions are exact (an integer from an integer; m from
+// elements within a factor of two of it), so that every e_j has the relative accuracy of the exponential itself (1
+// ULP), however small it is; x_j - m would be rounded, and that error counts |x_j - m| times. The largest e_j is at
+// least 0.7, so no ratio e_j / S loses bits to an e_j that is subnormal.
+//
+// The natural scale of a loss is lift = log(sum exp(x_j - m)) >= 0. Where one element holds more than half of S, lift
+// is log1p(rest / that element), the rest being summed without it: a lift near 0 keeps its relative accuracy.
+#pragma once
+
+#include "simd/logarithm.h"
+#include "simd/rows.h"
+
+FASTNORM_TARGET_BEGIN
+
+// Additions to a lane in float before it is folded into a double: the rounding errors of 16 additions.
+constexpr std::int64_t fold_columns = 16 * row_lanes;
+
+// sum of terms(j, step) over the columns, `row_lanes` lanes of the compute type folded into doubles.
+template <class C, class Terms>
+FASTNORM_INLINE double sum_columns(std::int64_t cols, Terms terms) {
+    using V = Vec<C, row_lanes>;
+    if constexpr (sizeof(C) == 8) {
+        V total = broadcast<V>(0);
+        for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+            total = total + terms(j, step);
+        });
+        return sum(total);
+    } else {
+        Vec<double, row_lanes> total = broadcast<Vec<double, row_lanes>>(0);
+        for (std::int64_t begin = 0; begin < cols; begin += fold_columns) {
+            V part = broadcast<V>(0);
+            for_columns<row_lanes>(
+                begin, smaller(begin + fold_columns, cols),
+                [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA { part = part + terms(j, step); }
+            );
+            total = total + to_double(part);
+        }
+        return sum(total);
+    }
+}
+
+// sum x_j, and sum x_j e_j.
+template <class C, class T>
+double row_sum(const T* x, std::int64_t cols) {
+    using V = Vec<C, row_lanes>;
+    return sum_columns<C>(cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        return load_columns<V>(x + j, step);
+    });
+}
+template <class C, class T>
+double row_dot(const T* x, const C* e, std::int64_t cols) {
+    using V = Vec<C, row_lanes>;
+    return sum_columns<C>(cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        return load_columns<V>(x + j, step) * load_columns<V>(e + j, step);
+    });
+}
+
+// The column of the first element equal to `value`, which is there.
+template <class T>
+std::int64_t column_of(const T* x, std::int64_t cols, compute_t<T> value) {
+    using V = Vec<compute_t<T>, row_lanes>;
+    const V values = broadcast<V>(value);
+    std::int64_t j = 0;
+    while (j + row_lanes <= cols && !any(load_row<V>(x + j) == values)) j += row_lanes;
+    while (widen(x[j]) != value) ++j;
+    return j;
+}
+
+// A double function of Vecs at one point.
+template <class Function>
+FASTNORM_INLINE double at_point(double x, Function f) {
+    using V = Vec<double, native<double>>;
+    double values[native<double>];
+    store(values, f(broadcast<V>(x)));
+    return values[0];
+}
+FASTNORM_INLINE double log_at(double x) {
+    return at_point(x, [](auto v) FASTNORM_INLINE_LAMBDA { return log(v); });
+}
+FASTNORM_INLINE double log1p_at(double x) {
+    return at_point(x, [](auto v) FASTNORM_INLINE_LAMBDA { return log1p(v); });
+}
+
+// How the elements of a row are shifted; `finite` if its maximum is.
+template <class C>
+struct Shift {
+    C maximum, shift, floor, power;
+    bool finite;
+
+    // Elements that lie `reach` or more below the maximum have exponentials that round to 0. From twice that on, the
+    // maximum is subtracted exactly.
+    static constexpr C reach = sizeof(C) == 4 ? C(105) : C(746);
+    // Sums of exponentials of up to this do not overflow.
+    static constexpr C end = sizeof(C) == 4 ? C(80) : C(600);
+
+    static FASTNORM_INLINE Shift none(C maximum) { return {maximum, 0, -reach, 0, true}; }
+    static FASTNORM_INLINE Shift of(C maximum) {
+        const bool near = maximum > -2 * reach && maximum < 2 * reach;
+        const C magic = Reduction<C>::magic;
+        const C power = near ? (maximum * Reduction<C>::reciprocal + magic) - magic : C(0);
+        const C infinity = LogarithmLayout<C>::infinity;
+        return {
+            maximum, near ? C(0) : maximum, near ? maximum - reach : -reach, power,
+            maximum > -infinity && maximum < infinity
+        };
+    }
+    template <class V>
+    FASTNORM_INLINE V exponentials(V x) const {
+        const auto e = exponential(max(broadcast<V>(floor), x - broadcast<V>(shift)));
+        return scale(broadcast<V>(1) + e.s, e.n - broadcast<V>(power));
+    }
+    // log(sum exp(x_j - maximum)) from S, with an absolute error of about that of log S.
+    FASTNORM_INLINE double lift(double sum) const {
+        using L = LogarithmLayout<double>;
+        const double offset = double(maximum) - double(shift) - double(power) * L::ln2_high;
+        return log_at(sum) - (offset - double(power) * L::ln2_low);
+    }
+};
+
+// e_j of a whole row under a shift; returns S, NaN where the row has a NaN.
+template <class T>
+double row_exponentials(const T* x, compute_t<T>* e, std::int64_t cols, const Shift<compute_t<T>> shift) {
+    using C = compute_t<T>;
+    using V = Vec<C, row_lanes>;
+    return sum_columns<C>(cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        V value = shift.exponentials(load_columns<V>(x + j, step, -LogarithmLayout<C>::infinity));
+        store_columns(e + j, value, step);
+        return value;
+    });
+}
+
+// The same without a shift, and the maximum (NaN disregarded; -infinity where there is none). Meanwhile fetches the
+// lines of the row `target`.
+template <class T>
+double row_exponentials(const T* x, compute_t<T>* e, std::int64_t cols, const T* target, compute_t<T>& maximum) {
+    using C = compute_t<T>;
+    using V = Vec<C, row_lanes>;
+    const V least = broadcast<V>(-LogarithmLayout<C>::infinity), floor = broadcast<V>(-Shift<C>::reach);
+    V most = least;
+    const double result = sum_columns<C>(cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        prefetch_write(const_cast<T*>(target) + j);
+        const V value = load_columns<V>(x + j, step, -LogarithmLayout<C>::infinity);
+        most = max(value, most);
+        const auto parts = exponential(max(floor, value));
+        const V power = scale(broadcast<V>(1) + parts.s, parts.n);
+        store_columns(e + j, power, step);
+        return power;
+    });
+    maximum = largest(most);
+    return result;
+}
+
+// sum of e_j without column `left_out`.
+template <class C>
+double row_rest(C* e, std::int64_t cols, std::int64_t left_out) {
+    const C value = e[left_out];
+    e[left_out] = 0;
+    const double rest = row_sum<C>(e, cols);
+    e[left_out] = value;
+    return rest;
+}
+
+// One row of exponentials, what softmax and the losses start from.
+template <class T>
+class ExponentialRow {
+public:
+    using C = compute_t<T>;
+
+    // Fills e and S; meanwhile fetches the lines of the row `target`.
+    FASTNORM_INLINE ExponentialRow(const T* x, C* e, std::int64_t cols, const T* target) : x_(x), e_(e), cols_(cols) {
+        C maximum;
+        sum = row_exponentials(x, e, cols, target, maximum);
+        shift_ = Shift<C>::none(maximum);
+        if (maximum >= 0 && maximum <= Shift<C>::end) return;
+        shift_ = Shift<C>::of(maximum);
+        sum = shift_.finite ? row_exponentials(x, e, cols, shift_) : __builtin_nan("");
+    }
+
+    double sum;                  // S; NaN for a row without a finite maximum or with a NaN
+    double rest = 0;             // S without the dominant column
+    std::int64_t dominant = -1;  // the column that is known to hold more than half of S
+
+    // Makes `column` the dominant one if it holds more than half of S.
+    FASTNORM_INLINE void try_dominant(std::int64_t column) {
+        if (!(2 * double(e_[column]) > sum)) return;
+        dominant = column;
+        rest = row_rest(e_, cols_, column);
+    }
+    // Finds the dominant column if there is one: then lift < log(2) = 0.6931...
+    FASTNORM_INLINE void find_dominant() {
+        if (shift_.lift(sum) < 0.6932) try_dominant(column_of(x_, cols_, shift_.maximum));
+    }
+
+    FASTNORM_INLINE double maximum() const { return shift_.maximum; }
+
+    // log(sum exp(x_j - maximum)): relatively accurate once the dominant column is known, if there is one.
+    FASTNORM_INLINE double lift() const {
+        return dominant < 0 ? shift_.lift(sum) : log1p_at(rest / double(e_[dominant]));
+    }
+    // 1 - softmax of a column, likewise.
+    FASTNORM_INLINE double complement(std::int64_t column) const {
+        return (column == dominant ? rest : sum - double(e_[column])) / sum;
+    }
+
+private:
+    const T* x_;
+    C* e_;
+    std::int64_t cols_;
+    Shift<C> shift_;
+};
+
+FASTNORM_TARGET_END

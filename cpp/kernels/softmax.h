@@ -1,0 +1,90 @@
+// softmax over the columns of each row: y_j = exp(x_j) / sum exp(x_k).
+// Backward, y being computed again: dx = y * (dy - sum(dy * y)).
+//
+// Accuracy, float32: 1 ULP from the exponential (see exponential_rows.h), rounding errors of S, 1/S and the product:
+// below 4 ULP for entries of every size. A row whose maximum is not finite (all -infinity, or one infinity), or that
+// has a NaN, is NaN.
+#pragma once
+
+#include "kernels/elementwise.h"
+#include "kernels/exponential_rows.h"
+#include "tasks/probabilities.h"
+
+FASTNORM_TARGET_BEGIN
+
+// Calls row(x_row, y_row) for rows [begin, end), packed tile by tile where they are not contiguous.
+template <class T, class Row>
+FASTNORM_INLINE void for_rows(const SoftmaxForward& task, std::int64_t begin, std::int64_t end, char* space, Row row) {
+    RowTile<T> x(task.shape, task.x, space), y(task.shape, task.y, space);
+    for (std::int64_t first = begin; first < end; first += tile_rows) {
+        const int count = int(smaller(tile_rows, end - first));
+        x.fetch(first, count);
+        y.select(first);
+        for (int i = 0; i < count; ++i) row(x.row(i), y.row(i));
+        y.write_back(first, count);
+    }
+}
+template <class T, class Row>
+FASTNORM_INLINE void for_rows(const SoftmaxBackward& task, std::int64_t begin, std::int64_t end, char* space, Row row) {
+    RowTile<T> dy(task.shape, task.dy, space), x(task.shape, task.x, space), dx(task.shape, task.dx, space);
+    for (std::int64_t first = begin; first < end; first += tile_rows) {
+        const int count = int(smaller(tile_rows, end - first));
+        dy.fetch(first, count);
+        x.fetch(first, count);
+        dx.select(first);
+        for (int i = 0; i < count; ++i) row(dy.row(i), x.row(i), dx.row(i));
+        dx.write_back(first, count);
+    }
+}
+
+// row[j] = f(j, step) for every column.
+template <class T, class Function>
+FASTNORM_INLINE void fill_row(T* row, std::int64_t cols, bool streaming, Function f) {
+    T* const rows[] = {row};
+    fill_segment(rows, cols, streaming, f);
+}
+
+// The work row at the beginning of the scratch, which moves on.
+template <class C>
+FASTNORM_INLINE C* take_work_row(char*& space, std::int64_t cols) {
+    C* row = reinterpret_cast<C*>(space);
+    space += work_row_bytes(cols, sizeof(C));
+    return row;
+}
+
+template <class T>
+void softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    using C = compute_t<T>;
+    using V = Vec<C, native<C>>;
+    const std::int64_t cols = task.shape.cols;
+    char* space = static_cast<char*>(scratch);
+    C* e = take_work_row<C>(space, cols);
+    for_rows<T>(task, begin, end, space, [&](const T* x, T* y) {
+        const ExponentialRow<T> row(x, e, cols, task.stream ? x : y);
+        const V factor = broadcast<V>(C(1 / row.sum));
+        fill_row(y, cols, task.stream, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+            prefetch_read(x + cols + j);
+            return load_columns<V>(e + j, step) * factor;
+        });
+    });
+}
+
+template <class T>
+void softmax_backward(const SoftmaxBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    using C = compute_t<T>;
+    using V = Vec<C, native<C>>;
+    const std::int64_t cols = task.shape.cols;
+    char* space = static_cast<char*>(scratch);
+    C* e = take_work_row<C>(space, cols);
+    for_rows<T>(task, begin, end, space, [&](const T* dy, const T* x, T* dx) {
+        const ExponentialRow<T> row(x, e, cols, task.stream ? x : dx);
+        const V factor = broadcast<V>(C(1 / row.sum)), mean = broadcast<V>(C(row_dot(dy, e, cols) / row.sum));
+        fill_row(dx, cols, task.stream, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+            prefetch_read(x + cols + j);
+            prefetch_read(dy + cols + j);
+            return (load_columns<V>(e + j, step) * factor) * (load_columns<V>(dy + j, step) - mean);
+        });
+    });
+}
+
+FASTNORM_TARGET_END

@@ -1,0 +1,73 @@
+"""NumPy twins of softmax and log_softmax, in float64.
+
+With m the maximum and e = exp(x - m), sum e = 1 + rest, where the rest leaves out one maximum: log1p(rest) keeps its
+relative accuracy where that element holds nearly everything.
+"""
+
+from __future__ import annotations
+
+from typing import SupportsIndex
+
+import numpy as np
+
+from .. import _arguments
+from .._typing import Array, ArrayLike
+from ._results import result
+
+
+def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.softmax`."""
+    x, axis, _ = _arguments.softmax(x, axis, out)
+    with np.errstate(all="ignore"):
+        return result(probabilities(x.astype(np.float64), axis), x, out)
+
+
+def softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array:
+    """Twin of `fastnorm.softmax_backward`."""
+    dy, x, axis = _arguments.softmax_backward(dy, x, axis)
+    with np.errstate(all="ignore"):
+        y, dy64 = probabilities(x.astype(np.float64), axis), dy.astype(np.float64)
+        return result(y * (dy64 - np.sum(dy64 * y, axis=axis, keepdims=True)), x)
+
+
+def log_softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.log_softmax`."""
+    x, axis, _ = _arguments.log_softmax(x, axis, out)
+    with np.errstate(all="ignore"):
+        shifted, lift = log_sum(x.astype(np.float64), axis)
+        return result(shifted - lift, x, out)
+
+
+def log_softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array:
+    """Twin of `fastnorm.log_softmax_backward`."""
+    dy, x, axis = _arguments.log_softmax_backward(dy, x, axis)
+    with np.errstate(all="ignore"):
+        y, dy64 = probabilities(x.astype(np.float64), axis), dy.astype(np.float64)
+        return result(dy64 - y * np.sum(dy64, axis=axis, keepdims=True), x)
+
+
+def exponentials(x: Array, axis: int) -> tuple[Array, Array, Array]:
+    """Return x less its maximum, the exponentials of that, and their sum without one maximum.
+
+    NaN where the maximum is not finite.
+    """
+    maximum = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    shifted = x - np.where(np.isfinite(maximum), maximum, np.nan)
+    e = np.exp(shifted)
+    rest = e.copy()
+    if x.size:
+        np.put_along_axis(rest, np.argmax(x, axis=axis, keepdims=True), 0.0, axis)
+    return shifted, e, np.sum(rest, axis=axis, keepdims=True)
+
+
+def probabilities(x: Array, axis: int) -> Array:
+    """Return the softmax of x."""
+    _, e, rest = exponentials(x, axis)
+    y: Array = e / (1.0 + rest)
+    return y
+
+
+def log_sum(x: Array, axis: int) -> tuple[Array, Array]:
+    """Return x less its maximum, and the logarithm of the sum of the exponentials of that."""
+    shifted, _, rest = exponentials(x, axis)
+    return shifted, np.log1p(rest)

@@ -1,0 +1,105 @@
+"""What is special to softmax and log_softmax: the axis, the ends of the number range, results near 0 and 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import fastnorm
+import mpmath  # type: ignore[import-untyped]
+import numpy as np
+import pytest
+from cases import DTYPES, label
+from cases.probabilities import LOG_SOFTMAX_ULPS, SOFTMAX_ULPS
+from numpy.typing import NDArray
+from tolerances import LARGEST, assert_same_bits, ulp
+
+Array = NDArray[Any]
+FLOAT32 = np.dtype(np.float32)
+both = pytest.mark.parametrize("function", [fastnorm.softmax, fastnorm.log_softmax], ids=lambda f: f.__name__)
+
+
+def exact(row: Array) -> tuple[Array, Array]:
+    """softmax and its logarithm in long arithmetic."""
+    with mpmath.workdps(60):
+        values = [mpmath.mpf(float(value)) for value in row]
+        total = mpmath.fsum(map(mpmath.exp, values))
+        chances = [mpmath.exp(value) / total for value in values]
+        logs = [
+            mpmath.log1p(-(total - mpmath.exp(value)) / total) if chance > 0.5 else mpmath.log(chance)
+            for value, chance in zip(values, chances, strict=True)
+        ]
+        return np.array([float(p) for p in chances]), np.array([float(v) for v in logs])
+
+
+ROWS = {
+    "peaked": [40.0, 0.0, 3.0, -7.0],
+    "certain": [200.0, 100.0, 150.0, 0.0],
+    "tiny_rest": [0.0, -60.0, -87.5, -103.0],
+    "below_zero": [-300.0, -301.5, -390.0, -320.0],
+    "far": [60000.0, 59990.0, 59936.0, 60001.0],
+    "far_below": [-60000.0, -59990.0, -59936.0, -60001.0],
+    "alike": [81.0, 81.0, 81.0, 81.0],
+    "one": [3.0],
+    "wide": [1e30, 0.0, -1e30, 1e30],
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+def test_extreme_rows_against_long_arithmetic(row: list[float], implementation: str) -> None:
+    x = np.array(row, np.float32)
+    chances, logs = exact(x)
+    assert np.all(np.abs(fastnorm.softmax(x) - chances) <= SOFTMAX_ULPS * ulp(chances, FLOAT32))
+    assert np.all(np.abs(fastnorm.log_softmax(x) - logs) <= LOG_SOFTMAX_ULPS * ulp(logs, FLOAT32))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -2, np.int64(-3)])
+@both
+def test_axis(function: Callable[..., Array], axis: int, native: ModuleType, rng: np.random.Generator) -> None:
+    """Any axis gives the bits of the same rows laid out along the last one."""
+    backward = getattr(fastnorm, f"{function.__name__}_backward")
+    for dtype in DTYPES.values():
+        x, dy = (rng.standard_normal((5, 18, 33)).astype(dtype) for _ in range(2))
+        moved, dy_moved = (np.ascontiguousarray(np.moveaxis(a, axis, -1)) for a in (x, dy))
+        assert_same_bits(function(x, axis=axis), np.moveaxis(function(moved), -1, axis))
+        assert_same_bits(backward(dy, x, axis=axis), np.moveaxis(backward(dy_moved, moved), -1, axis))
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
+@both
+def test_finite_rows_stay_finite(function: Callable[..., Array], dtype: np.dtype[Any], implementation: str) -> None:
+    largest = LARGEST[dtype.name]
+    x = np.array([[largest, -largest, 0], [-largest, -largest, -largest], [largest, largest, 1]]).astype(dtype)
+    y = function(x)
+    assert not np.isnan(y.astype(np.float64)).any()
+    if function is fastnorm.softmax:
+        np.testing.assert_allclose(y.astype(np.float64), [[1, 0, 0], [1 / 3] * 3, [0.5, 0.5, 0]], rtol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
+@both
+def test_rows_without_a_finite_maximum(
+    function: Callable[..., Array], dtype: np.dtype[Any], implementation: str
+) -> None:
+    """All -inf, one inf, or a NaN anywhere make a row NaN; -inf beside finite elements is a probability of 0."""
+    inf, nan = np.inf, np.nan
+    x = np.zeros((6, 40))
+    x[0], x[1, 7], x[2, 39], x[3, 0] = -inf, inf, nan, nan
+    x[3, 1:], x[4, 1:] = -inf, -inf
+    with np.errstate(all="raise"):
+        y = function(x.astype(dtype)).astype(np.float64)
+    assert np.isnan(y[:4]).all()
+    none, whole = (0.0, 1.0) if function is fastnorm.softmax else (-inf, 0.0)
+    np.testing.assert_array_equal(y[4], [whole] + [none] * 39)
+    assert np.isfinite(y[5]).all()
+
+
+def test_softmax_adds_up_to_one(implementation: str, rng: np.random.Generator) -> None:
+    y = fastnorm.softmax((3 * rng.standard_normal((50, 1000))).astype(np.float32))
+    np.testing.assert_allclose(y.sum(axis=-1, dtype=np.float64), 1, atol=2e-7)
+
+
+def test_rows_without_columns(backend: str) -> None:
+    for function in (fastnorm.softmax, fastnorm.log_softmax):
+        assert function(np.empty((3, 0), np.float32)).shape == (3, 0)
