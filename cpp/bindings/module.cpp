@@ -42,5 +42,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     register_ops(m, fastnorm::activation_methods);
     register_ops(m, fastnorm::optim_methods);
     register_ops(m, fastnorm::probability_methods);
+    register_ops(m, fastnorm::gate_methods);
     fastnorm::register_runtime(m);
 }

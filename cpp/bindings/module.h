@@ -14,5 +14,6 @@ extern const PyMethodDef norm_methods[];
 extern const PyMethodDef optim_methods[];
 extern const PyMethodDef activation_methods[];
 extern const PyMethodDef probability_methods[];
+extern const PyMethodDef gate_methods[];
 
 }  // namespace fastnorm

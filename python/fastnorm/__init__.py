@@ -12,6 +12,7 @@ from typing import Any
 from . import _backend, _threadpoolctl, reference
 from ._vjp import vjp
 from .activations import gelu, gelu_backward
+from .gates import bilinear, bilinear_backward, geglu, geglu_backward, reglu, reglu_backward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import SGD, Adam
 from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
@@ -34,7 +35,11 @@ __all__ = [
     "active_target",
     "available_targets",
     "backend",
+    "bilinear",
+    "bilinear_backward",
     "clear_cache",
+    "geglu",
+    "geglu_backward",
     "gelu",
     "gelu_backward",
     "get_backend",
@@ -44,6 +49,8 @@ __all__ = [
     "log_softmax",
     "log_softmax_backward",
     "reference",
+    "reglu",
+    "reglu_backward",
     "rms_norm",
     "rms_norm_backward",
     "set_backend",

@@ -56,6 +56,34 @@ def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None)
 def softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array: ...
 def log_softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array: ...
 def log_softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array: ...
+def geglu(
+    gate: ArrayLike,
+    up: ArrayLike | None = None,
+    *,
+    approximate: Approximation = "none",
+    axis: SupportsIndex = -1,
+    out: Array | None = None,
+) -> Array: ...
+def geglu_backward(
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: ArrayLike | None = None,
+    *,
+    approximate: Approximation = "none",
+    axis: SupportsIndex = -1,
+) -> Array | tuple[Array, Array]: ...
+def reglu(
+    gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1, out: Array | None = None
+) -> Array: ...
+def reglu_backward(
+    dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1
+) -> Array | tuple[Array, Array]: ...
+def bilinear(
+    gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1, out: Array | None = None
+) -> Array: ...
+def bilinear_backward(
+    dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1
+) -> Array | tuple[Array, Array]: ...
 
 # What the optimisers are made of, as in reference.TRAINING.
 def optimizer_update(parameters: Sequence[Array], gradients: Sequence[ArrayLike | None], rule: Rule) -> None: ...

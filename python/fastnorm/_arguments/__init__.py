@@ -11,12 +11,17 @@ straight away, so both give the same errors. Canonical means:
 """
 
 from .activations import gelu, gelu_backward
+from .gates import bilinear, bilinear_backward, geglu, geglu_backward, reglu, reglu_backward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update
 from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
 from .rules import user_order
 
 __all__ = [
+    "bilinear",
+    "bilinear_backward",
+    "geglu",
+    "geglu_backward",
     "gelu",
     "gelu_backward",
     "layer_norm",
@@ -24,6 +29,8 @@ __all__ = [
     "log_softmax",
     "log_softmax_backward",
     "optimizer_update",
+    "reglu",
+    "reglu_backward",
     "rms_norm",
     "rms_norm_backward",
     "softmax",

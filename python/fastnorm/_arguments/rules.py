@@ -74,13 +74,13 @@ class Rules:
             found = f"is a {type(value).__module__}.{type(value).__name__} that NumPy cannot take ({error})"
             raise self.type_error(name, found, f"an array on the CPU{advice}") from error
 
-    def gradient(self, name: str, value: object, x: Array) -> Array:
-        """Return the gradient of a loss with respect to a result of the shape and dtype of `x`."""
+    def gradient(self, name: str, value: object, x: Array, of: str = "x") -> Array:
+        """Return an array of the shape and dtype of `x`, as the gradient with respect to it has; `of` is x's name."""
         array = self.array(name, value, like=x)
         if array.dtype != x.dtype:
-            raise self.type_error(name, f"has dtype {array.dtype}", f"{x.dtype} as x")
+            raise self.type_error(name, f"has dtype {array.dtype}", f"{x.dtype} as {of}")
         if array.shape != x.shape:
-            raise self.value_error(name, f"has shape {array.shape}", f"{x.shape} as x")
+            raise self.value_error(name, f"has shape {array.shape}", f"{x.shape} as {of}")
         return array
 
     def parameters(self, x: Array, axes: Axes, weight: object, bias: object) -> tuple[Array | None, Array | None]:

@@ -5,17 +5,24 @@ the native kernels are tested against them, and they run where the extension can
 """
 
 from .activations import gelu, gelu_backward
+from .gates import bilinear, bilinear_backward, geglu, geglu_backward, reglu, reglu_backward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update  # noqa: F401
 from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
 
 __all__ = [
+    "bilinear",
+    "bilinear_backward",
+    "geglu",
+    "geglu_backward",
     "gelu",
     "gelu_backward",
     "layer_norm",
     "layer_norm_backward",
     "log_softmax",
     "log_softmax_backward",
+    "reglu",
+    "reglu_backward",
     "rms_norm",
     "rms_norm_backward",
     "softmax",

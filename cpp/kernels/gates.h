@@ -1,0 +1,6 @@
+// The ops of gates.inc.
+#pragma once
+
+#include "kernels/bilinear.h"
+#include "kernels/geglu.h"
+#include "kernels/reglu.h"

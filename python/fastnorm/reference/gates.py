@@ -1,0 +1,110 @@
+"""NumPy twins of the gated units: y = act(gate) * up, dgate = dy * up * act'(gate), dup = dy * act(gate)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import SupportsIndex
+
+import numpy as np
+
+from .. import _arguments
+from .._arguments.gates import halves
+from .._typing import Approximation, Array, ArrayLike
+from . import activations
+from ._results import result
+
+Function = Callable[[Array], Array]  # of float64 arrays
+Gradients = Array | tuple[Array, Array]
+
+
+def geglu(
+    gate: ArrayLike,
+    up: ArrayLike | None = None,
+    *,
+    approximate: Approximation = "none",
+    axis: SupportsIndex = -1,
+    out: Array | None = None,
+) -> Array:
+    """Twin of `fastnorm.geglu`."""
+    gate, up, approximate, axis, _ = _arguments.geglu(gate, up, approximate, axis, out)
+    return forward(lambda x: activations.gelu(x, approximate=approximate), *halves(gate, up, axis), out)
+
+
+def geglu_backward(
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: ArrayLike | None = None,
+    *,
+    approximate: Approximation = "none",
+    axis: SupportsIndex = -1,
+) -> Gradients:
+    """Twin of `fastnorm.geglu_backward`."""
+    dy, gate, up, approximate, axis = _arguments.geglu_backward(dy, gate, up, approximate, axis)
+
+    def gradients(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
+        act = activations.gelu(gate, approximate=approximate)
+        return activations.gelu_backward(dy * up, gate, approximate=approximate), dy * act
+
+    return backward(gradients, dy, gate, up, axis)
+
+
+def reglu(gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.reglu`."""
+    gate, up, axis, _ = _arguments.reglu(gate, up, axis, out)
+    return forward(lambda x: np.maximum(x, 0.0), *halves(gate, up, axis), out)
+
+
+def reglu_backward(
+    dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1
+) -> Gradients:
+    """Twin of `fastnorm.reglu_backward`."""
+    dy, gate, up, axis = _arguments.reglu_backward(dy, gate, up, axis)
+
+    def gradients(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
+        act = np.maximum(gate, 0.0)
+        return np.where(gate > 0.0, dy * up, act), dy * act
+
+    return backward(gradients, dy, gate, up, axis)
+
+
+def bilinear(
+    gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1, out: Array | None = None
+) -> Array:
+    """Twin of `fastnorm.bilinear`."""
+    gate, up, axis, _ = _arguments.bilinear(gate, up, axis, out)
+    return forward(lambda x: x, *halves(gate, up, axis), out)
+
+
+def bilinear_backward(
+    dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1
+) -> Gradients:
+    """Twin of `fastnorm.bilinear_backward`."""
+    dy, gate, up, axis = _arguments.bilinear_backward(dy, gate, up, axis)
+    return backward(lambda dy, gate, up: (dy * up, dy * gate), dy, gate, up, axis)
+
+
+def forward(act: Function, gate: Array, up: Array, out: Array | None) -> Array:
+    """Return act(gate) * up."""
+    with np.errstate(all="ignore"):
+        return result(act(gate.astype(np.float64)) * up.astype(np.float64), gate, out)
+
+
+def backward(
+    gradients: Callable[[Array, Array, Array], tuple[Array, Array]],
+    dy: Array,
+    gate: Array,
+    up: Array | None,
+    axis: int,
+    gate_half: int = 0,
+) -> Gradients:
+    """Return dgate and dup, in one array where gate and up are; gate is its half of the number given."""
+    order = slice(None, None, -1 if up is None and gate_half else 1)
+    inputs = halves(gate, up, axis)[order]
+    with np.errstate(all="ignore"):
+        values = gradients(*(array.astype(np.float64) for array in (dy, *inputs)))
+    if up is not None:
+        return result(values[0], gate), result(values[1], up)
+    packed = np.empty_like(gate)
+    for half, value in zip(halves(packed, None, axis)[order], values, strict=True):
+        result(value, half, half)
+    return packed

@@ -1,0 +1,172 @@
+"""Gated units: packed arrays along any axis, special values, golden numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import fastnorm
+import numpy as np
+import pytest
+from cases import DTYPES, as_tuple, label
+from layouts import LAYOUTS, WRITABLE
+from numpy.typing import NDArray
+from tolerances import assert_same_bits
+
+Array = NDArray[Any]
+UNITS = ("bilinear", "geglu", "reglu")  # of two arrays or a packed one
+each_unit = pytest.mark.parametrize("name", UNITS)
+
+
+def forward_of(name: str) -> Any:
+    return getattr(fastnorm, name)
+
+
+def backward_of(name: str) -> Any:
+    return getattr(fastnorm, f"{name}_backward")
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
+@each_unit
+def test_packed_along_every_axis(
+    name: str, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
+) -> None:
+    """A packed array in any layout gives the bits of its halves as arrays of their own; so does a packed gradient."""
+    for shape in ((6,), (4, 34), (2, 18, 6), (2, 2, 2, 40)):
+        packed = (2 * rng.standard_normal(shape)).astype(dtype)
+        for axis in range(-len(shape), len(shape)):
+            gate, up = (half.copy() for half in np.split(packed, 2, axis))
+            dy = rng.standard_normal(gate.shape).astype(dtype)
+            y, gradients = forward_of(name)(gate, up), backward_of(name)(dy, gate, up)
+            for relay in (np.copy, *LAYOUTS.values()):
+                other = relay(packed)
+                assert_same_bits(forward_of(name)(other, axis=axis), y)
+                gradient = backward_of(name)(relay(dy), other, axis=axis)
+                assert_same_bits(gradient, np.concatenate(gradients, axis))
+
+
+@each_unit
+def test_packed_large(name: str, backend: str, rng: np.random.Generator) -> None:
+    """Several threads and, in the extension, stores past the caches."""
+    for shape, axis in (((700, 3000), -1), ((700, 3002), 1), ((700, 3000), 0)):
+        packed = rng.standard_normal(shape).astype(np.float32)
+        gate, up = (half.copy() for half in np.split(packed, 2, axis))
+        for _ in range(2):  # the second result goes into used memory
+            y = forward_of(name)(packed, axis=axis)
+            assert_same_bits(y, forward_of(name)(gate, up))
+            gradient = backward_of(name)(gate, packed, axis=axis)
+            assert_same_bits(gradient, np.concatenate(backward_of(name)(gate, gate, up), axis))
+
+
+@each_unit
+def test_out_of_halved_shape(name: str, backend: str, rng: np.random.Generator) -> None:
+    packed = rng.standard_normal((4, 10, 6)).astype(np.float32)
+    for axis, shape in ((0, (2, 10, 6)), (1, (4, 5, 6)), (2, (4, 10, 3))):
+        y = forward_of(name)(packed, axis=axis)
+        assert y.shape == shape
+        for layout in WRITABLE:
+            out = LAYOUTS[layout](np.empty(shape, np.float32))
+            assert forward_of(name)(packed, axis=axis, out=out) is out
+            assert_same_bits(np.asarray(out), y)
+        for half in np.split(packed, 2, axis):
+            before = packed.copy()
+            with pytest.raises(ValueError, match=f"{name}: out overlaps"):
+                forward_of(name)(packed, axis=axis, out=half)
+            assert_same_bits(packed, before)
+        with pytest.raises(ValueError, match=f"{name}: out has shape"):
+            forward_of(name)(packed, axis=axis, out=np.empty_like(packed))
+
+
+@each_unit
+def test_out_is_an_input(name: str, backend: str, rng: np.random.Generator) -> None:
+    """`out` may be the gate, or up, or either half of other memory."""
+    for shape in ((5, 7), (300, 500)):
+        gate, up = rng.standard_normal((2, *shape)).astype(np.float32)
+        y = forward_of(name)(gate, up)
+        for index in (0, 1):
+            arrays = [gate.copy(), up.copy()]
+            forward_of(name)(*arrays, out=arrays[index])
+            assert_same_bits(arrays[index], y)
+            assert_same_bits(arrays[1 - index], (gate, up)[1 - index])
+
+
+@each_unit
+def test_bad_splits(name: str, backend: str) -> None:
+    packed = np.ones((3, 4), np.float32)
+    for op, arguments in ((forward_of(name), ()), (backward_of(name), (packed[:, :2],))):
+        for x, axis, error, text in (
+            (packed, 0, ValueError, r"gate has shape \(3, 4\), of odd length along axis 0, needs an even length"),
+            (packed, 2, ValueError, r"axis is 2, needs -2 to 1"),
+            (packed, (1,), TypeError, r"axis is \(1,\), needs an int"),
+            (packed, True, TypeError, r"axis is True, needs an int"),
+            (np.float32(1), -1, ValueError, r"gate has no axes, needs at least one"),
+        ):
+            with pytest.raises(error, match=f"{op.__name__}: {text}"):
+                op(*arguments, x, axis=axis)
+    with pytest.raises(ValueError, match=r"dy has shape \(3, 4\), needs \(3, 2\) as a half of gate"):
+        backward_of(name)(packed, packed)
+    with pytest.raises(TypeError, match=r"up has dtype float64, needs float32 as gate"):
+        forward_of(name)(packed, np.ones((3, 4)))
+
+
+@each_unit
+def test_scalars_and_empty(name: str, backend: str) -> None:
+    assert forward_of(name)(1.0, 2.0).shape == ()
+    assert [g.shape for g in backward_of(name)(1.0, 1.0, 2.0)] == [(), ()]
+    for shape, axis, halved in (((0, 4), 1, (0, 2)), ((0, 4), 0, (0, 4)), ((3, 0), 1, (3, 0))):
+        x = np.ones(shape, np.float32)
+        assert forward_of(name)(x, axis=axis).shape == halved
+        assert backward_of(name)(np.ones(halved, np.float32), x, axis=axis).shape == shape
+
+
+@each_unit
+def test_layout_of_results(name: str, backend: str, rng: np.random.Generator) -> None:
+    """Results have their axes in memory in the order of gate's, a packed gradient in that of the packed array."""
+    packed = rng.standard_normal((4, 6, 8)).astype(np.float32)
+    for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
+        x = packed.transpose(order)
+        y = forward_of(name)(x, axis=1)
+        assert y.strides == np.empty_like(x[:, ::2]).strides
+        assert backward_of(name)(y, x, axis=1).strides == np.empty_like(x).strides
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
+@each_unit
+def test_nan(name: str, dtype: np.dtype[Any], implementation: str) -> None:
+    """NaN in, NaN out, wherever it enters; no floating-point error is reported."""
+    nan, one = np.full(5, math.nan).astype(dtype), np.ones(5, dtype)
+    with np.errstate(all="raise"):
+        assert np.isnan(forward_of(name)(nan, one).astype(float)).all()
+        assert np.isnan(forward_of(name)(one, nan).astype(float)).all()
+        derivative_has_gate = name != "bilinear"
+        for values, spoiled in (
+            ((nan, one, one), (True, True)),
+            ((one, nan, one), (derivative_has_gate, True)),
+            ((one, one, nan), (True, False)),
+        ):
+            gradients = backward_of(name)(*values)
+            assert tuple(bool(np.isnan(g.astype(float)).all()) for g in gradients) == spoiled
+
+
+def test_a_closed_gate_passes_nothing(implementation: str) -> None:
+    """The derivative of reglu is selected: an infinite dy or up makes no NaN where the gate is closed."""
+    dy, gate, up = np.array([[math.inf, 1.0, 1.0], [-1.0, -0.0, 0.0], [1.0, math.inf, -math.inf]], np.float32)
+    dgate, _ = fastnorm.reglu_backward(dy, gate, up)
+    np.testing.assert_array_equal(dgate, np.zeros(3))
+
+
+class TestGolden:
+    """Independently computed numbers, to all their digits."""
+
+    def test_geglu(self, backend: str) -> None:
+        y = fastnorm.geglu(np.array([1.0, -1.0]), np.array([2.0, 4.0]))
+        np.testing.assert_allclose(y, [2 * 0.841344746068543, -4 * 0.158655253931457], rtol=1e-14)
+        dgate, dup = as_tuple(fastnorm.geglu_backward(np.ones(1), np.ones(1), np.full(1, 2.0)))
+        np.testing.assert_allclose([dgate[0], dup[0]], [2 * 1.08331547058769, 0.841344746068543], rtol=1e-14)
+
+    def test_exact_units(self, backend: str) -> None:
+        gate, up, dy = np.array([3.0, -2.0]), np.array([0.5, 5.0]), np.array([2.0, 7.0])
+        np.testing.assert_array_equal(fastnorm.reglu(gate, up), [1.5, 0])
+        np.testing.assert_array_equal(fastnorm.reglu_backward(dy, gate, up), [[1, 0], [6, 0]])
+        np.testing.assert_array_equal(fastnorm.bilinear(gate, up), [1.5, -10])
+        np.testing.assert_array_equal(fastnorm.bilinear_backward(dy, gate, up), [[1, 35], [6, -14]])
