@@ -7,18 +7,31 @@
 #include "tasks/optim.h"
 #include "tasks/probabilities.h"
 
+#define FASTNORM_FAMILY activations
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+#define FASTNORM_FAMILY gates
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+#define FASTNORM_FAMILY norms
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+#define FASTNORM_FAMILY optim
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+#define FASTNORM_FAMILY probabilities
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+
 namespace fastnorm {
 
-// Each kernel exists for every element type.
-struct KernelTable {
-#define FASTNORM_KERNEL(name, Task) \
-    void (*name[element_count])(const Task& task, std::int64_t begin, std::int64_t end, void* scratch);
-#include "kernels/activations.inc"
-#include "kernels/gates.inc"
-#include "kernels/norms.inc"
-#include "kernels/optim.inc"
-#include "kernels/probabilities.inc"
-#undef FASTNORM_KERNEL
+struct NoKernels {};  // ends the list
+
+struct KernelTable :
+#define FASTNORM_FAMILY(family) family##_kernels,
+#include "kernels/families.inc"
+#undef FASTNORM_FAMILY
+    NoKernels {
 };
 
 }  // namespace fastnorm
