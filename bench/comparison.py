@@ -132,7 +132,7 @@ def compare(request: Request) -> Comparison:
     results = as_tuple(sample.call()())
     outcome = validate(sample, results)
     target = "reference" if _backend.name == "reference" else fastnorm.active_target()
-    unit = unit_of(CONTRACTS[sample.op], sample.arrays["x"].dtype)
+    unit = unit_of(CONTRACTS[sample.op], sample.x.dtype)
     comparison = Comparison(request, target, sample.bytes_moved(results), outcome.error, outcome.bound, unit)
     if not outcome.kept:
         raise BrokenContractError(
@@ -166,7 +166,7 @@ def contenders(
     sample: Sample, request: Request, ours: Sequence[NDArray[Any] | None]
 ) -> tuple[dict[str, Call], dict[str, str]]:
     """Return the calls to time and, for the peers that are left out, the reason."""
-    x = sample.arrays["x"]
+    x = sample.x
     calls = {FASTNORM: sample.call(), ADD: Call(np.add, (x, x))}
     if takes(sample.op, "out"):
         y = np.empty_like(x)
@@ -209,7 +209,7 @@ def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
 
     Results shaped like x belong to their rows; all others are sums over the rows.
     """
-    x = sample.arrays["x"]
+    x = sample.x
     if x.ndim == 1:
         return judge(sample, results)
     by_row = [result is not None and result.shape == x.shape for result in results]

@@ -71,6 +71,26 @@ def _call_gelu(form: Callable[[str], Callable[..., Any]], sample: Sample) -> Cal
     return None if approximate == "sigmoid" else _call(form(approximate), sample)
 
 
+def gated(act: Callable[[jax.Array], jax.Array]) -> Callable[..., jax.Array]:
+    """Return a gated unit of two arrays or a packed one."""
+
+    def unit(gate: jax.Array, up: jax.Array | None = None) -> jax.Array:
+        first, second = jnp.split(gate, 2, -1) if up is None else (gate, up)
+        return act(first) * second
+
+    return unit
+
+
+def gated_backward(act: Callable[[jax.Array], jax.Array]) -> Callable[..., Any]:
+    """Return the gradients of a gated unit from dy and its arguments."""
+
+    def gradients(dy: jax.Array, **arrays: jax.Array) -> Any:
+        pulled = jax.vjp(gated(act), *arrays.values())[1](dy)
+        return pulled if len(pulled) > 1 else pulled[0]
+
+    return gradients
+
+
 # The backward formulas of NumPy are made of operators and methods that JAX arrays have too.
 CALLS: dict[str, Builder] = {
     "layer_norm": partial(_call, layer_norm),
@@ -79,6 +99,12 @@ CALLS: dict[str, Builder] = {
     "rms_norm_backward": partial(_call, numpy_formulas.rms_norm_backward),
     "gelu": partial(_call_gelu, gelu),
     "gelu_backward": partial(_call_gelu, gelu_backward),
+    "geglu": partial(_call_gelu, lambda approximate: gated(gelu(approximate))),
+    "geglu_backward": partial(_call_gelu, lambda approximate: gated_backward(gelu(approximate))),
+    "reglu": partial(_call, gated(jax.nn.relu)),
+    "reglu_backward": partial(_call, gated_backward(jax.nn.relu)),
+    "bilinear": partial(_call, gated(lambda x: x)),
+    "bilinear_backward": partial(_call, gated_backward(lambda x: x)),
     "softmax": partial(_call, jax.nn.softmax),
     "softmax_backward": partial(_call, pulled_back(jax.nn.softmax)),
     "log_softmax": partial(_call, jax.nn.log_softmax),

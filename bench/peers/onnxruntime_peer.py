@@ -29,12 +29,14 @@ def to_numpy(array: Any) -> NDArray[Any]:
 
 
 def _call(sample: Sample, node: str, opset: int, **attributes: Any) -> Call:
-    kind = helper.np_dtype_to_tensor_dtype(sample.arrays["x"].dtype)
+    return _call_nodes(sample, [helper.make_node(node, list(sample.arrays), ["y"], **attributes)], opset)
+
+
+def _call_nodes(sample: Sample, nodes: list[Any], opset: int) -> Call:
+    kind = helper.np_dtype_to_tensor_dtype(sample.x.dtype)
     inputs = [helper.make_tensor_value_info(name, kind, array.shape) for name, array in sample.arrays.items()]
-    output = helper.make_tensor_value_info("y", kind, sample.arrays["x"].shape)
-    graph = helper.make_graph(
-        [helper.make_node(node, list(sample.arrays), ["y"], **attributes)], node, inputs, [output]
-    )
+    output = helper.make_tensor_value_info("y", kind, None)
+    graph = helper.make_graph(nodes, nodes[0].op_type, inputs, [output])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
     session = onnxruntime.InferenceSession(model.SerializeToString(), _options, providers=["CPUExecutionProvider"])
     return Call(session.run, (None, dict(sample.arrays)))
@@ -69,10 +71,37 @@ def log_softmax(sample: Sample) -> Call:
     return _call(sample, "LogSoftmax", 13, axis=-1)
 
 
+def _gated(sample: Sample, *activation: Any) -> Call | None:
+    """The nodes of an activation, the last of which makes "act", and the product with up."""
+    if "up" not in sample.arrays:
+        return None
+    return _call_nodes(sample, [*activation, helper.make_node("Mul", ["act", "up"], ["y"])], 20)
+
+
+def geglu(sample: Sample) -> Call | None:
+    """Operators Gelu and Mul."""
+    if sample.keywords.get("approximate") == "sigmoid":
+        return None
+    return _gated(sample, helper.make_node("Gelu", ["gate"], ["act"], **sample.keywords))
+
+
+def reglu(sample: Sample) -> Call | None:
+    """Operators Relu and Mul."""
+    return _gated(sample, helper.make_node("Relu", ["gate"], ["act"]))
+
+
+def bilinear(sample: Sample) -> Call | None:
+    """Operator Mul."""
+    return _call(sample, "Mul", 14) if "up" in sample.arrays else None
+
+
 CALLS: dict[str, Builder] = {
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "gelu": gelu,
+    "geglu": geglu,
+    "reglu": reglu,
+    "bilinear": bilinear,
     "softmax": softmax,
     "log_softmax": log_softmax,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def tensor(array: NDArray[Any] | None) -> torch.Tensor | None:
 
 def tensors(sample: Sample) -> dict[str, Any]:
     """Return the arrays of a sample as tensors, None for the others."""
-    return {name: tensor(sample.arrays.get(name)) for name in ("dy", "x", "weight", "bias")}
+    return {name: tensor(sample.arrays.get(name)) for name in ("dy", "x", "weight", "bias", "gate", "up")}
 
 
 def layer_norm(sample: Sample) -> Call:
@@ -120,6 +121,68 @@ def log_softmax_backward(sample: Sample) -> Call:
     return Call(run, (t["dy"], t["x"]))
 
 
+def _gated(sample: Sample, act: Callable[[torch.Tensor], torch.Tensor]) -> Call:
+    """The activation times up, of two arrays or the halves of one."""
+    t = tensors(sample)
+    if t["up"] is None:
+        return Call(lambda packed: torch.mul(act(packed.chunk(2, -1)[0]), packed.chunk(2, -1)[1]), (t["gate"],))
+    return Call(lambda gate, up: act(gate) * up, (t["gate"], t["up"]))
+
+
+def _gated_backward(
+    sample: Sample,
+    act: Callable[[torch.Tensor], torch.Tensor],
+    gradient: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> Call:
+    """Both gradients by the kernels behind autograd, from dy and the inputs as the op."""
+    t = tensors(sample)
+
+    def run(dy: torch.Tensor, gate: torch.Tensor, up: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return gradient(dy * up, gate), dy * act(gate)
+
+    if t["up"] is None:
+        return Call(lambda dy, packed: torch.cat(run(dy, *packed.chunk(2, -1)), -1), (t["dy"], t["gate"]))
+    return Call(run, (t["dy"], t["gate"], t["up"]))
+
+
+def geglu(sample: Sample) -> Call | None:
+    """``F.gelu(gate) * up``."""
+    if sample.keywords.get("approximate") == "sigmoid":
+        return None
+    return _gated(sample, lambda x: functional.gelu(x, **sample.keywords))
+
+
+def geglu_backward(sample: Sample) -> Call | None:
+    """Gradients of it."""
+    if sample.keywords.get("approximate") == "sigmoid":
+        return None
+    return _gated_backward(
+        sample,
+        lambda x: functional.gelu(x, **sample.keywords),
+        lambda dy, x: aten.gelu_backward(dy, x, **sample.keywords),
+    )
+
+
+def reglu(sample: Sample) -> Call:
+    """``F.relu(gate) * up``."""
+    return _gated(sample, functional.relu)
+
+
+def reglu_backward(sample: Sample) -> Call:
+    """Gradients of it."""
+    return _gated_backward(sample, functional.relu, lambda dy, x: aten.threshold_backward(dy, x, 0))
+
+
+def bilinear(sample: Sample) -> Call:
+    """``gate * up``."""
+    return _gated(sample, lambda x: x)
+
+
+def bilinear_backward(sample: Sample) -> Call:
+    """Gradients of it."""
+    return _gated_backward(sample, lambda x: x, lambda dy, x: dy)
+
+
 CALLS: dict[str, Builder] = {
     function.__name__: function
     for function in (
@@ -129,6 +192,12 @@ CALLS: dict[str, Builder] = {
         rms_norm_backward,
         gelu,
         gelu_backward,
+        geglu,
+        geglu_backward,
+        reglu,
+        reglu_backward,
+        bilinear,
+        bilinear_backward,
         softmax,
         softmax_backward,
         log_softmax,

@@ -58,6 +58,12 @@ CONTRACTS: dict[str, Contract] = {
     "rms_norm_backward": Contract("relative", 1e-6, _RMS_VARIANTS),
     "gelu": Contract("ULP", 1.0, _GELU_VARIANTS),
     "gelu_backward": Contract("ULP", 2.0, _GELU_VARIANTS),
+    "geglu": Contract("ULP", 2.5, _GELU_VARIANTS),
+    "geglu_backward": Contract("ULP", 5.5, _GELU_VARIANTS),
+    "reglu": Contract("ULP", 0.5),
+    "reglu_backward": Contract("ULP", 0.5),
+    "bilinear": Contract("ULP", 0.5),
+    "bilinear_backward": Contract("ULP", 0.5),
     "softmax": Contract("ULP", 4.0),
     "softmax_backward": Contract("relative", 1e-6),
     "log_softmax": Contract("ULP", 3.0),
@@ -91,7 +97,7 @@ def judge(sample: Sample, results: Any, exact: Any = None) -> Outcome:
         The results of the twin, where they are known already.
     """
     contract = CONTRACTS[sample.op]
-    dtype = sample.arrays["x"].dtype
+    dtype = sample.x.dtype
     expected = sample.exact() if exact is None else as_tuple(exact)
     errors = [
         _error(contract, sample, result, exact)
@@ -128,7 +134,7 @@ def _error(contract: Contract, sample: Sample, result: Array | None, exact: Arra
     special = ~np.isfinite(expected) | ~np.isfinite(found)
     right = (found == expected) | (np.isnan(found) & np.isnan(expected))
     difference[special] = np.where(right, 0.0, np.inf)[special]
-    unit_name = unit_of(contract, sample.arrays["x"].dtype)
+    unit_name = unit_of(contract, sample.x.dtype)
     if unit_name == "relative":
         total = float(np.linalg.norm(np.where(special, 0.0, exact)))
         return float(np.linalg.norm(difference)) / total if total else float(difference.max())

@@ -99,6 +99,57 @@ def gelu_backward(dy: Array, x: Array, *, approximate: str = "none") -> Array:
     return dx
 
 
+def halves(gate: Array, up: Array | None) -> Pair:
+    """Return gate and up, which are the halves of a packed array where there is no up."""
+    if up is not None:
+        return gate, up
+    first, second = np.split(gate, 2, axis=-1)
+    return first, second
+
+
+def like_inputs(dgate: Array, dup: Array, up: Array | None) -> Array | Pair:
+    """Return the gradients of a gated unit, packed where its inputs are."""
+    return (dgate, dup) if up is not None else np.concatenate([dgate, dup], axis=-1)
+
+
+def geglu(gate: Array, up: Array | None = None, *, approximate: str = "none") -> Array:
+    """Gelu of the gate times up."""
+    first, second = halves(gate, up)
+    return gelu(first, approximate=approximate) * second
+
+
+def geglu_backward(dy: Array, gate: Array, up: Array | None = None, *, approximate: str = "none") -> Array | Pair:
+    """Gradients of `geglu`."""
+    first, second = halves(gate, up)
+    dgate = gelu_backward(dy * second, first, approximate=approximate)
+    return like_inputs(dgate, dy * gelu(first, approximate=approximate), up)
+
+
+def reglu(gate: Array, up: Array | None = None) -> Array:
+    """Positive part of the gate times up."""
+    first, second = halves(gate, up)
+    y: Array = np.maximum(first, 0) * second
+    return y
+
+
+def reglu_backward(dy: Array, gate: Array, up: Array | None = None) -> Array | Pair:
+    """Gradients of `reglu`."""
+    first, second = halves(gate, up)
+    return like_inputs(dy * second * (first > 0), dy * np.maximum(first, 0), up)
+
+
+def bilinear(gate: Array, up: Array | None = None) -> Array:
+    """Product of gate and up."""
+    first, second = halves(gate, up)
+    return first * second
+
+
+def bilinear_backward(dy: Array, gate: Array, up: Array | None = None) -> Array | Pair:
+    """Gradients of `bilinear`."""
+    first, second = halves(gate, up)
+    return like_inputs(dy * second, dy * first, up)
+
+
 def softmax(x: Array) -> Array:
     """Exponentials of what lies below the maximum, divided by their sum."""
     e = np.exp(x - x.max(axis=-1, keepdims=True))
@@ -135,6 +186,12 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         rms_norm_backward,
         gelu,
         gelu_backward,
+        geglu,
+        geglu_backward,
+        reglu,
+        reglu_backward,
+        bilinear,
+        bilinear_backward,
         softmax,
         softmax_backward,
         log_softmax,
@@ -145,5 +202,5 @@ FORMULAS: dict[str, Callable[..., Any]] = {
 
 def formula(op: str, keywords: Mapping[str, Any]) -> Callable[..., Any] | None:
     """Return the NumPy formula of an op, None where there is none or it needs SciPy and SciPy is not installed."""
-    needs_erf = "gelu" in op and keywords.get("approximate", "none") == "none"
+    needs_erf = ("gelu" in op or "geglu" in op) and keywords.get("approximate", "none") == "none"
     return None if needs_erf and erf is None else FORMULAS.get(op)

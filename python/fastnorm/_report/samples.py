@@ -21,6 +21,7 @@ from .. import reference
 from .timing import Call
 
 SHAPED_LIKE_X = frozenset({"x", "residual", "gate", "up"})
+PACKED = frozenset({"glu", "glu_backward"})  # x holds two arrays of the given shape side by side
 SHAPED_LIKE_COLS = frozenset({"weight", "bias"})
 
 
@@ -31,6 +32,11 @@ class Sample:
     op: str
     arrays: Mapping[str, NDArray[Any]]
     keywords: Mapping[str, Any]
+
+    @property
+    def x(self) -> NDArray[Any]:
+        """Return the first array of the forward: x, or the gate of a gated unit."""
+        return self.arrays["x" if "x" in self.arrays else "gate"]
 
     def call(self, module: ModuleType = fastnorm, **more: Any) -> Call:
         """Return the call of the op in `module` (`fastnorm` or its `reference`), with `more` keywords."""
@@ -114,7 +120,7 @@ def make_sample(
     op : str
         Name of a forward or backward op.
     shape, dtype : tuple of int, dtype
-        Of x and everything that is shaped like it.
+        Of x and everything that is shaped like it; of each half of a packed array.
     rng : Generator
         Source of the numbers.
     without : collection of str
@@ -132,8 +138,9 @@ def make_sample(
             # Powers of two scale without rounding: the error of an element-wise gradient is that of the derivative.
             values = np.ldexp(rng.choice([-1.0, 1.0], shape), rng.integers(-2, 3, shape))
         elif name in SHAPED_LIKE_X:
-            values = rng.standard_normal(shape)
-            values = mean + deviation * values if name == "x" else values
+            holds_two = (name == "gate" and "up" in without) or (name == "x" and op in PACKED)
+            values = rng.standard_normal((*shape[:-1], 2 * shape[-1]) if holds_two else shape)
+            values = mean + deviation * values if name in ("x", "gate") else values
         elif name in SHAPED_LIKE_COLS:
             values = (name == "weight") + 0.25 * rng.standard_normal(shape[-1:])
         else:

@@ -37,7 +37,7 @@ def speed(console: Console, *, quick: bool = False) -> None:
             sample = make_sample(op, shape, np.dtype(np.float32), rng, keywords=keywords).with_stats()
             function = formula(op, keywords)
             assert function is not None
-            x = sample.arrays["x"]
+            x = sample.x
             calls = {"fastnorm": sample.call(), "numpy": sample.call_of(function), "add": Call(np.add, (x, x))}
             times = time_in_turns(calls, seconds=QUICK_SECONDS if quick else SECONDS, rounds=(3, 100))
             ratio = Ratio.of(times["numpy"], times["fastnorm"])
