@@ -50,6 +50,14 @@ WORKLOADS = {
     "softmax_backward": Workload("softmax_backward"),
     "log_softmax": Workload("log_softmax"),
     "log_softmax_backward": Workload("log_softmax_backward"),
+    "relu": Workload("relu"),
+    "relu_backward": Workload("relu_backward"),
+    "sigmoid": Workload("sigmoid"),
+    "sigmoid_backward": Workload("sigmoid_backward"),
+    "silu": Workload("silu"),
+    "silu_backward": Workload("silu_backward"),
+    "tanh": Workload("tanh"),
+    "tanh_backward": Workload("tanh_backward"),
 }
 
 

@@ -6,50 +6,26 @@
     python tools/gelu_coefficients.py errors        approximation errors of the piecewise tables, as powers of two
     python tools/gelu_coefficients.py check         compare all of them with the sources
 
-What the tables mean is told where they are used: gelu_double.h, gelu_float.h, math.h, _erf.py. Everything is computed
-at 200 bits from mpmath's erfc and exp, so the output does not depend on the machine.
+What the tables mean is told where they are used: gelu_double.h, gelu_float.h, math.h, _erf.py.
 """
 
-import argparse
-import struct
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import mpmath as mp
+from coefficients import (
+    Function,
+    Piecewise,
+    chebyshev,
+    cpp_array,
+    cpp_piecewise,
+    cpp_split,
+    errors,
+    hexadecimal,
+    powers,
+    run,
+    split,
+)
 from mpmath import mpf
-
-ROOT = Path(__file__).resolve().parent.parent
-Function = Callable[[mpf], mpf]
-
-mp.mp.prec = 200
-
-# ---- numbers -------------------------------------------------------------------------------------------------------
-
-
-def to_float32(x: mpf) -> mpf:
-    """Round to nearest float32 (by way of float64: a double rounding moves no digit that matters here)."""
-    return mpf(struct.unpack("<f", struct.pack("<f", float(x)))[0])
-
-
-def next_float32(x: mpf, steps: int) -> mpf:
-    (bits,) = struct.unpack("<I", struct.pack("<f", float(x)))
-    return mpf(struct.unpack("<f", struct.pack("<I", bits + steps))[0])
-
-
-def hexadecimal(x: mpf, suffix: str = "") -> str:
-    """A C++ hexadecimal literal without trailing zeros."""
-    mantissa, _, exponent = float(x).hex().partition("p")
-    if "." in mantissa:
-        mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}p{exponent}{suffix}"
-
-
-def split(x: mpf) -> tuple[mpf, mpf]:
-    """x as the double nearest to it and the double nearest to the rest."""
-    high = mpf(float(x))
-    return high, mpf(float(x - high))
-
 
 # ---- the functions -------------------------------------------------------------------------------------------------
 
@@ -104,39 +80,6 @@ TANH = Logistic(mp.sqrt(8 / mp.pi), mp.sqrt(8 / mp.pi) * mpf("0.044715"))
 SIGMOID = Logistic(mpf("1.702"), mpf(0))
 FORMS = {"none": EXACT, "tanh": TANH, "sigmoid": SIGMOID}
 
-# ---- series over a whole interval: Chebyshev expansions, truncated ---------------------------------------------------
-
-
-def chebyshev(f: Function, low: mpf, high: mpf, degree: int) -> list[mpf]:
-    """Chebyshev coefficients of f on [low, high]: within a small factor of the minimax polynomial."""
-    count = 4 * (degree + 1)
-    angles = [mp.pi * (2 * j + 1) / (2 * count) for j in range(count)]
-    values = [f((low + high) / 2 + (high - low) / 2 * mp.cos(angle)) for angle in angles]
-    return [
-        (2 if k else 1) * mp.fsum(v * mp.cos(k * angle) for v, angle in zip(values, angles, strict=True)) / count
-        for k in range(degree + 1)
-    ]
-
-
-def powers(f: Function, low: mpf, high: mpf, degree: int) -> list[mpf]:
-    """The same polynomial as coefficients of 1, x, x^2, ..."""
-    coefficients = chebyshev(f, low, high, degree)
-    scale, shift = 2 / (high - low), -(low + high) / (high - low)
-    before, latest = [mpf(1)], [shift, scale]
-    result = [mpf(0)] * (degree + 1)
-    for k, coefficient in enumerate(coefficients):
-        polynomial = before if k == 0 else latest
-        for power, value in enumerate(polynomial):
-            result[power] += coefficient * value
-        if k:
-            following = [mpf(0), *(2 * scale * v for v in latest)]
-            for power, value in enumerate(latest):
-                following[power] += 2 * shift * value
-            for power, value in enumerate(before):
-                following[power] -= value
-            before, latest = latest, following
-    return result
-
 
 def at_q(f: Function) -> Function:
     """f as a function of q = (t - 4)/(t + 4)."""
@@ -169,137 +112,6 @@ def exponential_series(degree: int) -> list[mpf]:
     return powers(lambda r: (mp.expm1(r) - r) / r**2 if r else mpf(1) / 2, -half, half, degree)
 
 
-# ---- piecewise polynomials for float -------------------------------------------------------------------------------
-
-PIECES = 32
-DEGREE = 6
-
-
-class Piecewise:
-    """f on [0, last_t] as 32 polynomials c0 + d (c1 + ... + c6 d^5), d = t - center, for evaluation in float32.
-
-    The piece is the integer nearest to (alpha t + beta)^2, modulo 32: `first` for t = 0 and then upwards, with narrower
-    and narrower pieces, or downwards (`step` -1), with wider and wider ones. f changes by a factor of at most about 0.7
-    to 1.4 over a piece, so c0 carries most of the value and the roundings of the other terms do not show.
-    """
-
-    def __init__(
-        self, f: Function, last_t: str, first: int, step: int, zero: mpf | None = None, linear: bool = False
-    ) -> None:
-        self.f, self.zero, self.linear, self.first, self.step = f, zero, linear, first, step
-        self.last_t = to_float32(mpf(last_t))
-        beta = mp.sqrt(first - step * mpf("0.49"))  # safely nearest to `first` at t = 0
-        roots = [mp.sqrt(first + step * (i - mpf("0.5"))) for i in range(PIECES + 1)]
-        alpha = (roots[-1] - beta) / (self.last_t * mpf("1.00002"))
-        self.alpha, self.beta = to_float32(alpha), to_float32(beta)
-        self.edges = [(root - self.beta) / self.alpha for root in roots]
-        self.edges[0] = mpf(0)
-        self.pieces = [self.fit(i, low, high) for i, (low, high) in enumerate(zip(self.edges, self.edges[1:]))]
-
-    def fit(self, piece: int, low: mpf, high: mpf) -> list[mpf]:
-        """[center, c0, ..., c6], rounded to float32 one by one, each time refitting those that follow."""
-        margin = (high - low) * mpf("1e-4")
-        low, high = max(low - margin, mpf(0)), high + margin
-        count = 3 * DEGREE + 6
-        nodes = [(low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * j + 1) / (2 * count)) for j in range(count)]
-        if self.linear and piece == 0:
-            # f(t) = t + c2 t^2 + ...: the kernel takes t itself for c0 (the least of t and the table's c0)
-            fixed = [mpf(1) * 2**20, mpf(0)]
-            rest = [self.f(t) - t for t in nodes]
-            return [mpf(0), *self.complete(fixed, [t / self.f(t) for t in nodes], nodes, rest, skip=1)]
-        if self.zero is not None and low < self.zero < high:
-            center, fixed = self.center_at_zero(self.zero)
-            distances = [t - center for t in nodes]
-            weights = [1 / abs(d) for d in distances]
-        else:
-            center, fixed = self.best_center(low, high, nodes)
-            assert not self.linear or fixed[0] <= low, "the kernel would take t for c0"
-            distances = [t - center for t in nodes]
-            weights = [1 / abs(self.f(t)) for t in nodes]
-        values = [self.f(t) - fixed[0] for t in nodes]
-        return [center, *self.complete(fixed, weights, distances, values)]
-
-    def complete(
-        self, fixed: list[mpf], weights: list[mpf], distances: list[mpf], values: list[mpf], skip: int = 0
-    ) -> list[mpf]:
-        """Append the coefficients that follow `fixed`; `values` are without c0, `skip` extra weights of d."""
-        result = list(fixed)
-        for power in range(len(fixed), DEGREE + 1):
-            left = [
-                v - sum(c * d**k for k, c in enumerate(result) if k) for v, d in zip(values, distances, strict=True)
-            ]
-            scaled = [w / abs(d) ** skip for w, d in zip(weights, distances, strict=True)]
-            result.append(to_float32(least_squares(distances, left, range(power, DEGREE + 1), scaled)[0]))
-        return result
-
-    def best_center(self, low: mpf, high: mpf, nodes: list[mpf]) -> tuple[mpf, list[mpf]]:
-        """The float near the middle at which c0 and c1 happen to be nearly floats: their rounding then costs nothing."""
-        middle = (low + high) / 2
-        if self.linear and self.f(middle) > low:
-            middle = mp.findroot(lambda t: self.f(t) - low, middle) * mpf("0.999")
-        middle = to_float32(middle)
-        weights = [1 / abs(self.f(t)) for t in nodes]
-        base = least_squares([t - middle for t in nodes], [self.f(t) for t in nodes], range(DEGREE + 1), weights)
-        best = None
-        for steps in range(-2000, 2001):
-            center = next_float32(middle, steps)
-            d = center - middle
-            c0 = base[0] + d * (base[1] + d * (base[2] + d * base[3]))
-            c0_error = abs((to_float32(c0) - c0) / c0)
-            if c0_error > mpf(2) ** -29:
-                continue
-            c1 = base[1] + d * (2 * base[2] + d * (3 * base[3] + d * 4 * base[4]))
-            error = 2 * c0_error + abs((to_float32(c1) - c1) / c0) * (high - low) / 2
-            if best is None or error < best[0]:
-                best = error, center, [to_float32(c0), to_float32(c1)]
-        assert best is not None
-        return best[1], best[2]
-
-    def center_at_zero(self, zero: mpf) -> tuple[mpf, list[mpf]]:
-        """The zero's nearest float or a neighbour, so that c0 is tiny and the value relatively accurate through the zero.
-
-        The best is the one for which the rounding of c0 and c1 matters least at the floats next to the zero.
-        """
-        nearest = to_float32(zero)
-        neighbours = [next_float32(nearest, steps) for steps in range(-6, 7)]
-        candidates = []
-        for center in neighbours[3:-3]:
-            fixed = [to_float32(self.f(center)), to_float32(mp.diff(self.f, center))]
-            error = max(abs((fixed[0] + fixed[1] * (t - center)) / self.f(t) - 1) for t in neighbours)
-            candidates.append((error, center, fixed))
-        return min(candidates)[1:]
-
-    def rows(self) -> list[list[mpf]]:
-        """In the order of the index modulo 32."""
-        return [self.pieces[self.step * (index - self.first) % PIECES] for index in range(PIECES)]
-
-    def errors(self) -> list[mpf]:
-        """Largest relative error of each piece, before the roundings of its evaluation."""
-        result = []
-        for piece, low, high in zip(self.pieces, self.edges, self.edges[1:]):
-            worst = mpf(0)
-            for i in range(1, 64):
-                t = low + (high - low) * i / 64
-                c0 = min(piece[1], t) if self.linear else piece[1]
-                value = c0 + sum(c * (t - piece[0]) ** k for k, c in enumerate(piece[2:], start=1))
-                worst = max(worst, abs(value / self.f(t) - 1))
-            result.append(worst)
-        return result
-
-
-def least_squares(xs: list[mpf], ys: list[mpf], exponents: range, weights: list[mpf]) -> list[mpf]:
-    """Coefficients of x^k, k in exponents; at Chebyshev nodes this is close to the minimax fit."""
-    size = len(exponents)
-    matrix, right = mp.matrix(size, size), mp.matrix(size, 1)
-    for x, y, weight in zip(xs, ys, weights, strict=True):
-        row = [x**k * weight for k in exponents]
-        for i in range(size):
-            right[i] += row[i] * y * weight
-            for j in range(size):
-                matrix[i, j] += row[i] * row[j]
-    return list(mp.lu_solve(matrix, right))
-
-
 def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
     def twice(form: Form) -> Function:
         return lambda t: 2 * t * form.tail(t)
@@ -318,23 +130,6 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
     return tables
 
 
-# ---- printing ------------------------------------------------------------------------------------------------------
-
-
-def cpp_array(name: str, values: list[mpf], element: str = "double") -> str:
-    if element == "float":
-        literals = [hexadecimal(to_float32(v), "f") for v in values]
-    else:
-        literals = [hexadecimal(v) for v in values]
-    lines = "".join(f"    {literal},\n" for literal in literals)
-    return f"constexpr {element} {name}[] = {{\n{lines}}};\n"
-
-
-def cpp_split(name: str, value: mpf) -> str:
-    high, low = split(value)
-    return f"    static constexpr SplitConstant {name} = {{{hexadecimal(high)}, {hexadecimal(low)}}};\n"
-
-
 def cpp_form(name: str, form: Form) -> str:
     t0 = form.zero()
     lines = cpp_split("zero", t0)
@@ -345,20 +140,11 @@ def cpp_form(name: str, form: Form) -> str:
     return f"template <>\nstruct GeluForm<Approximation::{name}> {{\n{lines}}};\n"
 
 
-def cpp_piecewise(name: str, comment: str, table: Piecewise) -> str:
-    head = f"// {comment}\nconstexpr PiecewiseTable {name} = {{\n    {{\n"
-    tail = ", ".join(hexadecimal(v, "f") for v in (table.alpha, table.beta, table.last_t))
-    rows = ""
-    for row in table.rows():
-        texts = [hexadecimal(v, "f") for v in row]
-        rows += "        {" + ", ".join(texts[:4]) + ",\n         " + ", ".join(texts[4:]) + "},\n"
-    return head + rows + f"    }},\n    {tail}}};\n"
-
-
 HEADER = """\
 // Tables of gelu; made by `tools/gelu_coefficients.py header`. gelu_double.h and gelu_float.h say what they are for.
 #pragma once
 
+#include "simd/math.h"
 #include "simd/piecewise.h"
 
 FASTNORM_TARGET_BEGIN
@@ -367,10 +153,6 @@ enum class Approximation { none, tanh, sigmoid };
 
 // ---- double --------------------------------------------------------------------------------------------------------
 
-// Constants as hi + lo.
-struct SplitConstant {
-    double hi, lo;
-};
 template <Approximation form>
 struct GeluForm;
 """
@@ -421,43 +203,20 @@ def twin() -> str:
     return text
 
 
-def errors() -> str:
-    text = ""
-    for name, (_, table) in piecewise_tables().items():
-        text += f"{name}: " + " ".join(mp.nstr(mp.log(e, 2), 3) for e in table.errors()) + "\n"
-        text += "  edges " + " ".join(mp.nstr(t, 3) for t in table.edges) + "\n"
-    return text
-
-
-def check() -> bool:
-    """True if every table in the sources is the computed one, whatever its layout."""
-
-    def squeezed(text: str) -> str:
-        return "".join(text.split())
-
-    sources = {
+def sources() -> dict[str, list[str]]:
+    return {
         "cpp/kernels/gelu_coefficients.h": [header()],
         "cpp/simd/math.h": exponential().split("};\n")[:-1],
         "python/fastnorm/reference/_erf.py": twin().split("]\n)\n")[:-1],
     }
-    good = True
-    for path, blocks in sources.items():
-        text = squeezed((ROOT / path).read_text(encoding="utf-8"))
-        same = all(squeezed(block) in text for block in blocks)
-        print(f"{path}: {'as computed' if same else 'DIFFERS'}")
-        good = good and same
-    return good
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("header", "exponential", "twin", "errors", "check"))
-    what = parser.parse_args().what
-    if what == "check":
-        return 0 if check() else 1
-    print({"header": header, "exponential": exponential, "twin": twin, "errors": errors}[what](), end="")
-    return 0
-
+OUTPUTS = {
+    "header": header,
+    "exponential": exponential,
+    "twin": twin,
+    "errors": lambda: errors(piecewise_tables()),
+}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, OUTPUTS, sources))

@@ -53,6 +53,11 @@ def gelu_backward(approximate: str) -> Callable[[jax.Array, jax.Array], jax.Arra
     return lambda dy, x: jax.vjp(gelu(approximate), x)[1](dy)[0]
 
 
+def tanh(x: jax.Array) -> jax.Array:
+    """Hyperbolic tangent, by keyword."""
+    return jnp.tanh(x)
+
+
 def pulled_back(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Return the gradient of a function of x from dy and x."""
     return lambda dy, x: jax.vjp(function, x)[1](dy)[0]
@@ -91,6 +96,8 @@ def gated_backward(act: Callable[[jax.Array], jax.Array]) -> Callable[..., Any]:
     return gradients
 
 
+ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "silu": jax.nn.silu, "tanh": tanh}
+
 # The backward formulas of NumPy are made of operators and methods that JAX arrays have too.
 CALLS: dict[str, Builder] = {
     "layer_norm": partial(_call, layer_norm),
@@ -109,4 +116,6 @@ CALLS: dict[str, Builder] = {
     "softmax_backward": partial(_call, pulled_back(jax.nn.softmax)),
     "log_softmax": partial(_call, jax.nn.log_softmax),
     "log_softmax_backward": partial(_call, pulled_back(jax.nn.log_softmax)),
+    **{name: partial(_call, function) for name, function in ACTIVATIONS.items()},
+    **{f"{name}_backward": partial(_call, pulled_back(function)) for name, function in ACTIVATIONS.items()},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,11 @@ def bilinear(sample: Sample) -> Call | None:
     return _call(sample, "Mul", 14) if "up" in sample.arrays else None
 
 
+def unary(node: str, opset: int, sample: Sample) -> Call | None:
+    """An operator of x alone, which takes no bfloat16 on CPUs."""
+    return None if sample.arrays["x"].dtype.name == "bfloat16" else _call(sample, node, opset)
+
+
 CALLS: dict[str, Builder] = {
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
@@ -104,4 +110,8 @@ CALLS: dict[str, Builder] = {
     "bilinear": bilinear,
     "softmax": softmax,
     "log_softmax": log_softmax,
+    "relu": partial(unary, "Relu", 14),
+    "sigmoid": partial(unary, "Sigmoid", 13),
+    "silu": partial(unary, "Swish", 24),
+    "tanh": partial(unary, "Tanh", 13),
 }

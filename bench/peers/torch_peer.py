@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -183,6 +184,29 @@ def bilinear_backward(sample: Sample) -> Call:
     return _gated_backward(sample, lambda x: x, lambda dy, x: dy)
 
 
+def unary(function: Callable[..., Any], sample: Sample) -> Call:
+    """An activation of x alone."""
+    return Call(function, (tensors(sample)["x"],))
+
+
+def unary_backward(kernel: Callable[..., Any], sample: Sample) -> Call:
+    """Call the kernel behind autograd, which takes what the forward keeps: x."""
+    t = tensors(sample)
+    return Call(kernel, (t["dy"], t["x"]))
+
+
+def relu_gradient(dy: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Run the kernel behind autograd."""
+    gradient: torch.Tensor = aten.threshold_backward.default(dy, x, 0)
+    return gradient
+
+
+def unary_backward_of_result(kernel: Callable[..., Any], function: Callable[..., Any], sample: Sample) -> Call:
+    """Call the kernel behind autograd, which takes what the forward keeps: y."""
+    t = tensors(sample)
+    return Call(kernel, (t["dy"], function(t["x"])))
+
+
 CALLS: dict[str, Builder] = {
     function.__name__: function
     for function in (
@@ -203,4 +227,14 @@ CALLS: dict[str, Builder] = {
         log_softmax,
         log_softmax_backward,
     )
+}
+CALLS |= {
+    "relu": partial(unary, functional.relu),
+    "relu_backward": partial(unary_backward, relu_gradient),
+    "sigmoid": partial(unary, torch.sigmoid),
+    "sigmoid_backward": partial(unary_backward_of_result, aten.sigmoid_backward.default, torch.sigmoid),
+    "silu": partial(unary, functional.silu),
+    "silu_backward": partial(unary_backward, aten.silu_backward.default),
+    "tanh": partial(unary, torch.tanh),
+    "tanh_backward": partial(unary_backward_of_result, aten.tanh_backward.default, torch.tanh),
 }

@@ -81,11 +81,37 @@ PyObject* gelu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyOb
     return call_op(signature, run, args, nargs, kwnames);
 }
 
+// Ops of x alone and their backwards.
+#define FASTNORM_UNARY_OP(name)                                                                                        \
+    PyObject* name(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                            \
+        static const Signature signature(#name, 1, {{"x", nullptr}, {"out", Py_None}});                                \
+        const OpFunction run = [](const Call& call) { return unary(kernels().name##_forward, call, 0, 1); };           \
+        return call_op(signature, run, args, nargs, kwnames);                                                          \
+    }                                                                                                                  \
+    PyObject* name##_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                 \
+        static const Signature signature(#name "_backward", 2, {{"dy", nullptr}, {"x", nullptr}});                     \
+        const OpFunction run = [](const Call& call) { return unary_backward(kernels().name##_backward, call, 0, 1); }; \
+        return call_op(signature, run, args, nargs, kwnames);                                                          \
+    }
+FASTNORM_UNARY_OP(relu)
+FASTNORM_UNARY_OP(sigmoid)
+FASTNORM_UNARY_OP(silu)
+FASTNORM_UNARY_OP(tanh)
+#undef FASTNORM_UNARY_OP
+
 }  // namespace
 
 const PyMethodDef activation_methods[] = {
     FASTNORM_METHOD(gelu, "x, *, approximate='none', out=None"),
     FASTNORM_METHOD(gelu_backward, "dy, x, *, approximate='none'"),
+    FASTNORM_METHOD(relu, "x, *, out=None"),
+    FASTNORM_METHOD(relu_backward, "dy, x"),
+    FASTNORM_METHOD(sigmoid, "x, *, out=None"),
+    FASTNORM_METHOD(sigmoid_backward, "dy, x"),
+    FASTNORM_METHOD(silu, "x, *, out=None"),
+    FASTNORM_METHOD(silu_backward, "dy, x"),
+    FASTNORM_METHOD(tanh, "x, *, out=None"),
+    FASTNORM_METHOD(tanh_backward, "dy, x"),
     {nullptr, nullptr, 0, nullptr},
 };
 

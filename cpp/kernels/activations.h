@@ -3,3 +3,7 @@
 
 #include "kernels/copy.h"
 #include "kernels/gelu.h"
+#include "kernels/relu.h"
+#include "kernels/sigmoid.h"
+#include "kernels/silu.h"
+#include "kernels/tanh.h"

@@ -17,22 +17,22 @@ FASTNORM_TARGET_BEGIN
 template <Approximation form, class T, int N>
 FASTNORM_INLINE Vec<T, N> gelu(Vec<T, N> x) {
     if constexpr (sizeof(T) == 8) {
-        return gelu_double<PairArithmetic, form>(x);
+        return gelu_double<PairGelu, form>(x);
     } else if constexpr (has_fma) {
         return gelu_float<form>(x);
     } else {
-        return to_float(gelu_double<PlainArithmetic, form>(to_double(x)));
+        return to_float(gelu_double<PlainGelu, form>(to_double(x)));
     }
 }
 
 template <Approximation form, class T, int N>
 FASTNORM_INLINE Vec<T, N> gelu_derivative(Vec<T, N> x) {
     if constexpr (sizeof(T) == 8) {
-        return gelu_derivative_double<PairArithmetic, form>(x);
+        return gelu_derivative_double<PairGelu, form>(x);
     } else if constexpr (has_fma) {
         return gelu_derivative_float<form>(x);
     } else {
-        return to_float(gelu_derivative_double<PlainArithmetic, form>(to_double(x)));
+        return to_float(gelu_derivative_double<PlainGelu, form>(to_double(x)));
     }
 }
 

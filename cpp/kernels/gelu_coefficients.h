@@ -1,6 +1,7 @@
 // Tables of gelu; made by `tools/gelu_coefficients.py header`. gelu_double.h and gelu_float.h say what they are for.
 #pragma once
 
+#include "simd/math.h"
 #include "simd/piecewise.h"
 
 FASTNORM_TARGET_BEGIN
@@ -9,10 +10,6 @@ enum class Approximation { none, tanh, sigmoid };
 
 // ---- double --------------------------------------------------------------------------------------------------------
 
-// Constants as hi + lo.
-struct SplitConstant {
-    double hi, lo;
-};
 template <Approximation form>
 struct GeluForm;
 template <>

@@ -13,90 +13,43 @@
 //            Z and W are polynomials in t, the two terms have one sign, and e = e0 exp(-d Z) needs no second
 //            exponential.
 //
-// Evaluated twice over: with Pairs for float64 results (error below 1 ULP: the final rounding and about 0.1), and with
-// plain doubles for results that are then rounded to float (relative error below 2^-33).
+// Evaluated in both arithmetics of simd/arithmetic.h.
 #pragma once
 
 #include "kernels/gelu_coefficients.h"
-#include "simd/math.h"
+#include "simd/arithmetic.h"
 
 FASTNORM_TARGET_BEGIN
 
-// ---- the two arithmetics -------------------------------------------------------------------------------------------
+// ---- the two arithmetics, and what gelu needs of each --------------------------------------------------------------
 
-// Plain doubles.
 template <class V>
-struct PlainArithmetic {
-    using Number = V;
-    static FASTNORM_INLINE V constant(double hi, double) { return broadcast<V>(hi); }
-    static FASTNORM_INLINE V sum(V a, V b) { return a + b; }
-    static FASTNORM_INLINE V product(V a, V b) { return a * b; }
-    static FASTNORM_INLINE V one_plus(V a) { return broadcast<V>(1) + a; }
-    static FASTNORM_INLINE V reciprocal(V a) { return broadcast<V>(1) / a; }
-    static FASTNORM_INLINE V quotient(V a, V b) { return a / b; }
-    static FASTNORM_INLINE V scaled(V a, V power) { return a * power; }
-    static FASTNORM_INLINE V normalised(V a) { return a; }
-    static FASTNORM_INLINE V rounded(V a) { return a; }
-    static FASTNORM_INLINE V rounded_product(V a, V b) { return a * b; }
-    static FASTNORM_INLINE auto exponential(V x) { return exponential_for_float(x); }
+struct PlainGelu : PlainArithmetic<V> {
     static FASTNORM_INLINE V mills(V q) { return polynomial(q, mills_series_short); }
     static FASTNORM_INLINE V slope(V q) { return polynomial(q, slope_series_short); }
     // t from which every result rounds to zero in float.
     static constexpr double last_t(Approximation form) {
         return form == Approximation::none ? 14.6 : form == Approximation::tanh ? 11.2 : 66.0;
     }
-    static FASTNORM_INLINE V times_power(V a, V n) { return a * power_of_two(n); }
 };
 
-// Pairs; where an operand is known to be a single Vec its zero is not carried along.
 template <class V>
-struct PairArithmetic {
-    using Number = Pair<V>;
-    static FASTNORM_INLINE Pair<V> constant(double hi, double lo) { return {broadcast<V>(hi), broadcast<V>(lo)}; }
-    static FASTNORM_INLINE Pair<V> sum(Pair<V> a, Pair<V> b) { return fastnorm::FASTNORM_TARGET::sum(a, b); }
-    static FASTNORM_INLINE Pair<V> sum(Pair<V> a, V b) {
-        const Pair<V> result = two_sum(a.hi, b);
-        return {result.hi, result.lo + a.lo};
-    }
-    static FASTNORM_INLINE Pair<V> sum(V a, V b) { return two_sum(a, b); }
-    // For |a| <= 1.
-    static FASTNORM_INLINE Pair<V> one_plus(Pair<V> a) {
-        const Pair<V> result = fast_two_sum(broadcast<V>(1), a.hi);
-        return {result.hi, result.lo + a.lo};
-    }
-    template <class A, class B>
-    static FASTNORM_INLINE Pair<V> product(A a, B b) {
-        return fastnorm::FASTNORM_TARGET::product(a, b);
-    }
-    static FASTNORM_INLINE auto exponential(Pair<V> x) { return fastnorm::FASTNORM_TARGET::exponential(x); }
-    static FASTNORM_INLINE Pair<V> reciprocal(Pair<V> a) { return fastnorm::FASTNORM_TARGET::reciprocal(a); }
-    static FASTNORM_INLINE Pair<V> quotient(Pair<V> a, Pair<V> b) { return fastnorm::FASTNORM_TARGET::quotient(a, b); }
-    static FASTNORM_INLINE Pair<V> scaled(Pair<V> a, V power) { return {a.hi * power, a.lo * power}; }
-    static FASTNORM_INLINE Pair<V> normalised(Pair<V> a) { return fast_two_sum(a.hi, a.lo); }
-    static FASTNORM_INLINE V rounded(Pair<V> a) { return a.hi + a.lo; }
-    static FASTNORM_INLINE V rounded_product(Pair<V> a, V b) {
-        if constexpr (has_fma) {
-            return mul_add(a.hi, b, a.lo * b);
-        } else {
-            return rounded(product(a, b));
-        }
-    }
+struct PairGelu : PairArithmetic<V> {
+    using M = PairArithmetic<V>;
     static FASTNORM_INLINE Pair<V> mills(Pair<V> q) { return series(q, mills_series, mills_series_low); }
     static FASTNORM_INLINE Pair<V> slope(Pair<V> q) { return series(q, slope_series, slope_series_low); }
     static constexpr double last_t(Approximation form) {
         return form == Approximation::none ? 38.7 : form == Approximation::tanh ? 22.0 : 450.0;
     }
-    // Rounds once more where the result is subnormal.
-    static FASTNORM_INLINE V times_power(V a, V n) { return scale(a, n); }
 
 private:
     // c0 + q (c1 + ... + q (plain arithmetic)), the coefficients that `low` completes in pairs.
     template <int First = 0, int N, int Exact>
     static FASTNORM_INLINE Pair<V> series(Pair<V> q, const double (&c)[N], const double (&low)[Exact]) {
         if constexpr (First == Exact - 1) {
-            return sum(product(q.hi, polynomial<Exact>(q.hi, c)), constant(c[First], low[First]));
+            return M::sum(M::product(q.hi, polynomial<Exact>(q.hi, c)), M::constant(c[First], low[First]));
         } else {
-            return sum(product(q, series<First + 1>(q, c, low)), constant(c[First], low[First]));
+            return M::sum(M::product(q, series<First + 1>(q, c, low)), M::constant(c[First], low[First]));
         }
     }
 };

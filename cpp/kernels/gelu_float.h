@@ -43,9 +43,8 @@ Vec<float, N> with_far_tail(Vec<float, N> x, Vec<float, N> result, float last_t)
     } else {
         using V = Vec<float, N>;
         const auto wide = to_double(x);
-        const V far = to_float(
-            derivative ? gelu_derivative_double<PlainArithmetic, form>(wide) : gelu_double<PlainArithmetic, form>(wide)
-        );
+        const V far =
+            to_float(derivative ? gelu_derivative_double<PlainGelu, form>(wide) : gelu_double<PlainGelu, form>(wide));
         return select(x < broadcast<V>(-last_t), far, result);
     }
 }

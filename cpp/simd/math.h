@@ -26,6 +26,11 @@ struct Pair {
     V hi, lo;
 };
 
+// A constant as the double nearest to it and the double nearest to the rest.
+struct SplitConstant {
+    double hi, lo;
+};
+
 // a + b exactly, for |a| >= |b| (or a = 0).
 template <class V>
 FASTNORM_INLINE Pair<V> fast_two_sum(V a, V b) {

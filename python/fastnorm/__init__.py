@@ -11,7 +11,18 @@ from typing import Any
 
 from . import _backend, _threadpoolctl, reference
 from ._vjp import vjp
-from .activations import gelu, gelu_backward
+from .activations import (
+    gelu,
+    gelu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    tanh,
+    tanh_backward,
+)
 from .gates import bilinear, bilinear_backward, geglu, geglu_backward, reglu, reglu_backward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import SGD, Adam
@@ -51,13 +62,21 @@ __all__ = [
     "reference",
     "reglu",
     "reglu_backward",
+    "relu",
+    "relu_backward",
     "rms_norm",
     "rms_norm_backward",
     "set_backend",
     "set_num_threads",
     "show_config",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
     "softmax",
     "softmax_backward",
+    "tanh",
+    "tanh_backward",
     "threads",
     "vjp",
 ]

@@ -1,11 +1,22 @@
-"""Activations: gelu, forward and backward."""
+"""Activations, element by element: relu, sigmoid, tanh, silu and gelu, forward and backward."""
 
 from __future__ import annotations
 
 from ._backend import active
 from ._typing import Approximation, Array, ArrayLike
 
-__all__ = ["gelu", "gelu_backward"]
+__all__ = [
+    "gelu",
+    "gelu_backward",
+    "relu",
+    "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "tanh",
+    "tanh_backward",
+]
 
 
 def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None = None) -> Array:
@@ -102,3 +113,343 @@ def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "
     array([-0.0833,  0.5   ,  1.0833])
     """
     return active.gelu_backward(dy, x, approximate=approximate)
+
+
+def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Rectified linear unit, element by element.
+
+    ``y = max(x, 0)``.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, with any strides.
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly x or not overlapping it.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. NaN stays NaN and -0.0 stays -0.0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape. `out` is then untouched.
+
+    Notes
+    -----
+    Exact.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
+    fused multiply-add.
+
+    References
+    ----------
+    Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines", ICML (2010).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.relu(np.array([-2.0, 0.0, 3.0]))
+    array([0., 0., 3.])
+    """
+    return active.relu(x, out=out)
+
+
+def relu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+    """Gradient of `relu` with respect to x.
+
+    ``dx = dy`` where ``x > 0``, else 0: the derivative at 0 is 0, as in PyTorch, JAX and TensorFlow.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x : array_like
+        The argument of the forward.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape, dtype and order of axes in memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Exact. An infinite `dy` does not pass where the derivative is 0; where x is NaN, dx is NaN.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
+    fused multiply-add.
+
+    References
+    ----------
+    Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines", ICML (2010).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.relu_backward(np.full(3, 5.0), np.array([-2.0, 0.0, 3.0]))
+    array([0., 0., 5.])
+    """
+    return active.relu_backward(dy, x)
+
+
+def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Logistic sigmoid, element by element.
+
+    ``y = 1 / (1 + exp(-x))``.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, with any strides.
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly x or not overlapping it.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. The limits at -inf and inf are 0 and
+        1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape. `out` is then untouched.
+
+    Notes
+    -----
+    Accuracy: below 1 ULP in float32 for every input, the negative tail included, and below 2 ULP in float64. Half types
+    are the float32
+    result, rounded.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
+    fused multiply-add.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.sigmoid(np.array([-2.0, 0.0, 2.0])).round(4)
+    array([0.1192, 0.5   , 0.8808])
+    >>> fastnorm.sigmoid(np.array([-700.0]))
+    array([9.85967654e-305])
+    """
+    return active.sigmoid(x, out=out)
+
+
+def sigmoid_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+    """Gradient of `sigmoid` with respect to x.
+
+    ``dx = dy * y * (1 - y)``, computed from x and not from y, whose rounding near 1 would cost digits.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x : array_like
+        The argument of the forward.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape, dtype and order of axes in memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: the derivative is below 2 ULP in float32 for every x, in both tails too.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
+    fused multiply-add.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.sigmoid_backward(np.ones(3), np.array([-2.0, 0.0, 40.0]))
+    array([1.04993585e-01, 2.50000000e-01, 4.24835426e-18])
+    """
+    return active.sigmoid_backward(dy, x)
+
+
+def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Sigmoid linear unit, element by element.
+
+    ``y = x * sigmoid(x)``, also known as `swish` with ``beta = 1``.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, with any strides.
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly x or not overlapping it.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. The limit at -inf is -0.0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape. `out` is then untouched.
+
+    Notes
+    -----
+    Accuracy: below 1 ULP in float32 for every input, the negative tail included, and below 2 ULP in float64. Half types
+    are the float32
+    result, rounded.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
+    fused multiply-add.
+
+    References
+    ----------
+    Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units for Neural Network Function Approximation in Reinforcement
+    Learning", arXiv:1702.03118 (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.silu(np.array([-2.0, 0.0, 2.0])).round(4)
+    array([-0.2384,  0.    ,  1.7616])
+    """
+    return active.silu(x, out=out)
+
+
+def silu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+    """Gradient of `silu` with respect to x.
+
+    ``dx = dy * (s + x * s * (1 - s))`` with ``s = sigmoid(x)``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x : array_like
+        The argument of the forward.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape, dtype and order of axes in memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: the derivative is below 2 ULP in float32 for every x, in the tail and around its zero near -1.28 too.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
+    fused multiply-add.
+
+    References
+    ----------
+    Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units for Neural Network Function Approximation in Reinforcement
+    Learning", arXiv:1702.03118 (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.silu_backward(np.ones(3), np.array([-2.0, 0.0, 2.0])).round(4)
+    array([-0.0908,  0.5   ,  1.0908])
+    """
+    return active.silu_backward(dy, x)
+
+
+def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Hyperbolic tangent, element by element.
+
+    ``y = tanh(x)``.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, with any strides.
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly x or not overlapping it.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. The limits at -inf and inf are -1 and
+        1, and -0.0 stays -0.0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape. `out` is then untouched.
+
+    Notes
+    -----
+    Accuracy: below 1 ULP in float32 for every input, and below 2 ULP in float64. Half types are the float32
+    result, rounded.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
+    fused multiply-add.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.tanh(np.array([-1.0, 0.0, 1.0])).round(4)
+    array([-0.7616,  0.    ,  0.7616])
+    """
+    return active.tanh(x, out=out)
+
+
+def tanh_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+    """Gradient of `tanh` with respect to x.
+
+    ``dx = dy * (1 - y**2)``, computed as ``1 / cosh(x)**2`` from x and not from y, whose rounding near 1 would cost
+    digits.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x : array_like
+        The argument of the forward.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape, dtype and order of axes in memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: the derivative is below 2 ULP in float32 for every x, in both tails too.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
+    fused multiply-add.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.tanh_backward(np.ones(3), np.array([-1.0, 0.0, 20.0]))
+    array([4.19974342e-01, 1.00000000e+00, 1.69934170e-17])
+    """
+    return active.tanh_backward(dy, x)

@@ -12,6 +12,7 @@ from fastnorm.reference import activations as twins
 from tolerances import SMALLEST, UNIT_ROUNDOFF, last_rounding, roundoff, ulp
 
 from .case import Array, Case, Inputs, Variant, Work
+from .op import Arguments, Op
 
 GELU_ULPS = {"float32": 1.0, "float64": 2.0}  # of the contract; a half type is the float32 result, rounded
 GELU_DERIVATIVE_ULPS = {"float32": 2.0, "float64": 2.0}
@@ -36,8 +37,8 @@ def gelu_twin_error(x: Array, keywords: Mapping[str, Any]) -> tuple[Array, Array
         roundings, factor = np.full_like(x, TWIN_ULPS), np.ones_like(x)
     else:
         z, slope = twins.gate(np.clip(x, -twins.LIMIT, twins.LIMIT), form)
-        y = np.abs(x) * twins.sigmoid(z)
-        derivative = twins.sigmoid(z) * (1 + np.abs(x) * twins.sigmoid(-z) * slope)
+        y = np.abs(x) * twins.logistic(z)
+        derivative = twins.logistic(z) * (1 + np.abs(x) * twins.logistic(-z) * slope)
         roundings, factor = TWIN_ULPS + 4 * np.abs(z), 1 + np.abs(x) * (1 + slope)
     relative, absolute = UNIT_ROUNDOFF["float64"] * roundings, SMALLEST["float64"] * factor
     return relative * y + absolute, relative * derivative + absolute
@@ -90,3 +91,39 @@ GELU = Case(
 )
 
 CASES = (GELU,)
+
+
+def unary(name: str, ulps: float, derivative_ulps: float) -> Op:
+    """An op of x alone with its contract in float32; in float64 it is 2 ULP where it is not exact."""
+
+    def forward_bounds(inputs: Arguments, keywords: Mapping[str, Any]) -> tuple[Array, ...]:
+        (x,) = inputs
+        y = getattr(reference, name)(x.astype(np.float64))
+        return (within(y, ulps, x.dtype) + last_rounding(y, x.dtype),)
+
+    def backward_bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> tuple[Array, ...]:
+        (dy,), (x,) = dys, inputs
+        x64, dy64 = x.astype(np.float64), np.abs(dy.astype(np.float64))
+        derivative = getattr(reference, f"{name}_backward")(np.ones_like(x64), x64)
+        dx = dy64 * np.abs(derivative)
+        return (
+            dy64 * within(derivative, derivative_ulps, x.dtype) + roundoff(x.dtype) * dx + last_rounding(dx, x.dtype),
+        )
+
+    return Op(name, activation_inputs, (Variant("plain"),), ("x",), forward_bounds, backward_bounds)
+
+
+def within(exact: Array, ulps: float, dtype: np.dtype[Any]) -> Array:
+    """The contract in ULP of the type computed in, and what the twin may be off in float64."""
+    computed = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    contract = min(ulps, 1) * 2 if dtype == np.float64 else ulps
+    twin_error = TWIN_ULPS * UNIT_ROUNDOFF["float64"] * np.abs(exact) + 4 * SMALLEST["float64"]
+    return np.asarray(contract * ulp(exact, computed) + twin_error)
+
+
+OPS = (
+    unary("relu", 0.0, 0.0),
+    unary("sigmoid", 1.0, 2.0),
+    unary("silu", 1.0, 2.0),
+    unary("tanh", 1.0, 2.0),
+)

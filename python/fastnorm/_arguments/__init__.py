@@ -10,7 +10,18 @@ straight away, so both give the same errors. Canonical means:
 - `out` can be written, and is exactly one of the inputs or shares memory with none.
 """
 
-from .activations import gelu, gelu_backward
+from .activations import (
+    gelu,
+    gelu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    tanh,
+    tanh_backward,
+)
 from .gates import bilinear, bilinear_backward, geglu, geglu_backward, reglu, reglu_backward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update
@@ -31,9 +42,17 @@ __all__ = [
     "optimizer_update",
     "reglu",
     "reglu_backward",
+    "relu",
+    "relu_backward",
     "rms_norm",
     "rms_norm_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
     "softmax",
     "softmax_backward",
+    "tanh",
+    "tanh_backward",
     "user_order",
 ]

@@ -68,6 +68,14 @@ CONTRACTS: dict[str, Contract] = {
     "softmax_backward": Contract("relative", 1e-6),
     "log_softmax": Contract("ULP", 3.0),
     "log_softmax_backward": Contract("relative", 1e-6),
+    "relu": Contract("ULP", 0.0),
+    "relu_backward": Contract("ULP", 0.0),
+    "sigmoid": Contract("ULP", 1.0),
+    "sigmoid_backward": Contract("ULP", 2.0),
+    "silu": Contract("ULP", 1.0),
+    "silu_backward": Contract("ULP", 2.0),
+    "tanh": Contract("ULP", 1.0),
+    "tanh_backward": Contract("ULP", 2.0),
 }
 
 

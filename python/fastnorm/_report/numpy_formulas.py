@@ -177,6 +177,55 @@ def log_softmax_backward(dy: Array, x: Array) -> Array:
     return dx
 
 
+def relu(x: Array) -> Array:
+    """Rectified linear unit."""
+    y: Array = np.maximum(x, 0)
+    return y
+
+
+def relu_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `relu`."""
+    dx: Array = dy * (x > 0)
+    return dx
+
+
+def sigmoid(x: Array) -> Array:
+    """Logistic sigmoid."""
+    y: Array = 1.0 / (1.0 + np.exp(-x))
+    return y
+
+
+def sigmoid_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `sigmoid`."""
+    y = sigmoid(x)
+    return dy * y * (1.0 - y)
+
+
+def silu(x: Array) -> Array:
+    """Sigmoid linear unit."""
+    y: Array = x / (1.0 + np.exp(-x))
+    return y
+
+
+def silu_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `silu`."""
+    s = sigmoid(x)
+    return dy * s * (1.0 + x * (1.0 - s))
+
+
+def tanh(x: Array) -> Array:
+    """Hyperbolic tangent."""
+    y: Array = np.tanh(x)
+    return y
+
+
+def tanh_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `tanh`."""
+    y = np.tanh(x)
+    dx: Array = dy * (1.0 - y * y)
+    return dx
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
@@ -196,6 +245,14 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         softmax_backward,
         log_softmax,
         log_softmax_backward,
+        relu,
+        relu_backward,
+        sigmoid,
+        sigmoid_backward,
+        silu,
+        silu_backward,
+        tanh,
+        tanh_backward,
     )
 }
 

@@ -4,7 +4,18 @@ The twins compute in float64 and round once to the dtype of the result. They are
 the native kernels are tested against them, and they run where the extension cannot (`fastnorm.set_backend`).
 """
 
-from .activations import gelu, gelu_backward
+from .activations import (
+    gelu,
+    gelu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    tanh,
+    tanh_backward,
+)
 from .gates import bilinear, bilinear_backward, geglu, geglu_backward, reglu, reglu_backward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update  # noqa: F401
@@ -23,10 +34,18 @@ __all__ = [
     "log_softmax_backward",
     "reglu",
     "reglu_backward",
+    "relu",
+    "relu_backward",
     "rms_norm",
     "rms_norm_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
     "softmax",
     "softmax_backward",
+    "tanh",
+    "tanh_backward",
 ]
 
 # What the optimisers are made of: functions of a backend that are not ops.

@@ -12,6 +12,11 @@ from . import _erf
 from ._results import result
 
 LIMIT = 500.0  # beyond it the sigmoids of both approximate forms have reached their limits in float64
+DOUBLE_LIMIT = 760.0  # where exp(-x) has vanished, times x too
+SILU_ZERO, SILU_ZERO_REST = (
+    1.2784645427610737,
+    1.0946994183093437e-16,
+)  # t0 = 1 + exp(-t0) as the nearest float64 and the rest
 SQRT_8_OVER_PI = math.sqrt(8 / math.pi)  # twice the sqrt(2/pi) of the tanh form
 
 
@@ -24,7 +29,7 @@ def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None
             y = _erf.gelu(values)
         else:
             # -LIMIT times the sigmoid's 0 is the limit -0.0, where -inf times 0 would be NaN.
-            y = np.maximum(values, -LIMIT) * sigmoid(gate(values, approximate)[0])
+            y = np.maximum(values, -LIMIT) * logistic(gate(values, approximate)[0])
     return result(y, x, out)
 
 
@@ -38,8 +43,71 @@ def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "
         else:
             values = np.clip(values, -LIMIT, LIMIT)
             z, slope = gate(values, approximate)
-            derivative = sigmoid(z) + values * sigmoid(z) * sigmoid(-z) * slope
+            derivative = logistic(z) + values * logistic(z) * logistic(-z) * slope
         dx = dy.astype(np.float64) * derivative
+    return result(dx, x)
+
+
+def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.relu`."""
+    x, _ = _arguments.relu(x, out)
+    values = x.astype(np.float64)
+    return result(np.where(values < 0, 0.0, values), x, out)
+
+
+def relu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+    """Twin of `fastnorm.relu_backward`."""
+    dy, x = _arguments.relu_backward(dy, x)
+    values = x.astype(np.float64)
+    return result(np.where(values > 0, dy.astype(np.float64), np.where(values <= 0, 0.0, values)), x)
+
+
+def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.sigmoid`."""
+    x, _ = _arguments.sigmoid(x, out)
+    with np.errstate(all="ignore"):
+        y = logistic(x.astype(np.float64))
+    return result(y, x, out)
+
+
+def sigmoid_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+    """Twin of `fastnorm.sigmoid_backward`."""
+    dy, x = _arguments.sigmoid_backward(dy, x)
+    with np.errstate(all="ignore"):
+        dx = dy.astype(np.float64) * logistic_derivative(x.astype(np.float64))
+    return result(dx, x)
+
+
+def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.silu`."""
+    x, _ = _arguments.silu(x, out)
+    with np.errstate(all="ignore"):
+        values = x.astype(np.float64)
+        y = np.maximum(values, -DOUBLE_LIMIT) * logistic(values)
+    return result(y, x, out)
+
+
+def silu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+    """Twin of `fastnorm.silu_backward`."""
+    dy, x = _arguments.silu_backward(dy, x)
+    with np.errstate(all="ignore"):
+        dx = dy.astype(np.float64) * silu_derivative(x.astype(np.float64))
+    return result(dx, x)
+
+
+def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.tanh`."""
+    x, _ = _arguments.tanh(x, out)
+    with np.errstate(all="ignore"):
+        y = np.tanh(x.astype(np.float64))
+    return result(y, x, out)
+
+
+def tanh_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+    """Twin of `fastnorm.tanh_backward`."""
+    dy, x = _arguments.tanh_backward(dy, x)
+    with np.errstate(all="ignore"):
+        dx = dy.astype(np.float64) * (4 * logistic_derivative(2 * x.astype(np.float64)))
     return result(dx, x)
 
 
@@ -50,7 +118,26 @@ def gate(x: Array, approximate: str) -> tuple[Array, Array]:
     return SQRT_8_OVER_PI * (x + 0.044715 * x**3), SQRT_8_OVER_PI * (1 + 3 * 0.044715 * x**2)
 
 
-def sigmoid(z: Array) -> Array:
+def logistic(z: Array) -> Array:
     """Return 1/(1 + exp(-z)) without overflow and with full relative accuracy on both sides."""
     e = np.exp(-np.abs(z))
     return np.asarray(np.where(z >= 0, 1.0, e) / (1.0 + e))
+
+
+def logistic_derivative(z: Array) -> Array:
+    """Return the derivative of `logistic`, s (1 - s)."""
+    e = np.exp(-np.abs(z))
+    return np.asarray(e / (1.0 + e) ** 2)
+
+
+def silu_derivative(x: Array) -> Array:
+    """Return D(t) for x = -t and 1 - D(t) for x = t >= 0, where D(t) = e (1 + e - t) / (1 + e)^2 with e = exp(-t).
+
+    D vanishes at t0, where 1 + e(t0) = t0. With d = t - t0 the difference 1 + e - t is e(t0) expm1(-d) - d, two terms
+    of one sign.
+    """
+    t = np.minimum(np.abs(x), DOUBLE_LIMIT)
+    e = np.exp(-t)
+    d = (t - SILU_ZERO) - SILU_ZERO_REST
+    slope = e * ((SILU_ZERO - 1.0) * np.expm1(-d) - d) / (1.0 + e) ** 2
+    return np.asarray(np.where(x < 0, slope, 1.0 - slope))
