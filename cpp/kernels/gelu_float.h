@@ -5,7 +5,7 @@
 // computed, if a lane needs it. Likewise the derivative, D(t) for x < 0 and 1 - D(t) for x >= 0, which is relatively
 // accurate at its zero because a piece has its center there.
 //
-// Error, exact forms' 2^32 inputs: see tools/gelu_sweep.py. One rounding of t S(t), for x > 0 a second one that is at
+// Error over all inputs: docs/accuracy.md. One rounding of t S(t), for x > 0 a second one that is at
 // most half as large, and about 0.2 ULP from the polynomial's inner roundings; below the last piece 0.5 ULP.
 #pragma once
 

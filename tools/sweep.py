@@ -1,0 +1,298 @@
+"""Measure the error of the float32 activations and their derivatives over all 2^32 inputs.
+
+    python tools/sweep.py                          every target this processor can run, all inputs (minutes)
+    python tools/sweep.py --stride 257             every 257th input (seconds)
+    python tools/sweep.py --functions silu tanh    some functions, with their derivatives
+    python tools/sweep.py --peers                  also PyTorch, JAX, SciPy and ONNX Runtime where they are installed
+    python tools/sweep.py --document               also writes docs/accuracy.md
+    python tools/sweep.py --check-reference        also measures the reference itself against mpmath
+
+Compiles tools/sweep.cpp with $CXX and prints a table in markdown. Errors are in units in the last place of the exact
+result (2^-149 where that is subnormal). The reference is the float64 kernel, whose error is about 2^-53 relative;
+--check-reference shows it at random inputs and at the ends of every binade.
+
+The exit status is 1 if a function of fastnorm exceeds its bound (1 ULP, derivatives 2 ULP) or a special value is wrong.
+"""
+
+import argparse
+import ctypes
+import importlib.metadata
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from peers_of_sweep import PEERS, Function
+
+ROOT = Path(__file__).resolve().parent.parent
+OPS = ("sigmoid", "tanh", "silu", "gelu", "gelu tanh", "gelu sigmoid")
+FUNCTIONS = tuple(f"{op}{kind}" for op in OPS for kind in ("", " derivative"))
+TARGET_FLAGS = {
+    "baseline": [],
+    "avx2": ["-mavx2", "-mfma", "-mf16c", "-mbmi2"],
+    "avx512": ["-mavx2", "-mfma", "-mf16c", "-mbmi2", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"],
+}
+CHUNK = 1 << 26
+
+
+def bound(function: str) -> float:
+    """ULP that the contract allows."""
+    return 2.0 if function.endswith("derivative") else 1.0
+
+
+class Result(ctypes.Structure):
+    """SweepResult of sweep.cpp."""
+
+    _fields_ = [
+        ("worst", ctypes.c_double),
+        ("worst_x", ctypes.c_float),
+        ("broken_x", ctypes.c_float),
+        ("broken", ctypes.c_uint32),
+        ("counted", ctypes.c_uint64),
+        ("correctly_rounded", ctypes.c_uint64),
+    ]
+
+    def add(self, part: "Result") -> None:
+        if part.worst > self.worst:
+            self.worst, self.worst_x = part.worst, part.worst_x
+        if part.broken and not self.broken:
+            self.broken_x = part.broken_x
+        self.broken += part.broken
+        self.counted += part.counted
+        self.correctly_rounded += part.correctly_rounded
+
+
+@dataclass
+class Row:
+    """One function of one target or library."""
+
+    who: str
+    function: str
+    result: Result
+
+    @property
+    def share(self) -> float:
+        return self.result.correctly_rounded / self.result.counted
+
+    @property
+    def kept(self) -> bool:
+        return self.result.broken == 0 and self.result.worst < bound(self.function)
+
+    def __str__(self) -> str:
+        r = self.result
+        wrong = f"{r.broken} (at {r.broken_x:.9g})" if r.broken else "0"
+        return f"| {self.function} | {self.who} | {ulps(r.worst)} | {r.worst_x:.9g} | {self.share:.3%} | {wrong} |"
+
+
+HEADER = "| function | | max ULP | at x | correctly rounded | wrong sign or special value |\n|---|---|---|---|---|---|"
+
+
+def ulps(value: float) -> str:
+    return f"{value:.4f}" if value < 10 else f"{value:.3g}"
+
+
+def compile_target(target: str, folder: Path) -> ctypes.CDLL:
+    library = folder / f"sweep_{target}.so"
+    command = [os.environ.get("CXX", "c++"), "-std=c++17", "-O2", "-ffp-contract=off", "-fno-math-errno"]
+    command += ["-fno-trapping-math", "-w", "-shared", "-fPIC", f"-I{ROOT / 'cpp'}", f"-DFASTNORM_TARGET={target}"]
+    command += [f'-DFASTNORM_REGISTERS="simd/vec_{target}.h"', *TARGET_FLAGS[target]]
+    command += [str(ROOT / "tools" / "sweep.cpp"), "-o", str(library)]
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(str(library))
+
+
+def sweep(library: ctypes.CDLL, reference: ctypes.CDLL, function: int, stride: int, threads: int) -> Result:
+    """One function over all inputs, in chunks; a chunk begins where the stride has got to."""
+
+    def run(chunk: int) -> Result:
+        first = -(-chunk * CHUNK // stride) * stride
+        result = Result()
+        library.sweep_range(
+            function,
+            ctypes.c_uint64(first),
+            ctypes.c_uint64((chunk + 1) * CHUNK),
+            ctypes.c_uint64(stride),
+            reference.sweep_reference,
+            ctypes.byref(result),
+        )
+        return result
+
+    total = Result()
+    with ThreadPoolExecutor(threads) as pool:
+        for part in pool.map(run, range((1 << 32) // CHUNK)):
+            total.add(part)
+    return total
+
+
+def sweep_peer(function: Function, number: int, reference: ctypes.CDLL, stride: int) -> Result:
+    """A function of another library over the same inputs."""
+    total = Result()
+    step = 1 << 20
+    for first in range(0, 1 << 32, step * stride):
+        bits = np.arange(first, min(first + step * stride, 1 << 32), stride, dtype=np.uint64).astype(np.uint32)
+        x = bits.view(np.float32)
+        with np.errstate(all="ignore"):
+            y = np.ascontiguousarray(function(x), np.float32)
+            wide = x.astype(np.float64)
+        exact = np.empty_like(wide)
+        count = ctypes.c_int64(len(x))
+        doubles, floats = ctypes.POINTER(ctypes.c_double), ctypes.POINTER(ctypes.c_float)
+        reference.sweep_reference(number, wide.ctypes.data_as(doubles), exact.ctypes.data_as(doubles), count)
+        reference.sweep_judge(
+            x.ctypes.data_as(floats),
+            y.ctypes.data_as(floats),
+            exact.ctypes.data_as(doubles),
+            count,
+            ctypes.byref(total),
+        )
+    return total
+
+
+def reference_points(count: int) -> list[float]:
+    """Floats at and beside both ends of every binade, and random ones: uniform where results are not trivial, and bits."""
+    generator = random.Random(1)
+    points = []
+    for exponent in range(-149, 128):
+        (bits,) = struct.unpack("<I", struct.pack("<f", 2.0**exponent))
+        for near in (bits - 1, bits, bits + 1):
+            points.append(struct.unpack("<f", struct.pack("<I", max(near, 1)))[0])
+    while 2 * len(points) < count:
+        x = generator.choice((generator.uniform(0, 15), generator.uniform(0, 60), 2.0 ** generator.uniform(-30, 4)))
+        points.append(struct.unpack("<f", struct.pack("<f", x))[0])
+    return points + [-x for x in points]
+
+
+def check_reference(library: ctypes.CDLL, count: int) -> list[float]:
+    """The largest error of the reference, relative to the larger of the exact value and 2^-126, for each function."""
+    import mpmath as mp
+
+    mp.mp.prec = 160
+    a = mp.sqrt(8 / mp.pi)
+
+    def exact(function: str, x: float) -> mp.mpf:
+        op, derivative = function.removesuffix(" derivative"), function.endswith("derivative")
+        t = mp.mpf(x)
+        if op == "gelu":
+            cdf = mp.erfc(-t / mp.sqrt(2)) / 2
+            return cdf + t * mp.exp(-t * t / 2) / mp.sqrt(2 * mp.pi) if derivative else t * cdf
+        if op == "tanh":
+            return (1 / mp.cosh(t) ** 2 if abs(t) < 1000 else mp.mpf(0)) if derivative else mp.tanh(t)
+        z, slope = {
+            "sigmoid": (t, mp.mpf(1)),
+            "silu": (t, mp.mpf(1)),
+            "gelu tanh": (a * (t + mp.mpf("0.044715") * t**3), a * (1 + 3 * mp.mpf("0.044715") * t**2)),
+            "gelu sigmoid": (mp.mpf("1.702") * t, mp.mpf("1.702")),
+        }[op]
+        if abs(z) > 1000:
+            limits = (1, 0) if op == "sigmoid" else (t, 1)
+            return mp.mpf(0 if t < 0 else limits[derivative])
+        s, bell = 1 / (1 + mp.exp(-z)), 1 / ((1 + mp.exp(-z)) * (1 + mp.exp(z)))
+        if op == "sigmoid":
+            return bell if derivative else s
+        return s + t * slope * bell if derivative else t * s
+
+    points = reference_points(count)
+    values = (ctypes.c_double * len(points))(*points)
+    results = (ctypes.c_double * len(points))()
+    worst = []
+    for number, function in enumerate(FUNCTIONS):
+        library.sweep_reference(number, values, results, ctypes.c_int64(len(points)))
+        largest = mp.mpf(0)
+        for x, y in zip(points, results):
+            want = exact(function, x)
+            largest = max(largest, abs(mp.mpf(y) - want) / max(abs(want), mp.mpf(2) ** -126))
+        worst.append(float(mp.log(largest, 2)))
+    return worst
+
+
+DOCUMENT = """\
+# Accuracy of the activations in float32
+
+Written by `python {command}`. {inputs}, errors in units in the last place of the exact result (2^-149 where it
+is subnormal), against an evaluation in float64 whose own error is below 2^-45 relative (`--check-reference`, mpmath).
+"Wrong sign or special value" counts results that are NaN or infinite where they should not be, or have the wrong sign;
+a zero in the place of a negative number of the smallest size is one.
+
+The promise of fastnorm is below 1 ULP, derivatives below 2 ULP, and no wrong sign or special value. `avx2` and `avx512`
+give the same bits; `baseline`, which has no fused multiply-add, computes in double. Libraries: {libraries}.
+
+{table}
+"""
+
+
+def document(rows: list[Row], options: argparse.Namespace, libraries: dict[str, str]) -> None:
+    """Write docs/accuracy.md, function by function."""
+    order = {function: number for number, function in enumerate(FUNCTIONS)}
+    table = "\n".join(map(str, sorted(rows, key=lambda row: order[row.function])))
+    arguments = " ".join(argument for argument in sys.argv[1:])
+    inputs = "All 2^32 inputs" if options.stride == 1 else f"Every {options.stride}th of the 2^32 inputs"
+    text = DOCUMENT.format(
+        command=f"tools/sweep.py {arguments}",
+        inputs=inputs,
+        libraries=", ".join(f"{name} {version}" for name, version in libraries.items()) or "none",
+        table=f"{HEADER}\n{table}",
+    )
+    (ROOT / "docs" / "accuracy.md").write_text(text, encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stride", type=int, default=1, help="distance of the inputs' bit patterns")
+    parser.add_argument("--functions", nargs="+", choices=OPS, default=list(OPS))
+    parser.add_argument("--targets", nargs="+", choices=tuple(TARGET_FLAGS), default=list(TARGET_FLAGS))
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--peers", action="store_true", help="also sweep the other libraries that are installed")
+    parser.add_argument("--document", action="store_true", help="also write docs/accuracy.md")
+    parser.add_argument("--check-reference", action="store_true", help="measure the reference with mpmath")
+    parser.add_argument("--points", type=int, default=100_000, help="inputs for --check-reference")
+    options = parser.parse_args()
+
+    functions = [name for name in FUNCTIONS if name.removesuffix(" derivative") in options.functions]
+    rows: list[Row] = []
+    libraries: dict[str, str] = {}
+
+    def report(row: Row) -> None:
+        rows.append(row)
+        print(row, flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        baseline = compile_target("baseline", Path(folder))
+        able = [name for number, name in enumerate(TARGET_FLAGS) if baseline.sweep_supported(number)]
+        reference = compile_target(able[-1], Path(folder))
+        if options.check_reference:
+            errors = check_reference(reference, options.points)
+            print(f"Reference, largest relative error over {options.points} inputs:")
+            print(", ".join(f"{name} 2^{error:.1f}" for name, error in zip(FUNCTIONS, errors)) + "\n", flush=True)
+        print(HEADER)
+        for target in [name for name in options.targets if name in able]:
+            library = reference if target == able[-1] else compile_target(target, Path(folder))
+            for name in functions:
+                result = sweep(library, reference, FUNCTIONS.index(name), options.stride, options.threads)
+                report(Row(f"fastnorm {target}", name, result))
+        for peer, (package, load) in (PEERS if options.peers else {}).items():
+            try:
+                calls = load()
+            except ImportError as error:
+                print(f"{peer} is not installed ({error.name})", file=sys.stderr)
+                continue
+            libraries[peer] = importlib.metadata.version(package)
+            for name in functions:
+                if name in calls:
+                    result = sweep_peer(calls[name], FUNCTIONS.index(name), reference, options.stride)
+                    report(Row(peer, name, result))
+    if options.document:
+        document(rows, options, libraries)
+    failed = [row for row in rows if row.who.startswith("fastnorm") and not row.kept]
+    for row in failed:
+        print(f"over its bound: {row}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
