@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tolerances import assert_same_bits
 
 Array = NDArray[Any]
-UNITS = ("bilinear", "geglu", "reglu")  # of two arrays or a packed one
+UNITS = ("bilinear", "geglu", "reglu", "swiglu")  # of two arrays or a packed one
 each_unit = pytest.mark.parametrize("name", UNITS)
 
 
@@ -148,6 +148,33 @@ def test_nan(name: str, dtype: np.dtype[Any], implementation: str) -> None:
             assert tuple(bool(np.isnan(g.astype(float)).all()) for g in gradients) == spoiled
 
 
+def test_glu_is_swapped(implementation: str, rng: np.random.Generator) -> None:
+    """glu(x) is sigmoid of the second half times the first, along any axis; each twin rounds to float32 only once."""
+    dtype = np.float64 if implementation == "reference" else np.float32
+    x = rng.standard_normal((4, 6, 8)).astype(dtype)
+    for axis in range(-3, 3):
+        up, gate = np.split(x, 2, axis)
+        y = fastnorm.glu(x, axis=axis)
+        assert_same_bits(y, fastnorm.sigmoid(gate) * up)
+        dy = rng.standard_normal(y.shape).astype(dtype)
+        expected = np.concatenate([dy * fastnorm.sigmoid(gate), fastnorm.sigmoid_backward(dy * up, gate)], axis)
+        assert_same_bits(fastnorm.glu_backward(dy, x, axis=axis), expected)
+
+
+def test_beta_of_swiglu(implementation: str) -> None:
+    """Any finite number; rounded to the type computed in; 0 halves, a huge one makes reglu."""
+    gate = np.array([-3.0, -1e-30, 0.0, 1e-30, 2.5, math.inf], np.float32)
+    up = np.array([1.0, 2.0, 3.0, 1.0, -2.0, 1.0], np.float32)
+    np.testing.assert_array_equal(fastnorm.swiglu(gate, up, beta=0), gate / 2 * up)
+    huge = fastnorm.swiglu(gate[[0, 2, 4]], up[[0, 2, 4]], beta=1e300)
+    np.testing.assert_array_equal(huge, fastnorm.reglu(gate[[0, 2, 4]], up[[0, 2, 4]]))
+    assert_same_bits(fastnorm.swiglu(gate, up, beta=0.1), fastnorm.swiglu(gate, up, beta=float(np.float32(0.1))))
+    assert_same_bits(fastnorm.swiglu(gate, up, beta=1), fastnorm.swiglu(gate, up))
+    for beta, error in ((None, TypeError), ("1", TypeError), (True, TypeError), (math.nan, ValueError)):
+        with pytest.raises(error, match="swiglu: beta"):
+            fastnorm.swiglu(gate, up, beta=beta)  # type: ignore[arg-type]
+
+
 def test_a_closed_gate_passes_nothing(implementation: str) -> None:
     """The derivative of reglu is selected: an infinite dy or up makes no NaN where the gate is closed."""
     dy, gate, up = np.array([[math.inf, 1.0, 1.0], [-1.0, -0.0, 0.0], [1.0, math.inf, -math.inf]], np.float32)
@@ -163,6 +190,22 @@ class TestGolden:
         np.testing.assert_allclose(y, [2 * 0.841344746068543, -4 * 0.158655253931457], rtol=1e-14)
         dgate, dup = as_tuple(fastnorm.geglu_backward(np.ones(1), np.ones(1), np.full(1, 2.0)))
         np.testing.assert_allclose([dgate[0], dup[0]], [2 * 1.08331547058769, 0.841344746068543], rtol=1e-14)
+
+    def test_swiglu_and_glu(self, backend: str) -> None:
+        """From the values and derivatives of swish with beta."""
+        gate, up = np.array([2.0, 2.0]), np.array([1.0, 3.0])
+        expected = {0.0: (1, 0.5), 1.0: (1.761594155956, 1.09078424878), 1.702: (1.93565862314, 1.07381535431)}
+        for beta, (value, slope) in expected.items():
+            np.testing.assert_allclose(fastnorm.swiglu(gate, up, beta=beta), value * up, rtol=1e-11)
+            dgate, dup = as_tuple(fastnorm.swiglu_backward(np.ones(2), gate, up, beta=beta))
+            np.testing.assert_allclose(dgate, slope * up, rtol=1e-11)
+            np.testing.assert_allclose(dup, [value, value], rtol=1e-11)
+        y = fastnorm.swiglu(np.full(1, -2.0), np.ones(1), beta=2.0)
+        np.testing.assert_allclose(y, -0.0359724199242, rtol=1e-11)
+        # up * sigmoid(gate), the gate behind
+        np.testing.assert_allclose(fastnorm.glu(np.array([2.0, 1.0])), [2 * 0.731058578630], rtol=1e-11)
+        packed = fastnorm.glu_backward(np.ones(1), np.array([2.0, 1.0]))
+        np.testing.assert_allclose(packed, [0.731058578630, 2 * 0.196611933241], rtol=1e-11)
 
     def test_exact_units(self, backend: str) -> None:
         gate, up, dy = np.array([3.0, -2.0]), np.array([0.5, 5.0]), np.array([2.0, 7.0])

@@ -79,6 +79,12 @@ def _gated(sample: Sample, *activation: Any) -> Call | None:
     return _call_nodes(sample, [*activation, helper.make_node("Mul", ["act", "up"], ["y"])], 20)
 
 
+def swiglu(sample: Sample) -> Call | None:
+    """Operators Sigmoid and Mul, which the runtime fuses to its QuickGelu."""
+    silu = helper.make_node("Sigmoid", ["gate"], ["s"]), helper.make_node("Mul", ["gate", "s"], ["act"])
+    return _gated(sample, *silu)
+
+
 def geglu(sample: Sample) -> Call | None:
     """Operators Gelu and Mul."""
     if sample.keywords.get("approximate") == "sigmoid":
@@ -105,6 +111,7 @@ CALLS: dict[str, Builder] = {
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "gelu": gelu,
+    "swiglu": swiglu,
     "geglu": geglu,
     "reglu": reglu,
     "bilinear": bilinear,

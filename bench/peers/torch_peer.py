@@ -146,6 +146,27 @@ def _gated_backward(
     return Call(run, (t["dy"], t["gate"], t["up"]))
 
 
+def glu(sample: Sample) -> Call:
+    """``F.glu``."""
+    return Call(functional.glu, (tensors(sample)["x"], -1))
+
+
+def glu_backward(sample: Sample) -> Call:
+    """Call the kernel behind autograd."""
+    t = tensors(sample)
+    return Call(aten.glu_backward.default, (t["dy"], t["x"], -1))
+
+
+def swiglu(sample: Sample) -> Call:
+    """``F.silu(gate) * up``."""
+    return _gated(sample, functional.silu)
+
+
+def swiglu_backward(sample: Sample) -> Call:
+    """Gradients of it."""
+    return _gated_backward(sample, functional.silu, aten.silu_backward)
+
+
 def geglu(sample: Sample) -> Call | None:
     """``F.gelu(gate) * up``."""
     if sample.keywords.get("approximate") == "sigmoid":
@@ -216,6 +237,10 @@ CALLS: dict[str, Builder] = {
         rms_norm_backward,
         gelu,
         gelu_backward,
+        glu,
+        glu_backward,
+        swiglu,
+        swiglu_backward,
         geglu,
         geglu_backward,
         reglu,

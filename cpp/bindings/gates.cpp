@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "bindings/elementwise.h"
 #include "bindings/module.h"
 #include "runtime/dispatch.h"
@@ -122,10 +124,64 @@ std::optional<Unit> geglu_unit(PyObject* approximate) {
     return std::nullopt;
 }
 
+// silu, which swish is where beta is 1, has a loop of its own.
+Unit swiglu_unit(double beta) {
+    const KernelTable& all = kernels();
+    if (beta == 1) return {all.swiglu_forward, all.swiglu_backward, 0.5, 0.9};
+    return {all.swiglu_beta_forward, all.swiglu_beta_backward, 3, 6};
+}
+
+Unit glu_unit() { return {kernels().glu_forward, kernels().glu_backward, 0.5, 0.9, 1}; }
 Unit reglu_unit() { return {kernels().reglu_forward, kernels().reglu_backward, 0.3, 0.6}; }
 Unit bilinear_unit() { return {kernels().bilinear_forward, kernels().bilinear_backward, 0.3, 0.6}; }
 
 // ---- the Python functions ------------------------------------------------------------------------------------------
+
+PyObject* glu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature("glu", 1, {{"x", nullptr}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}});
+    const OpFunction run = [](const Call& call) { return forward(glu_unit(), call, {0, -1, 1, 2}); };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+PyObject* glu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature(
+        "glu_backward", 2, {{"dy", nullptr}, {"x", nullptr}, {"axis", PyLong_FromLong(-1)}}
+    );
+    const OpFunction run = [](const Call& call) { return backward(glu_unit(), call, {0, 1, -1, 2}); };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+PyObject* swiglu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature(
+        "swiglu", 2,
+        {{"gate", nullptr},
+         {"up", Py_None},
+         {"beta", PyFloat_FromDouble(1)},
+         {"axis", PyLong_FromLong(-1)},
+         {"out", Py_None}}
+    );
+    const OpFunction run = [](const Call& call) {
+        const std::optional<double> beta = as_number(call[2], -HUGE_VAL);
+        return beta ? forward(swiglu_unit(*beta), call, {0, 1, 3, 4}, *beta) : not_canonical;
+    };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+PyObject* swiglu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature(
+        "swiglu_backward", 3,
+        {{"dy", nullptr},
+         {"gate", nullptr},
+         {"up", Py_None},
+         {"beta", PyFloat_FromDouble(1)},
+         {"axis", PyLong_FromLong(-1)}}
+    );
+    const OpFunction run = [](const Call& call) {
+        const std::optional<double> beta = as_number(call[3], -HUGE_VAL);
+        return beta ? backward(swiglu_unit(*beta), call, {0, 1, 2, 4}, *beta) : not_canonical;
+    };
+    return call_op(signature, run, args, nargs, kwnames);
+}
 
 PyObject* geglu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
@@ -183,6 +239,10 @@ FASTNORM_PLAIN_GATE(bilinear)
 }  // namespace
 
 const PyMethodDef gate_methods[] = {
+    FASTNORM_METHOD(glu, "x, *, axis=-1, out=None"),
+    FASTNORM_METHOD(glu_backward, "dy, x, *, axis=-1"),
+    FASTNORM_METHOD(swiglu, "gate, up=None, *, beta=1.0, axis=-1, out=None"),
+    FASTNORM_METHOD(swiglu_backward, "dy, gate, up=None, *, beta=1.0, axis=-1"),
     FASTNORM_METHOD(geglu, "gate, up=None, *, approximate='none', axis=-1, out=None"),
     FASTNORM_METHOD(geglu_backward, "dy, gate, up=None, *, approximate='none', axis=-1"),
     FASTNORM_METHOD(reglu, "gate, up=None, *, axis=-1, out=None"),

@@ -3,4 +3,6 @@
 
 #include "kernels/bilinear.h"
 #include "kernels/geglu.h"
+#include "kernels/glu.h"
 #include "kernels/reglu.h"
+#include "kernels/swiglu.h"

@@ -9,7 +9,7 @@ struct Unit {
     double beta = 1;
 };
 
-constexpr int units = 5;
+constexpr int units = 8;
 Unit unit_of(const KernelTable& table, int index) {
     switch (index) {
         case 0:
@@ -20,6 +20,12 @@ Unit unit_of(const KernelTable& table, int index) {
             return {table.geglu_sigmoid_forward, table.geglu_sigmoid_backward};
         case 3:
             return {table.reglu_forward, table.reglu_backward};
+        case 4:
+            return {table.glu_forward, table.glu_backward};
+        case 5:
+            return {table.swiglu_forward, table.swiglu_backward};
+        case 6:
+            return {table.swiglu_beta_forward, table.swiglu_beta_backward, -1.75};
         default:
             return {table.bilinear_forward, table.bilinear_backward};
     }

@@ -23,7 +23,18 @@ from .activations import (
     tanh,
     tanh_backward,
 )
-from .gates import bilinear, bilinear_backward, geglu, geglu_backward, reglu, reglu_backward
+from .gates import (
+    bilinear,
+    bilinear_backward,
+    geglu,
+    geglu_backward,
+    glu,
+    glu_backward,
+    reglu,
+    reglu_backward,
+    swiglu,
+    swiglu_backward,
+)
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import SGD, Adam
 from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
@@ -55,6 +66,8 @@ __all__ = [
     "gelu_backward",
     "get_backend",
     "get_num_threads",
+    "glu",
+    "glu_backward",
     "layer_norm",
     "layer_norm_backward",
     "log_softmax",
@@ -75,6 +88,8 @@ __all__ = [
     "silu_backward",
     "softmax",
     "softmax_backward",
+    "swiglu",
+    "swiglu_backward",
     "tanh",
     "tanh_backward",
     "threads",

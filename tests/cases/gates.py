@@ -9,7 +9,7 @@ import numpy as np
 from fastnorm import reference
 from tolerances import UNIT_ROUNDOFF, last_rounding, roundoff
 
-from .activations import gelu_backward_bounds, gelu_forward_bound
+from .activations import gelu_backward_bounds, gelu_forward_bound, within
 from .case import Array, Variant
 from .op import Arguments, Bounds, Op
 
@@ -31,6 +31,36 @@ def gelu_derivative(x: Array, keywords: Mapping[str, Any]) -> tuple[Array, Array
     ones = np.ones_like(x)
     values = reference.gelu_backward(ones.astype(np.float64), x.astype(np.float64), **keywords)
     return values, gelu_backward_bounds(ones, (x,), keywords)[0]
+
+
+def contract(name: str) -> tuple[Act, Act]:
+    """An activation and its derivative, with the bounds of their contracts."""
+    forward, backward = getattr(reference, name), getattr(reference, f"{name}_backward")
+
+    def values(x: Array, keywords: Mapping[str, Any]) -> tuple[Array, Array]:
+        y = forward(x.astype(np.float64))
+        return y, within(y, 1.0, x.dtype)
+
+    def slopes(x: Array, keywords: Mapping[str, Any]) -> tuple[Array, Array]:
+        derivative = backward(np.ones(x.shape), x.astype(np.float64))
+        return derivative, within(derivative, 2.0, x.dtype)
+
+    return values, slopes
+
+
+def swish(x: Array, keywords: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Swish and its bound: the rounding of beta x in the twin counts as often as beta x is large."""
+    z = keywords.get("beta", 1.0) * x.astype(np.float64)
+    y = x * reference.sigmoid(z)
+    return y, within(y, 1.0, x.dtype) + UNIT_ROUNDOFF["float64"] * np.abs(y * z)
+
+
+def swish_derivative(x: Array, keywords: Mapping[str, Any]) -> tuple[Array, Array]:
+    """The derivative of swish and its bound, likewise; its terms have the size of s and z s (1 - s)."""
+    z = keywords.get("beta", 1.0) * x.astype(np.float64)
+    derivative = reference.silu_backward(np.ones(x.shape), z)
+    size = reference.sigmoid(z) * (1 + np.abs(z) * reference.sigmoid(-z))
+    return derivative, within(derivative, 2.0, x.dtype) + 2 * UNIT_ROUNDOFF["float64"] * np.abs(z) * size
 
 
 PACKED = Variant("packed")
@@ -117,7 +147,25 @@ def gate_op(name: str, act: Act, derivative: Act, variants: tuple[Variant, ...] 
     )
 
 
+GLU_VALUES, GLU_DERIVATIVE = contract("sigmoid")
+GLU = Op(
+    "glu",
+    inputs_of(3.0, packed_only=True),
+    (PACKED,),
+    ("x",),
+    forward_bounds(GLU_VALUES),
+    backward_bounds(GLU_VALUES, GLU_DERIVATIVE),
+    bad=(("axis", 1.0, TypeError), ("axis", 2, ValueError), ("x", np.ones((3, 7), np.float32), ValueError)),
+)
+
 OPS = (
+    GLU,
+    gate_op(
+        "swiglu",
+        swish,
+        swish_derivative,
+        tuple(Variant(f"beta={beta}", keywords={"beta": beta}) for beta in (1.5, -0.75, 0.0)),
+    ),
     gate_op(
         "geglu",
         gelu,

@@ -15,6 +15,38 @@ from .rules import Rules, as_index
 Inputs = tuple[Array, Array | None, int]
 
 
+def glu(x: object, axis: object, out: object) -> tuple[Array, int, Array | None]:
+    """Return the canonical arguments of `glu`."""
+    rules = Rules("glu")
+    x, _, axis = inputs(rules, x, None, axis, "x")
+    return x, axis, result(rules, out, x, None, axis)
+
+
+def glu_backward(dy: object, x: object, axis: object) -> tuple[Array, Array, int]:
+    """Return the canonical arguments of `glu_backward`."""
+    rules = Rules("glu_backward")
+    x, _, axis = inputs(rules, x, None, axis, "x")
+    return gradient(rules, dy, x, None, axis, "x"), x, axis
+
+
+def swiglu(
+    gate: object, up: object, beta: object, axis: object, out: object
+) -> tuple[Array, Array | None, float, int, Array | None]:
+    """Return the canonical arguments of `swiglu`."""
+    rules = Rules("swiglu")
+    gate, up, axis = inputs(rules, gate, up, axis)
+    return gate, up, rules.number("beta", beta), axis, result(rules, out, gate, up, axis)
+
+
+def swiglu_backward(
+    dy: object, gate: object, up: object, beta: object, axis: object
+) -> tuple[Array, Array, Array | None, float, int]:
+    """Return the canonical arguments of `swiglu_backward`."""
+    rules = Rules("swiglu_backward")
+    gate, up, axis = inputs(rules, gate, up, axis)
+    return gradient(rules, dy, gate, up, axis), gate, up, rules.number("beta", beta), axis
+
+
 def geglu(
     gate: object, up: object, approximate: object, axis: object, out: object
 ) -> tuple[Array, Array | None, Approximation, int, Array | None]:
@@ -99,6 +131,6 @@ def result(rules: Rules, out: object, gate: Array, up: Array | None, axis: int) 
     return rules.out(out, halves(gate, up, axis)[0], gate, up)
 
 
-def gradient(rules: Rules, dy: object, gate: Array, up: Array | None, axis: int) -> Array:
+def gradient(rules: Rules, dy: object, gate: Array, up: Array | None, axis: int, name: str = "gate") -> Array:
     """Return dy, of the shape of the halves."""
-    return rules.gradient("dy", dy, halves(gate, up, axis)[0], of="gate" if up is not None else "a half of gate")
+    return rules.gradient("dy", dy, halves(gate, up, axis)[0], of=name if up is not None else f"a half of {name}")

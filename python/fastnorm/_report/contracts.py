@@ -49,6 +49,7 @@ class Contract:
 
 _RMS_VARIANTS: Variants = ({}, {"weight_offset": 1.0}, {"fraction": 0.25})
 _GELU_VARIANTS: Variants = ({"approximate": "none"}, {"approximate": "tanh"}, {"approximate": "sigmoid"})
+_BETA_VARIANTS: Variants = ({}, {"beta": 1.5}, {"beta": -0.5})
 
 DOUBLE_BOUND = 1e-14  # relative, for everything in float64
 CONTRACTS: dict[str, Contract] = {
@@ -58,6 +59,10 @@ CONTRACTS: dict[str, Contract] = {
     "rms_norm_backward": Contract("relative", 1e-6, _RMS_VARIANTS),
     "gelu": Contract("ULP", 1.0, _GELU_VARIANTS),
     "gelu_backward": Contract("ULP", 2.0, _GELU_VARIANTS),
+    "glu": Contract("ULP", 2.5),
+    "glu_backward": Contract("ULP", 5.5),
+    "swiglu": Contract("ULP", 2.5, _BETA_VARIANTS),
+    "swiglu_backward": Contract("ULP", 5.5, _BETA_VARIANTS),
     "geglu": Contract("ULP", 2.5, _GELU_VARIANTS),
     "geglu_backward": Contract("ULP", 5.5, _GELU_VARIANTS),
     "reglu": Contract("ULP", 0.5),

@@ -112,6 +112,34 @@ def like_inputs(dgate: Array, dup: Array, up: Array | None) -> Array | Pair:
     return (dgate, dup) if up is not None else np.concatenate([dgate, dup], axis=-1)
 
 
+def glu(x: Array) -> Array:
+    """First half of x times the sigmoid of the second."""
+    up, gate = halves(x, None)
+    y: Array = up / (1.0 + np.exp(-gate))
+    return y
+
+
+def glu_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `glu`."""
+    up, gate = halves(x, None)
+    s = 1.0 / (1.0 + np.exp(-gate))
+    return np.concatenate([dy * s, dy * up * s * (1.0 - s)], axis=-1)
+
+
+def swiglu(gate: Array, up: Array | None = None) -> Array:
+    """Silu of the gate times up."""
+    first, second = halves(gate, up)
+    y: Array = first / (1.0 + np.exp(-first)) * second
+    return y
+
+
+def swiglu_backward(dy: Array, gate: Array, up: Array | None = None) -> Array | Pair:
+    """Gradients of `swiglu`."""
+    first, second = halves(gate, up)
+    s = 1.0 / (1.0 + np.exp(-first))
+    return like_inputs(dy * second * (s + first * s * (1.0 - s)), dy * first * s, up)
+
+
 def geglu(gate: Array, up: Array | None = None, *, approximate: str = "none") -> Array:
     """Gelu of the gate times up."""
     first, second = halves(gate, up)
@@ -235,6 +263,10 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         rms_norm_backward,
         gelu,
         gelu_backward,
+        glu,
+        glu_backward,
+        swiglu,
+        swiglu_backward,
         geglu,
         geglu_backward,
         reglu,

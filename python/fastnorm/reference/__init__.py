@@ -16,7 +16,18 @@ from .activations import (
     tanh,
     tanh_backward,
 )
-from .gates import bilinear, bilinear_backward, geglu, geglu_backward, reglu, reglu_backward
+from .gates import (
+    bilinear,
+    bilinear_backward,
+    geglu,
+    geglu_backward,
+    glu,
+    glu_backward,
+    reglu,
+    reglu_backward,
+    swiglu,
+    swiglu_backward,
+)
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update  # noqa: F401
 from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
@@ -28,6 +39,8 @@ __all__ = [
     "geglu_backward",
     "gelu",
     "gelu_backward",
+    "glu",
+    "glu_backward",
     "layer_norm",
     "layer_norm_backward",
     "log_softmax",
@@ -44,6 +57,8 @@ __all__ = [
     "silu_backward",
     "softmax",
     "softmax_backward",
+    "swiglu",
+    "swiglu_backward",
     "tanh",
     "tanh_backward",
 ]

@@ -17,6 +17,57 @@ Function = Callable[[Array], Array]  # of float64 arrays
 Gradients = Array | tuple[Array, Array]
 
 
+def glu(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.glu`."""
+    x, axis, _ = _arguments.glu(x, axis, out)
+    up, gate = halves(x, None, axis)
+    return forward(activations.logistic, gate, up, out)
+
+
+def glu_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array:
+    """Twin of `fastnorm.glu_backward`."""
+    dy, x, axis = _arguments.glu_backward(dy, x, axis)
+
+    def gradients(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
+        return dy * up * activations.logistic_derivative(gate), dy * activations.logistic(gate)
+
+    packed = backward(gradients, dy, x, None, axis, gate_half=1)
+    assert isinstance(packed, np.ndarray)
+    return packed
+
+
+def swiglu(
+    gate: ArrayLike,
+    up: ArrayLike | None = None,
+    *,
+    beta: float = 1.0,
+    axis: SupportsIndex = -1,
+    out: Array | None = None,
+) -> Array:
+    """Twin of `fastnorm.swiglu`."""
+    gate, up, beta, axis, _ = _arguments.swiglu(gate, up, beta, axis, out)
+    beta = in_compute_type(beta, gate)
+    return forward(lambda x: swish(x, beta), *halves(gate, up, axis), out)
+
+
+def swiglu_backward(
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: ArrayLike | None = None,
+    *,
+    beta: float = 1.0,
+    axis: SupportsIndex = -1,
+) -> Gradients:
+    """Twin of `fastnorm.swiglu_backward`."""
+    dy, gate, up, beta, axis = _arguments.swiglu_backward(dy, gate, up, beta, axis)
+    beta = in_compute_type(beta, gate)
+
+    def gradients(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
+        return dy * up * swish_derivative(gate, beta), dy * swish(gate, beta)
+
+    return backward(gradients, dy, gate, up, axis)
+
+
 def geglu(
     gate: ArrayLike,
     up: ArrayLike | None = None,
@@ -81,6 +132,28 @@ def bilinear_backward(
     """Twin of `fastnorm.bilinear_backward`."""
     dy, gate, up, axis = _arguments.bilinear_backward(dy, gate, up, axis)
     return backward(lambda dy, gate, up: (dy * up, dy * gate), dy, gate, up, axis)
+
+
+def in_compute_type(beta: float, gate: Array) -> float:
+    """Return beta as the op has it, rounded to float32 but for float64 arrays."""
+    with np.errstate(over="ignore"):
+        return beta if gate.dtype == np.float64 else float(np.float32(beta))
+
+
+def swish(x: Array, beta: float) -> Array:
+    """Return x * sigmoid(beta x), 0 times infinity being 0 here and in beta x."""
+    z = scaled(x, beta)
+    return np.asarray(np.where(z == -np.inf, -0.0, x * activations.logistic(z)))
+
+
+def swish_derivative(x: Array, beta: float) -> Array:
+    """Return the derivative of swish with respect to x, that of silu at beta x."""
+    return activations.silu_derivative(scaled(x, beta))
+
+
+def scaled(x: Array, beta: float) -> Array:
+    """Return beta x, 0 where either is."""
+    return np.asarray(np.where(np.isnan(x), x, np.where((x == 0) | (beta == 0), 0.0, beta * x)))
 
 
 def forward(act: Function, gate: Array, up: Array, out: Array | None) -> Array:
