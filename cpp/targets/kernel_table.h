@@ -3,6 +3,7 @@
 
 #include "tasks/activations.h"
 #include "tasks/gates.h"
+#include "tasks/mlp.h"
 #include "tasks/norms.h"
 #include "tasks/optim.h"
 #include "tasks/probabilities.h"
@@ -11,6 +12,9 @@
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY gates
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+#define FASTNORM_FAMILY mlp
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY norms

@@ -35,6 +35,7 @@ from .gates import (
     swiglu,
     swiglu_backward,
 )
+from .mlp import MLP, mlp_backward, mlp_forward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import SGD, Adam
 from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
@@ -52,6 +53,7 @@ from .runtime import (
 )
 
 __all__ = [
+    "MLP",
     "SGD",
     "Adam",
     "active_target",
@@ -72,6 +74,8 @@ __all__ = [
     "layer_norm_backward",
     "log_softmax",
     "log_softmax_backward",
+    "mlp_backward",
+    "mlp_forward",
     "reference",
     "reglu",
     "reglu_backward",

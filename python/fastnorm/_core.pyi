@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
+from ._arguments.mlp import Loss
 from ._arguments.optim import Rule
-from ._typing import Approximation, Array, ArrayLike, Axis
+from ._typing import Approximation, Array, ArrayLike, Axis, DenseActivation
 
 def layer_norm(
     x: ArrayLike,
@@ -105,8 +106,50 @@ def silu(x: ArrayLike, *, out: Array | None = None) -> Array: ...
 def silu_backward(dy: ArrayLike, x: ArrayLike) -> Array: ...
 def tanh(x: ArrayLike, *, out: Array | None = None) -> Array: ...
 def tanh_backward(dy: ArrayLike, x: ArrayLike) -> Array: ...
+def mlp_forward(
+    x: ArrayLike,
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike | None] | None,
+    *,
+    activation: DenseActivation | None = "relu",
+    output_activation: DenseActivation | None = None,
+) -> Array: ...
+def mlp_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike | None] | None,
+    *,
+    activation: DenseActivation | None = "relu",
+    output_activation: DenseActivation | None = None,
+) -> tuple[Array, list[Array], list[Array | None] | None]: ...
 
-# What the optimisers are made of, as in reference.TRAINING.
+# What MLP and the optimisers are made of, as in reference.TRAINING.
+def mlp_gradients(
+    x: ArrayLike,
+    target: ArrayLike,
+    sample_weight: Array | None,
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike | None] | None,
+    activation: DenseActivation | None,
+    output_activation: DenseActivation | None,
+    loss: str | Loss,
+    penalty: float,
+) -> tuple[float, list[Array], list[Array | None] | None]: ...
+def mlp_train(
+    x: ArrayLike,
+    target: ArrayLike,
+    sample_weight: Array | None,
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike | None] | None,
+    activation: DenseActivation | None,
+    output_activation: DenseActivation | None,
+    loss: str | Loss,
+    penalty: float,
+    rule: Rule,
+    order: Array | None,
+    batch_size: int,
+) -> float: ...
 def optimizer_update(parameters: Sequence[Array], gradients: Sequence[ArrayLike | None], rule: Rule) -> None: ...
 
 # The setting of the process, and the limit of the calling thread (0: none), which returns the one before.

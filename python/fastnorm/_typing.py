@@ -22,4 +22,5 @@ class SupportsDLPack(Protocol):
 ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
 Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...]
 Approximation: TypeAlias = Literal["none", "tanh", "sigmoid"]
+DenseActivation: TypeAlias = Literal["relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"]
 Backend: TypeAlias = Literal["native", "reference"]

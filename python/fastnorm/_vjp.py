@@ -84,7 +84,7 @@ def _pair(op: Any) -> Pair:
     module, name = getattr(op, "__module__", None), getattr(op, "__name__", None)
     if not callable(op) or not isinstance(module, str) or not isinstance(name, str):
         raise TypeError(f"vjp: op is {op!r}, needs an op of fastnorm such as fastnorm.layer_norm")
-    backward = getattr(sys.modules.get(module), f"{name}_backward", None)
+    backward = getattr(sys.modules.get(module), f"{name.removesuffix('_forward')}_backward", None)
     if module.partition(".")[0] != __package__ or backward is None:
         raise TypeError(f"vjp: op is {module}.{name}, needs an op of fastnorm that has a backward")
     return _match(op, backward)

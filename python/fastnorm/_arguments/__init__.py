@@ -34,6 +34,7 @@ from .gates import (
     swiglu,
     swiglu_backward,
 )
+from .mlp import mlp_backward, mlp_forward, mlp_gradients, mlp_train
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update
 from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
@@ -52,6 +53,10 @@ __all__ = [
     "layer_norm_backward",
     "log_softmax",
     "log_softmax_backward",
+    "mlp_backward",
+    "mlp_forward",
+    "mlp_gradients",
+    "mlp_train",
     "optimizer_update",
     "reglu",
     "reglu_backward",

@@ -28,6 +28,7 @@ from .gates import (
     swiglu,
     swiglu_backward,
 )
+from .mlp import mlp_backward, mlp_forward, mlp_gradients, mlp_train  # noqa: F401
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update  # noqa: F401
 from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
@@ -63,5 +64,5 @@ __all__ = [
     "tanh_backward",
 ]
 
-# What the optimisers are made of: functions of a backend that are not ops.
-TRAINING = ("optimizer_update",)
+# Networks and their training: functions of a backend that take lists of arrays.
+TRAINING = ("mlp_backward", "mlp_forward", "mlp_gradients", "mlp_train", "optimizer_update")

@@ -1,0 +1,231 @@
+"""The argument rules of networks of dense layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array, DenseActivation
+from .optim import Rule, sequence
+from .rules import Rules, is_half
+
+ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu")
+# Losses of a training step by the kind of their target: numbers like the outputs, or classes.
+NUMBER_LOSSES = ("mse", "squared_error", "poisson", "binary_cross_entropy", "binary_poly", "binary_focal")
+CLASS_LOSSES = ("cross_entropy", "poly", "focal")
+OPTIONS = {"poly": 1.0, "focal": 2.0, "binary_poly": 1.0, "binary_focal": 2.0}  # epsilon of poly, gamma of focal
+
+Layers = tuple[tuple[Array, ...], tuple[Array | None, ...]]
+Loss = tuple[str, float]
+
+
+def mlp_forward(
+    x: object, weights: object, biases: object, activation: object, output_activation: object
+) -> tuple[Array, tuple[Array, ...], tuple[Array | None, ...] | None, DenseActivation | None, DenseActivation | None]:
+    """Return the canonical arguments of `mlp_forward`."""
+    rules = Rules("mlp_forward")
+    x, weights, biases = network(rules, x, weights, biases)
+    return x, weights, biases, *activations(rules, activation, output_activation)
+
+
+def mlp_backward(
+    dy: object, x: object, weights: object, biases: object, activation: object, output_activation: object
+) -> tuple[
+    Array, Array, tuple[Array, ...], tuple[Array | None, ...] | None, DenseActivation | None, DenseActivation | None
+]:
+    """Return the canonical arguments of `mlp_backward`."""
+    rules = Rules("mlp_backward")
+    x, weights, biases = network(rules, x, weights, biases)
+    activation, output_activation = activations(rules, activation, output_activation)
+    dy = rules.array("dy", dy, like=x)
+    shape = (*x.shape[:-1], weights[-1].shape[1])
+    if dy.dtype != x.dtype:
+        raise rules.type_error("dy", f"has dtype {dy.dtype}", f"{x.dtype} as x")
+    if dy.shape != shape:
+        raise rules.value_error("dy", f"has shape {dy.shape}", f"{shape} as the output")
+    return dy, x, weights, biases, activation, output_activation
+
+
+def mlp_gradients(
+    x: object,
+    target: object,
+    sample_weight: Array | None,
+    weights: object,
+    biases: object,
+    activation: object,
+    output_activation: object,
+    loss: object,
+    penalty: float,
+) -> tuple[
+    Array,
+    Array,
+    Array | None,
+    tuple[Array, ...],
+    tuple[Array | None, ...] | None,
+    DenseActivation | None,
+    DenseActivation | None,
+    Loss,
+    float,
+]:
+    """Return the canonical arguments of `mlp_gradients`."""
+    return batch(Rules("step"), x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty)
+
+
+def mlp_train(
+    x: object,
+    target: object,
+    sample_weight: Array | None,
+    weights: object,
+    biases: object,
+    activation: object,
+    output_activation: object,
+    loss: object,
+    penalty: float,
+    rule: Rule,
+    order: Array | None,
+    batch_size: int,
+) -> tuple[Any, ...]:
+    """Return the canonical arguments of `mlp_train`."""
+    checked = batch(
+        Rules("step"), x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
+    )
+    return (*checked, rule, order, batch_size)
+
+
+def batch(
+    rules: Rules,
+    x: object,
+    target: object,
+    sample_weight: Array | None,
+    weights: object,
+    biases: object,
+    activation: object,
+    output_activation: object,
+    loss: object,
+    penalty: float,
+) -> tuple[
+    Array,
+    Array,
+    Array | None,
+    tuple[Array, ...],
+    tuple[Array | None, ...] | None,
+    DenseActivation | None,
+    DenseActivation | None,
+    Loss,
+    float,
+]:
+    """Return what a training step takes: rows, what they should become, the network and the loss."""
+    if isinstance(weights, (list, tuple)) and weights and isinstance(weights[0], np.ndarray):
+        x = rules.array("x", x, like=weights[0])
+        if x.dtype != weights[0].dtype:
+            raise rules.type_error("x", f"has dtype {x.dtype}", f"{weights[0].dtype} as the network")
+    x, weights, biases = network(rules, x, weights, biases)
+    activation, output_activation = activations(rules, activation, output_activation)
+    if x.ndim != 2:
+        raise rules.value_error("x", f"has shape {x.shape}", "two axes, (rows, features)")
+    if x.shape[0] == 0:
+        raise rules.value_error("x", "has no rows", "at least one to learn from")
+    loss = chosen_loss(rules, loss)
+    outputs = weights[-1].shape[1]
+    target = targets(rules, target, x, outputs, loss[0])
+    return x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
+
+
+def chosen_loss(rules: Rules, loss: object) -> Loss:
+    """Return the name of a loss with its number (0.0 where it has none)."""
+    if isinstance(loss, tuple):
+        return loss
+    name = rules.choice("loss", loss, (*NUMBER_LOSSES, *CLASS_LOSSES))
+    return name, OPTIONS.get(name, 0.0)
+
+
+def targets(rules: Rules, target: object, x: Array, outputs: int, loss: str) -> Array:
+    """Return the targets of a batch: (rows, outputs) of x's dtype, or for losses over classes (rows,) of int64."""
+    rows = x.shape[0]
+    classes = loss in CLASS_LOSSES
+    array = np.asarray(target) if classes and not isinstance(target, np.ndarray) else target
+    if classes and isinstance(array, np.ndarray) and array.dtype.kind in "iu":
+        if array.shape != (rows,):
+            raise rules.value_error("target", f"has shape {array.shape}", f"({rows},), one class for each row of x")
+        if array.size and not (int(array.min()) >= 0 and int(array.max()) < outputs):
+            found = f"has classes from {array.min()} to {array.max()}"
+            raise rules.value_error("target", found, f"0 to {outputs - 1}, the outputs of the network")
+        return np.ascontiguousarray(array, np.int64)
+    if loss == "focal":
+        dtype = getattr(array, "dtype", type(target).__name__)
+        raise rules.type_error("target", f"has dtype {dtype}", "integers, the classes")
+    values = rules.array("target", target, like=x)
+    if values.dtype != x.dtype:
+        needed = f"{x.dtype} as x" if not classes else f"integer classes, or probabilities of dtype {x.dtype} as x"
+        raise rules.type_error("target", f"has dtype {values.dtype}", needed)
+    if values.shape == (rows,) and outputs == 1:
+        values = values[:, None]
+    if values.shape != (rows, outputs):
+        raise rules.value_error("target", f"has shape {values.shape}", f"({rows}, {outputs}) as the outputs")
+    return values
+
+
+def network(
+    rules: Rules, x: object, weights: object, biases: object
+) -> tuple[Array, tuple[Array, ...], tuple[Array | None, ...] | None]:
+    """Return the input and the layers, whose sizes must chain: weights (in, out), biases (out,) or None."""
+    x = rules.array("x", x)
+    if x.ndim == 0:
+        raise rules.value_error("x", "has no axes", "at least one, the features")
+    listed = sequence(rules, "weights", weights)
+    if not listed:
+        raise rules.value_error("weights", "is empty", "at least one layer")
+    offsets = (None,) * len(listed) if biases is None else sequence(rules, "biases", biases)
+    if len(offsets) != len(listed):
+        raise rules.value_error("biases", f"has {len(offsets)} entries", f"{len(listed)}, one (or None) for each layer")
+    size = x.shape[-1]
+    checked_weights: list[Array] = []
+    checked_biases: list[Array | None] = []
+    for i, (weight, bias) in enumerate(zip(listed, offsets, strict=True)):
+        name = f"weights[{i}]"
+        array = parameter(rules, name, weight, x)
+        if array.ndim != 2:
+            raise rules.value_error(name, f"has shape {array.shape}", "two axes, (in, out)")
+        if array.shape[0] != size:
+            source = f"x of shape {x.shape}" if i == 0 else f"weights[{i - 1}] of shape {checked_weights[-1].shape}"
+            raise rules.value_error(name, f"has shape {array.shape}", f"({size}, out) after {source}")
+        size = array.shape[1]
+        checked_weights.append(array)
+        if bias is None:
+            checked_biases.append(None)
+            continue
+        offset = parameter(rules, f"biases[{i}]", bias, x)
+        if offset.shape != (size,):
+            raise rules.value_error(f"biases[{i}]", f"has shape {offset.shape}", f"({size},) as the outputs of {name}")
+        checked_biases.append(offset)
+    return x, tuple(checked_weights), None if biases is None else tuple(checked_biases)
+
+
+def parameter(rules: Rules, name: str, value: object, x: Array) -> Array:
+    """Return a weight or a bias, of x's dtype or float32 beside a half type."""
+    array = rules.array(name, value, like=x)
+    if array.dtype != x.dtype and not (array.dtype == np.float32 and is_half(x.dtype)):
+        needed = f"{x.dtype} or float32" if is_half(x.dtype) else f"{x.dtype} as x"
+        raise rules.type_error(name, f"has dtype {array.dtype}", needed)
+    return array
+
+
+def activations(
+    rules: Rules, activation: object, output_activation: object
+) -> tuple[DenseActivation | None, DenseActivation | None]:
+    """Return the names of the two activations."""
+    return tuple(  # type: ignore[return-value]  # a pair
+        None if value is None else rules.choice(name, value, ACTIVATIONS)
+        for name, value in (("activation", activation), ("output_activation", output_activation))
+    )
+
+
+def finite(rules: Rules, name: str, values: Array) -> None:
+    """Raise where data to learn from hold NaN or infinity."""
+    if values.dtype.kind not in "iu" and not math.isfinite(float(np.sum(values, dtype=np.float64))):
+        bad = ~np.isfinite(values.astype(np.float64))
+        if bad.any():
+            place = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise rules.value_error(name, f"has {values[place]} at {place}", "finite numbers")

@@ -1,0 +1,349 @@
+"""NumPy twins of networks of dense layers: float64 from the input to the result, rounded once.
+
+Layer l takes a_l (rows, in) to z_l = a_l W_l + b_l and a_{l+1} = f(z_l). With g = dL/da_{l+1}:
+
+    dz = g f'(z),   dW_l = a_l^T dz,   db_l = sum of dz over the rows,   dL/da_l = dz W_l^T
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _arguments
+from .._arguments.mlp import Loss
+from .._arguments.optim import Rule
+from .._typing import Array, ArrayLike, DenseActivation
+from . import _erf
+from ._results import result, statistic
+from .activations import gate, sigmoid
+from .optim import optimizer_update
+
+LIMIT = 500.0  # as in the twins of gelu: beyond it the approximate form has reached its limits
+
+
+def mlp_forward(
+    x: ArrayLike,
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike | None] | None,
+    *,
+    activation: DenseActivation | None = "relu",
+    output_activation: DenseActivation | None = None,
+) -> Array:
+    """Twin of `fastnorm.mlp_forward`."""
+    x, weights, biases, activation, output_activation = _arguments.mlp_forward(
+        x, weights, biases, activation, output_activation
+    )
+    with np.errstate(all="ignore"):
+        a = x.astype(np.float64)
+        for z, f in _layers(a, weights, biases, activation, output_activation):
+            a = f(z)
+    y = np.empty(a.shape, x.dtype)
+    return result(a, y, y)
+
+
+def mlp_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike | None] | None,
+    *,
+    activation: DenseActivation | None = "relu",
+    output_activation: DenseActivation | None = None,
+) -> tuple[Array, list[Array], list[Array | None] | None]:
+    """Twin of `fastnorm.mlp_backward`."""
+    dy, x, weights, biases, activation, output_activation = _arguments.mlp_backward(
+        dy, x, weights, biases, activation, output_activation
+    )
+    with np.errstate(all="ignore"):
+        count = math.prod(x.shape[:-1])
+        rows = x.reshape(count, x.shape[-1]).astype(np.float64)
+        g = dy.reshape(count, dy.shape[-1]).astype(np.float64)
+        zs, activated = _trace(rows, weights, biases, activation, output_activation)
+        g = g * DERIVATIVES[output_activation](zs[-1])
+        dx, dweights, dbiases = _backward(g, zs, activated, weights, activation)
+    return (
+        result(dx.reshape(x.shape), x),
+        [statistic(dweight, x) for dweight in dweights],
+        None
+        if biases is None
+        else [None if b is None else statistic(db, x) for b, db in zip(biases, dbiases, strict=True)],
+    )
+
+
+def mlp_gradients(
+    x: ArrayLike,
+    target: ArrayLike,
+    sample_weight: Array | None,
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike | None] | None,
+    activation: DenseActivation | None,
+    output_activation: DenseActivation | None,
+    loss: str | Loss,
+    penalty: float,
+) -> tuple[float, list[Array], list[Array | None] | None]:
+    """Return a loss and its gradients with respect to weights and biases.
+
+    The loss is the mean over the rows, weighted by `sample_weight` where there is one, plus
+    penalty / 2 * sum of the squared weights / (number of rows or sum of their weights).
+    """
+    x, target, sample_weight, weights, biases, activation, output_activation, chosen, penalty = (
+        _arguments.mlp_gradients(
+            x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
+        )
+    )
+    with np.errstate(all="ignore"):
+        zs, activated = _trace(x.astype(np.float64), weights, biases, activation, output_activation)
+        value, g = LOSSES[chosen[0]](activated[-1], target, chosen[1])
+        share = np.ones(len(x)) if sample_weight is None else sample_weight.astype(np.float64)
+        total = share.sum()
+        value = float(np.dot(share, value)) / total
+        g = g * (share / total)[:, None] * DERIVATIVES[output_activation](zs[-1])
+        _, dweights, dbiases = _backward(g, zs, activated, weights, activation)
+        wide = [weight.astype(np.float64) for weight in weights]
+        value += 0.5 * penalty * sum(float(np.sum(weight * weight)) for weight in wide) / total
+        dweights = [dweight + penalty / total * weight for dweight, weight in zip(dweights, wide, strict=True)]
+    return (
+        float(value),
+        [statistic(dweight, x) for dweight in dweights],
+        None
+        if biases is None
+        else [None if b is None else statistic(db, x) for b, db in zip(biases, dbiases, strict=True)],
+    )
+
+
+def mlp_train(
+    x: ArrayLike,
+    target: ArrayLike,
+    sample_weight: Array | None,
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike | None] | None,
+    activation: DenseActivation | None,
+    output_activation: DenseActivation | None,
+    loss: str | Loss,
+    penalty: float,
+    rule: Rule,
+    order: Array | None,
+    batch_size: int,
+) -> float:
+    """Take training steps over the rows in batches, updating weights and biases in place, and return the mean loss.
+
+    `order` holds the numbers of the rows in the order in which they are taken, None for all rows as they stand. The
+    loss of a batch is the one before its update; batches count by their rows.
+    """
+    rows_x, rows_target, sample_weight, weights, biases, activation, output_activation, chosen, *_ = (
+        _arguments.mlp_train(
+            x,
+            target,
+            sample_weight,
+            weights,
+            biases,
+            activation,
+            output_activation,
+            loss,
+            penalty,
+            rule,
+            order,
+            batch_size,
+        )
+    )
+    order = np.arange(len(rows_x)) if order is None else order
+    parameters = [*weights, *(biases or ())]
+    total = 0.0
+    for start in range(0, len(order), batch_size or len(order)):
+        rows = order[start : start + (batch_size or len(order))]
+        share = None if sample_weight is None else sample_weight[rows]
+        value, dweights, dbiases = mlp_gradients(
+            rows_x[rows], rows_target[rows], share, weights, biases, activation, output_activation, chosen, penalty
+        )
+        optimizer_update(parameters, [*dweights, *(dbiases or ())], rule)
+        total += value * len(rows)
+    return total / len(order)
+
+
+def _layers(
+    a: Array, weights: Sequence[Array], biases: Sequence[Array | None] | None, activation: Any, output_activation: Any
+) -> Any:
+    """Yield z and the activation of each layer."""
+    for i, weight in enumerate(weights):
+        z = a @ weight.astype(np.float64)
+        bias = None if biases is None else biases[i]
+        if bias is not None:
+            z = z + bias.astype(np.float64)
+        f = FUNCTIONS[output_activation if i == len(weights) - 1 else activation]
+        a = f(z)
+        yield z, f
+
+
+def _trace(
+    a: Array, weights: Sequence[Array], biases: Sequence[Array | None] | None, activation: Any, output_activation: Any
+) -> tuple[list[Array], list[Array]]:
+    """Return z of every layer, and a of every layer with the input in front."""
+    zs, activated = [], [a]
+    for z, f in _layers(a, weights, biases, activation, output_activation):
+        zs.append(z)
+        activated.append(f(z))
+    return zs, activated
+
+
+def _backward(
+    g: Array, zs: Sequence[Array], activated: Sequence[Array], weights: Sequence[Array], activation: Any
+) -> tuple[Array, list[Array], list[Array]]:
+    """Return dx, dweights and dbiases from the gradient with respect to the last z."""
+    dweights, dbiases = [], []
+    for i in range(len(weights) - 1, -1, -1):
+        dweights.append(activated[i].T @ g)
+        dbiases.append(g.sum(axis=0))
+        g = g @ weights[i].astype(np.float64).T
+        if i > 0:
+            g = g * DERIVATIVES[activation](zs[i - 1])
+    return g, dweights[::-1], dbiases[::-1]
+
+
+# ---- activations in float64 ---------------------------------------------------------------------------------------
+
+
+def _gelu_tanh(z: Array) -> Array:
+    return np.asarray(np.maximum(z, -LIMIT) * sigmoid(gate(z, "tanh")[0]))
+
+
+def _gelu_tanh_derivative(z: Array) -> Array:
+    z = np.clip(z, -LIMIT, LIMIT)
+    u, slope = gate(z, "tanh")
+    return np.asarray(sigmoid(u) + z * sigmoid(u) * sigmoid(-u) * slope)
+
+
+def _silu(z: Array) -> Array:
+    return np.asarray(np.maximum(z, -2 * LIMIT) * sigmoid(z))
+
+
+def _silu_derivative(z: Array) -> Array:
+    z = np.clip(z, -2 * LIMIT, 2 * LIMIT)
+    return np.asarray(sigmoid(z) * (1 + z * sigmoid(-z)))
+
+
+FUNCTIONS: dict[str | None, Callable[[Array], Array]] = {
+    None: lambda z: z,
+    "relu": lambda z: np.maximum(z, 0),
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "gelu": _erf.gelu,
+    "gelu_tanh": _gelu_tanh,
+    "silu": _silu,
+}
+DERIVATIVES: dict[str | None, Callable[[Array], Array]] = {
+    None: np.ones_like,
+    "relu": lambda z: (z > 0).astype(np.float64),
+    "sigmoid": lambda z: sigmoid(z) * sigmoid(-z),
+    "tanh": lambda z: 4 * sigmoid(2 * z) * sigmoid(-2 * z),
+    "gelu": _erf.gelu_derivative,
+    "gelu_tanh": _gelu_tanh_derivative,
+    "silu": _silu_derivative,
+}
+
+# ---- losses, one value for each row, and their gradients with respect to the output, not divided by the rows -------
+
+Graded = tuple[Array, Array]
+
+
+def _mse(y: Array, target: Array, _: float) -> Graded:
+    """Mean of (y - t)^2 over the outputs."""
+    d = y - target.astype(np.float64)
+    return np.mean(d * d, axis=1), 2 / d.shape[1] * d
+
+
+def _squared_error(y: Array, target: Array, _: float) -> Graded:
+    """Half the mean over the outputs, as scikit-learn reports it; its gradient is not divided by the outputs."""
+    d = y - target.astype(np.float64)
+    return 0.5 * np.mean(d * d, axis=1), d
+
+
+def _poisson(y: Array, target: Array, _: float) -> Graded:
+    """Half the Poisson deviance, y being the logarithm of the expected count: mean of t log(t / e^y) - t + e^y."""
+    t = target.astype(np.float64)
+    log_t = np.log(np.where(t > 0, t, 1.0))
+    return np.mean(t * (log_t - y) - t + np.exp(y), axis=1), np.exp(y) - t
+
+
+def _binary(form: Callable[[Array, float], Graded]) -> Callable[[Array, Array, float], Graded]:
+    """Sum over the outputs, each a class of its own with target 0 or 1."""
+
+    def loss(y: Array, target: Array, option: float) -> Graded:
+        t = target.astype(np.float64)
+        # -log p is log(1 + e^-y) for a target of 1 and log(1 + e^y) for one of 0; targets between mix the two.
+        positive, slope = form(np.logaddexp(0, -y), option)
+        negative, other_slope = form(np.logaddexp(0, y), option)
+        value = t * positive + (1 - t) * negative
+        # d(-log p)/dy is -(1 - p) = -sigmoid(-y), and sigmoid(y) for the target 0.
+        g = -t * slope * sigmoid(-y) + (1 - t) * other_slope * sigmoid(y)
+        return np.sum(value, axis=1), g
+
+    return loss
+
+
+def _categorical(form: Callable[[Array, float], Graded]) -> Callable[[Array, Array, float], Graded]:
+    """Softmax over the outputs, of which the target is one; or probabilities of the outputs."""
+
+    def loss(y: Array, target: Array, option: float) -> Graded:
+        shifted = y - np.max(y, axis=1, keepdims=True)
+        log_p = shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
+        p = np.exp(log_p)
+        if target.ndim == 2:
+            return _probabilities(log_p, p, target.astype(np.float64), form, option)
+        rows = np.arange(len(y))
+        # log p of the target with full relative accuracy near 0: log1p of the others' share.
+        others = np.where(np.arange(y.shape[1]) == target[:, None], 0.0, np.exp(y - y[rows, target][:, None]))
+        nll = np.log1p(np.sum(others, axis=1))
+        nll = np.where(np.isfinite(nll), nll, -log_p[rows, target])
+        value, slope = form(nll, option)
+        g = p * slope[:, None]
+        # p - 1 of the target is the others' share, likewise.
+        g[rows, target] = slope * np.expm1(-nll)
+        return value, g
+
+    return loss
+
+
+def _probabilities(log_p: Array, p: Array, q: Array, form: Any, option: float) -> Graded:
+    """Cross entropy -sum q log p, and Poly-1's epsilon (1 - sum q p), of target probabilities q."""
+    value = -np.sum(np.where(q == 0, 0.0, q * log_p), axis=1)
+    g = p * np.sum(q, axis=1, keepdims=True) - q
+    if form is _poly:
+        qp = np.sum(q * p, axis=1, keepdims=True)
+        value = value + option * (1 - qp[:, 0])
+        g = g - option * p * (q - qp)
+    return value, g
+
+
+# Forms of a loss over nll = -log p: the value, and its derivative with respect to nll.
+
+
+def _cross_entropy(nll: Array, _: float) -> Graded:
+    return nll, np.ones_like(nll)
+
+
+def _poly(nll: Array, epsilon: float) -> Graded:
+    return nll - epsilon * np.expm1(-nll), 1 + epsilon * np.exp(-nll)
+
+
+def _focal(nll: Array, gamma: float) -> Graded:
+    rest = -np.expm1(-nll)  # 1 - p
+    # gamma (1 - p)^(gamma - 1) p nll, whose limit at p = 1 is that of gamma (1 - p)^gamma.
+    ratio = np.where(rest > 0, nll / np.where(rest > 0, rest, 1.0), 1.0)
+    return rest**gamma * nll, rest**gamma * (1 + gamma * np.exp(-nll) * ratio)
+
+
+LOSSES: dict[str, Callable[[Array, Array, float], Graded]] = {
+    "mse": _mse,
+    "squared_error": _squared_error,
+    "poisson": _poisson,
+    "binary_cross_entropy": _binary(_cross_entropy),
+    "binary_poly": _binary(_poly),
+    "binary_focal": _binary(_focal),
+    "cross_entropy": _categorical(_cross_entropy),
+    "poly": _categorical(_poly),
+    "focal": _categorical(_focal),
+}

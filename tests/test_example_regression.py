@@ -1,0 +1,49 @@
+"""The regression example runs, and both libraries come to the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    path = Path(__file__).resolve().parent.parent / "examples" / "regression.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_it_runs(example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--seeds", "1", "--epochs", "3"]
+    if importlib.util.find_spec("matplotlib"):
+        arguments += ["--plot", str(tmp_path / "curves.png")]
+    assert example.main(arguments) == 0
+    shown = capsys.readouterr().out
+    for part in ("diabetes", "digits", "accuracy", "times as fast"):
+        assert part in shown
+    assert len(arguments) == 4 or (tmp_path / "curves.png").stat().st_size > 1000
+
+
+@pytest.mark.filterwarnings("ignore:.*hasn't converged yet")
+def test_the_libraries_agree(example: ModuleType, backend: str) -> None:
+    results = example.compare("diabetes", seeds=1, epochs=10)
+    np.testing.assert_allclose(results["fastnorm"].curve, results["scikit-learn"].curve, rtol=1e-7)
+    np.testing.assert_allclose(results["fastnorm"].scores, results["scikit-learn"].scores, rtol=1e-6)
+
+
+def test_a_bad_number_is_refused(example: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        example.main(["--seeds", "0"])
+    assert "need 1 or more" in capsys.readouterr().err

@@ -1,0 +1,194 @@
+"""The estimators against scikit-learn's own checks, its estimators, and what they have beyond those."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from typing import Any
+
+import fastnorm
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from fastnorm.sklearn import MLPClassifier, MLPRegressor
+from sklearn import neural_network
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris, make_classification, make_multilabel_classification
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*hasn't converged yet", "ignore:lbfgs failed to converge")
+
+
+# Few iterations: the checks are about behaviour, not about fits.
+@parametrize_with_checks([MLPRegressor(max_iter=20), MLPClassifier(max_iter=20)])
+@pytest.mark.filterwarnings("ignore")
+def test_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def regression() -> tuple[Any, Any]:
+    X, y = load_diabetes(return_X_y=True)
+    return scale(X), scale(y)
+
+
+SAME: list[tuple[str, dict[str, Any]]] = [
+    ("regressor", {}),
+    ("regressor", {"activation": "tanh", "hidden_layer_sizes": (20, 10), "alpha": 0.1}),
+    ("regressor", {"activation": "logistic", "early_stopping": True}),
+    ("regressor", {"activation": "identity", "shuffle": False, "batch_size": 64}),
+    ("regressor", {"solver": "sgd"}),
+    ("regressor", {"solver": "sgd", "learning_rate": "invscaling", "nesterovs_momentum": False}),
+    ("regressor", {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.05, "n_iter_no_change": 2}),
+    ("regressor", {"solver": "sgd", "momentum": 0.0}),
+    ("regressor", {"solver": "lbfgs"}),
+    ("regressor", {"loss": "poisson"}),
+    ("classifier", {}),
+    ("classifier", {"solver": "lbfgs", "activation": "logistic"}),
+    ("classifier", {"early_stopping": True, "solver": "sgd", "learning_rate_init": 0.05}),
+    ("binary", {}),
+    ("multilabel", {}),
+]
+
+
+def data_of(kind: str) -> tuple[Any, Any]:
+    if kind == "regressor":
+        return regression()
+    if kind == "classifier":
+        X, y = load_iris(return_X_y=True)
+        return scale(X), y
+    if kind == "binary":
+        X, y = make_classification(200, random_state=0)
+        return X, np.array(["no", "yes"])[y]
+    return make_multilabel_classification(150, random_state=0)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("kind", "parameters"), SAME, ids=str)
+def test_same_as_scikit_learn(kind: str, parameters: dict[str, Any], weighted: bool, backend: str) -> None:
+    """The same batches, so the same loss curve, weights and predictions, to rounding."""
+    X, y = data_of(kind)
+    if parameters.get("loss") == "poisson":
+        y = np.exp(y / 2)
+    names = ("MLPRegressor",) * 2 if kind == "regressor" else ("MLPClassifier",) * 2
+    settings = {"max_iter": 12, "random_state": 3, **parameters}
+    share = np.random.default_rng(0).random(len(X)) + 0.1 if weighted else None
+    ours = {"MLPRegressor": MLPRegressor, "MLPClassifier": MLPClassifier}[names[0]](**settings)
+    theirs = getattr(neural_network, names[1])(**settings)
+    ours.fit(X, y, sample_weight=share)
+    theirs.fit(X, y, sample_weight=share)
+    assert ours.n_iter_ == theirs.n_iter_
+    if ours.solver != "lbfgs":
+        np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-7)
+    for name in ("coefs_", "intercepts_"):
+        for mine, other in zip(getattr(ours, name), getattr(theirs, name), strict=True):
+            assert mine.shape == other.shape
+            np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+    for method in ("predict", "predict_proba", "score"):
+        if not hasattr(theirs, method):
+            continue
+        arguments = (X, y) if method == "score" else (X,)
+        mine, other = getattr(ours, method)(*arguments), getattr(theirs, method)(*arguments)
+        if np.asarray(other).dtype.kind == "f":
+            np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
+        else:
+            np.testing.assert_array_equal(mine, other)
+    assert {name for name in vars(theirs) if name.endswith("_")} <= set(vars(ours))
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "silu"])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_activations_beyond(activation: str, solver: str, backend: str) -> None:
+    X, y = regression()
+    model = MLPRegressor(
+        hidden_layer_sizes=(16,),
+        activation=activation,
+        solver=solver,
+        max_iter=60,
+        learning_rate_init=0.01,
+        random_state=0,
+    )
+    assert model.fit(X, y).score(X, y) > 0.45
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "poly", "focal"])
+@pytest.mark.parametrize("kind", ["classifier", "binary", "multilabel"])
+def test_losses_beyond(loss: str, kind: str, backend: str) -> None:
+    X, y = data_of(kind)
+    model = MLPClassifier((32,), loss=loss, max_iter=60, learning_rate_init=0.02, random_state=0)
+    # Multilabel: all five labels of a row are right, 1 in 32 by chance.
+    assert model.fit(X, y).score(X, y) > (0.4 if kind == "multilabel" else 0.9)
+    np.testing.assert_allclose(model.fit(X, y).predict_proba(X).sum(axis=1), 1) if kind != "multilabel" else None
+
+
+def test_focal_without_gamma_and_poly_without_epsilon_are_the_log_loss(backend: str) -> None:
+    X, y = data_of("classifier")
+    models = [
+        MLPClassifier(max_iter=5, random_state=0, **extra)
+        for extra in ({}, {"loss": "focal", "focal_gamma": 0.0}, {"loss": "poly", "poly_epsilon": 0.0})
+    ]
+    curves = [model.fit(X, y).loss_curve_ for model in models]
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-10)
+    np.testing.assert_allclose(curves[2], curves[0], rtol=1e-10)
+
+
+def test_float32(backend: str) -> None:
+    X, y = regression()
+    for solver in ("adam", "lbfgs"):
+        model = MLPRegressor(max_iter=10, random_state=0, solver=solver).fit(X.astype(np.float32), y.astype(np.float32))
+        assert {array.dtype for array in (*model.coefs_, *model.intercepts_)} == {np.dtype(np.float32)}
+        assert model.predict(X.astype(np.float32)).dtype == np.float32
+
+
+def test_partial_fit_and_warm_start_go_on(backend: str) -> None:
+    X, y = regression()
+    parts, theirs = (kind(random_state=0) for kind in (MLPRegressor, neural_network.MLPRegressor))
+    for _ in range(4):
+        parts.partial_fit(X, y)
+        theirs.partial_fit(X, y)
+    np.testing.assert_allclose(parts.loss_curve_, theirs.loss_curve_, rtol=1e-7)
+    again = pickle.loads(pickle.dumps(parts))
+    np.testing.assert_array_equal(again.partial_fit(X, y).predict(X), parts.partial_fit(X, y).predict(X))
+    warm = MLPRegressor(random_state=0, max_iter=2, warm_start=True)
+    assert warm.fit(X, y).fit(X, y).t_ == 4 * len(X)
+
+
+def test_in_pipelines_and_searches() -> None:
+    X, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(
+        StandardScaler(), MLPClassifier((16,), max_iter=30, learning_rate_init=0.02, random_state=0)
+    )
+    assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.85
+    search = GridSearchCV(
+        pipeline, {"mlpclassifier__loss": ["poly", "focal"], "mlpclassifier__focal_gamma": [1.0]}, cv=2
+    )
+    assert search.fit(X, y).best_score_ > 0.8
+    assert clone(search.best_estimator_).get_params()["mlpclassifier__focal_gamma"] == 1.0
+
+
+def test_bad_parameters() -> None:
+    X, y = regression()
+    for bad in ({"activation": "elu"}, {"learning_rate_init": float("nan")}, {"solver": "rmsprop"}):
+        with pytest.raises(ValueError, match="must be"):
+            MLPRegressor(**bad).fit(X, y)
+    with pytest.raises(ValueError, match="NaN"):
+        MLPRegressor().fit(X, np.where(y > 2, np.nan, y))
+    for bad in ({"loss": "hinge"}, {"focal_gamma": -1.0}):
+        with pytest.raises(ValueError, match="must be"):
+            MLPClassifier(**bad).fit(X, y > 0)
+
+
+def test_sparse(backend: str) -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = regression()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dense, other = (
+            MLPRegressor(max_iter=3, random_state=0).fit(kind(X), y) for kind in (np.asarray, sparse.csr_matrix)
+        )
+    np.testing.assert_array_equal(dense.predict(X), other.predict(sparse.csr_matrix(X)))
+    assert fastnorm.get_backend() == backend
