@@ -169,8 +169,7 @@ def contenders(
     x = sample.x
     calls = {FASTNORM: sample.call(), ADD: Call(np.add, (x, x))}
     if takes(sample.op, "out"):
-        y = np.empty_like(x)
-        calls[FASTNORM_OUT] = sample.call(out=y)
+        calls[FASTNORM_OUT] = sample.call(out=np.empty_like(ours[0]))
         calls[ADD_OUT] = Call(np.add, (x, x), {"out": np.empty_like(x)})
     expected = [widened(array) for array in ours if array is not None]
     found, left_out = peers.load(request.peers, request.threads)
@@ -207,12 +206,12 @@ def widened(array: NDArray[Any]) -> NDArray[Any]:
 def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
     """Compare results with the float64 twin, block of rows by block of rows.
 
-    Results shaped like x belong to their rows; all others are sums over the rows.
+    Results with the rows of x belong to them, the halves of a packed array too; all others are sums over the rows.
     """
     x = sample.x
     if x.ndim == 1:
         return judge(sample, results)
-    by_row = [result is not None and result.shape == x.shape for result in results]
+    by_row = [result is not None and has_rows_of(x, result) for result in results]
     sums: list[Any] = [None] * len(results)
     worst = Outcome(0.0, bound_of(CONTRACTS[sample.op], x.dtype))
     rows = x.shape[0]
@@ -221,7 +220,7 @@ def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
         starts = range(0, rows, max(BLOCK_ROWS, (rows - BLOCK_ROWS) // 2))
     for start in starts:
         block = slice(start, start + BLOCK_ROWS)
-        arrays = {name: array[block] if array.shape == x.shape else array for name, array in sample.arrays.items()}
+        arrays = {name: array[block] if has_rows_of(x, array) else array for name, array in sample.arrays.items()}
         part = replace(sample, arrays=arrays)
         exact = part.exact()
         rowwise = [result[block] for result, rowed in zip(results, by_row, strict=True) if rowed and result is not None]
@@ -235,6 +234,11 @@ def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
         exact_totals = tuple(total for total, rowed in zip(sums, by_row, strict=True) if not rowed)
         worst = max(worst, judge(sample, totals, exact_totals), key=lambda outcome: outcome.error)
     return worst
+
+
+def has_rows_of(x: NDArray[Any], array: NDArray[Any]) -> bool:
+    """Tell whether an array has the shape of x but for the length of the rows."""
+    return array.ndim == x.ndim and array.shape[:-1] == x.shape[:-1]
 
 
 def copy_rates(n_bytes: int, threads: int) -> dict[str, float]:
