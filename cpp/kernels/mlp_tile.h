@@ -12,7 +12,7 @@ FASTNORM_TARGET_BEGIN
 
 // 32 registers hold 6 x 4 accumulators, the four vectors of B and the broadcast element of A; 16 hold 6 x 2.
 constexpr int mlp_tile_rows = 6;
-constexpr int mlp_tile_vectors = FASTNORM_REGISTER_BYTES == 64 ? 4 : 2;
+constexpr int mlp_tile_vectors = native<float> == 16 ? 4 : 2;
 
 // Panels and padding are counted in the vectors of 64 bytes that pad the rows, whatever the registers.
 template <class C>
