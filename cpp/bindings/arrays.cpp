@@ -126,8 +126,9 @@ void release_capsule(PyObject* capsule) {
     release_block(PyCapsule_GetPointer(capsule, nullptr), reinterpret_cast<std::size_t>(PyCapsule_GetContext(capsule)));
 }
 
-// The strides of a dense array whose axes lie in memory in the order that those of x do, as NumPy's ufuncs give.
-void dense_strides_like(const Array& x, npy_intp* strides) {
+// The strides of a dense array of this shape whose axes lie in memory in the order that those of x do, as NumPy's
+// ufuncs give.
+void dense_strides_like(const Array& x, const npy_intp* shape, npy_intp* strides) {
     int order[NPY_MAXDIMS];
     for (int i = 0; i < x.ndim(); ++i) {
         int place = i;
@@ -139,7 +140,7 @@ void dense_strides_like(const Array& x, npy_intp* strides) {
     npy_intp step = npy_intp(item_size(x.element));
     for (int i = x.ndim() - 1; i >= 0; --i) {
         strides[order[i]] = step;
-        step *= std::max<npy_intp>(x.shape()[order[i]], 1);
+        step *= std::max<npy_intp>(shape[order[i]], 1);
     }
 }
 
@@ -158,19 +159,23 @@ std::size_t offset_in_page(const char* x) {
 
 }  // namespace
 
-NewArray new_like(const Array& x) {
+NewArray new_like(const Array& x) { return new_like(x, x.shape()); }
+
+NewArray new_like(const Array& x, const npy_intp* shape) {
     PyArray_Descr* descr = PyArray_DESCR(x.object);
     npy_intp strides[NPY_MAXDIMS];
     const npy_intp* layout = nullptr;
     if (!PyArray_IS_C_CONTIGUOUS(x.object)) {
-        dense_strides_like(x, strides);
+        dense_strides_like(x, shape, strides);
         layout = strides;
     }
-    const std::size_t bytes = std::size_t(x.bytes()) + page_bytes;
+    const std::size_t bytes = std::size_t(PyArray_MultiplyList(shape, x.ndim()) * item_size(x.element)) + page_bytes;
     const Block block = bytes >= smallest_cached_bytes + page_bytes ? acquire_block(bytes) : Block{};
     if (!block.data) {
         Py_INCREF(descr);
-        PyObject* array = PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), x.shape(), layout, nullptr, 0, nullptr);
+        PyObject* array = PyArray_NewFromDescr(
+            &PyArray_Type, descr, x.ndim(), const_cast<npy_intp*>(shape), layout, nullptr, 0, nullptr
+        );
         return {Reference(array), false};
     }
     Reference owner(PyCapsule_New(block.data, nullptr, release_capsule));
@@ -180,9 +185,9 @@ NewArray new_like(const Array& x) {
     }
     Py_INCREF(descr);
     char* data = static_cast<char*>(block.data) + offset_in_page(x.data());
-    Reference array(
-        PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), x.shape(), layout, data, NPY_ARRAY_WRITEABLE, nullptr)
-    );
+    Reference array(PyArray_NewFromDescr(
+        &PyArray_Type, descr, x.ndim(), const_cast<npy_intp*>(shape), layout, data, NPY_ARRAY_WRITEABLE, nullptr
+    ));
     if (!array || PyArray_SetBaseObject(array.array(), owner.release()) < 0) return {};
     return {std::move(array), block.warm};
 }

@@ -51,6 +51,8 @@ struct NewArray {
     bool warm = false;
 };
 NewArray new_like(const Array& x);
+// The same with axes of other lengths.
+NewArray new_like(const Array& x, const npy_intp* shape);
 
 // A new contiguous array; of the statistics' shape (x without the normalised axes); of the parameters' shape.
 Reference new_array(int ndim, const npy_intp* shape, int type_number);

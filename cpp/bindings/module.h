@@ -16,5 +16,6 @@ extern const PyMethodDef optim_methods[];
 extern const PyMethodDef activation_methods[];
 extern const PyMethodDef probability_methods[];
 extern const PyMethodDef gate_methods[];
+extern const PyMethodDef attention_methods[];
 
 }  // namespace fastnorm

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tasks/activations.h"
+#include "tasks/attention.h"
 #include "tasks/gates.h"
 #include "tasks/mlp.h"
 #include "tasks/norms.h"
@@ -9,6 +10,9 @@
 #include "tasks/probabilities.h"
 
 #define FASTNORM_FAMILY activations
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+#define FASTNORM_FAMILY attention
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY gates

@@ -23,6 +23,7 @@ from .activations import (
     tanh,
     tanh_backward,
 )
+from .attention import attention, attention_backward, memory_read, memory_read_backward
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -57,6 +58,8 @@ __all__ = [
     "SGD",
     "Adam",
     "active_target",
+    "attention",
+    "attention_backward",
     "available_targets",
     "backend",
     "bilinear",
@@ -74,6 +77,8 @@ __all__ = [
     "layer_norm_backward",
     "log_softmax",
     "log_softmax_backward",
+    "memory_read",
+    "memory_read_backward",
     "mlp_backward",
     "mlp_forward",
     "reference",

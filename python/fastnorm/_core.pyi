@@ -123,6 +123,46 @@ def mlp_backward(
     activation: DenseActivation | None = "relu",
     output_activation: DenseActivation | None = None,
 ) -> tuple[Array, list[Array], list[Array | None] | None]: ...
+def attention(
+    query: ArrayLike,
+    keys: ArrayLike,
+    values: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    scale: float = 1.0,
+    linear: bool = False,
+    return_weights: bool = False,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array]: ...
+def attention_backward(
+    dy: ArrayLike,
+    query: ArrayLike,
+    keys: ArrayLike,
+    values: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    scale: float = 1.0,
+    linear: bool = False,
+) -> tuple[Array, Array, Array]: ...
+def memory_read(
+    query: ArrayLike,
+    keys: ArrayLike,
+    values: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    linear: bool = False,
+    return_weights: bool = False,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array]: ...
+def memory_read_backward(
+    dy: ArrayLike,
+    query: ArrayLike,
+    keys: ArrayLike,
+    values: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    linear: bool = False,
+) -> tuple[Array, Array, Array]: ...
 
 # What MLP and the optimisers are made of, as in reference.TRAINING.
 def mlp_gradients(

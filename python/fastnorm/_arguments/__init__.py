@@ -22,6 +22,7 @@ from .activations import (
     tanh,
     tanh_backward,
 )
+from .attention import attention, attention_backward, memory_read, memory_read_backward
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -41,6 +42,8 @@ from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_b
 from .rules import user_order
 
 __all__ = [
+    "attention",
+    "attention_backward",
     "bilinear",
     "bilinear_backward",
     "geglu",
@@ -53,6 +56,8 @@ __all__ = [
     "layer_norm_backward",
     "log_softmax",
     "log_softmax_backward",
+    "memory_read",
+    "memory_read_backward",
     "mlp_backward",
     "mlp_forward",
     "mlp_gradients",

@@ -48,11 +48,16 @@ class Contract:
 
 
 _RMS_VARIANTS: Variants = ({}, {"weight_offset": 1.0}, {"fraction": 0.25})
+_ATTENTION_VARIANTS: Variants = ({}, {"linear": True})
 _GELU_VARIANTS: Variants = ({"approximate": "none"}, {"approximate": "tanh"}, {"approximate": "sigmoid"})
 _BETA_VARIANTS: Variants = ({}, {"beta": 1.5}, {"beta": -0.5})
 
 DOUBLE_BOUND = 1e-14  # relative, for everything in float64
 CONTRACTS: dict[str, Contract] = {
+    "attention": Contract("relative", 5e-6, _ATTENTION_VARIANTS),
+    "attention_backward": Contract("relative", 1e-5, _ATTENTION_VARIANTS),
+    "memory_read": Contract("relative", 5e-6, _ATTENTION_VARIANTS),
+    "memory_read_backward": Contract("relative", 1e-5, _ATTENTION_VARIANTS),
     "layer_norm": Contract("norm", 4.0),
     "layer_norm_backward": Contract("relative", 1e-6),
     "rms_norm": Contract("norm", 4.0, _RMS_VARIANTS),

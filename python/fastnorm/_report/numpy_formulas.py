@@ -254,6 +254,38 @@ def tanh_backward(dy: Array, x: Array) -> Array:
     return dx
 
 
+def attention(query: Array, keys: Array, values: Array, *, scale: float = 1.0) -> Array:
+    """Softmax attention."""
+    scores = scale * (query @ np.swapaxes(keys, -1, -2))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    y: Array = (weights / weights.sum(axis=-1, keepdims=True)) @ values
+    return y
+
+
+def attention_backward(
+    dy: Array, query: Array, keys: Array, values: Array, *, scale: float = 1.0
+) -> tuple[Array, Array, Array]:
+    """Gradients of `attention`."""
+    scores = scale * (query @ np.swapaxes(keys, -1, -2))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    dweights = dy @ np.swapaxes(values, -1, -2)
+    dscores = scale * weights * (dweights - (weights * dweights).sum(axis=-1, keepdims=True))
+    return dscores @ keys, np.swapaxes(dscores, -1, -2) @ query, np.swapaxes(weights, -1, -2) @ dy
+
+
+def memory_read(query: Array, keys: Array, values: Array) -> Array:
+    """Read a memory with one query."""
+    y: Array = attention(query[..., None, :], keys, values)[..., 0, :]
+    return y
+
+
+def memory_read_backward(dy: Array, query: Array, keys: Array, values: Array) -> tuple[Array, Array, Array]:
+    """Gradients of `memory_read`."""
+    dquery, dkeys, dvalues = attention_backward(dy[..., None, :], query[..., None, :], keys, values)
+    return dquery[..., 0, :], dkeys, dvalues
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
@@ -285,6 +317,10 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         silu_backward,
         tanh,
         tanh_backward,
+        attention,
+        attention_backward,
+        memory_read,
+        memory_read_backward,
     )
 }
 

@@ -23,6 +23,7 @@ from .timing import Call
 SHAPED_LIKE_X = frozenset({"x", "residual", "gate", "up"})
 PACKED = frozenset({"glu", "glu_backward"})  # x holds two arrays of the given shape side by side
 SHAPED_LIKE_COLS = frozenset({"weight", "bias"})
+SLOTS = frozenset({"keys", "values"})  # (..., slots, cols); queries have as many rows, a memory read has one
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Sample:
     @property
     def x(self) -> NDArray[Any]:
         """Return the first array of the forward: x, or the gate of a gated unit."""
-        return self.arrays["x" if "x" in self.arrays else "gate"]
+        return next(self.arrays[name] for name in ("x", "gate", "query") if name in self.arrays)
 
     def call(self, module: ModuleType = fastnorm, **more: Any) -> Call:
         """Return the call of the op in `module` (`fastnorm` or its `reference`), with `more` keywords."""
@@ -131,6 +132,12 @@ def make_sample(
         Passed on to the op as they are.
     """
     arrays = {}
+    reads_memory = op.startswith("memory_read")
+    if reads_memory or op.startswith("attention"):
+        shape = shape if len(shape) > 1 else (1, *shape)
+    slots = shape
+    if reads_memory:
+        shape = (*shape[:-2], shape[-1])
     for name in positional_names(op):
         if name in without:
             continue
@@ -141,6 +148,10 @@ def make_sample(
             holds_two = (name == "gate" and "up" in without) or (name == "x" and op in PACKED)
             values = rng.standard_normal((*shape[:-1], 2 * shape[-1]) if holds_two else shape)
             values = mean + deviation * values if name in ("x", "gate") else values
+        elif name == "query":
+            values = rng.standard_normal(shape) / np.sqrt(shape[-1])  # scores of deviation 1
+        elif name in SLOTS:
+            values = rng.standard_normal(slots)
         elif name in SHAPED_LIKE_COLS:
             values = (name == "weight") + 0.25 * rng.standard_normal(shape[-1:])
         else:

@@ -16,6 +16,7 @@ from .activations import (
     tanh,
     tanh_backward,
 )
+from .attention import attention, attention_backward, memory_read, memory_read_backward
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -34,6 +35,8 @@ from .optim import optimizer_update  # noqa: F401
 from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
 
 __all__ = [
+    "attention",
+    "attention_backward",
     "bilinear",
     "bilinear_backward",
     "geglu",
@@ -46,6 +49,8 @@ __all__ = [
     "layer_norm_backward",
     "log_softmax",
     "log_softmax_backward",
+    "memory_read",
+    "memory_read_backward",
     "reglu",
     "reglu_backward",
     "relu",

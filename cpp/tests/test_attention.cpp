@@ -1,0 +1,107 @@
+// The kernels of attention, as kernels.h tests them: rows of s.rows queries and s.cols columns.
+#include "kernels.h"
+
+namespace {
+
+// Two heads, one behind the other, of an array of `rows` x `cols` each.
+struct TestHeads {
+    Shape shape;
+    TestArray array;
+    std::int64_t lead_stride;
+
+    TestHeads(Shape s, std::int64_t rows, std::int64_t cols, int salt)
+        : shape{2 * rows, cols, s.element, s.layout, s.at_end, false},
+          array(shape, item_size(s.element)),
+          lead_stride(rows * array.outer_stride) {
+        if (salt > 0) fill(array, shape, salt);
+    }
+    HeadMatrix matrix() const {
+        return {
+            array.memory.data(), &lead_stride, array.outer_stride, array.inner_stride,
+            shape.layout == Layout::contiguous || shape.cols == 1
+        };
+    }
+    std::string content() const { return elements(array, shape); }
+};
+
+Results run_attention(const KernelTable& table, const Shape& s, MaskKind kind, bool linear, std::int64_t slots) {
+    const int e = int(s.element);
+    const std::int64_t dim = s.cols, width = s.cols > 64 ? 5 : s.cols + 3, heads = 2;
+    TestHeads query(s, s.rows, dim, 1), keys(s, slots, dim, 2), values(s, slots, width, 3), dy(s, s.rows, width, 4);
+    TestHeads y(s, s.rows, width, 0), weights(s, s.rows, slots, 0);
+    TestHeads dquery(s, s.rows, dim, 0), dkeys(s, slots, dim, 0), dvalues(s, slots, width, 0);
+
+    // A mask that is the same for all queries where it is additive, and for both heads.
+    const std::int64_t zero = 0, size = kind == MaskKind::boolean ? 1 : compute_size(s.element);
+    const std::int64_t mask_rows = kind == MaskKind::boolean ? s.rows : 1;
+    Guarded mask(std::size_t(mask_rows * slots * size), s.at_end);
+    for (std::int64_t i = 0; i < mask_rows * slots; ++i) {
+        const double value = value_at(i, 5);
+        if (kind == MaskKind::boolean) {
+            mask.data()[i] = value < 0.5;
+        } else {
+            const Element compute = s.element == Element::float64 ? Element::float64 : Element::float32;
+            put(compute, mask.data() + i * size, value < 0.5 ? value : -HUGE_VAL);
+        }
+    }
+    const std::int64_t scratch_bytes = attention_scratch_bytes(dim, width);
+    Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), true);
+    const HeadMatrix mask_matrix{mask.data(), &zero, mask_rows > 1 ? slots * size : 0, size, false};
+    Attention forward{
+        1,
+        &heads,
+        heads,
+        s.rows,
+        slots,
+        dim,
+        width,
+        query.matrix(),
+        keys.matrix(),
+        values.matrix(),
+        mask_matrix,
+        y.matrix(),
+        weights.matrix(),
+        kind,
+        0.125,
+        linear
+    };
+    const std::int64_t tile = attention_tile(s.element);
+    const std::int64_t units = heads * tiles_of(s.rows, tile);
+    table.attention_forward[e](forward, 0, units, scratch.data());
+    Results results;
+    results.outputs = {y.content(), weights.content()};
+
+    Guarded stats(std::size_t(heads * s.rows * attention_stats * compute_size(s.element)), s.at_end);
+    const AttentionBackward backward{forward,        dy.matrix(),      dquery.matrix(),
+                                     dkeys.matrix(), dvalues.matrix(), stats.data()};
+    table.attention_backward_query[e](backward, 0, units, scratch.data());
+    table.attention_backward_keys[e](backward, 0, heads * tiles_of(slots, tile), scratch.data());
+    for (const TestHeads* gradient : {&dquery, &dkeys, &dvalues}) results.outputs.push_back(gradient->content());
+
+    // Each query by itself, which other kernels may do: the same bits.
+    if (s.layout == Layout::contiguous && kind != MaskKind::boolean) {
+        TestHeads alone(s, s.rows, width, 0);
+        Attention one = forward;
+        one.queries = 1;
+        one.weights = {};
+        for (std::int64_t i = 0; i < s.rows; ++i) {
+            one.query.data = forward.query.data + i * forward.query.row_stride;
+            one.y.data = alone.array.memory.data() + i * alone.array.outer_stride;
+            table.attention_forward[e](one, 0, heads, scratch.data());
+        }
+        CHECK(alone.content() == results.outputs[0]);
+    }
+    return results;
+}
+
+}  // namespace
+
+int main() {
+    compare_all([&](const KernelTable& table, const Shape& s) {
+        const MaskKind kind = s.cols % 3 == 0   ? MaskKind::none
+                              : s.cols % 3 == 1 ? MaskKind::boolean
+                                                : MaskKind::additive;
+        return run_attention(table, s, kind, s.cols == 17 || s.cols == 15, s.rows == 6 ? 150 : s.cols % 30 + 1);
+    });
+    return check::report();
+}

@@ -1,0 +1,124 @@
+"""The argument rules of attention and memory_read."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .._typing import Array
+from .rules import Rules, is_float, is_half
+
+
+class Heads(NamedTuple):
+    """query, keys and values of a call; a memory read has one query a head, which has no axis of its own."""
+
+    query: Array
+    keys: Array
+    values: Array
+    mask: Array | None
+
+
+def attention(
+    query: object,
+    keys: object,
+    values: object,
+    mask: object,
+    scale: object,
+    linear: object,
+    return_weights: object,
+    out: object,
+) -> tuple[Array, Array, Array, Array | None, float, bool, bool, Array | None]:
+    """Return the canonical arguments of `attention`."""
+    rules = Rules("attention")
+    heads = _heads(rules, query, keys, values, mask, 2)
+    scale = rules.number("scale", scale)
+    linear, return_weights = rules.flag("linear", linear), rules.flag("return_weights", return_weights)
+    return *heads, scale, linear, return_weights, _out(rules, out, heads)
+
+
+def attention_backward(
+    dy: object, query: object, keys: object, values: object, mask: object, scale: object, linear: object
+) -> tuple[Array, Array, Array, Array, Array | None, float, bool]:
+    """Return the canonical arguments of `attention_backward`."""
+    rules = Rules("attention_backward")
+    heads = _heads(rules, query, keys, values, mask, 2)
+    dy = _gradient(rules, dy, heads)
+    return dy, *heads, rules.number("scale", scale), rules.flag("linear", linear)
+
+
+def memory_read(
+    query: object, keys: object, values: object, mask: object, linear: object, return_weights: object, out: object
+) -> tuple[Array, Array, Array, Array | None, bool, bool, Array | None]:
+    """Return the canonical arguments of `memory_read`."""
+    rules = Rules("memory_read")
+    heads = _heads(rules, query, keys, values, mask, 1)
+    linear, return_weights = rules.flag("linear", linear), rules.flag("return_weights", return_weights)
+    return *heads, linear, return_weights, _out(rules, out, heads)
+
+
+def memory_read_backward(
+    dy: object, query: object, keys: object, values: object, mask: object, linear: object
+) -> tuple[Array, Array, Array, Array, Array | None, bool]:
+    """Return the canonical arguments of `memory_read_backward`."""
+    rules = Rules("memory_read_backward")
+    heads = _heads(rules, query, keys, values, mask, 1)
+    dy = _gradient(rules, dy, heads)
+    return dy, *heads, rules.flag("linear", linear)
+
+
+def _heads(rules: Rules, query: object, keys: object, values: object, mask: object, query_axes: int) -> Heads:
+    """Check dtypes and shapes; a query has `query_axes` axes after the leading ones."""
+    query = rules.array("query", query)
+    keys, values = rules.array("keys", keys, like=query), rules.array("values", values, like=query)
+    for name, array in (("keys", keys), ("values", values)):
+        if array.dtype != query.dtype:
+            raise rules.type_error(name, f"has dtype {array.dtype}", f"{query.dtype} as query")
+    if query.ndim < query_axes:
+        axes = "(..., queries, dim)" if query_axes == 2 else "(..., dim)"
+        raise rules.value_error("query", f"has shape {query.shape}", axes)
+    lead = query.shape[: query.ndim - query_axes]
+    if keys.ndim != len(lead) + 2 or keys.shape[:-2] != lead or keys.shape[-1] != query.shape[-1]:
+        needed = f"{(*lead, 'slots', query.shape[-1])} to match query".replace("'", "")
+        raise rules.value_error("keys", f"has shape {keys.shape}", needed)
+    if values.ndim != keys.ndim or values.shape[:-1] != keys.shape[:-1]:
+        needed = f"{(*keys.shape[:-1], 'width')} to match keys".replace("'", "")
+        raise rules.value_error("values", f"has shape {values.shape}", needed)
+    return Heads(query, keys, values, _mask(rules, mask, query, (*query.shape[:-1], keys.shape[-2])))
+
+
+def _mask(rules: Rules, value: object, query: Array, shape: tuple[int, ...]) -> Array | None:
+    """Return None, or a mask that broadcasts against `shape`: bool, or in the dtype that the scores are computed in."""
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.dtype != np.bool_:
+        array = rules.array("mask", value, like=query) if is_float(array.dtype) else array
+        computed = np.dtype(np.float32) if is_half(query.dtype) else query.dtype
+        if array.dtype not in (computed, query.dtype):
+            raise rules.type_error("mask", f"has dtype {array.dtype}", f"bool or {computed}")
+        array = array.astype(computed, copy=False)
+    lengths = zip(reversed(array.shape), reversed(shape), strict=False)
+    if array.ndim > len(shape) or any(length not in (1, full) for length, full in lengths):
+        raise rules.value_error("mask", f"has shape {array.shape}", f"one that broadcasts to {shape}")
+    return array.view(np.ndarray)
+
+
+def _result(heads: Heads) -> Array:
+    """Return an array that stands for a result: of its shape and dtype, without memory of its own."""
+    shape = (*heads.query.shape[:-1], heads.values.shape[-1])
+    return np.broadcast_to(np.zeros((), heads.query.dtype), shape)
+
+
+def _gradient(rules: Rules, value: object, heads: Heads) -> Array:
+    """Return the gradient of a loss with respect to the result."""
+    array, result = rules.array("dy", value, like=heads.query), _result(heads)
+    if array.dtype != result.dtype:
+        raise rules.type_error("dy", f"has dtype {array.dtype}", f"{result.dtype} as query")
+    if array.shape != result.shape:
+        raise rules.value_error("dy", f"has shape {array.shape}", f"{result.shape} of the result")
+    return array
+
+
+def _out(rules: Rules, out: object, heads: Heads) -> Array | None:
+    return rules.out(out, _result(heads), *heads)

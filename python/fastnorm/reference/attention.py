@@ -1,0 +1,152 @@
+"""NumPy twins of attention and memory_read.
+
+All work on heads: query (heads, queries, dim), keys (heads, slots, dim), values (heads, slots, width), the leading axes
+flattened. With ``scores = scale * query @ keys.T + mask`` and ``weights = softmax(scores)``:
+
+    y       = weights @ values
+    dvalues = weights.T @ dy
+    dscores = weights * (dweights - sum(weights * dweights))    with dweights = dy @ values.T
+    dquery  = scale * dscores @ keys,  dkeys = scale * dscores.T @ query
+
+Without softmax the weights are the scores and dscores is dweights. Slots that take no part weigh 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _arguments
+from .._typing import Array, ArrayLike
+
+
+def attention(
+    query: ArrayLike,
+    keys: ArrayLike,
+    values: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    scale: float = 1.0,
+    linear: bool = False,
+    return_weights: bool = False,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array]:
+    """Twin of `fastnorm.attention`."""
+    query, keys, values, mask, scale, linear, return_weights, _ = _arguments.attention(
+        query, keys, values, mask, scale, linear, return_weights, out
+    )
+    with np.errstate(all="ignore"):
+        weights = _weights(query, keys, mask, scale, linear)
+        y = weights @ _wide(values)
+    y = _result(y, query, out)
+    return (y, _result(weights, query)) if return_weights else y
+
+
+def attention_backward(
+    dy: ArrayLike,
+    query: ArrayLike,
+    keys: ArrayLike,
+    values: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    scale: float = 1.0,
+    linear: bool = False,
+) -> tuple[Array, Array, Array]:
+    """Twin of `fastnorm.attention_backward`."""
+    dy, query, keys, values, mask, scale, linear = _arguments.attention_backward(
+        dy, query, keys, values, mask, scale, linear
+    )
+    with np.errstate(all="ignore"):
+        weights = _weights(query, keys, mask, scale, linear)
+        dweights = _wide(dy) @ _transposed(values)
+        if linear:
+            dscores = np.where(_takes_part(mask), dweights, 0.0)
+        else:
+            dscores = weights * (dweights - np.sum(weights * dweights, axis=-1, keepdims=True))
+        dquery = scale * (dscores @ _wide(keys))
+        dkeys = scale * (_transposed(dscores) @ _wide(query))
+        dvalues = _transposed(weights) @ _wide(dy)
+    return _result(dquery, query), _result(dkeys, keys), _result(dvalues, values)
+
+
+def memory_read(
+    query: ArrayLike,
+    keys: ArrayLike,
+    values: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    linear: bool = False,
+    return_weights: bool = False,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array]:
+    """Twin of `fastnorm.memory_read`."""
+    query, keys, values, mask, linear, return_weights, _ = _arguments.memory_read(
+        query, keys, values, mask, linear, return_weights, out
+    )
+    with np.errstate(all="ignore"):
+        weights = _weights(query[..., None, :], keys, _one_query(mask), 1.0, linear)
+        y = (weights @ _wide(values))[..., 0, :]
+    y = _result(y, query, out)
+    return (y, _result(weights[..., 0, :], query)) if return_weights else y
+
+
+def memory_read_backward(
+    dy: ArrayLike,
+    query: ArrayLike,
+    keys: ArrayLike,
+    values: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    linear: bool = False,
+) -> tuple[Array, Array, Array]:
+    """Twin of `fastnorm.memory_read_backward`."""
+    dy, query, keys, values, mask, linear = _arguments.memory_read_backward(dy, query, keys, values, mask, linear)
+    dquery, dkeys, dvalues = attention_backward(
+        dy[..., None, :], query[..., None, :], keys, values, mask=_one_query(mask), linear=linear
+    )
+    return dquery[..., 0, :], dkeys, dvalues
+
+
+def _weights(query: Array, keys: Array, mask: Array | None, scale: float, linear: bool) -> Array:
+    """Return the weight of each slot for each query, in float64."""
+    scores = scale * (_wide(query) @ _transposed(keys))
+    takes_part = _takes_part(mask)
+    if mask is not None and mask.dtype != np.bool_:
+        scores = scores + _wide(mask)
+    if linear:
+        return np.where(takes_part, scores, 0.0)
+    scores = np.where(takes_part, scores, -np.inf)
+    peak = np.max(scores, axis=-1, keepdims=True, initial=np.finfo(np.float64).min)
+    weights = np.exp(scores - peak)
+    total = np.sum(weights, axis=-1, keepdims=True)
+    share: Array = weights / np.where(total == 0, 1.0, total)
+    return share
+
+
+def _takes_part(mask: Array | None) -> Any:
+    """Return where the mask lets a slot take part."""
+    if mask is None:
+        return True
+    return mask if mask.dtype == np.bool_ else mask != -np.inf
+
+
+def _one_query(mask: Array | None) -> Array | None:
+    """Return the mask of a memory read with an axis for the query."""
+    return mask if mask is None or mask.ndim == 0 else mask[..., None, :]
+
+
+def _wide(array: Array) -> Array:
+    return array.astype(np.float64)
+
+
+def _transposed(array: Array) -> Array:
+    return np.swapaxes(_wide(array), -1, -2)
+
+
+def _result(values: Array, like: Array, out: Array | None = None) -> Array:
+    """Return the values rounded to the dtype of `like`, in `out` or in a new array whose axes lie in its order."""
+    target = np.empty_like(like, shape=values.shape) if out is None else out
+    with np.errstate(all="ignore"):
+        np.copyto(target, values, casting="unsafe")
+    return target

@@ -1,0 +1,162 @@
+"""What attention and memory_read have beyond the other ops: masks, weights, a memory of fixed size, shared heads."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import fastnorm
+import numpy as np
+import pytest
+from cases import DTYPES, label
+from fastnorm import reference
+from numpy.typing import NDArray
+from tolerances import assert_same_bits, relative_error
+
+Array = NDArray[Any]
+RELATIVE = {"float32": 2e-6, "float64": 1e-14, "float16": 1e-3, "bfloat16": 8e-3}
+
+each_dtype = pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
+
+
+def heads(rng: np.random.Generator, lead: tuple[int, ...], lengths: tuple[int, int, int, int], dtype: Any) -> Any:
+    """Query, keys and values for (queries, slots, dim, width)."""
+    queries, slots, dim, width = lengths
+    shapes = ((queries, dim), (slots, dim), (slots, width))
+    return tuple(np.asarray(rng.standard_normal((*lead, *shape))).astype(dtype) for shape in shapes)
+
+
+def masks(rng: np.random.Generator, lead: tuple[int, ...], queries: int, slots: int, dtype: Any) -> dict[str, Array]:
+    """Masks in every form: boolean and additive, the same for all queries, all heads, all slots."""
+    computed = np.float64 if dtype == np.float64 else np.float32
+    full = rng.random((*lead, queries, slots)) < 0.6
+    additive = np.where(full, rng.standard_normal(full.shape), -np.inf).astype(computed)
+    return {
+        "boolean": full,
+        "padding": full[:, :, :1],
+        "causal": np.tri(queries, slots, dtype=bool),
+        "one": np.array(True),
+        "additive": additive,
+        "bias": additive[0, 0, :1],
+        "strided": additive[..., ::-1],
+        "a query": full[..., :1],
+    }
+
+
+@each_dtype
+@pytest.mark.parametrize("linear", [False, True], ids=["softmax", "linear"])
+@pytest.mark.parametrize("lengths", [(3, 5, 4, 2), (35, 70, 9, 10), (1, 130, 6, 20)], ids=str)
+def test_masks(
+    dtype: np.dtype[Any], linear: bool, lengths: tuple[int, int, int, int], implementation: str, rng: Any
+) -> None:
+    arrays = heads(rng, (2, 3), lengths, dtype)
+    wide = [array.astype(np.float64) for array in arrays]
+    for name, mask in masks(rng, (2, 3), lengths[0], lengths[1], dtype).items():
+        exact_mask = mask if mask.dtype == bool else mask.astype(np.float64)
+        options = {"scale": 0.5, "linear": linear}
+        results = fastnorm.attention(*arrays, mask=mask, **options, return_weights=True)
+        exact = reference.attention(*wide, mask=exact_mask, **options, return_weights=True)
+        dy = np.asarray(rng.standard_normal(results[0].shape)).astype(dtype)
+        results += fastnorm.attention_backward(dy, *arrays, mask=mask, **options)
+        exact += reference.attention_backward(dy.astype(np.float64), *wide, mask=exact_mask, **options)
+        for got, expected in zip(results, exact, strict=True):
+            assert np.linalg.norm(got.astype(float) - expected) <= RELATIVE[dtype.name] * np.linalg.norm(expected), name
+        assert_same_bits(fastnorm.attention(*arrays, mask=mask, **options), results[0])
+
+
+def test_a_mask_against_the_slots_alone(implementation: str, rng: np.random.Generator) -> None:
+    """Slots that take no part are as good as absent."""
+    query, keys, values = heads(rng, (2,), (5, 40, 8, 3), np.float64)
+    kept = rng.random(40) < 0.5
+    got = fastnorm.attention(query, keys, values, mask=kept)
+    np.testing.assert_allclose(got, fastnorm.attention(query, keys[:, kept], values[:, kept]), rtol=1e-13)
+
+
+@each_dtype
+def test_nothing_to_attend_to_gives_zeros(dtype: np.dtype[Any], implementation: str, rng: np.random.Generator) -> None:
+    query, keys, values = heads(rng, (2,), (4, 70, 8, 3), dtype)
+    mask = np.ones((4, 70), bool)
+    mask[1] = False
+    y, weights = fastnorm.attention(query, keys, values, mask=mask, return_weights=True)
+    for result in (y, weights):
+        assert not result[:, 1].astype(float).any()
+        assert np.isfinite(result.astype(float)).all()
+    none = fastnorm.memory_read(query[:, 0], keys, values, mask=np.zeros(70, bool))
+    assert not none.astype(float).any()
+    for gradient in fastnorm.attention_backward(np.ones_like(y), query, keys, values, mask=mask):
+        assert np.isfinite(gradient.astype(float)).all()
+    assert not fastnorm.attention(query, keys[:, :0], values[:, :0]).astype(float).any()
+
+
+@pytest.mark.parametrize("order", ["rising", "falling", "peak"])
+def test_scores_of_any_size(order: str, implementation: str) -> None:
+    """Finite scores up to the largest float give finite results: the largest score takes all."""
+    scores = np.linspace(-3e38, 3e38, 150).astype(np.float32)
+    scores = {"rising": scores, "falling": scores[::-1], "peak": np.roll(scores, 70)}[order]
+    values = np.arange(150, dtype=np.float32)[:, None]
+    winner = values[np.argmax(scores)]
+    y = fastnorm.attention(np.ones((2, 1), np.float32), scores[:, None], values)
+    np.testing.assert_array_equal(y, np.broadcast_to(winner, (2, 1)))
+    np.testing.assert_array_equal(fastnorm.memory_read(np.ones(1, np.float32), scores[:, None], values), winner)
+
+
+def test_not_a_number_stays(implementation: str) -> None:
+    keys = np.array([[0.0], [math.nan]], np.float32)
+    assert np.isnan(fastnorm.attention(np.ones((3, 1), np.float32), keys, keys[::-1])).all()
+    assert np.isnan(fastnorm.memory_read(np.ones(1, np.float32), keys, keys[::-1])).all()
+
+
+@each_dtype
+@pytest.mark.parametrize("linear", [False, True], ids=["softmax", "linear"])
+def test_a_query_alone_has_the_same_bits(dtype: np.dtype[Any], linear: bool, backend: str, rng: Any) -> None:
+    """One query, a few, a tile and more; as attention and as memory_read; with the weights and without."""
+    if backend == "reference":
+        pytest.skip("the twin's products come from BLAS")
+    for lengths in ((40, 7, 5, 18), (40, 64, 20, 20), (40, 150, 50, 33)):
+        query, keys, values = heads(rng, (2,), lengths, dtype)
+        mask = rng.random((2, 1, lengths[1])) < 0.7
+        y, weights = fastnorm.attention(query, keys, values, mask=mask, linear=linear, return_weights=True)
+        for chosen in (slice(0, 1), slice(3, 5), slice(0, 16), slice(7, 39)):
+            some = fastnorm.attention(query[:, chosen], keys, values, mask=mask, linear=linear, return_weights=True)
+            assert_same_bits(some[0], y[:, chosen])
+            assert_same_bits(some[1], weights[:, chosen])
+        one = fastnorm.memory_read(query[:, 9], keys, values, mask=mask[:, 0], linear=linear, return_weights=True)
+        assert_same_bits(one[0], y[:, 9])
+        assert_same_bits(one[1], weights[:, 9])
+        assert_same_bits(fastnorm.memory_read(query[1, 9], keys[1], values[1], mask=mask[1, 0], linear=linear), y[1, 9])
+
+
+def test_heads_are_views(backend: str, rng: np.random.Generator) -> None:
+    """(batch, length, heads, dim) seen as (batch, heads, length, dim); the result lies in memory as the query does."""
+    packed = rng.standard_normal((2, 9, 3, 4, 8)).astype(np.float32)
+    query, keys, values = (packed[:, :, which].transpose(0, 2, 1, 3) for which in range(3))
+    y = fastnorm.attention(query, keys, values)
+    dense = fastnorm.attention(*map(np.ascontiguousarray, (query, keys, values)))
+    np.testing.assert_array_equal(y, dense)
+    assert y.transpose(0, 2, 1, 3).flags.c_contiguous
+    shared = np.broadcast_to(keys[:, :1], keys.shape)
+    np.testing.assert_array_equal(
+        fastnorm.attention(query, shared, values), fastnorm.attention(query, shared.copy(), values)
+    )
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_out_may_be_any_input(which: int, backend: str, rng: np.random.Generator) -> None:
+    arrays = heads(rng, (2,), (70, 70, 20, 20), np.float32)
+    expected = fastnorm.attention(*arrays)
+    assert fastnorm.attention(*arrays, out=arrays[which]) is arrays[which]
+    assert_same_bits(arrays[which], expected)
+
+
+def test_against_torch(backend: str, rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    query, keys, values = heads(rng, (2, 3), (33, 70, 16, 24), np.float32)
+    mask = rng.random((33, 70)) < 0.8
+    tensors = [torch.from_numpy(array).requires_grad_() for array in (query, keys, values)]
+    y = torch.nn.functional.scaled_dot_product_attention(*tensors, attn_mask=torch.from_numpy(mask))
+    got = fastnorm.attention(query, keys, values, mask=mask, scale=0.25)
+    assert relative_error(got, y.detach().numpy()) < 1e-6
+    y.backward(torch.ones_like(y))
+    gradients = fastnorm.attention_backward(np.ones_like(got), query, keys, values, mask=mask, scale=0.25)
+    for gradient, tensor in zip(gradients, tensors, strict=True):
+        assert relative_error(gradient, tensor.grad.numpy()) < 2e-6
