@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from random import Random
 
 import pytest
+import run
 from babi_solvers import SOLVERS
+from published import PAPER
 from stories import TASKS, Line, Story, generate, read, write
+from stories.encode import encode
 from stories.world import DROPS, GETS, MOVES, OBJECTS, PEOPLE, Action, World
 
 QUESTIONS = 200
@@ -181,3 +185,43 @@ def test_a_story_is_cut_after_a_question() -> None:
     story.ask("where is Mary", "garden", [3])
     assert str(story.first(1)) == "1 Mary moved.\n2 Where is Mary?\tkitchen\t1\n"
     assert story.first(2).lines == story.first(9).lines == story.lines
+
+
+def test_words_become_numbers() -> None:
+    stories = read("1 Mary moved.\n2 Where is Mary?\thall,way\t1\n3 John left.\n4 Where is John?\tMary\t3\n")
+    vocabulary, (data,) = encode(stories, sentences=1)
+    assert vocabulary == ["", "hall,way", "is", "john", "left", "mary", "moved", "where"]
+    assert data.stories.tolist() == [[[5, 6, 0]], [[3, 4, 0]]]
+    assert data.questions.tolist() == [[7, 2, 5], [7, 2, 3]]
+    assert data.answers.tolist() == [1, 5]
+
+
+def test_the_published_tables_are_those_of_the_paper() -> None:
+    means = {key: round(sum(row) / 20, 1) for key, row in PAPER.items()}
+    assert means == {
+        ("BoW", 3, False): 25.1,
+        ("PE", 3, False): 20.3,
+        ("PE+LS", 3, False): 16.3,
+        ("PE+LS+RN", 3, False): 13.9,
+        ("PE+LS", 1, True): 25.8,
+        ("PE+LS", 2, True): 15.6,
+        ("PE+LS", 3, True): 13.3,
+        ("PE+LS+RN", 3, True): 12.4,
+    }
+
+
+def test_a_small_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """One sentence a story answers task 4's questions: position encoding learns a part of it within seconds."""
+    options = ["--tasks", "1,4", "--variant", "PE", "--hops", "1", "--questions", "200", "--epochs", "3"]
+    assert run.main([*options, "--seeds", "2"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("generated stories, not the public data set", "1 single-supporting-fact", " to ", "mean"):
+        assert part in shown
+    for part in ("train", "test"):
+        (tmp_path / f"qa1_single-supporting-fact_{part}.txt").write_text(write(generate(1, 100, part=part)))
+    assert run.main(["--tasks", "1", "--variant", "PE+LS+RN", "--epochs", "1", "--data", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"data of {tmp_path}" in shown
+    assert "paper" in shown
+    with pytest.raises(FileNotFoundError, match=r"qa2_\*_train.txt"):
+        run.main(["--tasks", "2", "--data", str(tmp_path)])

@@ -36,6 +36,7 @@ from .gates import (
     swiglu,
     swiglu_backward,
 )
+from .memory import MemN2N
 from .mlp import MLP, mlp_backward, mlp_forward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import SGD, Adam
@@ -57,6 +58,7 @@ __all__ = [
     "MLP",
     "SGD",
     "Adam",
+    "MemN2N",
     "active_target",
     "attention",
     "attention_backward",

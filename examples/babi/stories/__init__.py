@@ -1,4 +1,4 @@
-"""The twenty bAbI-style tasks, generated from a seed in the data set's text format, and a reader of files in that format.
+"""The twenty bAbI-style tasks, generated from a seed in the data set's text format, and a reader of such files.
 
 The rules are those of the published generator (facebook/bAbI-tasks) as read from its sources; the stories are of our
 own making, so results on them are close to results on the public data set and not the same.

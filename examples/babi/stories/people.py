@@ -157,7 +157,7 @@ TIMES = ("yesterday", "this morning", "this afternoon", "this evening")
 
 def time_reasoning(rng: Random) -> Story:
     """Task 14: moves told in any order, each with its time; where somebody was before he was in a place."""
-    # Twelve of the sixteen pairs of a person and a time; the first question needs two of one person among the first four.
+    # Twelve of the sixteen pairs of a person and a time; the first question needs two of one person in the first four.
     pairs = rng.sample([(actor, time) for actor in PEOPLE for time in range(len(TIMES))], 12)
     while len({actor for actor, _ in pairs[:4]}) == 4:
         rng.shuffle(pairs)

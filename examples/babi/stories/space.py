@@ -140,7 +140,8 @@ def _chains(facts: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
 def path_finding(rng: Random) -> Story:
     """Task 19: the two steps that lead from a place to another.
 
-    "The A is north of the B" makes the step from A to B one to the south. The original generator answers n there, against its own words.
+    "The A is north of the B" makes the step from A to B one to the south. The original generator answers n there,
+    against its own words.
     """
     story = Story()
     start, between, goal, *decoys = rng.sample(PLACES, 5)

@@ -1,0 +1,434 @@
+"""Memory networks: MemN2N."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from os import PathLike
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+
+from ._typing import Array, ArrayLike
+from .attention import memory_read, memory_read_backward
+
+__all__ = ["Epoch", "MemN2N"]
+
+Tying: TypeAlias = Literal["adjacent", "layerwise"]
+
+
+class Epoch(NamedTuple):
+    """What `MemN2N.fit` tells of an epoch."""
+
+    number: int  # from 1 on; the epochs of the linear start count too
+    linear: bool
+    learning_rate: float
+    loss: float  # mean over the questions of the epoch
+    validation_error: float  # share of wrong answers among those held out, NaN where none were
+
+
+class MemN2N:
+    """End-to-end memory network: answers a question about a story by reading the story's sentences several times.
+
+    A sentence is the sum of its words' embeddings, each multiplied by its position's encoding; a memory is a story's
+    last `memory_size` sentences. From the question ``u`` each hop reads ``o = softmax(m @ u) @ c`` over the embeddings
+    ``m`` and ``c`` of the memory and goes on with ``u + o``; the answer is ``softmax(W @ u)``.
+
+    Parameters
+    ----------
+    vocab_size : int
+        Number of word ids, 0 (no word) included: words are 1 to ``vocab_size - 1``.
+    dim : int
+        Length of an embedding.
+    hops : int
+        How often the memory is read.
+    memory_size : int
+        Sentences that are kept, the last of a story. Shorter stories are filled up with empty ones, which are not
+        masked: as in the authors' code they score 0 and read as 0.
+    tying : {'adjacent', 'layerwise'}, default 'adjacent'
+        ``'adjacent'``: the output embedding of a hop is the input embedding of the next; the question shares the first
+        and the answer the last. ``'layerwise'``: all hops share their two embeddings, question and answer have their
+        own, and u goes on as ``H @ u + o``.
+    position_encoding : bool, default True
+        Weigh words by their position; otherwise a sentence is a bag of words.
+    temporal : bool, default True
+        Add to each sentence the embedding of its age, as one more word.
+    nonlinearity : bool, default False
+        Apply ReLU after each hop.
+    dtype : dtype, default float32
+        float32 or float64.
+    seed : int, optional
+        Of the initial parameters, which are normally distributed with deviation 0.1.
+
+    Attributes
+    ----------
+    parameters : dict of str to ndarray
+        ``embedding_0`` to ``embedding_<hops>``, or ``input``, ``output``, ``question``, ``answer`` and ``hop``. Tables
+        have `vocab_size` rows, and one for each age where `temporal`.
+    linear : bool
+        Whether the softmax over the memory is left out, as during the linear start.
+
+    Notes
+    -----
+    Where the paper and the authors' code differ, this is the code: the position encoding is
+    ``1 + 4 * (k - (d + 1) / 2) * (j - (J + 1) / 2) / (d * J)`` with J the width of the arrays (and the age), twice the
+    paper's; ages are words of the same tables, so that they are tied like words and are among the answers; noise moves
+    the ages and inserts no sentences; gradients are clipped by the spectral norm, each matrix by itself; the linear
+    start takes a number of epochs instead of waiting for the validation loss. It differs from the code in that the row
+    of word 0 is zero from the first batch on, and in the question's own table too.
+
+    Reads run on the active backend; the embeddings are NumPy. Every batch has the same bits for any number of threads.
+
+    References
+    ----------
+    Sukhbaatar, Szlam, Weston and Fergus, "End-To-End Memory Networks", arXiv:1503.08895 (2015), and the authors' code,
+    github.com/facebook/MemNN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> rng = np.random.default_rng(0)
+    >>> stories = rng.integers(1, 9, (200, 3, 1))  # three sentences of one word
+    >>> questions = np.full((200, 1), 9)  # which word was last?
+    >>> model = fastnorm.MemN2N(10, 16, 1, 3, seed=0)
+    >>> epochs = model.fit(stories, questions, stories[:, -1, 0], epochs=40, seed=0)
+    >>> bool((model.predict(stories, questions) == stories[:, -1, 0]).mean() > 0.95)
+    True
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int,
+        hops: int,
+        memory_size: int,
+        *,
+        tying: Tying = "adjacent",
+        position_encoding: bool = True,
+        temporal: bool = True,
+        nonlinearity: bool = False,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        """Draw the initial parameters."""
+        for name, value in (("vocab_size", vocab_size), ("dim", dim), ("hops", hops), ("memory_size", memory_size)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise TypeError(f"MemN2N: {name} has type {type(value).__name__}, needs an int")
+            if value < 1:
+                raise ValueError(f"MemN2N: {name} is {value}, needs at least 1")
+        if tying not in get_args(Tying):
+            raise ValueError(f"MemN2N: tying is {tying!r}, needs one of {', '.join(map(repr, get_args(Tying)))}")
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise TypeError(f"MemN2N: dtype is {np.dtype(dtype)}, needs float32 or float64")
+        self.vocab_size, self.dim, self.hops, self.memory_size = int(vocab_size), int(dim), int(hops), int(memory_size)
+        self.tying: Tying = tying
+        self.position_encoding, self.temporal = bool(position_encoding), bool(temporal)
+        self.nonlinearity = bool(nonlinearity)
+        self.dtype = np.dtype(dtype)
+        self.linear = False
+        self._saved: _Saved | None = None
+        rng = np.random.default_rng(seed)
+        rows = self.vocab_size + (self.memory_size if self.temporal else 0)
+        if tying == "adjacent":
+            tables = [f"embedding_{number}" for number in range(self.hops + 1)]
+            # The tables that hop k reads from: where to look (m) and what to take (c).
+            self._read = [(tables[k], tables[k + 1]) for k in range(self.hops)]
+            self._question, self._answer = tables[0], tables[-1]
+        else:
+            tables = ["input", "output", "question", "answer"]
+            self._read = [("input", "output")] * self.hops
+            self._question, self._answer = "question", "answer"
+        shapes = dict.fromkeys(tables, (rows, self.dim))
+        if tying == "layerwise":
+            shapes["hop"] = (self.dim, self.dim)
+        self.parameters: dict[str, Array] = {
+            name: (0.1 * rng.standard_normal(shape)).astype(self.dtype) for name, shape in shapes.items()
+        }
+        self._embeddings = tuple(dict.fromkeys([table for pair in self._read for table in pair] + [self._question]))
+        self._forget_nil()
+
+    def forward(self, stories: ArrayLike, questions: ArrayLike) -> Array:
+        """Return the logits of the answers, (n, vocab_size) and more columns for the ages.
+
+        Parameters
+        ----------
+        stories : array_like of int
+            (n, sentences, words), 0 where there is no word, the most recent sentence last. Always of the same width:
+            the position encoding depends on it.
+        questions : array_like of int
+            (n, words), at most as many words as in `stories`.
+        """
+        return self._forward(*self._checked(stories, questions), noise=None)
+
+    def backward(self, dlogits: ArrayLike) -> dict[str, Array]:
+        """Return the gradient of each parameter for the last `forward`.
+
+        Parameters
+        ----------
+        dlogits : array_like
+            Gradient of the loss with respect to the logits.
+        """
+        if self._saved is None:
+            raise ValueError("MemN2N: backward needs a forward before it")
+        saved = self._saved
+        dlogits = np.asarray(dlogits, self.dtype)
+        gradients = {name: np.zeros_like(value) for name, value in self.parameters.items()}
+        dmemory = {name: np.zeros_like(value) for name, value in saved.memory.items()}
+        gradients[self._answer] += dlogits.T @ saved.states[-1]
+        du = dlogits @ self.parameters[self._answer]
+        for hop in reversed(range(self.hops)):
+            u, (look, take) = saved.states[hop], self._read[hop]
+            if self.nonlinearity:
+                du = du * (saved.states[hop + 1] > 0)
+            before, dlook, dtake = memory_read_backward(
+                du, u, saved.memory[look], saved.memory[take], linear=saved.linear
+            )
+            dmemory[look] += dlook
+            dmemory[take] += dtake
+            if self.tying == "layerwise":
+                gradients["hop"] += du.T @ u
+                du = du @ self.parameters["hop"]
+            du = du + before
+        for name, gradient in dmemory.items():
+            _scatter(gradients[name], saved.sentences, gradient, saved.encoding)
+        _scatter(gradients[self._question], saved.questions, du, saved.encoding)
+        return gradients
+
+    def fit(
+        self,
+        stories: ArrayLike,
+        questions: ArrayLike,
+        answers: ArrayLike,
+        *,
+        epochs: int = 100,
+        batch_size: int = 32,
+        learning_rate: float = 0.01,
+        decay: float = 0.5,
+        decay_every: int = 25,
+        linear_start: int = 0,
+        noise: float = 0.0,
+        clip: float = 40.0,
+        validation: float = 0.1,
+        seed: int | None = None,
+        progress: Callable[[Epoch], object] | None = None,
+    ) -> list[Epoch]:
+        """Train by stochastic gradient descent on the loss summed over a batch.
+
+        Parameters
+        ----------
+        stories, questions : array_like of int
+            As in `forward`.
+        answers : array_like of int
+            (n,) word ids.
+        epochs : int, default 100
+            Each of ``n // batch_size`` batches, drawn with replacement.
+        batch_size : int, default 32
+            Questions in a batch.
+        learning_rate : float, default 0.01
+            For gradients of the sum over a batch. The authors take 0.005 with a linear start.
+        decay, decay_every : float, int, default 0.5, 25
+            The learning rate is multiplied by `decay` at the start of every epoch whose number `decay_every` divides.
+        linear_start : int, default 0
+            Epochs without the softmax before all others, at a constant learning rate; the authors take 20, and 30 for
+            all tasks jointly.
+        noise : float, default 0.0
+            Training moves ages as if up to this share of empty sentences stood between the others; the authors' random
+            noise is 0.1.
+        clip : float, default 40.0
+            Largest spectral norm of the gradient of a matrix.
+        validation : float, default 0.1
+            Share of the questions, the last, that is held out.
+        seed : int, optional
+            Of batches and noise.
+        progress : callable, optional
+            Called with the `Epoch` after each.
+
+        Returns
+        -------
+        list of Epoch
+            The epochs in order.
+        """
+        stories, questions = self._checked(stories, questions)
+        answers = self._words("answers", answers, 1)
+        if len(answers) != len(stories):
+            raise ValueError(f"MemN2N: answers has length {len(answers)}, needs {len(stories)} as stories")
+        held = math.ceil(len(stories) * validation)
+        count = len(stories) - held
+        if count < batch_size:
+            raise ValueError(f"MemN2N: batch_size is {batch_size}, needs at most the {count} questions to train with")
+        rng = np.random.default_rng(seed)
+        history = []
+        for number in range(1, linear_start + epochs + 1):
+            self.linear = number <= linear_start
+            later = number - linear_start
+            if later > 0 and later % decay_every == 0:
+                learning_rate *= decay
+            loss = 0.0
+            for _ in range(count // batch_size):
+                batch = rng.integers(0, count, batch_size)
+                logits = self._forward(stories[batch], questions[batch], (rng, noise) if noise else None)
+                losses, dlogits = _cross_entropy(logits, answers[batch])
+                loss += losses
+                self._descend(self.backward(dlogits), learning_rate, clip)
+            wrong = self.predict(stories[count:], questions[count:]) != answers[count:]
+            error = float(np.mean(wrong)) if held else math.nan
+            loss /= count // batch_size * batch_size
+            history.append(Epoch(number, self.linear, learning_rate, loss, error))
+            if progress is not None:
+                progress(history[-1])
+        return history
+
+    def predict(self, stories: ArrayLike, questions: ArrayLike) -> Array:
+        """Return the word ids of the answers, (n,)."""
+        stories, questions = self._checked(stories, questions)
+        answers = np.empty(len(stories), np.int64)
+        for start in range(0, len(stories), 256):
+            part = slice(start, start + 256)
+            answers[part] = np.argmax(self._forward(stories[part], questions[part], None)[:, : self.vocab_size], axis=1)
+        return answers
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write settings and parameters to an ``.npz`` file."""
+        settings = {
+            name: getattr(self, name)
+            for name in ("vocab_size", "dim", "hops", "memory_size", "tying", "position_encoding", "temporal")
+        }
+        settings |= {"nonlinearity": self.nonlinearity, "dtype": self.dtype.name}
+        with open(path, "wb") as file:
+            contents: dict[str, Any] = {"settings": np.array(json.dumps(settings)), **self.parameters}
+            np.savez(file, **contents)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> MemN2N:
+        """Read what `save` wrote. Nothing is unpickled."""
+        with np.load(path, allow_pickle=False) as file:
+            model = cls(**json.loads(str(file["settings"])))
+            for name, value in model.parameters.items():
+                value[...] = file[name]
+        return model
+
+    # Inside
+
+    def _words(self, name: str, value: ArrayLike, ndim: int) -> Array:
+        """Return an array of word ids."""
+        words = np.asarray(value)
+        if words.dtype.kind not in "iu":
+            raise TypeError(f"MemN2N: {name} has dtype {words.dtype}, needs integers")
+        if words.ndim != ndim:
+            raise ValueError(f"MemN2N: {name} has {words.ndim} axes, needs {ndim}")
+        lowest, highest = (words.min(), words.max()) if words.size else (0, 0)
+        if lowest < 0 or highest >= self.vocab_size:
+            found = lowest if lowest < 0 else highest
+            raise ValueError(f"MemN2N: {name} has id {found}, needs 0 to {self.vocab_size - 1}")
+        return words.astype(np.int64, copy=False)
+
+    def _checked(self, stories: ArrayLike, questions: ArrayLike) -> tuple[Array, Array]:
+        stories, questions = self._words("stories", stories, 3), self._words("questions", questions, 2)
+        if len(questions) != len(stories):
+            raise ValueError(f"MemN2N: questions has length {len(questions)}, needs {len(stories)} as stories")
+        if questions.shape[1] > stories.shape[2]:
+            raise ValueError(f"MemN2N: questions has {questions.shape[1]} words, needs at most {stories.shape[2]}")
+        return stories, questions
+
+    def _forward(self, stories: Array, questions: Array, noise: tuple[np.random.Generator, float] | None) -> Array:
+        sentences = self._memory(stories, noise)
+        encoding = self._encoding(sentences.shape[2])
+        memory = {
+            name: _embed(self.parameters[name], sentences, encoding)
+            for name in dict.fromkeys(table for pair in self._read for table in pair)
+        }
+        states = [_embed(self.parameters[self._question], questions, encoding)]
+        for look, take in self._read:
+            u = states[-1]
+            read = memory_read(u, memory[look], memory[take], linear=self.linear)
+            onward = u @ self.parameters["hop"].T if self.tying == "layerwise" else u
+            u = onward + read
+            states.append(np.maximum(u, 0) if self.nonlinearity else u)
+        self._saved = _Saved(sentences, questions, encoding, memory, states, self.linear)
+        logits: Array = states[-1] @ self.parameters[self._answer].T
+        return logits
+
+    def _memory(self, stories: Array, noise: tuple[np.random.Generator, float] | None) -> Array:
+        """Return the last sentences, `memory_size` of them, with their ages as the last word where `temporal`."""
+        count, _, words = stories.shape
+        kept = stories[:, -self.memory_size :]
+        sentences = np.zeros((count, self.memory_size, words + self.temporal), np.int64)
+        sentences[:, self.memory_size - kept.shape[1] :, :words] = kept
+        if self.temporal:
+            told = np.any(sentences != 0, axis=2)
+            ages = np.cumsum(told[:, ::-1], axis=1)[:, ::-1]  # 1 for the most recent
+            if noise is not None:
+                ages = self._jittered(ages, *noise)
+            sentences[:, :, -1] = np.where(told, self.vocab_size - 1 + ages, 0)
+        return sentences
+
+    def _jittered(self, ages: Array, rng: np.random.Generator, noise: float) -> Array:
+        """Return the ages as if empty sentences stood between the others."""
+        jittered = np.zeros_like(ages)
+        for row, age in zip(jittered, ages, strict=True):
+            count = int(age[0])
+            blanks = int(rng.integers(0, math.ceil(noise * count) + 1))
+            chosen = np.sort(rng.permutation(count + blanks)[:count])
+            new = np.concatenate(([0], np.minimum(chosen + 1, self.memory_size)))
+            row[:] = new[age]
+        return jittered
+
+    def _encoding(self, words: int) -> Array:
+        """Return the factor of each position, (words, dim)."""
+        if not self.position_encoding:
+            return np.ones((words, self.dim), self.dtype)
+        j = np.arange(1, words + 1)[:, None] - (words + 1) / 2
+        k = np.arange(1, self.dim + 1) - (self.dim + 1) / 2
+        return (1 + 4 * k * j / (self.dim * words)).astype(self.dtype)
+
+    def _descend(self, gradients: dict[str, Array], learning_rate: float, clip: float) -> None:
+        for name, gradient in gradients.items():
+            # The Frobenius norm is never below the spectral one, and much cheaper.
+            rate = learning_rate
+            if np.linalg.norm(gradient) > clip:
+                rate *= min(1.0, clip / float(np.linalg.norm(gradient, 2)))
+            self.parameters[name] -= self.dtype.type(rate) * gradient
+        self._forget_nil()
+
+    def _forget_nil(self) -> None:
+        for name in self._embeddings:
+            self.parameters[name][0] = 0
+
+
+class _Saved(NamedTuple):
+    """What the backward needs of the forward."""
+
+    sentences: Array
+    questions: Array
+    encoding: Array
+    memory: dict[str, Array]  # table -> embedded sentences, (n, memory_size, dim)
+    states: list[Array]  # u before the first hop and after each
+    linear: bool
+
+
+def _embed(table: Array, words: Array, encoding: Array) -> Array:
+    """Return the sum of the words' rows times their positions' factors: (..., words) -> (..., dim)."""
+    embedded: Array = np.einsum("...jd,jd->...d", table[words], encoding[: words.shape[-1]])
+    return embedded
+
+
+def _scatter(gradient: Array, words: Array, dembedded: Array, encoding: Array) -> None:
+    """Add the gradient of `_embed` with respect to the table."""
+    rows, dim = gradient.shape
+    terms = dembedded[..., None, :] * encoding[: words.shape[-1]]
+    places = words[..., None] * dim + np.arange(dim)
+    gradient += np.bincount(places.ravel(), terms.ravel(), rows * dim).reshape(rows, dim).astype(gradient.dtype)
+
+
+def _cross_entropy(logits: Array, answers: Array) -> tuple[float, Array]:
+    """Return the sum of the losses and its gradient with respect to the logits."""
+    shifted = logits - np.max(logits, axis=1, keepdims=True)
+    weights = np.exp(shifted)
+    total = np.sum(weights, axis=1, keepdims=True)
+    rows = np.arange(len(answers))
+    loss = float(np.sum(np.log(total[:, 0]) - shifted[rows, answers], dtype=np.float64))
+    dlogits = weights / total
+    dlogits[rows, answers] -= 1
+    return loss, dlogits
