@@ -1,0 +1,141 @@
+// The kernels of networks of dense layers, as kernels.h tests them: the same bits on all targets and in any layout of
+// x.
+#include "kernels.h"
+
+namespace {
+
+struct Network {
+    std::int64_t in, hidden, out;
+    MlpActivation activation;
+};
+
+// Forward, and gradients of x and of all parameters, of s.rows rows.
+Results run_network(const KernelTable& table, const Shape& s, const Network& n) {
+    const std::int64_t size = item_size(s.element), wide = compute_size(s.element);
+    const Element compute = s.element == Element::float64 ? Element::float64 : Element::float32;
+    const int e = int(s.element);
+    Shape rows = s;
+    rows.cols = n.in;
+    const TestArray x(rows, size);
+    fill(x, rows, 1);
+    const std::int64_t sizes[] = {n.in, n.hidden, n.out};
+    std::vector<std::string> weights, panels, transposed, biases;
+    std::vector<MlpLayer> layers;
+    std::int64_t partial = 0, widest = mlp_step(n.in, wide);
+    for (int l = 0; l < 2; ++l) {
+        const std::int64_t in = sizes[l], out = sizes[l + 1];
+        weights.emplace_back(std::size_t(in * out * size), '\0');
+        for (std::int64_t i = 0; i < in * out; ++i)
+            put(s.element, weights.back().data() + i * size, 0.3 * value_at(i, 7 + l));
+        panels.emplace_back(std::size_t(in * mlp_cols(out, wide) * wide), '\xff');
+        transposed.emplace_back(std::size_t(out * mlp_cols(in, wide) * wide), '\xff');
+        biases.emplace_back(std::size_t(mlp_cols(out, wide) * wide), '\0');
+        for (std::int64_t j = 0; j < out; ++j) put(compute, biases.back().data() + j * wide, value_at(j, 9 + l));
+        MlpLayer layer = {};
+        layer.in = in;
+        layer.out = out;
+        layer.activation = l == 0 ? n.activation : MlpActivation::none;
+        layer.dweight = partial;
+        partial += mlp_is_narrow(in, out, wide) ? out * mlp_cols(in, wide) : in * mlp_cols(out, wide);
+        layer.dbias = partial;
+        partial += mlp_cols(out, wide);
+        widest = std::max(widest, mlp_step(out, wide));
+        layers.push_back(layer);
+    }
+    for (int l = 0; l < 2; ++l) {
+        const std::int64_t in = sizes[l], out = sizes[l + 1], panel = 256 / wide;
+        const MlpPack pack{in, out, weights[std::size_t(l)].data(), out * size, size, panels[std::size_t(l)].data()};
+        table.mlp_pack[e](pack, 0, (out + panel - 1) / panel, nullptr);
+        const MlpPack turn{out,  in,         weights[std::size_t(l)].data(),
+                           size, out * size, transposed[std::size_t(l)].data()};
+        table.mlp_pack[e](turn, 0, (in + panel - 1) / panel, nullptr);
+        layers[std::size_t(l)].weight = panels[std::size_t(l)].data();
+        layers[std::size_t(l)].transposed = transposed[std::size_t(l)].data();
+        layers[std::size_t(l)].bias = biases[std::size_t(l)].data();
+    }
+    MlpRows task = {};
+    task.layers = layers.data();
+    task.count = 2;
+    task.rows = s.rows;
+    task.group_rows = mlp_group_rows(s.rows);
+    task.widest = widest;
+    const Operand operand = x.operand(rows);
+    task.x = operand.data;
+    task.x_row_stride = x.outer_stride;
+    task.x_col_stride = x.inner_stride;
+    const std::int64_t groups = (s.rows + task.group_rows - 1) / task.group_rows;
+    const std::int64_t blocks = (s.rows + mlp_block_rows - 1) / mlp_block_rows;
+    Guarded y(std::size_t(s.rows * n.out * size), s.at_end), dx(std::size_t(s.rows * n.in * size), true);
+    Guarded dy(std::size_t(s.rows * n.out * size), true);
+    for (std::int64_t i = 0; i < s.rows * n.out; ++i) put(s.element, dy.data() + i * size, value_at(i, 12));
+    Guarded scratch(std::size_t(mlp_scratch_elements(task, wide) * wide), true);
+    Guarded partials(std::size_t(groups * partial * wide), true);
+    task.y = y.data();
+    table.mlp_forward[e](task, 0, blocks, scratch.data());
+    task.dy = dy.data();
+    task.dy_row_stride = n.out * size;
+    task.dy_col_stride = size;
+    task.dx = dx.data();
+    task.partials = partials.data();
+    task.partial_elements = partial;
+    table.mlp_backward[e](task, 0, groups, scratch.data());
+    Results results{{y.content(), dx.content()}};
+    for (const MlpLayer& layer : layers) {
+        const bool narrow = mlp_is_narrow(layer.in, layer.out, wide);
+        Guarded dweight(std::size_t(layer.in * layer.out * wide), true), dbias(std::size_t(layer.out * wide), true);
+        const std::int64_t l = &layer - layers.data();
+        MlpMerge merge{
+            partials.data() + layer.dweight * wide,
+            groups,
+            partial,
+            layer.out,
+            narrow ? 1 : mlp_cols(layer.out, wide),
+            narrow ? mlp_cols(layer.in, wide) : 1,
+            0.25,
+            weights[std::size_t(l)].data(),
+            layer.out * size,
+            size,
+            dweight.data()
+        };
+        table.mlp_merge[e](merge, 0, layer.in, nullptr);
+        merge.partials = partials.data() + layer.dbias * wide;
+        merge.row_step = merge.col_step = 1;
+        merge.penalty = 0;
+        merge.gradient = dbias.data();
+        table.mlp_merge[e](merge, 0, 1, nullptr);
+        results.outputs.push_back(dweight.content());
+        results.outputs.push_back(dbias.content());
+    }
+    return results;
+}
+
+}  // namespace
+
+int main() {
+    std::vector<const KernelTable*> fused;
+    const KernelTable* plain = nullptr;
+    for (const std::string& name : available_targets()) {
+        set_target(name);
+        if (name == "baseline") {
+            plain = &kernels();
+        } else {
+            fused.push_back(&kernels());
+        }
+    }
+    const Network networks[] = {
+        {3, 4, 1, MlpActivation::relu},    {16, 33, 5, MlpActivation::gelu},   {20, 64, 17, MlpActivation::silu},
+        {7, 130, 2, MlpActivation::tanh},  {65, 9, 1, MlpActivation::sigmoid}, {5, 70, 3, MlpActivation::gelu_tanh},
+        {32, 512, 1, MlpActivation::relu},
+    };
+    int number = 0;
+    for (const Network& n : networks) {
+        for (const Element element : {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
+            const std::int64_t rows = number++ % 3 == 0 ? 5 : number % 3 == 1 ? 49 : 101;
+            compare(
+                fused, plain, {rows, n.in, element, Layout::contiguous, number % 2 == 0, false},
+                [&](auto& table, auto& s) { return run_network(table, s, n); }
+            );
+        }
+    }
+    return check::report();
+}
