@@ -169,7 +169,8 @@ def contenders(
     x = sample.x
     calls = {FASTNORM: sample.call(), ADD: Call(np.add, (x, x))}
     if takes(sample.op, "out"):
-        calls[FASTNORM_OUT] = sample.call(out=np.empty_like(ours[0]))
+        targets = tuple(np.empty_like(array) for array in ours if array is not None)
+        calls[FASTNORM_OUT] = sample.call(out=targets if len(targets) > 1 else targets[0])
         calls[ADD_OUT] = Call(np.add, (x, x), {"out": np.empty_like(x)})
     expected = [widened(array) for array in ours if array is not None]
     found, left_out = peers.load(request.peers, request.threads)

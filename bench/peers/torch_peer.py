@@ -42,7 +42,8 @@ def tensor(array: NDArray[Any] | None) -> torch.Tensor | None:
 
 def tensors(sample: Sample) -> dict[str, Any]:
     """Return the arrays of a sample as tensors, None for the others."""
-    return {name: tensor(sample.arrays.get(name)) for name in ("dy", "x", "weight", "bias", "gate", "up")}
+    names = ("dy", "dsummed", "x", "residual", "weight", "bias", "gate", "up")
+    return {name: tensor(sample.arrays.get(name)) for name in names}
 
 
 def layer_norm(sample: Sample) -> Call:
@@ -77,6 +78,38 @@ def rms_norm_backward(sample: Sample) -> Call | None:
     with torch.enable_grad():
         y = functional.rms_norm(t["x"], t["x"].shape[-1:], t["weight"], 1e-6)
     return Call(torch.autograd.grad, (y, inputs, t["dy"]), {"retain_graph": True})
+
+
+def _add_layer_norm(t: dict[str, Any], alpha: float) -> tuple[torch.Tensor, ...]:
+    summed = torch.add(t["x"], t["residual"], alpha=alpha)
+    return functional.layer_norm(summed, summed.shape[-1:], t["weight"], t["bias"], 1e-5), summed
+
+
+def _add_rms_norm(t: dict[str, Any], alpha: float) -> tuple[torch.Tensor, ...]:
+    summed = torch.add(t["x"], t["residual"], alpha=alpha)
+    return functional.rms_norm(summed, summed.shape[-1:], t["weight"], 1e-6), summed
+
+
+def _deep_norm(t: dict[str, Any], alpha: float) -> tuple[torch.Tensor, ...]:
+    return _add_layer_norm(t, alpha)[:1]
+
+
+Composition = Callable[[dict[str, Any], float], tuple[torch.Tensor, ...]]
+
+
+def _call(function: Composition, sample: Sample) -> Call:
+    """``torch.add``, then the norm: PyTorch has no kernel for both."""
+    return Call(function, (tensors(sample), sample.keywords.get("alpha", 1.0)))
+
+
+def _backward(function: Composition, sample: Sample) -> Call:
+    """Run the graph of a forward backwards."""
+    t = tensors(sample)
+    inputs = [t[name].requires_grad_() for name in ("x", "residual", "weight", "bias") if t[name] is not None]
+    gradients = [t[name] for name in ("dy", "dsummed") if t[name] is not None]
+    with torch.enable_grad():
+        results = function(t, sample.keywords.get("alpha", 1.0))
+    return Call(torch.autograd.grad, (results, inputs, gradients), {"retain_graph": True})
 
 
 def gelu(sample: Sample) -> Call | None:
@@ -263,3 +296,6 @@ CALLS |= {
     "tanh": partial(unary, torch.tanh),
     "tanh_backward": partial(unary_backward_of_result, aten.tanh_backward.default, torch.tanh),
 }
+for function in (_add_layer_norm, _add_rms_norm, _deep_norm):
+    op = function.__name__.lstrip("_")
+    CALLS[op], CALLS[f"{op}_backward"] = partial(_call, function), partial(_backward, function)

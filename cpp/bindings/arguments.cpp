@@ -222,16 +222,19 @@ bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObje
     if (checked) return true;
     // Elements that share memory are for fastnorm._arguments to refuse.
     if (!out.is_c_contiguous()) return false;
-    const Extent written = extent_of(out);
     for (PyObject* slot : inputs) {
         if (slot == Py_None) continue;
         const std::optional<Array> input = as_array(slot);
         if (!input) return false;
         if (same_elements(out, *input)) continue;
-        const Extent read = extent_of(*input);
-        if (read.begin < written.end && written.begin < read.end) return false;
+        if (!are_apart(out, *input)) return false;
     }
     return true;
+}
+
+bool are_apart(const Array& a, const Array& b) {
+    const Extent one = extent_of(a), other = extent_of(b);
+    return one.end <= other.begin || other.end <= one.begin;
 }
 
 }  // namespace fastnorm

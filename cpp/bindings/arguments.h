@@ -153,4 +153,7 @@ Array half_of(const Array& whole, int axis, int half, Part& part);
 // from all (where `checked`, the latter has been established).
 bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObject*> inputs, bool checked);
 
+// Whether the bytes of the two arrays are apart; false may be a false alarm.
+bool are_apart(const Array& a, const Array& b);
+
 }  // namespace fastnorm

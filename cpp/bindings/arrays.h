@@ -14,7 +14,7 @@ namespace fastnorm {
 // is used: a call on 64 numbers must not clear kilobytes.
 class Geometry {
 public:
-    static constexpr int max_operands = 5;
+    static constexpr int max_operands = 6;
 
     Rows rows;
     Operand operands[max_operands];

@@ -39,6 +39,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         throw py::import_error(std::string("FASTNORM_TARGET: ") + unavailable.what());
     }
     register_ops(m, fastnorm::norm_methods);
+    register_ops(m, fastnorm::residual_norm_methods);
     register_ops(m, fastnorm::activation_methods);
     register_ops(m, fastnorm::mlp_methods);
     register_ops(m, fastnorm::optim_methods);

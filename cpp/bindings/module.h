@@ -13,6 +13,7 @@ namespace fastnorm {
 extern const PyMethodDef mlp_methods[];
 extern const PyMethodDef norm_methods[];
 extern const PyMethodDef optim_methods[];
+extern const PyMethodDef residual_norm_methods[];
 extern const PyMethodDef activation_methods[];
 extern const PyMethodDef probability_methods[];
 extern const PyMethodDef gate_methods[];

@@ -37,23 +37,40 @@ void fill_with_nan(PyArrayObject* array) {
     }
 }
 
-Reference in_given_order(Reference gradient, PyObject* axis, int ndim) {
-    if (!gradient || !PyTuple_Check(axis)) return gradient;
+namespace {
+
+// A parameter gradient with its axes in the order in which the caller gave them, where that was not the array's.
+bool reorder(Reference& gradient, PyObject* axis, int ndim) {
+    if (!gradient || !PyTuple_Check(axis)) return true;
     const Reference rules(PyImport_ImportModule("fastnorm._arguments"));
-    if (!rules) return {};
-    return Reference(PyObject_CallMethod(rules.get(), "user_order", "OOi", gradient.get(), axis, ndim));
+    if (!rules) return false;
+    gradient = Reference(PyObject_CallMethod(rules.get(), "user_order", "OOi", gradient.get(), axis, ndim));
+    return bool(gradient);
 }
 
-bool sum_blocks(const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols, PyArrayObject* sums) {
-    const PartialSums task{partials, blocks, cols, PyArray_DATA(sums)};
+bool add_blocks(const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols, const Reference& sums) {
+    if (!sums) return true;
+    const PartialSums task{partials, blocks, cols, PyArray_DATA(sums.array())};
     return run_kernel(kernels().sum_partials[int(x.element)], task, cols, 1024, 0.1 * double(blocks * cols), 0);
 }
 
-namespace {
+}  // namespace
 
-// One thread's time for an element, by which the number of threads is chosen: measured in cache, float32.
-constexpr double forward_nanoseconds = 0.2;
-constexpr double backward_nanoseconds = 0.4;
+bool ParameterGradients::create(const Array& x, const Axes& axes, bool has_weight, bool has_bias) {
+    if (has_weight && !(dweight = new_parameter_gradient(x, axes))) return false;
+    return !has_bias || (dbias = new_parameter_gradient(x, axes));
+}
+
+bool ParameterGradients::in_given_order(PyObject* axis, int ndim) {
+    return reorder(dweight, axis, ndim) && reorder(dbias, axis, ndim);
+}
+
+bool ParameterGradients::sum_blocks(const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols) {
+    return add_blocks(x, partials, blocks, cols, dweight) &&
+           add_blocks(x, partials + blocks * cols, blocks, cols, dbias);
+}
+
+namespace {
 
 using ForwardKernels = decltype(KernelTable::layer_norm_forward);
 using BackwardKernels = decltype(KernelTable::layer_norm_backward);
@@ -154,7 +171,7 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
         const std::int64_t size = item_size(x->element);
         if (!run_kernel(
                 forward[int(x->element)], task, rows.rows, rows_per_chunk(rows, size),
-                forward_nanoseconds * double(rows.rows * rows.cols), std::size_t(packing_bytes(geometry, 2, size))
+                norm_forward_nanoseconds * double(rows.rows * rows.cols), std::size_t(packing_bytes(geometry, 2, size))
             )) {
             return finished(nullptr);
         }
@@ -198,54 +215,31 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
 
     NewArray fresh = new_like(*x);
     const Reference dx = std::move(fresh.array);
-    Reference dweight, dbias;
-    if (!dx) return finished(nullptr);
-    if (has_weight && !(dweight = new_parameter_gradient(*x, axes))) return finished(nullptr);
-    if (has_bias && !(dbias = new_parameter_gradient(*x, axes))) return finished(nullptr);
+    ParameterGradients gradients;
+    if (!dx || !gradients.create(*x, axes, has_weight, has_bias)) return finished(nullptr);
 
     const Array arrays[] = {*dy, *x, Array{dx.array(), x->element}};
     Geometry geometry;
     geometry.set_norm(arrays, 3, axes);
-    const Rows& rows = geometry.rows;
-    if (rows.cols > 0) {
-        const bool accumulate = has_weight || has_bias;
-        const std::int64_t block_rows = rows_per_block(rows.rows);
-        const std::int64_t blocks = (rows.rows + block_rows - 1) / block_rows;
-        const Buffer partials(accumulate ? std::size_t(2 * blocks * rows.cols) * sizeof(double) : 0);
-        if (!partials) return finished(PyErr_NoMemory());
-        double* sums = static_cast<double*>(partials.data());
+    if (geometry.rows.cols > 0) {
         NormBackward task;
-        task.shape = rows;
+        task.shape = geometry.rows;
         task.dy = geometry.operands[0];
         task.x = geometry.operands[1];
         task.dx = geometry.operands[2];
         task.weight = weight.data();
         task.eps = *eps;
-        task.counted = counted_columns(slots.rms.fraction, rows.cols);
+        task.counted = counted_columns(slots.rms.fraction, task.shape.cols);
         task.mean = mean.data();
         task.rstd = rstd.data();
-        task.block_rows = block_rows;
-        task.dweight_partials = accumulate ? sums : nullptr;
-        task.dbias_partials = accumulate ? sums + blocks * rows.cols : nullptr;
         task.stream = fresh.warm && 3 * x->bytes() > stream_bytes;
-        const std::int64_t size = item_size(x->element);
-        const std::int64_t scratch =
-            packing_bytes(geometry, 3, size) + parameter_sums_bytes(rows.cols, item_size(compute_element(x->element)));
-        if (!run_kernel(
-                backward[int(x->element)], task, blocks, 1, backward_nanoseconds * double(rows.rows * rows.cols),
-                std::size_t(scratch)
-            )) {
+        const std::int64_t scratch = packing_bytes(geometry, 3, item_size(x->element));
+        if (!run_backward(backward[int(x->element)], task, task, *x, gradients, norm_backward_nanoseconds, scratch)) {
             return finished(nullptr);
         }
-        if (has_weight && !sum_blocks(*x, task.dweight_partials, blocks, rows.cols, dweight.array()))
-            return finished(nullptr);
-        if (has_bias && !sum_blocks(*x, task.dbias_partials, blocks, rows.cols, dbias.array()))
-            return finished(nullptr);
     }
-    dweight = in_given_order(std::move(dweight), slots.given_axis, x->ndim());
-    dbias = in_given_order(std::move(dbias), slots.given_axis, x->ndim());
-    if (has_weight != bool(dweight) || has_bias != bool(dbias)) return finished(nullptr);
-    return finished(PyTuple_Pack(3, dx.get(), dweight ? dweight.get() : Py_None, dbias ? dbias.get() : Py_None));
+    if (!gradients.in_given_order(slots.given_axis, x->ndim())) return finished(nullptr);
+    return finished(PyTuple_Pack(3, dx.get(), gradients.weight_or_none(), gradients.bias_or_none()));
 }
 
 // ---- the Python functions ------------------------------------------------------------------------------------------

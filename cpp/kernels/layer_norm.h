@@ -19,8 +19,8 @@ FASTNORM_TARGET_BEGIN
 
 // mean and variance of R rows of float or half elements: `row_lanes` double lanes each, R rows at once for independent
 // sums. Meanwhile looks ahead.
-template <class T, int R, bool Streaming>
-void row_moments(const T* const* x, const T* const* ahead, std::int64_t cols, double* mean, double* variance) {
+template <class T, int R, bool Streaming, class Ahead>
+void row_moments(const T* const* x, const Ahead* const* ahead, std::int64_t cols, double* mean, double* variance) {
     using V = Vec<double, row_lanes>;
     V shift[R], sums[R], squares[R];
     FASTNORM_UNROLL
@@ -86,72 +86,45 @@ inline Centre<double> double_centre(const double* x, std::int64_t cols, double e
     return {moments.mean, scaled_rstd, -moments.mean_rest * scaled_rstd, scale};
 }
 
+// What norm_rows.h and norm_backward.h need to know about layer_norm.
+struct LayerNorm {
+    static constexpr bool centred = true;
+
+    template <class X, int R, bool Streaming, class Ahead>
+    static FASTNORM_INLINE void statistics(
+        const NormForward& task, const X* const* x, const Ahead* const* ahead, double* mean, double* rstd
+    ) {
+        row_moments<X, R, Streaming>(x, ahead, task.shape.cols, mean, rstd);
+        for (int r = 0; r < R; ++r) rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
+    }
+    static FASTNORM_INLINE Centre<double> centre(const NormForward& task, const double* x, double& mean, double& rstd) {
+        return double_centre(x, task.shape.cols, task.eps, mean, rstd);
+    }
+
+    // The statistics the forward would return for a row, rounded as it returns them. Meanwhile fetches the lines of the
+    // row `target`.
+    template <class X, class Target>
+    static FASTNORM_INLINE void returned(
+        const NormBackward& task, const X* x, const Target* target, double& mean, double& rstd
+    ) {
+        if constexpr (sizeof(compute_t<X>) == 8) {
+            double_centre(x, task.shape.cols, task.eps, mean, rstd);
+        } else {
+            row_moments<X, 1, false>(&x, &target, task.shape.cols, &mean, &rstd);
+            mean = float(mean);
+            rstd = float(1 / __builtin_sqrt(rstd + task.eps));
+        }
+    }
+};
+
 template <class T>
 void layer_norm_forward(const NormForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    using C = compute_t<T>;
-    const std::int64_t cols = task.shape.cols;
-    char* space = static_cast<char*>(scratch);
-    RowTile<T> x(task.shape, task.x, space), y(task.shape, task.y, space);
-    C* means = static_cast<C*>(task.mean);
-    C* rstds = static_cast<C*>(task.rstd);
-    const RowWriter<T, true> writer(task);
-    for (std::int64_t first = begin; first < end; first += tile_rows) {
-        const int count = int(smaller(tile_rows, end - first));
-        x.fetch(first, count);
-        y.select(first);
-        for (int i = 0; i < count;) {
-            if constexpr (sizeof(C) == 8) {
-                double mean, rstd;
-                const Centre<double> centre = double_centre(x.row(i), cols, task.eps, mean, rstd);
-                if (means) means[first + i] = mean, rstds[first + i] = rstd;
-                writer.write(x.row(i), y.row(i), centre);
-                ++i;
-            } else {
-                constexpr int most = forward_rows_together;
-                const T *sources[most], *ahead[most];
-                T* targets[most];
-                double mean[most], rstd[most];
-                const int together = select_rows(x, y, cols, i, count, task.stream, sources, ahead);
-                const auto moments = together > 1
-                                         ? task.stream ? row_moments<T, most, true> : row_moments<T, most, false>
-                                     : task.stream ? row_moments<T, 1, true>
-                                                   : row_moments<T, 1, false>;
-                moments(sources, ahead, cols, mean, rstd);
-                for (int r = 0; r < together; ++r) {
-                    rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
-                    if (means) means[first + i + r] = C(mean[r]), rstds[first + i + r] = C(rstd[r]);
-                    targets[r] = y.row(i + r);
-                }
-                writer.write(sources, targets, mean, rstd, together);
-                i += together;
-            }
-        }
-        y.write_back(first, count);
-    }
-}
-
-// The statistics the forward would return, rounded as it returns them.
-template <class T>
-FASTNORM_INLINE void layer_norm_statistics(const T* x, std::int64_t cols, double eps, double& mean, double& rstd) {
-    if constexpr (sizeof(compute_t<T>) == 8) {
-        double_centre(x, cols, eps, mean, rstd);
-    } else {
-        row_moments<T, 1, false>(&x, &x, cols, &mean, &rstd);
-        mean = float(mean);
-        rstd = float(1 / __builtin_sqrt(rstd + eps));
-    }
+    norm_forward<LayerNorm, T>(task, begin, end, scratch);
 }
 
 template <class T>
 void layer_norm_backward(const NormBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    norm_backward<T, true>(task, begin, end, scratch, [&](const T* x, std::int64_t row, double& mean, double& rstd) {
-        if (task.mean) {
-            mean = static_cast<const compute_t<T>*>(task.mean)[row];
-            rstd = static_cast<const compute_t<T>*>(task.rstd)[row];
-        } else {
-            layer_norm_statistics(x, task.shape.cols, task.eps, mean, rstd);
-        }
-    });
+    norm_backward<LayerNorm, T>(task, begin, end, scratch);
 }
 
 FASTNORM_TARGET_END

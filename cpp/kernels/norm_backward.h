@@ -22,9 +22,9 @@ struct RowSums {
     double h, h_x, x;  // sums of h, h * (x - mean), x - mean
 };
 
-template <class T, class C, bool HasWeight, bool Centred, int R>
+template <class T, class C, bool HasWeight, bool Centred, int R, class X>
 void backward_sums(
-    const T* const* dy, const T* const* x, T* const* targets, const Centre<C>* centre, const compute_t<T>* weight,
+    const T* const* dy, const X* const* x, T* const* targets, const Centre<C>* centre, const compute_t<T>* weight,
     std::int64_t cols, RowSums* sums
 ) {
     using V = Vec<C, row_lanes>;
@@ -65,21 +65,28 @@ void backward_sums(
     }
 }
 
-// The second pass: dx of R rows over columns [begin, end), and their share of the parameter gradients. The elements
-// `next` after those of this tile are fetched meanwhile. dx = fma(h, rstd, fma(xhat, slope, offset)).
+// The second pass: dx of R rows over columns [begin, end), and their share of the parameter gradients. The rows after
+// these, `next` elements on from dy and from `ahead`, are fetched meanwhile. dx = fma(h, rstd, fma(xhat, slope,
+// offset)).
 template <class C>
 struct Gradient {
     Centre<C> centre;
     C rstd, slope, offset;
 };
 
-template <class T, class C, bool HasWeight, bool Accumulate, bool Centred, int R>
+template <class Tile, class C, bool HasWeight, bool Accumulate, bool Centred, int R>
 void backward_columns(
-    const T* const* dy, const T* const* x, T* const* dx, const Gradient<C>* gradient, const compute_t<T>* weight,
-    compute_t<T>* dweight, compute_t<T>* dbias, std::int64_t begin, std::int64_t end, std::int64_t next, bool streaming
+    const Tile& tile, const typename Tile::Element* const* dy, const typename Tile::Value* const* x,
+    const typename Tile::template Results<R>& results, const Gradient<C>* gradient, std::int64_t begin,
+    std::int64_t end, bool streaming
 ) {
+    using S = compute_t<typename Tile::Element>;
     using V = Vec<C, row_lanes>;
-    using P = Vec<compute_t<T>, row_lanes>;
+    using P = Vec<S, row_lanes>;
+    const std::int64_t next = R * tile.task.shape.cols;
+    const S* weight = static_cast<const S*>(tile.task.weight);
+    S* dweight = tile.sums.dweight;
+    S* dbias = tile.sums.dbias;
     for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
         V w;
         if constexpr (HasWeight) w = load_columns<V>(weight + j, step);
@@ -92,25 +99,16 @@ void backward_columns(
         for (int r = 0; r < R; ++r) {
             const Gradient<C>& g = gradient[r];
             prefetch_read(dy[r] + next + j);
-            prefetch_read(x[r] + next + j);
+            prefetch_read(results.ahead[r] + next + j);
             const V dy_r = load_columns<V>(dy[r] + j, step);
             const V xhat = normalised<V, Centred>(x[r] + j, step, CentreLanes<V>::of(g.centre));
             V h = dy_r;
             if constexpr (HasWeight) h = h * w;
             const V along =
                 Centred ? mul_add(xhat, broadcast<V>(g.slope), broadcast<V>(g.offset)) : xhat * broadcast<V>(g.slope);
-            const V result = mul_add(h, broadcast<V>(g.rstd), along);
-            if constexpr (sizeof(T) == sizeof(C) && !decltype(step)::partial) {
-                if (streaming) {
-                    stream(dx[r] + j, result);
-                } else {
-                    store(dx[r] + j, result);
-                }
-            } else {
-                store_columns(dx[r] + j, result, step);
-            }
+            results.write(r, j, mul_add(h, broadcast<V>(g.rstd), along), step, streaming);
             if constexpr (Accumulate) {
-                if constexpr (sizeof(C) == sizeof(compute_t<T>)) {
+                if constexpr (sizeof(C) == sizeof(S)) {
                     dweight_sum = mul_add(dy_r, xhat, dweight_sum);
                     dbias_sum = dbias_sum + dy_r;
                 } else {
@@ -126,10 +124,23 @@ void backward_columns(
     });
 }
 
+// Whole vectors go past the caches if `streaming`, for which the target must be aligned.
+template <class T, class V, class Step>
+FASTNORM_INLINE void write_columns(T* target, V value, Step step, bool streaming) {
+    if constexpr (sizeof(T) == sizeof(element_t<V>) && !Step::partial) {
+        if (streaming) return stream(target, value);
+    }
+    store_columns(target, value, step);
+}
+
 // A tile of the arrays of a backward and the running parameter gradients of its block.
 template <class T>
 struct BackwardTile {
+    using Element = T;
+    using Value = T;  // of the rows that were normalised
+
     const NormBackward& task;
+    int taken = 0;  // the row of the tile that is value(0)
     RowTile<T> dy, x, dx;
     ParameterSums<compute_t<T>> sums;
 
@@ -139,29 +150,66 @@ struct BackwardTile {
           x(backward.shape, backward.x, scratch),
           dx(backward.shape, backward.dx, scratch),
           sums(backward.shape.cols, scratch) {}
+
+    FASTNORM_INLINE void fetch(std::int64_t first, int count) {
+        dy.fetch(first, count);
+        x.fetch(first, count);
+        dx.select(first);
+    }
+    FASTNORM_INLINE void write_back(std::int64_t first, int count) { dx.write_back(first, count); }
+
+    // Makes ready `count` rows from row i on, and row k of them.
+    FASTNORM_INLINE void take(int i, int) { taken = i; }
+    FASTNORM_INLINE const T* value(int k) const { return x.row(taken + k); }
+
+    // Where the results of R rows go, and the rows after which others are worth fetching.
+    template <int R>
+    struct Results {
+        T* dx[R];
+        const T* ahead[R];
+
+        template <class V, class Step>
+        FASTNORM_INLINE void write(int r, std::int64_t j, V gradient, Step step, bool streaming) const {
+            write_columns(dx[r] + j, gradient, step, streaming);
+        }
+    };
+    template <int R>
+    FASTNORM_INLINE Results<R> results(int k) const {
+        Results<R> rows;
+        for (int r = 0; r < R; ++r) rows.dx[r] = dx.row(taken + k + r), rows.ahead[r] = x.row(taken + k + r);
+        return rows;
+    }
+    FASTNORM_INLINE bool may_stream(int k) const { return columns_to_alignment(dx.row(taken + k), row_lanes) == 0; }
+
+    // Rows of which more is known than what they are stored as, and their backward: none here (see norm_of_sum.h).
+    static constexpr bool is_far(double, double) { return false; }
+    template <class Norm>
+    static void far_row(int) {}
 };
 
-// R rows of a tile from row i on, in compute type C.
-template <class T, class C, bool HasWeight, bool Accumulate, bool Centred, int R>
-void backward_rows(const BackwardTile<T>& tile, int i, const double* mean, const double* rstd) {
+// R of the rows taken from a tile, from the k-th on, in compute type C.
+template <class Tile, class C, bool HasWeight, bool Accumulate, bool Centred, int R>
+void backward_rows(const Tile& tile, int k, const double* mean, const double* rstd) {
+    using T = typename Tile::Element;
     using S = compute_t<T>;
     const std::int64_t cols = tile.task.shape.cols;
     const std::int64_t counted = Centred ? cols : tile.task.counted;
     const S* weight = static_cast<const S*>(tile.task.weight);
     const T* dy[R];
-    const T* x[R];
-    T* dx[R];
+    const typename Tile::Value* x[R];
     T* targets[R];
     Centre<C> centre[R];
+    const auto results = tile.template results<R>(k);
     bool streaming = tile.task.stream && sizeof(T) == sizeof(C);
     for (int r = 0; r < R; ++r) {
-        dy[r] = tile.dy.row(i + r), x[r] = tile.x.row(i + r), dx[r] = tile.dx.row(i + r);
-        streaming = streaming && columns_to_alignment(dx[r], row_lanes) == 0;
-        targets[r] = streaming ? tile.x.row(i + r) : dx[r];
+        dy[r] = tile.dy.row(tile.taken + k + r), x[r] = tile.value(k + r);
+        streaming = streaming && tile.may_stream(k + r);
         C scale = 1;
-        if (sizeof(S) == 8 && !in_range(rstd[i + r], 0x1p-400, 0x1p400)) scale = C(power_of_two_near(rstd[i + r]));
-        centre[r] = {C(mean[i + r]) * scale, C(rstd[i + r]) / scale, 0, scale};
+        if (sizeof(S) == 8 && !in_range(rstd[r], 0x1p-400, 0x1p400)) scale = C(power_of_two_near(rstd[r]));
+        centre[r] = {C(mean[r]) * scale, C(rstd[r]) / scale, 0, scale};
     }
+    // Rows that are streamed are not wanted in the caches.
+    for (int r = 0; r < R; ++r) targets[r] = streaming ? const_cast<T*>(dy[r]) : results.dx[r];
     RowSums sums[R];
     backward_sums<T, C, HasWeight, Centred, R>(dy, x, targets, centre, weight, cols, sums);
     Gradient<C> gradient[R];
@@ -171,72 +219,99 @@ void backward_rows(const BackwardTile<T>& tile, int i, const double* mean, const
         const double h_xhat = scaled_rstd * (sums[r].h_x - rest * sums[r].h);
         gradient[r].centre = centre[r];
         gradient[r].centre.shift = C(-rest * scaled_rstd);
-        gradient[r].rstd = C(rstd[i + r]);
-        gradient[r].slope = C(-rstd[i + r] * h_xhat / n);
-        gradient[r].offset = C(-rstd[i + r] * sums[r].h / n);
+        gradient[r].rstd = C(rstd[r]);
+        gradient[r].slope = C(-rstd[r] * h_xhat / n);
+        gradient[r].offset = C(-rstd[r] * sums[r].h / n);
     }
-    backward_columns<T, C, HasWeight, Accumulate, Centred, R>(
-        dy, x, dx, gradient, weight, tile.sums.dweight, tile.sums.dbias, 0, counted, R * cols, streaming
-    );
+    backward_columns<Tile, C, HasWeight, Accumulate, Centred, R>(tile, dy, x, results, gradient, 0, counted, streaming);
     if (!Centred && counted < cols) {
         for (int r = 0; r < R; ++r) gradient[r].slope = 0;
-        backward_columns<T, C, HasWeight, Accumulate, Centred, R>(
-            dy, x, dx, gradient, weight, tile.sums.dweight, tile.sums.dbias, counted, cols, R * cols, false
+        backward_columns<Tile, C, HasWeight, Accumulate, Centred, R>(
+            tile, dy, x, results, gradient, counted, cols, false
         );
     }
 }
 
-template <class T>
-using BackwardRows = void (*)(const BackwardTile<T>& tile, int i, const double* mean, const double* rstd);
+template <class Tile>
+using BackwardRows = void (*)(const Tile& tile, int k, const double* mean, const double* rstd);
 
-template <class T, class C, bool Centred, int R>
-FASTNORM_INLINE BackwardRows<T> choose_backward_rows(bool has_weight, bool accumulate) {
-    if (has_weight) {
-        return accumulate ? backward_rows<T, C, true, true, Centred, R> : backward_rows<T, C, true, false, Centred, R>;
-    }
-    return accumulate ? backward_rows<T, C, false, true, Centred, R> : backward_rows<T, C, false, false, Centred, R>;
+// A weight has a gradient, so there is no weight without accumulation. Rare rows accumulate in any case, if only to
+// running sums that nobody reads, for fewer functions to compile.
+template <class Tile, class C, bool Centred, int R>
+FASTNORM_INLINE BackwardRows<Tile> choose_backward_rows(bool has_weight, bool accumulate) {
+    if (has_weight) return backward_rows<Tile, C, true, true, Centred, R>;
+    return accumulate ? backward_rows<Tile, C, false, true, Centred, R>
+                      : backward_rows<Tile, C, false, false, Centred, R>;
+}
+template <class Tile, bool Centred>
+FASTNORM_INLINE BackwardRows<Tile> choose_rare_backward_rows(bool has_weight) {
+    return has_weight ? backward_rows<Tile, double, true, true, Centred, 1>
+                      : backward_rows<Tile, double, false, true, Centred, 1>;
 }
 
-// Centred: layer_norm; else rms_norm. statistics(x, row, mean, rstd) gives those of a row, rounded to the compute type.
-template <class T, bool Centred, class Statistics>
-FASTNORM_INLINE void norm_backward(
-    const NormBackward& task, std::int64_t begin, std::int64_t end, void* scratch, Statistics statistics
-) {
-    using S = compute_t<T>;
-    constexpr int together = backward_rows_together;
+// The rows of a tile's task that lie in blocks [begin, end). Norm is LayerNorm or RmsNorm:
+//   Norm::centred
+//   Norm::returned(task, x, target, mean, rstd)   the statistics of a row as the forward returns them, while fetching
+//                                                 the lines of the row `target`
+template <class Norm, class Tile>
+FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_t end) {
+    using S = compute_t<typename Tile::Element>;
+    const NormBackward& task = tile.task;
+    const S* means = static_cast<const S*>(task.mean);
+    const S* rstds = static_cast<const S*>(task.rstd);
     const std::int64_t cols = task.shape.cols;
     const bool accumulate = task.dweight_partials != nullptr;
-    BackwardTile<T> tile(task, static_cast<char*>(scratch));
-    const BackwardRows<T> several = choose_backward_rows<T, S, Centred, together>(task.weight, accumulate);
-    const BackwardRows<T> one = choose_backward_rows<T, S, Centred, 1>(task.weight, accumulate);
-    const BackwardRows<T> one_in_double = choose_backward_rows<T, double, Centred, 1>(task.weight, accumulate);
+    const BackwardRows<Tile> several =
+        choose_backward_rows<Tile, S, Norm::centred, backward_rows_together>(task.weight, accumulate);
+    const BackwardRows<Tile> one = choose_backward_rows<Tile, S, Norm::centred, 1>(task.weight, accumulate);
+    const BackwardRows<Tile> one_in_double = choose_rare_backward_rows<Tile, Norm::centred>(task.weight);
     for (std::int64_t block = begin; block < end; ++block) {
         const std::int64_t last = smaller((block + 1) * task.block_rows, task.shape.rows);
         if (accumulate) tile.sums.start(task.dweight_partials + block * cols, task.dbias_partials + block * cols);
         for (std::int64_t first = block * task.block_rows; first < last; first += tile_rows) {
             const int count = int(smaller(tile_rows, last - first));
-            tile.dy.fetch(first, count);
-            tile.x.fetch(first, count);
-            tile.dx.select(first);
-            double mean[tile_rows], rstd[tile_rows];
-            bool ordinary = true;
-            for (int i = 0; i < count; ++i) {
-                mean[i] = 0;
-                statistics(tile.x.row(i), first + i, mean[i], rstd[i]);
-                ordinary = ordinary && fits_float(mean[i], rstd[i]);
+            tile.fetch(first, count);
+            int together;
+            for (int i = 0; i < count; i += together) {
+                together = i + backward_rows_together <= count ? backward_rows_together : 1;
+                tile.take(i, together);
+                double mean[backward_rows_together] = {}, rstd[backward_rows_together];
+                bool far[backward_rows_together];
+                bool ordinary = together > 1;
+                for (int k = 0; k < together; ++k) {
+                    if (rstds) {
+                        if (means) mean[k] = means[first + i + k];
+                        rstd[k] = rstds[first + i + k];
+                    } else {
+                        Norm::returned(task, tile.value(k), tile.dx.row(i + k), mean[k], rstd[k]);
+                    }
+                    far[k] = Norm::centred && tile.is_far(mean[k], rstd[k]);
+                    ordinary = ordinary && !far[k] && (sizeof(S) == 8 || fits_float(mean[k], rstd[k]));
+                }
+                if (ordinary) {
+                    several(tile, 0, mean, rstd);
+                } else {
+                    for (int k = 0; k < together; ++k) {
+                        if (far[k]) {
+                            tile.template far_row<Norm>(k);
+                        } else {
+                            const bool fits = sizeof(S) == 8 || fits_float(mean[k], rstd[k]);
+                            (fits ? one : one_in_double)(tile, k, mean + k, rstd + k);
+                        }
+                    }
+                }
             }
-            int i = 0;
-            if (sizeof(S) == 8 || ordinary) {
-                for (; i + together <= count; i += together) several(tile, i, mean, rstd);
-            }
-            for (; i < count; ++i) {
-                (sizeof(S) == 8 || fits_float(mean[i], rstd[i]) ? one : one_in_double)(tile, i, mean, rstd);
-            }
-            tile.dx.write_back(first, count);
+            tile.write_back(first, count);
             if (accumulate) tile.sums.rows_done(count);
         }
         if (accumulate) tile.sums.finish();
     }
+}
+
+template <class Norm, class T>
+FASTNORM_INLINE void norm_backward(const NormBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    BackwardTile<T> tile(task, static_cast<char*>(scratch));
+    backward_blocks<Norm>(tile, begin, end);
 }
 
 FASTNORM_TARGET_END

@@ -10,21 +10,6 @@ FASTNORM_TARGET_BEGIN
 constexpr int forward_rows_together = native<float> >= 16 ? 2 : 1;
 constexpr int backward_rows_together = native<float> >= 16 ? 4 : 1;
 
-// The rows of a tile to take the statistics of together, from row i on, and what to fetch meanwhile (see look_ahead).
-// Returns how many.
-template <class T>
-FASTNORM_INLINE int select_rows(
-    const RowTile<T>& x, const RowTile<T>& y, std::int64_t cols, int i, int count, bool streaming, const T** sources,
-    const T** ahead
-) {
-    const int together = i + forward_rows_together <= count ? forward_rows_together : 1;
-    for (int r = 0; r < together; ++r) {
-        sources[r] = x.row(i + r);
-        ahead[r] = streaming ? sources[r] + together * cols : y.row(i + r);
-    }
-    return together;
-}
-
 FASTNORM_INLINE bool in_range(double value, double least, double most) { return value >= least && value <= most; }
 
 // Whether a row can be centred and scaled in float: rstd, x - mean and their products stay far from its limits.
@@ -128,25 +113,32 @@ FASTNORM_INLINE void look_ahead(const T* ahead, std::int64_t j) {
 }
 
 // y = affine(xhat) of R rows whose statistics are known, together so that weight and bias are loaded once. Centred:
-// layer_norm; else rms_norm, whose rows have no mean. Streams whole lines where the rows begin on one.
-template <class T, class C, bool Centred, bool HasWeight, bool HasBias, int R>
-void apply_rows(const NormForward& task, const T* const* x, T* const* y, const Centre<C>* centre) {
+// layer_norm; else rms_norm, whose rows have no mean. Streams whole lines where the rows begin on one. Meanwhile
+// fetches the rows `ahead`, which are laid out like y, or half of each where y is streamed (see look_ahead).
+template <class X, class T, class C, bool Centred, bool HasWeight, bool HasBias, int R>
+void apply_rows(
+    const NormForward& task, const X* const* x, T* const* y, const T* const* ahead, const Centre<C>* centre
+) {
     using S = compute_t<T>;
     using V = Vec<C, row_lanes>;
     const S* weight = static_cast<const S*>(task.weight);
     const S* bias = static_cast<const S*>(task.bias);
-    const std::int64_t cols = task.shape.cols, next = R * cols;
+    const std::int64_t cols = task.shape.cols;
     const int halving = task.stream ? 1 : 0;
     CentreLanes<V> lanes[R];
-    const T* sources[R];
+    const X* sources[R];
     T* targets[R];
+    const T* fetched[R];
     FASTNORM_UNROLL
-    for (int r = 0; r < R; ++r) lanes[r] = CentreLanes<V>::of(centre[r]), sources[r] = x[r], targets[r] = y[r];
+    for (int r = 0; r < R; ++r) {
+        lanes[r] = CentreLanes<V>::of(centre[r]);
+        sources[r] = x[r], targets[r] = y[r], fetched[r] = ahead[r];
+    }
     const auto columns = [&](std::int64_t j, auto step, auto write) FASTNORM_INLINE_LAMBDA {
         const auto parameters = Parameters<V, HasWeight, HasBias>::load(weight, bias, j, step);
         FASTNORM_UNROLL
         for (int r = 0; r < R; ++r) {
-            prefetch_read(sources[r] + next + ((j + cols * halving) >> halving));
+            prefetch_read(fetched[r] + ((j + cols * halving) >> halving));
             write(targets[r] + j, parameters.affine(normalised<V, Centred>(sources[r] + j, step, lanes[r])), step);
         }
     };
@@ -168,60 +160,140 @@ void apply_rows(const NormForward& task, const T* const* x, T* const* y, const C
     });
 }
 
-template <class T, class C>
-using ApplyRows = void (*)(const NormForward& task, const T* const* x, T* const* y, const Centre<C>* centre);
+template <class X, class T, class C>
+using ApplyRows =
+    void (*)(const NormForward& task, const X* const* x, T* const* y, const T* const* ahead, const Centre<C>* centre);
 
-template <class T, class C, bool Centred, int R>
-FASTNORM_INLINE ApplyRows<T, C> choose_apply_rows(const NormForward& task) {
+template <class X, class T, class C, bool Centred, int R>
+FASTNORM_INLINE ApplyRows<X, T, C> choose_apply_rows(const NormForward& task) {
     if (task.weight) {
-        return task.bias ? apply_rows<T, C, Centred, true, true, R> : apply_rows<T, C, Centred, true, false, R>;
+        return task.bias ? apply_rows<X, T, C, Centred, true, true, R> : apply_rows<X, T, C, Centred, true, false, R>;
     }
-    return task.bias ? apply_rows<T, C, Centred, false, true, R> : apply_rows<T, C, Centred, false, false, R>;
+    return task.bias ? apply_rows<X, T, C, Centred, false, true, R> : apply_rows<X, T, C, Centred, false, false, R>;
 }
 
-// How the rows of one task are written: together, one by one, or one by one in double (elements of float and half types
-// whose statistics leave float's comfortable range).
-template <class T, bool Centred>
-class RowWriter {
+// Rows are what they are stored as. (Rows that are sums may be known better: see norm_of_sum.h.)
+struct AsStored {
+    static constexpr bool refine(int, double, double) { return false; }
+};
+
+// The norm of rows that lie in memory as X: their statistics, then y, together, one by one, or one by one in double
+// (elements of float and half types whose statistics leave float's comfortable range). Norm is LayerNorm or RmsNorm:
+//   Norm::centred
+//   Norm::statistics<X, R, Streaming>(task, x, ahead, mean, rstd)   of R rows of float or half elements
+//   Norm::centre(task, x, mean, rstd)                               of a float64 row
+template <class Norm, class X, class T>
+class RowNorm {
 public:
     using C = compute_t<T>;
 
-    FASTNORM_INLINE explicit RowWriter(const NormForward& task)
+    FASTNORM_INLINE explicit RowNorm(const NormForward& task)
         : task_(task),
-          together_(choose_apply_rows<T, C, Centred, forward_rows_together>(task)),
-          one_(choose_apply_rows<T, C, Centred, 1>(task)),
-          one_in_double_(choose_apply_rows<T, double, Centred, 1>(task)) {}
+          together_(choose_apply_rows<X, T, C, Norm::centred, sizeof(C) == 8 ? 1 : forward_rows_together>(task)),
+          one_(choose_apply_rows<X, T, C, Norm::centred, 1>(task)),
+          one_in_double_(choose_apply_rows<X, T, double, Norm::centred, 1>(task)) {}
 
-    // Float and half rows, from their statistics.
+    // `count` rows, one or forward_rows_together, of which the first is row `row` of the task. The rows `ahead` are
+    // fetched meanwhile. Where better.refine(r, mean, rstd) is true, it has written row r itself.
+    template <class Better = AsStored>
     FASTNORM_INLINE void write(
-        const T* const* x, T* const* y, const double* mean, const double* rstd, int count
+        std::int64_t row, int count, const X* const* x, T* const* y, const T* const* ahead, const Better& better = {}
+    ) const {
+        double mean[forward_rows_together] = {}, rstd[forward_rows_together];
+        if constexpr (sizeof(C) == 8) {
+            for (int r = 0; r < count; ++r) {
+                const Centre<double> centre = Norm::centre(task_, x[r], mean[r], rstd[r]);
+                one_in_double_(task_, x + r, y + r, ahead + r, &centre);
+            }
+        } else {
+            const T* fetched[forward_rows_together];
+            for (int r = 0; r < count; ++r) fetched[r] = task_.stream ? ahead[r] : y[r];
+            if (task_.stream) {
+                statistics<true>(count, x, fetched, mean, rstd);
+            } else {
+                statistics<false>(count, x, fetched, mean, rstd);
+            }
+            apply(count, x, y, ahead, mean, rstd, better);
+        }
+        for (int r = 0; r < count; ++r) {
+            if (task_.mean) static_cast<C*>(task_.mean)[row + r] = C(mean[r]);
+            if (task_.rstd) static_cast<C*>(task_.rstd)[row + r] = C(rstd[r]);
+        }
+    }
+
+private:
+    template <bool Streaming>
+    FASTNORM_INLINE void statistics(
+        int count, const X* const* x, const T* const* ahead, double* mean, double* rstd
+    ) const {
+        if (count > 1) {
+            Norm::template statistics<X, forward_rows_together, Streaming>(task_, x, ahead, mean, rstd);
+        } else {
+            Norm::template statistics<X, 1, Streaming>(task_, x, ahead, mean, rstd);
+        }
+    }
+
+    template <class Better>
+    FASTNORM_INLINE void apply(
+        int count, const X* const* x, T* const* y, const T* const* ahead, const double* mean, const double* rstd,
+        const Better& better
     ) const {
         Centre<C> centre[forward_rows_together];
         bool together = count == forward_rows_together && count > 1;
+        bool written[forward_rows_together];
         for (int r = 0; r < count; ++r) {
+            written[r] = better.refine(r, mean[r], rstd[r]);
+            together = together && !written[r];
             together =
                 together && fits_float(mean[r], rstd[r]) && !(task_.stream && columns_to_alignment(y[r], row_lanes));
             centre[r] = centre_of<C>(mean[r], rstd[r]);
         }
-        if (together) return together_(task_, x, y, centre);
+        if (together) return together_(task_, x, y, ahead, centre);
         for (int r = 0; r < count; ++r) {
+            if (written[r]) continue;
             if (fits_float(mean[r], rstd[r])) {
-                one_(task_, x + r, y + r, centre + r);
+                one_(task_, x + r, y + r, ahead + r, centre + r);
             } else {
                 const Centre<double> exact = centre_of<double>(mean[r], rstd[r]);
-                one_in_double_(task_, x + r, y + r, &exact);
+                one_in_double_(task_, x + r, y + r, ahead + r, &exact);
             }
         }
     }
-    // A float64 row.
-    FASTNORM_INLINE void write(const T* x, T* y, const Centre<double>& centre) const {
-        one_in_double_(task_, &x, &y, &centre);
-    }
 
-private:
     const NormForward& task_;
-    ApplyRows<T, C> together_, one_;
-    ApplyRows<T, double> one_in_double_;
+    ApplyRows<X, T, C> together_, one_;
+    ApplyRows<X, T, double> one_in_double_;
 };
+
+// How many rows of a tile of `count` to take next, from row i on.
+FASTNORM_INLINE int rows_to_take(int i, int count) {
+    return i + forward_rows_together <= count ? forward_rows_together : 1;
+}
+
+// The forward of a norm over rows [begin, end).
+template <class Norm, class T>
+FASTNORM_INLINE void norm_forward(const NormForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    char* space = static_cast<char*>(scratch);
+    RowTile<T> x(task.shape, task.x, space), y(task.shape, task.y, space);
+    const RowNorm<Norm, T, T> norm(task);
+    for (std::int64_t first = begin; first < end; first += tile_rows) {
+        const int count = int(smaller(tile_rows, end - first));
+        x.fetch(first, count);
+        y.select(first);
+        int together;
+        for (int i = 0; i < count; i += together) {
+            together = rows_to_take(i, count);
+            const T* sources[forward_rows_together];
+            T* targets[forward_rows_together];
+            const T* ahead[forward_rows_together];
+            for (int r = 0; r < together; ++r) {
+                sources[r] = x.row(i + r), targets[r] = y.row(i + r);
+                ahead[r] = sources[r] + together * task.shape.cols;
+            }
+            norm.write(first + i, together, sources, targets, ahead);
+        }
+        y.write_back(first, count);
+    }
+}
 
 FASTNORM_TARGET_END

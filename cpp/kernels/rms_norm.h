@@ -13,8 +13,8 @@
 FASTNORM_TARGET_BEGIN
 
 // Mean square of the first `counted` columns of R rows, times scale^2. Meanwhile looks ahead.
-template <class T, int R, bool Streaming>
-void mean_squares(const T* const* x, const T* const* ahead, std::int64_t counted, double scale, double* result) {
+template <class T, int R, bool Streaming, class Ahead>
+void mean_squares(const T* const* x, const Ahead* const* ahead, std::int64_t counted, double scale, double* result) {
     using V = Vec<double, row_lanes>;
     V squares[R];
     FASTNORM_UNROLL
@@ -44,62 +44,48 @@ inline double scaled_rms_rstd(const double* x, std::int64_t counted, double eps,
     return 1 / __builtin_sqrt(mean_square + eps * scale * scale);
 }
 
+// What norm_rows.h and norm_backward.h need to know about rms_norm.
+struct RmsNorm {
+    static constexpr bool centred = false;
+
+    template <class X, int R, bool Streaming, class Ahead>
+    static FASTNORM_INLINE void statistics(
+        const NormForward& task, const X* const* x, const Ahead* const* ahead, double*, double* rstd
+    ) {
+        mean_squares<X, R, Streaming>(x, ahead, task.counted, 1, rstd);
+        for (int r = 0; r < R; ++r) rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
+    }
+    static FASTNORM_INLINE Centre<double> centre(const NormForward& task, const double* x, double&, double& rstd) {
+        double scale;
+        const double scaled_rstd = scaled_rms_rstd(x, task.counted, task.eps, scale);
+        rstd = scaled_rstd * scale;
+        return {0, scaled_rstd, 0, scale};
+    }
+
+    // The statistic the forward would return for a row, rounded as it returns it. Meanwhile fetches the lines of the
+    // row `target`.
+    template <class X, class Target>
+    static FASTNORM_INLINE void returned(
+        const NormBackward& task, const X* x, const Target* target, double&, double& rstd
+    ) {
+        if constexpr (sizeof(compute_t<X>) == 8) {
+            double scale;
+            rstd = scaled_rms_rstd(x, task.counted, task.eps, scale) * scale;
+        } else {
+            mean_squares<X, 1, false>(&x, &target, task.counted, 1, &rstd);
+            rstd = float(1 / __builtin_sqrt(rstd + task.eps));
+        }
+    }
+};
+
 template <class T>
 void rms_norm_forward(const NormForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    using C = compute_t<T>;
-    char* space = static_cast<char*>(scratch);
-    RowTile<T> x(task.shape, task.x, space), y(task.shape, task.y, space);
-    C* rstds = static_cast<C*>(task.rstd);
-    const RowWriter<T, false> writer(task);
-    for (std::int64_t first = begin; first < end; first += tile_rows) {
-        const int count = int(smaller(tile_rows, end - first));
-        x.fetch(first, count);
-        y.select(first);
-        for (int i = 0; i < count;) {
-            if constexpr (sizeof(C) == 8) {
-                double scale;
-                const double rstd = scaled_rms_rstd(x.row(i), task.counted, task.eps, scale);
-                if (rstds) rstds[first + i] = rstd * scale;
-                writer.write(x.row(i), y.row(i), {0, rstd, 0, scale});
-                ++i;
-            } else {
-                constexpr int most = forward_rows_together;
-                const T *sources[most], *ahead[most];
-                T* targets[most];
-                double rstd[most];
-                const double mean[most] = {};
-                const int together = select_rows(x, y, task.shape.cols, i, count, task.stream, sources, ahead);
-                const auto squares = together > 1
-                                         ? task.stream ? mean_squares<T, most, true> : mean_squares<T, most, false>
-                                     : task.stream ? mean_squares<T, 1, true>
-                                                   : mean_squares<T, 1, false>;
-                squares(sources, ahead, task.counted, 1, rstd);
-                for (int r = 0; r < together; ++r) {
-                    rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
-                    if (rstds) rstds[first + i + r] = C(rstd[r]);
-                    targets[r] = y.row(i + r);
-                }
-                writer.write(sources, targets, mean, rstd, together);
-                i += together;
-            }
-        }
-        y.write_back(first, count);
-    }
+    norm_forward<RmsNorm, T>(task, begin, end, scratch);
 }
 
 template <class T>
 void rms_norm_backward(const NormBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    norm_backward<T, false>(task, begin, end, scratch, [&](const T* x, std::int64_t row, double&, double& rstd) {
-        if (task.rstd) {
-            rstd = static_cast<const compute_t<T>*>(task.rstd)[row];
-        } else if constexpr (sizeof(compute_t<T>) == 8) {
-            double scale;
-            rstd = scaled_rms_rstd(x, task.counted, task.eps, scale) * scale;
-        } else {
-            mean_squares<T, 1, false>(&x, &x, task.counted, 1, &rstd);
-            rstd = float(1 / __builtin_sqrt(rstd + task.eps));
-        }
-    });
+    norm_backward<RmsNorm, T>(task, begin, end, scratch);
 }
 
 FASTNORM_TARGET_END

@@ -8,6 +8,7 @@
 #include "tasks/norms.h"
 #include "tasks/optim.h"
 #include "tasks/probabilities.h"
+#include "tasks/residual_norms.h"
 
 #define FASTNORM_FAMILY activations
 #include "targets/family.inc"
@@ -28,6 +29,9 @@
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY probabilities
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+#define FASTNORM_FAMILY residual_norms
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 

@@ -35,10 +35,10 @@ struct NormBackward {
     std::int64_t counted;
     const void* mean;  // statistics of the forward, or null: then they are computed from x
     const void* rstd;
-    std::int64_t block_rows;
-    double* dweight_partials;  // blocks x cols
-    double* dbias_partials;
     bool stream;
+    std::int64_t block_rows;
+    double* dweight_partials;  // blocks x cols; where there is a weight, and where its gradient or dbias is wanted
+    double* dbias_partials;
 };
 
 struct PartialSums {

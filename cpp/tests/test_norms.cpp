@@ -49,10 +49,10 @@ Results run_norm(const KernelTable& table, const Shape& s, bool rms, bool has_we
         counted,
         rms ? nullptr : mean.data(),
         rstd.data(),
+        s.stream,
         block_rows,
         accumulate ? reinterpret_cast<double*>(dweight_partials.data()) : nullptr,
-        accumulate ? reinterpret_cast<double*>(dbias_partials.data()) : nullptr,
-        s.stream
+        accumulate ? reinterpret_cast<double*>(dbias_partials.data()) : nullptr
     };
     auto* backward_kernel = (rms ? table.rms_norm_backward : table.layer_norm_backward)[e];
     backward_kernel(backward, 0, blocks, scratch.data());

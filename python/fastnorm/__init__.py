@@ -24,6 +24,7 @@ from .activations import (
     tanh_backward,
 )
 from .attention import attention, attention_backward, memory_read, memory_read_backward
+from .deepnet import DeepNormConstants, DeepNormScale, deep_norm_constants, deep_norm_init
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -41,6 +42,14 @@ from .mlp import MLP, mlp_backward, mlp_forward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import SGD, Adam
 from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
+from .residual_norms import (
+    add_layer_norm,
+    add_layer_norm_backward,
+    add_rms_norm,
+    add_rms_norm_backward,
+    deep_norm,
+    deep_norm_backward,
+)
 from .runtime import (
     active_target,
     available_targets,
@@ -58,8 +67,14 @@ __all__ = [
     "MLP",
     "SGD",
     "Adam",
+    "DeepNormConstants",
+    "DeepNormScale",
     "MemN2N",
     "active_target",
+    "add_layer_norm",
+    "add_layer_norm_backward",
+    "add_rms_norm",
+    "add_rms_norm_backward",
     "attention",
     "attention_backward",
     "available_targets",
@@ -67,6 +82,10 @@ __all__ = [
     "bilinear",
     "bilinear_backward",
     "clear_cache",
+    "deep_norm",
+    "deep_norm_backward",
+    "deep_norm_constants",
+    "deep_norm_init",
     "geglu",
     "geglu_backward",
     "gelu",

@@ -51,6 +51,72 @@ def rms_norm_backward(
     fraction: float | None = None,
     stats: ArrayLike | None = None,
 ) -> tuple[Array, Array | None, Array | None]: ...
+def add_layer_norm(
+    x: ArrayLike,
+    residual: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    alpha: float = 1.0,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+    out: tuple[Array, Array] | None = None,
+) -> tuple[Array, Array]: ...
+def add_layer_norm_backward(
+    dy: ArrayLike | None,
+    dsummed: ArrayLike | None,
+    x: ArrayLike,
+    residual: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    alpha: float = 1.0,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+) -> tuple[Array, Array, Array | None, Array | None]: ...
+def add_rms_norm(
+    x: ArrayLike,
+    residual: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    alpha: float = 1.0,
+    axis: Axis = -1,
+    eps: float = 1e-6,
+    out: tuple[Array, Array] | None = None,
+) -> tuple[Array, Array]: ...
+def add_rms_norm_backward(
+    dy: ArrayLike | None,
+    dsummed: ArrayLike | None,
+    x: ArrayLike,
+    residual: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    alpha: float = 1.0,
+    axis: Axis = -1,
+    eps: float = 1e-6,
+) -> tuple[Array, Array, Array | None]: ...
+def deep_norm(
+    x: ArrayLike,
+    residual: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    alpha: float,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+    out: Array | None = None,
+) -> Array: ...
+def deep_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    residual: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    alpha: float,
+    axis: Axis = -1,
+    eps: float = 1e-5,
+) -> tuple[Array, Array, Array | None, Array | None]: ...
 def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None = None) -> Array: ...
 def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array: ...
 def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array: ...

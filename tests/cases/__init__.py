@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import activations, attention, gates, norms, probabilities
+from . import activations, attention, gates, norms, probabilities, residual_norms
 from .case import DTYPES, Array, Case, Inputs, Variant, Work, as_tuple, label, wide
 from .op import Op, op_of
 
@@ -27,7 +27,14 @@ __all__ = [
 NORMS: tuple[Case, ...] = norms.CASES  # layer_norm and rms_norm, whose statistics are those of rows
 CASES: tuple[Case, ...] = (*norms.CASES, *activations.CASES)
 LIBRARY: dict[str, Case] = {case.name: case for case in CASES}
-OPS: tuple[Op, ...] = (*map(op_of, CASES), *activations.OPS, *attention.OPS, *gates.OPS, *probabilities.OPS)
+OPS: tuple[Op, ...] = (
+    *map(op_of, CASES),
+    *activations.OPS,
+    *attention.OPS,
+    *gates.OPS,
+    *probabilities.OPS,
+    *residual_norms.OPS,
+)
 
 
 def case_and_variant() -> list[tuple[Case, Variant]]:

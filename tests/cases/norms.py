@@ -95,27 +95,33 @@ def norm_backward_bounds(op: str) -> Callable[[Array, Inputs, Mapping[str, Any]]
         dtype = inputs[0].dtype
         with np.errstate(all="ignore"):
             parts = norm_parts(op, inputs, keywords)
-            dy64 = dy.astype(np.float64)
-            h = np.abs(dy64 * parts.weight)
-            xhat = np.abs(parts.xhat) + 1  # the error of xhat is relative to both
-            scale = parts.cols / max(1, math.ceil(parts.cols * (keywords.get("fraction") or 1)))
-
-            def mean(values: Array) -> Array:
-                return np.asarray(np.mean(values, axis=parts.axes, keepdims=True))
-
-            terms = parts.rstd * (h + mean(h) + scale * xhat * mean(h * xhat))
-            wobble = xhat_error(parts, dtype)
-            statistics = parts.rstd * scale * (wobble * mean(h * xhat) + xhat * mean(h * wobble))
-            statistics += parts.rstd * wobble / xhat * h
-            dx = summed(terms, parts.cols, dtype) + 2 * statistics + last_rounding(terms, dtype)
-            rows = tuple(axis for axis in range(dy.ndim) if axis not in parts.axes)
-            order = np.argsort(np.argsort(parts.axes))
-            dweight_terms = np.sum(np.abs(dy64) * xhat, axis=rows)
-            dweight = summed(dweight_terms, parts.rows, dtype) + np.sum(np.abs(dy64) * wobble, axis=rows)
-            dbias = summed(np.sum(np.abs(dy64), axis=rows), parts.rows, dtype)
-        return dx, dweight.transpose(order), dbias.transpose(order)
+            return gradient_bounds(dy, parts, xhat_error(parts, dtype), keywords, dtype)
 
     return bounds
+
+
+def gradient_bounds(
+    dy: Array, parts: Parts, wobble: Array, keywords: Mapping[str, Any], dtype: np.dtype[Any]
+) -> tuple[Array, ...]:
+    """Bounds on dx, dweight and dbias where xhat is off by at most `wobble`."""
+    dy64 = dy.astype(np.float64)
+    h = np.abs(dy64 * parts.weight)
+    xhat = np.abs(parts.xhat) + 1  # the error of xhat is relative to both
+    scale = parts.cols / max(1, math.ceil(parts.cols * (keywords.get("fraction") or 1)))
+
+    def mean(values: Array) -> Array:
+        return np.asarray(np.mean(values, axis=parts.axes, keepdims=True))
+
+    terms = parts.rstd * (h + mean(h) + scale * xhat * mean(h * xhat))
+    statistics = parts.rstd * scale * (wobble * mean(h * xhat) + xhat * mean(h * wobble))
+    statistics += parts.rstd * wobble / xhat * h
+    dx = summed(terms, parts.cols, dtype) + 2 * statistics + last_rounding(terms, dtype)
+    rows = tuple(axis for axis in range(dy.ndim) if axis not in parts.axes)
+    order = np.argsort(np.argsort(parts.axes))
+    dweight_terms = np.sum(np.abs(dy64) * xhat, axis=rows)
+    dweight = summed(dweight_terms, parts.rows, dtype) + np.sum(np.abs(dy64) * wobble, axis=rows)
+    dbias = summed(np.sum(np.abs(dy64), axis=rows), parts.rows, dtype)
+    return dx, dweight.transpose(order), dbias.transpose(order)
 
 
 def norm_work(shape: tuple[int, ...], itemsize: int, is_backward: bool) -> Work:

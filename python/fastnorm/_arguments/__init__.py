@@ -39,13 +39,27 @@ from .mlp import mlp_backward, mlp_forward, mlp_gradients, mlp_train
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update
 from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
+from .residual_norms import (
+    add_layer_norm,
+    add_layer_norm_backward,
+    add_rms_norm,
+    add_rms_norm_backward,
+    deep_norm,
+    deep_norm_backward,
+)
 from .rules import user_order
 
 __all__ = [
+    "add_layer_norm",
+    "add_layer_norm_backward",
+    "add_rms_norm",
+    "add_rms_norm_backward",
     "attention",
     "attention_backward",
     "bilinear",
     "bilinear_backward",
+    "deep_norm",
+    "deep_norm_backward",
     "geglu",
     "geglu_backward",
     "gelu",

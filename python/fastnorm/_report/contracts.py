@@ -49,6 +49,7 @@ class Contract:
 
 _RMS_VARIANTS: Variants = ({}, {"weight_offset": 1.0}, {"fraction": 0.25})
 _ATTENTION_VARIANTS: Variants = ({}, {"linear": True})
+_SUM_VARIANTS: Variants = ({}, {"alpha": 2.5})
 _GELU_VARIANTS: Variants = ({"approximate": "none"}, {"approximate": "tanh"}, {"approximate": "sigmoid"})
 _BETA_VARIANTS: Variants = ({}, {"beta": 1.5}, {"beta": -0.5})
 
@@ -62,6 +63,12 @@ CONTRACTS: dict[str, Contract] = {
     "layer_norm_backward": Contract("relative", 1e-6),
     "rms_norm": Contract("norm", 4.0, _RMS_VARIANTS),
     "rms_norm_backward": Contract("relative", 1e-6, _RMS_VARIANTS),
+    "add_layer_norm": Contract("norm", 4.0, _SUM_VARIANTS),
+    "add_layer_norm_backward": Contract("relative", 1e-6, _SUM_VARIANTS),
+    "add_rms_norm": Contract("norm", 4.0, _SUM_VARIANTS),
+    "add_rms_norm_backward": Contract("relative", 1e-6, _SUM_VARIANTS),
+    "deep_norm": Contract("norm", 4.0, ({"alpha": 3.75},)),
+    "deep_norm_backward": Contract("relative", 1e-6, ({"alpha": 3.75},)),
     "gelu": Contract("ULP", 1.0, _GELU_VARIANTS),
     "gelu_backward": Contract("ULP", 2.0, _GELU_VARIANTS),
     "glu": Contract("ULP", 2.5),

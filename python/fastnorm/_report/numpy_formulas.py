@@ -72,6 +72,35 @@ def rms_norm_backward(
     return dx, dweight, dbias
 
 
+def add_layer_norm(
+    x: Array,
+    residual: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    alpha: float = 1.0,
+    eps: float = 1e-5,
+) -> Pair:
+    """Add, then `layer_norm`."""
+    summed = x + alpha * residual if alpha != 1 else x + residual
+    return layer_norm(summed, weight, bias, eps=eps), summed
+
+
+def add_rms_norm(
+    x: Array, residual: Array, weight: Array | None = None, *, alpha: float = 1.0, eps: float = 1e-6
+) -> Pair:
+    """Add, then `rms_norm`."""
+    summed = x + alpha * residual if alpha != 1 else x + residual
+    return rms_norm(summed, weight, eps=eps), summed
+
+
+def deep_norm(
+    x: Array, residual: Array, weight: Array | None = None, bias: Array | None = None, *, alpha: float
+) -> Array:
+    """`layer_norm` of a sum."""
+    return layer_norm(alpha * residual + x, weight, bias)
+
+
 def gelu(x: Array, *, approximate: str = "none") -> Array:
     """Gaussian error linear unit in its three forms; the exact one needs SciPy for erf."""
     if approximate == "none":
@@ -321,6 +350,9 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         attention_backward,
         memory_read,
         memory_read_backward,
+        add_layer_norm,
+        add_rms_norm,
+        deep_norm,
     )
 }
 

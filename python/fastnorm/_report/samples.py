@@ -141,7 +141,7 @@ def make_sample(
     for name in positional_names(op):
         if name in without:
             continue
-        if name == "dy":
+        if name in ("dy", "dsummed"):
             # Powers of two scale without rounding: the error of an element-wise gradient is that of the derivative.
             values = np.ldexp(rng.choice([-1.0, 1.0], shape), rng.integers(-2, 3, shape))
         elif name in SHAPED_LIKE_X:
