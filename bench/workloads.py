@@ -68,6 +68,8 @@ WORKLOADS = {
     "sigmoid_backward": Workload("sigmoid_backward"),
     "silu": Workload("silu"),
     "silu_backward": Workload("silu_backward"),
+    "swish": Workload("swish", frozenset({"beta"}), {"beta": 1.5}),
+    "swish_backward": Workload("swish_backward", frozenset({"beta"}), {"beta": 1.5}),
     "tanh": Workload("tanh"),
     "tanh_backward": Workload("tanh_backward"),
 }

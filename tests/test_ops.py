@@ -5,6 +5,7 @@ The ops whose mechanisms the others share (layer_norm, rms_norm, gelu) are teste
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
 from collections.abc import Iterator
@@ -447,9 +448,11 @@ def test_references(op: Op, native: ModuleType, rng: np.random.Generator) -> Non
                 op.forward(bad, *inputs[1:], **variant.keywords)
 
     calls()
+    gc.collect()
     before = [sys.getrefcount(thing) for thing in watched]
     for _ in range(100):
         calls()
+    gc.collect()
     after = [sys.getrefcount(thing) for thing in watched]
     assert all(abs(b - a) < 50 for a, b in zip(before, after, strict=True))
 

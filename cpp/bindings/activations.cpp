@@ -57,6 +57,136 @@ std::optional<GeluKernels> gelu_kernels(PyObject* approximate) {
     return std::nullopt;
 }
 
+// beta of swish, of the compute type, as an array that broadcasts to x; an empty reference where it is not canonical
+// or, with an error set, where there is no memory.
+Reference as_beta(PyObject* slot, const Array& x) {
+    const Element compute = compute_element(x.element);
+    if (PyFloat_CheckExact(slot)) {
+        Reference scalar = new_array(0, nullptr, compute_type_number(x.element));
+        if (!scalar) return scalar;
+        const double value = PyFloat_AS_DOUBLE(slot);
+        if (compute == Element::float64) {
+            *static_cast<double*>(PyArray_DATA(scalar.array())) = value;
+        } else {
+            *static_cast<float*>(PyArray_DATA(scalar.array())) = float(value);
+        }
+        return scalar;
+    }
+    const std::optional<Array> beta = as_array(slot);
+    if (!beta || beta->element != compute || beta->ndim() > x.ndim()) return {};
+    const int missing = x.ndim() - beta->ndim();
+    for (int i = missing; i < x.ndim(); ++i) {
+        const npy_intp length = beta->shape()[i - missing];
+        if (length != 1 && length != x.shape()[i]) return {};
+    }
+    Py_INCREF(slot);
+    return Reference(slot);
+}
+
+// Whether the elements of x along an axis share one of beta.
+bool is_shared(const Array& beta, const Array& x, int axis) {
+    const int missing = x.ndim() - beta.ndim();
+    return axis < missing || beta.shape()[axis - missing] == 1;
+}
+
+// beta as an array of x's shape that lives no longer than it.
+Reference broadcast_to(const Array& beta, const Array& x) {
+    npy_intp strides[NPY_MAXDIMS];
+    for (int i = 0; i < x.ndim(); ++i) {
+        strides[i] = is_shared(beta, x, i) ? 0 : beta.strides()[i - (x.ndim() - beta.ndim())];
+    }
+    PyArray_Descr* descr = PyArray_DESCR(beta.object);
+    Py_INCREF(descr);
+    return Reference(PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), x.shape(), strides, beta.data(), 0, nullptr));
+}
+
+// One thread's time for an element, float32 in cache; everything is computed in double.
+constexpr double swish_nanoseconds = 1.5;
+constexpr double swish_backward_nanoseconds = 4;
+
+Outcome run_swish(const Call& call) {
+    const std::optional<Array> x = as_array(call[0]);
+    if (!x) return not_canonical;
+    if (PyFloat_CheckExact(call[1]) && PyFloat_AS_DOUBLE(call[1]) == 1) {
+        return unary(kernels().silu_forward, call, 0, 2);
+    }
+    const Reference beta = as_beta(call[1], *x);
+    if (!beta) return PyErr_Occurred() ? finished(nullptr) : not_canonical;
+    const Array parameter{beta.array(), compute_element(x->element)};
+    Result y = result_like(*x, call, 2, {call[0], beta.get()});
+    if (!y.canonical) return not_canonical;
+    if (!y.object) return finished(nullptr);
+    const Reference spread = broadcast_to(parameter, *x);
+    if (!spread) return finished(nullptr);
+    const Array arrays[] = {*x, {spread.array(), parameter.element}, y.array};
+    if (!run_elementwise(kernels().swish_forward, Elementwise(), arrays, 2, 1, false, swish_nanoseconds)) {
+        return finished(nullptr);
+    }
+    return finished(y.object.release());
+}
+
+// dbeta, of the shape of beta, from the shares of the segments of each of its elements, in their order.
+void add_shares(const double* shares, std::int64_t per_element, const Array& dbeta) {
+    for (std::int64_t i = 0; i < dbeta.size(); ++i) {
+        double sum = 0;
+        for (std::int64_t k = 0; k < per_element; ++k) sum += shares[i * per_element + k];
+        if (dbeta.element == Element::float64) {
+            reinterpret_cast<double*>(dbeta.data())[i] = sum;
+        } else {
+            reinterpret_cast<float*>(dbeta.data())[i] = float(sum);
+        }
+    }
+}
+
+Outcome run_swish_backward(const Call& call) {
+    const std::optional<Array> dy = as_array(call[0]), x = as_array(call[1]);
+    if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
+    const Reference beta = as_beta(call[2], *x);
+    if (!beta) return PyErr_Occurred() ? finished(nullptr) : not_canonical;
+    const Array parameter{beta.array(), compute_element(x->element)};
+    const int type_number = compute_type_number(x->element);
+    const Reference values(
+        PyArray_FromArray(parameter.object, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY_RO)
+    );
+    if (!values) return finished(nullptr);
+    Reference dx = new_like(*x).array;
+    Reference dbeta = new_array(parameter.ndim(), parameter.shape(), type_number);
+    if (!dx || !dbeta) return finished(nullptr);
+
+    // Rows are the elements of beta, columns the elements of x that share one.
+    Axes shared;
+    shared.axis[0] = x->ndim();
+    for (int i = 0; i < x->ndim(); ++i) {
+        if (is_shared(parameter, *x, i)) shared.axis[shared.count++] = i;
+    }
+    const Array arrays[] = {*dy, *x, {dx.array(), x->element}};
+    Geometry geometry;
+    geometry.set_norm(arrays, 3, shared);
+    SwishBackward task;
+    task.shape = geometry.rows;
+    task.dy = geometry.operands[0];
+    task.x = geometry.operands[1];
+    task.dx = geometry.operands[2];
+    task.beta = PyArray_DATA(values.array());
+    const std::int64_t per_row = (task.shape.cols + segment_elements - 1) / segment_elements;
+    const std::int64_t segments = task.shape.rows * per_row;
+    Buffer shares(std::size_t(segments) * sizeof(double));
+    if (!shares) {
+        PyErr_NoMemory();
+        return finished(nullptr);
+    }
+    task.dbeta_shares = static_cast<double*>(shares.data());
+    const std::int64_t at_once =
+        std::max<std::int64_t>(1, segment_elements / std::max<std::int64_t>(1, task.shape.cols));
+    const double nanoseconds = swish_backward_nanoseconds * double(x->size());
+    const std::size_t scratch = std::size_t(3 * segment_elements * item_size(x->element));
+    if (!run_kernel(kernels().swish_backward[int(x->element)], task, segments, at_once, nanoseconds, scratch)) {
+        return finished(nullptr);
+    }
+    add_shares(task.dbeta_shares, per_row, {dbeta.array(), parameter.element});
+    return finished(PyTuple_Pack(2, dx.get(), dbeta.get()));
+}
+
 // ---- the Python functions ------------------------------------------------------------------------------------------
 
 PyObject* gelu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
@@ -79,6 +209,18 @@ PyObject* gelu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyOb
         return form ? unary_backward(form->backward, call, 0, 1) : not_canonical;
     };
     return call_op(signature, run, args, nargs, kwnames);
+}
+
+PyObject* swish(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature("swish", 2, {{"x", nullptr}, {"beta", PyFloat_FromDouble(1)}, {"out", Py_None}});
+    return call_op(signature, run_swish, args, nargs, kwnames);
+}
+
+PyObject* swish_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature(
+        "swish_backward", 3, {{"dy", nullptr}, {"x", nullptr}, {"beta", PyFloat_FromDouble(1)}}
+    );
+    return call_op(signature, run_swish_backward, args, nargs, kwnames);
 }
 
 // Ops of x alone and their backwards.
@@ -110,6 +252,8 @@ const PyMethodDef activation_methods[] = {
     FASTNORM_METHOD(sigmoid_backward, "dy, x"),
     FASTNORM_METHOD(silu, "x, *, out=None"),
     FASTNORM_METHOD(silu_backward, "dy, x"),
+    FASTNORM_METHOD(swish, "x, beta=1.0, *, out=None"),
+    FASTNORM_METHOD(swish_backward, "dy, x, beta=1.0"),
     FASTNORM_METHOD(tanh, "x, *, out=None"),
     FASTNORM_METHOD(tanh_backward, "dy, x"),
     {nullptr, nullptr, 0, nullptr},

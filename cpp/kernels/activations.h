@@ -6,4 +6,5 @@
 #include "kernels/relu.h"
 #include "kernels/sigmoid.h"
 #include "kernels/silu.h"
+#include "kernels/swish.h"
 #include "kernels/tanh.h"

@@ -34,7 +34,10 @@ struct LogisticDouble {
         const auto e = M::exponential(M::negative(t));
         const Number fraction = M::one_plus(e.s);
         const Number whole = M::one_plus(M::scaled(fraction, power(e.n)));
-        return M::times_power(M::rounded_product(M::quotient(fraction, whole), x), e.n);
+        // Where x is so large that the product might overflow before it is scaled down, part of that comes first.
+        const V shift = select(abs(x) > broadcast<V>(0x1p900), broadcast<V>(-1000), broadcast<V>(0));
+        const V scaled = x * power_of_two(shift);
+        return M::times_power(M::rounded_product(M::quotient(fraction, whole), scaled), e.n - shift);
     }
     static FASTNORM_INLINE V tail(Number t) { return tail_times(t, one()); }
 

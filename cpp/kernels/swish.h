@@ -1,16 +1,21 @@
-// swish with a parameter: y = x sigmoid(beta x), dy/dx = s + z s (1 - s); z = beta x, s = sigmoid(z).
+// swish with a parameter beta for each element, and its gradients:
 //
-// As swish(x, -beta) is -swish(-x, beta), the functions of t = |z| of logistic_double.h do: with u = x or, for beta < 0,
-// -x,
+//   y = x sigmoid(beta x),  dx = dy * (s + z s (1 - s)),  dbeta = sum dy x^2 s (1 - s);  z = beta x, s = sigmoid(z)
 //
-//   y = +-(max(u, 0) - |u| S(t)),  dy/dx = D(t) for u < 0, 1 - D(t) for u >= 0
+// beta has one value for each row of the backward, whose columns are the elements that share it. As swish(x, -beta) is
+// -swish(-x, beta), the functions of t = |z| of logistic_double.h do: with u = x or, for beta < 0, -x,
+//
+//   y = +-(max(u, 0) - |u| S(t)),  dy/dx = D(t) for u < 0, 1 - D(t) for u >= 0,  dy/dbeta = x^2 S(t) (1 - S(t))
 //
 // All in double, where z is exact for float and a Pair for double: error 0.51 ULP in float32, below 2 ULP in float64.
 // beta = 1 has the bits of silu. Limits: beta = inf gives relu, beta = 0 gives x/2, infinite x included (0 times
 // infinity counts as z = 0); where exp(-t) vanishes, products with it vanish. NaN in x or beta gives NaN.
 #pragma once
 
+#include "kernels/elementwise.h"
 #include "kernels/silu.h"
+#include "simd/row_span.h"
+#include "tasks/activations.h"
 
 FASTNORM_TARGET_BEGIN
 
@@ -26,7 +31,10 @@ struct SwishDouble {
     static constexpr double last_t = is_plain ? 300 : 1460;
 
     static FASTNORM_INLINE V turned(V x, V beta) { return select(beta < broadcast<V>(0), -x, x); }
-    static FASTNORM_INLINE V magnitude(V x) { return min(broadcast<V>(0x1.fffffffffffffp1023), abs(x)); }
+    // |x|, at most the largest number of the type.
+    static FASTNORM_INLINE V magnitude(V x) {
+        return min(broadcast<V>(is_plain ? 0x1.fffffep127 : 0x1.fffffffffffffp1023), abs(x));
+    }
 
     // |beta x|, at most `last`.
     static FASTNORM_INLINE Number argument(V x, V beta, double last) {
@@ -53,6 +61,11 @@ struct SwishDouble {
     static FASTNORM_INLINE V derivative(V x, V beta) {
         const V slope = F::slope(argument(x, beta, F::last_t));
         return select(turned(x, beta) < broadcast<V>(0), slope, broadcast<V>(1) - slope);
+    }
+
+    static FASTNORM_INLINE V beta_derivative(V x, V beta) {
+        const V factor = magnitude(x);
+        return factor * F::bell(argument(x, beta, last_t), 0) * factor;
     }
 };
 
@@ -81,6 +94,70 @@ FASTNORM_INLINE Vec<T, N> swish_derivative(Vec<T, N> x, Vec<T, N> beta) {
     } else {
         const auto slope = SwishDouble<PlainArithmetic, N>::derivative(to_double(x), to_double(beta));
         return with_silu(beta, to_float(slope), [&]() FASTNORM_INLINE_LAMBDA { return silu_derivative(x); });
+    }
+}
+
+template <class T>
+void swish_forward(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    using C = compute_t<T>;
+    using V = Vec<C, native<C>>;
+    char* space = static_cast<char*>(scratch);
+    Segment<T> in, out;
+    Segment<C> parameter;
+    in.attach(task.shape, task.operands[0], space);
+    parameter.attach(task.shape, task.operands[1], space);
+    out.attach(task.shape, task.operands[2], space);
+    const std::int64_t per_row = segments_per_row(task);
+    for (std::int64_t segment = begin; segment < end; ++segment) {
+        const std::int64_t row = segment / per_row, column = segment % per_row * segment_elements;
+        const std::int64_t count = smaller(segment_elements, task.shape.cols - column);
+        in.select(row, column);
+        in.fetch(count);
+        parameter.select(row, column);
+        parameter.fetch(count);
+        out.select(row, column);
+        const T* x = in.elements();
+        const C* beta = parameter.elements();
+        T* y = out.elements();
+        for_columns<native<C>>(0, count, [&](std::int64_t i, auto step) FASTNORM_INLINE_LAMBDA {
+            store_columns(y + i, swish(load_columns<V>(x + i, step), load_columns<V>(beta + i, step)), step);
+        });
+        out.write_back(count);
+    }
+}
+
+// dx of segments [begin, end), and the share of each in its row's dbeta: a sum over sixteen lanes.
+template <class T>
+void swish_backward(const SwishBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    using C = compute_t<T>;
+    using V = Vec<C, row_lanes>;
+    using Wide = Vec<double, row_lanes>;
+    T* space = static_cast<T*>(scratch);
+    RowSpan<T> dy(task.shape, task.dy, space), x(task.shape, task.x, space + segment_elements),
+        dx(task.shape, task.dx, space + 2 * segment_elements);
+    const std::int64_t per_row = (task.shape.cols + segment_elements - 1) / segment_elements;
+    for (std::int64_t segment = begin; segment < end; ++segment) {
+        const std::int64_t row = segment / per_row, column = segment % per_row * segment_elements;
+        const std::int64_t count = smaller(segment_elements, task.shape.cols - column);
+        const T* upstream = dy.fetch(row, column, count);
+        const T* source = x.fetch(row, column, count);
+        T* target = dx.place(row, column);
+        const C parameter = static_cast<const C*>(task.beta)[row];
+        const V beta = broadcast<V>(parameter);
+        const Wide beta_wide = broadcast<Wide>(parameter);
+        Wide sums = broadcast<Wide>(0);
+        for_columns<row_lanes>(0, count, [&](std::int64_t i, auto step) FASTNORM_INLINE_LAMBDA {
+            const V g = load_columns<V>(upstream + i, step), v = load_columns<V>(source + i, step);
+            store_columns(target + i, g * swish_derivative(v, beta), step);
+            if constexpr (sizeof(T) == 8) {
+                sums = mul_add(g, SwishDouble<PairArithmetic, row_lanes>::beta_derivative(v, beta), sums);
+            } else {
+                using F = SwishDouble<PlainArithmetic, row_lanes>;
+                sums = mul_add(to_double(g), F::beta_derivative(to_double(v), beta_wide), sums);
+            }
+        });
+        task.dbeta_shares[segment] = sum(sums);
+        dx.write_back(row, column, count);
     }
 }
 

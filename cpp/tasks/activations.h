@@ -5,6 +5,15 @@
 
 namespace fastnorm {
 
+// The gradients of swish: the rows are the elements of beta, of the compute type, the columns the elements of x that
+// share one. A call covers segments [begin, end) as in Elementwise; each leaves its share of dbeta in dbeta_shares.
+struct SwishBackward {
+    Rows shape;
+    Operand dy, x, dx;
+    const void* beta;
+    double* dbeta_shares;
+};
+
 // Lines of 64 bytes from one aligned address to another.
 constexpr std::int64_t copy_line = 64;
 struct Copy {

@@ -20,6 +20,8 @@ from .activations import (
     sigmoid_backward,
     silu,
     silu_backward,
+    swish,
+    swish_backward,
     tanh,
     tanh_backward,
 )
@@ -120,6 +122,8 @@ __all__ = [
     "softmax_backward",
     "swiglu",
     "swiglu_backward",
+    "swish",
+    "swish_backward",
     "tanh",
     "tanh_backward",
     "threads",

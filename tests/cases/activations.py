@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from fastnorm import reference
 from fastnorm.reference import activations as twins
-from tolerances import SMALLEST, UNIT_ROUNDOFF, last_rounding, roundoff, ulp
+from tolerances import SMALLEST, UNIT_ROUNDOFF, last_rounding, roundoff, summed, ulp
 
 from .case import Array, Case, Inputs, Variant, Work
 from .op import Arguments, Op
@@ -121,7 +121,55 @@ def within(exact: Array, ulps: float, dtype: np.dtype[Any]) -> Array:
     return np.asarray(contract * ulp(exact, computed) + twin_error)
 
 
+def swish_inputs(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant) -> Arguments:
+    """x, and beta as the variant has it: a number, one for each row or column, or for each element."""
+    (x,) = activation_inputs(rng, shape, dtype, variant)
+    shapes = {"each": shape, "rows": (shape[0], *[1] * (len(shape) - 1)), "columns": shape[-1:]}
+    if variant.label in shapes:
+        return x, np.asarray(rng.standard_normal(shapes[variant.label])).astype(dtype)
+    return x, float(variant.label)
+
+
+def swish_roundings(x: Array, beta: Any) -> Array:
+    """Roundings of the twin in float64: that of z counts abs(z) times."""
+    return np.asarray(TWIN_ULPS + 4 * np.abs(x * np.asarray(beta, np.float64)))
+
+
+def swish_forward_bounds(inputs: Arguments, keywords: Mapping[str, Any]) -> tuple[Array, ...]:
+    x, beta = (np.asarray(value).astype(np.float64) for value in inputs)
+    dtype = inputs[0].dtype
+    y = reference.swish(x, beta)
+    twin = UNIT_ROUNDOFF["float64"] * swish_roundings(x, beta) * np.abs(y) + SMALLEST["float64"] * (1 + np.abs(x))
+    return (within(y, 1.0, dtype) + twin + last_rounding(y, dtype),)
+
+
+def swish_backward_bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> tuple[Array, ...]:
+    x, beta = (np.asarray(value).astype(np.float64) for value in inputs)
+    dy, dtype = np.abs(dys[0].astype(np.float64)), inputs[0].dtype
+    derivative, _ = reference.swish_backward(np.ones_like(x), x, beta)
+    z = np.abs(x * beta)
+    # The derivative moves by at most 1.1 for each unit of z, by which the twin's rounding of z counts near its zero.
+    twin = UNIT_ROUNDOFF["float64"] * (swish_roundings(x, beta) * np.abs(derivative) + 2 * z * np.exp(-z))
+    dx = dy * np.abs(derivative)
+    dx_bound = dy * (within(derivative, 2.0, dtype) + twin) + roundoff(dtype) * dx + last_rounding(dx, dtype)
+    _, magnitude = reference.swish_backward(dy, x, beta)
+    count = x.size // max(beta.size, 1) + int(2 * np.max(z, initial=0))
+    dbeta_bound = summed(magnitude, count, np.dtype(np.float64)) + 2 * roundoff(dtype) * magnitude
+    return dx_bound, dbeta_bound + SMALLEST["float64" if dtype == np.float64 else "float32"]
+
+
+SWISH = Op(
+    "swish",
+    swish_inputs,
+    tuple(map(Variant, ("1.0", "-1.5", "each", "rows", "columns"))),
+    ("x", "beta"),
+    swish_forward_bounds,
+    swish_backward_bounds,
+    bad=(("beta", "text", TypeError), ("beta", np.ones((9, 9), np.float32), ValueError), ("beta", True, TypeError)),
+)
+
 OPS = (
+    SWISH,
     unary("relu", 0.0, 0.0),
     unary("sigmoid", 1.0, 2.0),
     unary("silu", 1.0, 2.0),

@@ -19,6 +19,8 @@ from .activations import (
     sigmoid_backward,
     silu,
     silu_backward,
+    swish,
+    swish_backward,
     tanh,
     tanh_backward,
 )
@@ -91,6 +93,8 @@ __all__ = [
     "softmax_backward",
     "swiglu",
     "swiglu_backward",
+    "swish",
+    "swish_backward",
     "tanh",
     "tanh_backward",
     "user_order",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import cast, get_args
 
+import numpy as np
+
 from .._typing import Approximation, Array
 from .rules import Rules
 
@@ -44,6 +46,41 @@ relu, relu_backward = partial(unary, "relu"), partial(unary_backward, "relu_back
 sigmoid, sigmoid_backward = partial(unary, "sigmoid"), partial(unary_backward, "sigmoid_backward")
 silu, silu_backward = partial(unary, "silu"), partial(unary_backward, "silu_backward")
 tanh, tanh_backward = partial(unary, "tanh"), partial(unary_backward, "tanh_backward")
+
+
+def swish(x: object, beta: object, out: object) -> tuple[Array, Array, Array | None]:
+    """Return the canonical arguments of `swish`."""
+    rules = Rules("swish")
+    x = rules.array("x", x)
+    beta = factor(rules, beta, x)
+    return x, beta, rules.out(out, x, x, beta)
+
+
+def swish_backward(dy: object, x: object, beta: object) -> tuple[Array, Array, Array]:
+    """Return the canonical arguments of `swish_backward`."""
+    rules = Rules("swish_backward")
+    x = rules.array("x", x)
+    return rules.gradient("dy", dy, x), x, factor(rules, beta, x)
+
+
+def factor(rules: Rules, value: object, x: Array) -> Array:
+    """Return beta in the type that x is computed in; it keeps its shape, which broadcasts to x's."""
+    compute = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
+    with np.errstate(all="ignore"):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            try:
+                return np.asarray(value, compute)
+            except OverflowError:
+                raise rules.value_error("beta", f"is {value!r}", "a number in the range of float64") from None
+        beta = rules.array("beta", value, like=x)
+        if beta.dtype not in (x.dtype, compute):
+            raise rules.type_error(
+                "beta", f"has dtype {beta.dtype}", f"{x.dtype} as x" if compute == x.dtype else f"{x.dtype} or float32"
+            )
+        lengths = zip(reversed(beta.shape), reversed(x.shape), strict=False)
+        if beta.ndim > x.ndim or any(length not in (1, wanted) for length, wanted in lengths):
+            raise rules.value_error("beta", f"has shape {beta.shape}", f"one that broadcasts to x.shape {x.shape}")
+        return beta.astype(compute, copy=False)
 
 
 def approximation(rules: Rules, value: object) -> Approximation:

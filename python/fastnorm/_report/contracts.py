@@ -91,6 +91,8 @@ CONTRACTS: dict[str, Contract] = {
     "sigmoid_backward": Contract("ULP", 2.0),
     "silu": Contract("ULP", 1.0),
     "silu_backward": Contract("ULP", 2.0),
+    "swish": Contract("ULP", 1.0),
+    "swish_backward": Contract("relative", 1e-6),
     "tanh": Contract("ULP", 1.0),
     "tanh_backward": Contract("ULP", 2.0),
 }

@@ -270,6 +270,19 @@ def silu_backward(dy: Array, x: Array) -> Array:
     return dy * s * (1.0 + x * (1.0 - s))
 
 
+def swish(x: Array, beta: Any = 1.0) -> Array:
+    """Swish with a parameter beta."""
+    y: Array = x / (1.0 + np.exp(-beta * x))
+    return y
+
+
+def swish_backward(dy: Array, x: Array, beta: Any = 1.0) -> Pair:
+    """Gradients of `swish` with respect to x and one beta for all."""
+    s = sigmoid(beta * x)
+    slope = s * (1.0 - s)
+    return dy * (s + beta * x * slope), (dy * x * x * slope).sum()
+
+
 def tanh(x: Array) -> Array:
     """Hyperbolic tangent."""
     y: Array = np.tanh(x)
@@ -344,6 +357,8 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         sigmoid_backward,
         silu,
         silu_backward,
+        swish,
+        swish_backward,
         tanh,
         tanh_backward,
         attention,

@@ -22,7 +22,7 @@ from .timing import Call
 
 SHAPED_LIKE_X = frozenset({"x", "residual", "gate", "up"})
 PACKED = frozenset({"glu", "glu_backward"})  # x holds two arrays of the given shape side by side
-SHAPED_LIKE_COLS = frozenset({"weight", "bias"})
+SHAPED_LIKE_COLS = frozenset({"weight", "bias", "beta"})
 SLOTS = frozenset({"keys", "values"})  # (..., slots, cols); queries have as many rows, a memory read has one
 
 

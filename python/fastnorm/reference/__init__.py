@@ -13,6 +13,8 @@ from .activations import (
     sigmoid_backward,
     silu,
     silu_backward,
+    swish,
+    swish_backward,
     tanh,
     tanh_backward,
 )
@@ -79,6 +81,8 @@ __all__ = [
     "softmax_backward",
     "swiglu",
     "swiglu_backward",
+    "swish",
+    "swish_backward",
     "tanh",
     "tanh_backward",
 ]

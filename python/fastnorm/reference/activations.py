@@ -9,7 +9,7 @@ import numpy as np
 from .. import _arguments
 from .._typing import Approximation, Array, ArrayLike
 from . import _erf
-from ._results import result
+from ._results import result, statistic
 
 LIMIT = 500.0  # beyond it the sigmoids of both approximate forms have reached their limits in float64
 DOUBLE_LIMIT = 760.0  # where exp(-x) has vanished, times x too
@@ -93,6 +93,36 @@ def silu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     with np.errstate(all="ignore"):
         dx = dy.astype(np.float64) * silu_derivative(x.astype(np.float64))
     return result(dx, x)
+
+
+def swish(x: ArrayLike, beta: ArrayLike = 1.0, *, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.swish`."""
+    x, beta, _ = _arguments.swish(x, beta, out)
+    with np.errstate(all="ignore"):
+        values = x.astype(np.float64)
+        s = logistic(scaled(values, beta))
+        y = np.where(s == 0, np.copysign(0.0, values), values * s)
+    return result(y, x, out)
+
+
+def swish_backward(dy: ArrayLike, x: ArrayLike, beta: ArrayLike = 1.0) -> tuple[Array, Array]:
+    """Twin of `fastnorm.swish_backward`."""
+    dy, x, beta = _arguments.swish_backward(dy, x, beta)
+    with np.errstate(all="ignore"):
+        values, upstream = x.astype(np.float64), dy.astype(np.float64)
+        z = scaled(values, beta)
+        bell = logistic_derivative(z)
+        terms = upstream * np.where(bell == 0, 0.0 * bell, values * bell * values)
+        missing = x.ndim - beta.ndim
+        shared = tuple(i for i in range(x.ndim) if i < missing or beta.shape[i - missing] == 1)
+        dbeta = terms.sum(axis=shared).reshape(beta.shape)
+        return result(upstream * silu_derivative(z), x), statistic(dbeta, x)
+
+
+def scaled(x: Array, beta: Array) -> Array:
+    """Return z = beta x in float64, 0 where a zero meets an infinity."""
+    z = x * beta.astype(np.float64)
+    return np.where(np.isnan(z) & ~np.isnan(x) & ~np.isnan(beta), 0.0, z)
 
 
 def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
