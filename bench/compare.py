@@ -17,7 +17,7 @@ import peers
 import tables
 from comparison import BrokenContractError, Comparison, Request, fits
 from worker import default_threads, workers
-from workloads import SHAPES, WORKLOADS, format_shape, parse_shape
+from workloads import WORKLOADS, format_shape, parse_shape
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = list(WORKLOADS) if options.op == "all" else options.op.split(",")
     if unknown := [name for name in chosen if name not in WORKLOADS]:
         parser.error(f"unknown workload {', '.join(unknown)}; there are {names}")
-    shapes = list(SHAPES) if options.shape == "all" else [parse_shape(text) for text in options.shape.split(",")]
+    given = None if options.shape == "all" else [parse_shape(text) for text in options.shape.split(",")]
     requests = [
         Request(
             name, shape, int(threads), options.dtype, options.seconds, tuple(filter(None, options.peers.split(",")))
         )
         for threads in options.threads.split(",")
         for name in chosen
-        for shape in shapes
+        for shape in given or WORKLOADS[name].shapes
     ]
     comparisons: list[Comparison] = []
     status = 0

@@ -210,7 +210,7 @@ def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
     Results with the rows of x belong to them, the halves of a packed array too; all others are sums over the rows.
     """
     x = sample.x
-    if x.ndim == 1:
+    if x.ndim == 1 or not CONTRACTS[sample.op].rowwise:
         return judge(sample, results)
     by_row = [result is not None and has_rows_of(x, result) for result in results]
     sums: list[Any] = [None] * len(results)

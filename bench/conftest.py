@@ -10,7 +10,7 @@ import pytest
 import tables
 from comparison import Comparison, Request, fits
 from worker import default_threads, workers
-from workloads import SHAPES, WORKLOADS, format_shape, parse_shape
+from workloads import WORKLOADS, format_shape, parse_shape
 
 COMPARISONS = pytest.StashKey[list[Comparison]]()
 
@@ -19,9 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what ``python bench/compare.py`` has too."""
     group = parser.getgroup("fastnorm benchmarks")
     threads = ",".join(map(str, default_threads()))
-    shapes = ",".join(map(format_shape, SHAPES))
     group.addoption("--op", default=",".join(WORKLOADS), help="workloads (default: all)")
-    group.addoption("--shape", default=shapes, help="shapes (default: %(default)s)")
+    group.addoption("--shape", help="shapes (default: those of each workload)")
     group.addoption("--threads", default=threads, help="thread counts (default: %(default)s)")
     group.addoption("--dtype", default="float32", help="type of the arrays (default: %(default)s)")
     group.addoption("--peers", default=",".join(peers.DEFAULT), help="libraries (default: %(default)s)")
@@ -32,9 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one benchmark of each workload, shape and thread count."""
     option = metafunc.config.getoption
-    shapes = [parse_shape(text) for text in option("--shape").split(",")]
-    metafunc.parametrize("workload", option("--op").split(","))
-    metafunc.parametrize("shape", shapes, ids=format_shape)
+    given = [parse_shape(text) for text in (option("--shape") or "").split(",") if text]
+    pairs = [(name, shape) for name in option("--op").split(",") for shape in given or WORKLOADS[name].shapes]
+    metafunc.parametrize(("workload", "shape"), pairs, ids=[f"{name}-{format_shape(shape)}" for name, shape in pairs])
     metafunc.parametrize("threads", [int(text) for text in option("--threads").split(",")], ids="{}-threads".format)
 
 

@@ -11,6 +11,9 @@ from fastnorm._report.samples import Sample, make_sample
 
 # From one short row, where the call itself is the cost, to 256 MB, where memory is.
 SHAPES = ((1, 64), (1, 768), (32, 768), (512, 768), (4096, 1024), (16384, 4096))
+# Of norms over channels: a small call, rows of features, images of a small and of a large net.
+CHANNEL_SHAPES = ((8, 64), (256, 128), (65536, 128), (8, 256, 28, 28), (32, 64, 56, 56))
+NHWC_SHAPES = ((8, 28, 28, 256), (32, 56, 56, 64))
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Workload:
     op: str
     without: frozenset[str] = frozenset()
     keywords: Mapping[str, Any] = field(default_factory=dict)
+    shapes: tuple[tuple[int, ...], ...] = SHAPES  # where "all" are asked for
 
     def sample(self, shape: tuple[int, ...], dtype: str) -> Sample:
         """Return its arguments; a backward gets the statistics of the forward."""
@@ -40,6 +44,17 @@ WORKLOADS = {
     "add_rms_norm_backward": Workload("add_rms_norm_backward"),
     "deep_norm": Workload("deep_norm", keywords={"alpha": 3.75}),
     "deep_norm_backward": Workload("deep_norm_backward", keywords={"alpha": 3.75}),
+    "batch_norm": Workload("batch_norm", keywords={"training": True}, shapes=CHANNEL_SHAPES),
+    "batch_norm_backward": Workload("batch_norm_backward", keywords={"training": True}, shapes=CHANNEL_SHAPES),
+    "batch_norm_evaluation": Workload("batch_norm", shapes=CHANNEL_SHAPES),
+    "batch_norm_nhwc": Workload("batch_norm", keywords={"training": True, "axis": -1}, shapes=NHWC_SHAPES),
+    "batch_norm_nhwc_backward": Workload(
+        "batch_norm_backward", keywords={"training": True, "axis": -1}, shapes=NHWC_SHAPES
+    ),
+    "group_norm": Workload("group_norm", keywords={"num_groups": 32}, shapes=CHANNEL_SHAPES[3:]),
+    "group_norm_backward": Workload("group_norm_backward", keywords={"num_groups": 32}, shapes=CHANNEL_SHAPES[3:]),
+    "instance_norm": Workload("instance_norm", shapes=CHANNEL_SHAPES[3:]),
+    "instance_norm_backward": Workload("instance_norm_backward", shapes=CHANNEL_SHAPES[3:]),
     "gelu": Workload("gelu"),
     "gelu_backward": Workload("gelu_backward"),
     "gelu_tanh": Workload("gelu", keywords={"approximate": "tanh"}),

@@ -43,6 +43,35 @@ def rms_norm(x: jax.Array, weight: jax.Array | None = None, bias: jax.Array | No
     return y if bias is None else y + bias
 
 
+def batch_norm(training: bool, axis: int) -> Callable[..., Any]:
+    """Batch norm; the moments and the running arrays are results, as JAX changes nothing in place."""
+
+    def function(
+        x: jax.Array, weight: jax.Array, bias: jax.Array, running_mean: jax.Array, running_var: jax.Array
+    ) -> Any:
+        others = tuple(other for other in range(x.ndim) if other != axis % x.ndim)
+        mean, variance = (x.mean(others), x.var(others)) if training else (running_mean, running_var)
+        scale = weight * jax.lax.rsqrt(variance + 1e-5)
+        y = (x - jnp.expand_dims(mean, others)) * jnp.expand_dims(scale, others) + jnp.expand_dims(bias, others)
+        count = x.size // mean.size
+        running = (0.9 * running_mean + 0.1 * mean, 0.9 * running_var + 0.1 * variance * count / max(count - 1, 1))
+        return (y, *running) if training else y
+
+    return function
+
+
+def group_norm(num_groups: int) -> Callable[..., jax.Array]:
+    """Group norm of channels along axis 1."""
+
+    def function(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+        groups = x.reshape(x.shape[0], num_groups or x.shape[1], -1)
+        y = (groups - groups.mean(-1, keepdims=True)) * jax.lax.rsqrt(groups.var(-1, keepdims=True) + 1e-5)
+        beyond = (-1,) + (1,) * (x.ndim - 2)
+        return y.reshape(x.shape) * weight.reshape(beyond) + bias.reshape(beyond)
+
+    return function
+
+
 def gelu(approximate: str) -> Callable[[jax.Array], jax.Array]:
     """Return GELU in the form of that name."""
     return lambda x: jax.nn.gelu(x, approximate=approximate == "tanh")
@@ -98,12 +127,30 @@ def gated_backward(act: Callable[[jax.Array], jax.Array]) -> Callable[..., Any]:
 
 ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "silu": jax.nn.silu, "tanh": tanh}
 
+
+def _call_batch_norm(sample: Sample) -> Call:
+    training = sample.keywords.get("training", False)
+    call = _call(batch_norm(training, sample.keywords.get("axis", 1)), sample)
+    return Call(lambda: call()[0] if training else call())
+
+
+def _call_with_keywords(function: Callable[..., Any], sample: Sample) -> Call:
+    keywords = {name: value for name, value in sample.keywords.items() if name != "stats"}
+    return _call(partial(function, **keywords), sample)
+
+
 # The backward formulas of NumPy are made of operators and methods that JAX arrays have too.
 CALLS: dict[str, Builder] = {
     "layer_norm": partial(_call, layer_norm),
     "layer_norm_backward": partial(_call, numpy_formulas.layer_norm_backward),
     "rms_norm": partial(_call, rms_norm),
     "rms_norm_backward": partial(_call, numpy_formulas.rms_norm_backward),
+    "batch_norm": _call_batch_norm,
+    "batch_norm_backward": partial(_call_with_keywords, numpy_formulas.batch_norm_backward),
+    "group_norm": lambda sample: _call(group_norm(sample.keywords["num_groups"]), sample),
+    "group_norm_backward": partial(_call_with_keywords, numpy_formulas.group_norm_backward),
+    "instance_norm": partial(_call, group_norm(0)),
+    "instance_norm_backward": partial(_call, numpy_formulas.instance_norm_backward),
     "gelu": partial(_call_gelu, gelu),
     "gelu_backward": partial(_call_gelu, gelu_backward),
     "glu": partial(_call, jax.nn.glu),

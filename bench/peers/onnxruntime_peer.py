@@ -55,6 +55,23 @@ def rms_norm(sample: Sample) -> Call | None:
     return _call(sample, "RMSNormalization", 23, axis=-1, epsilon=1e-6)
 
 
+def batch_norm(sample: Sample) -> Call | None:
+    """Operator BatchNormalization with the channels along axis 1, in evaluation: training is for its own trainer."""
+    if sample.keywords.get("training") or sample.keywords.get("axis", 1) != 1:
+        return None
+    return _call(sample, "BatchNormalization", 15, epsilon=1e-5)
+
+
+def group_norm(sample: Sample) -> Call:
+    """Operator GroupNormalization."""
+    return _call(sample, "GroupNormalization", 21, num_groups=sample.keywords["num_groups"], epsilon=1e-5)
+
+
+def instance_norm(sample: Sample) -> Call:
+    """Operator InstanceNormalization."""
+    return _call(sample, "InstanceNormalization", 6, epsilon=1e-5)
+
+
 def gelu(sample: Sample) -> Call | None:
     """Operator Gelu."""
     if sample.keywords.get("approximate") == "sigmoid":
@@ -110,6 +127,9 @@ def unary(node: str, opset: int, sample: Sample) -> Call | None:
 CALLS: dict[str, Builder] = {
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
+    "batch_norm": batch_norm,
+    "group_norm": group_norm,
+    "instance_norm": instance_norm,
     "gelu": gelu,
     "swiglu": swiglu,
     "geglu": geglu,

@@ -42,8 +42,72 @@ def tensor(array: NDArray[Any] | None) -> torch.Tensor | None:
 
 def tensors(sample: Sample) -> dict[str, Any]:
     """Return the arrays of a sample as tensors, None for the others."""
-    names = ("dy", "dsummed", "x", "residual", "weight", "bias", "gate", "up")
+    names = ("dy", "dsummed", "x", "residual", "weight", "bias", "gate", "up", "running_mean", "running_var")
     return {name: tensor(sample.arrays.get(name)) for name in names}
+
+
+def channels_first(t: dict[str, Any], sample: Sample) -> dict[str, Any]:
+    """Return the tensors with the channels along axis 1: without a copy, which PyTorch knows as channels_last."""
+    axis = sample.keywords.get("axis", 1)
+    return {
+        name: value.movedim(axis, 1) if value is not None and value.ndim > 2 else value for name, value in t.items()
+    }
+
+
+def moved(sample: Sample, *results: Any) -> list[Any]:
+    """Return results with the channels where the sample has them."""
+    axis = sample.keywords.get("axis", 1)
+    return [value.movedim(1, axis) if value is not None and value.ndim > 2 else value for value in results]
+
+
+def batch_norm(sample: Sample) -> Call:
+    """``F.batch_norm``."""
+    t = channels_first(tensors(sample), sample)
+    arguments = (t["x"], t["running_mean"], t["running_var"], t["weight"], t["bias"])
+    training = sample.keywords.get("training", False)
+    return Call(lambda: moved(sample, functional.batch_norm(*arguments, training=training))[0])
+
+
+def batch_norm_backward(sample: Sample) -> Call:
+    """Call the kernel behind autograd, with the statistics of the forward."""
+    t = channels_first(tensors(sample), sample)
+    mean, rstd = map(tensor, sample.keywords["stats"])
+    wanted = [True, t["weight"] is not None, t["bias"] is not None]
+    running = (t["running_mean"], t["running_var"], mean, rstd)
+    arguments = (t["dy"], t["x"], t["weight"], *running, sample.keywords.get("training", False), 1e-5, wanted)
+    return Call(lambda: moved(sample, *aten.native_batch_norm_backward.default(*arguments)))
+
+
+def group_norm(sample: Sample) -> Call:
+    """``F.group_norm``."""
+    t = tensors(sample)
+    return Call(functional.group_norm, (t["x"], sample.keywords["num_groups"], t["weight"], t["bias"]), {"eps": 1e-5})
+
+
+def group_norm_backward(sample: Sample) -> Call:
+    """Call the kernel behind autograd, with the statistics of the forward."""
+    t, groups = tensors(sample), sample.keywords["num_groups"]
+    samples, channels = t["x"].shape[:2]
+    size = (samples, channels, t["x"].numel() // (samples * channels), groups)
+    _, mean, rstd = aten.native_group_norm(t["x"], t["weight"], t["bias"], *size, 1e-5)
+    wanted = [True, t["weight"] is not None, t["bias"] is not None]
+    arguments = (t["dy"], t["x"], mean, rstd, t["weight"], *size, wanted)
+    return Call(aten.native_group_norm_backward.default, arguments)
+
+
+def instance_norm(sample: Sample) -> Call:
+    """``F.instance_norm``."""
+    t = tensors(sample)
+    return Call(functional.instance_norm, (t["x"],), {"weight": t["weight"], "bias": t["bias"], "eps": 1e-5})
+
+
+def instance_norm_backward(sample: Sample) -> Call:
+    """Run the graph of ``F.instance_norm`` backwards."""
+    t = tensors(sample)
+    inputs = tuple(t[name].requires_grad_() for name in ("x", "weight", "bias") if t[name] is not None)
+    with torch.enable_grad():
+        y = functional.instance_norm(t["x"], weight=t["weight"], bias=t["bias"], eps=1e-5)
+    return Call(torch.autograd.grad, (y, inputs, t["dy"]), {"retain_graph": True})
 
 
 def layer_norm(sample: Sample) -> Call:
@@ -268,6 +332,12 @@ CALLS: dict[str, Builder] = {
         layer_norm_backward,
         rms_norm,
         rms_norm_backward,
+        batch_norm,
+        batch_norm_backward,
+        group_norm,
+        group_norm_backward,
+        instance_norm,
+        instance_norm_backward,
         gelu,
         gelu_backward,
         glu,

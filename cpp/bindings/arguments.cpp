@@ -217,6 +217,11 @@ bool same_elements(const Array& a, const Array& b) {
 
 }  // namespace
 
+bool are_apart(const Array& a, const Array& b) {
+    const Extent first = extent_of(a), second = extent_of(b);
+    return first.end <= second.begin || second.end <= first.begin;
+}
+
 bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObject*> inputs, bool checked) {
     if (out.element != x.element || !same_shape(out, x) || !PyArray_ISWRITEABLE(out.object)) return false;
     if (checked) return true;

@@ -46,7 +46,7 @@ private:
 };
 
 // An op as Python sees it: its name, and its arguments with their defaults (null: required).
-constexpr int max_arguments = 12;
+constexpr int max_arguments = 16;
 struct Argument {
     const char* name;
     PyObject* default_value;
@@ -148,6 +148,9 @@ std::optional<double> as_fraction(PyObject* slot);
 
 // Half 0 or 1 of an array whose length along the axis is even; `part` must live as long as what is returned.
 Array half_of(const Array& whole, int axis, int half, Part& part);
+
+// Whether two arrays lie apart in memory, judged by their first and last bytes.
+bool are_apart(const Array& a, const Array& b);
 
 // Whether `out` can take a result like x: same type and shape, writeable, and either exactly one of the inputs or apart
 // from all (where `checked`, the latter has been established).

@@ -11,20 +11,25 @@ namespace fastnorm {
 
 // ---- geometry ------------------------------------------------------------------------------------------------------
 
-// Appends one axis, or lengthens the last one where every array walks over both in equal steps.
 void Geometry::AxisList::append(const Array* arrays, int operand_count, int axis) {
-    const npy_intp length = arrays[0].shape()[axis];
+    append_steps(arrays, operand_count, axis, arrays[0].shape()[axis], 1);
+}
+
+// Appends one axis, or lengthens the last one where every array walks over both in equal steps.
+void Geometry::AxisList::append_steps(
+    const Array* arrays, int operand_count, int axis, npy_intp length, npy_intp times
+) {
     if (length == 1) return;
     bool merges = count > 0;
     for (int k = 0; k < operand_count && merges; ++k) {
-        merges = stride[k][count - 1] == length * arrays[k].strides()[axis];
+        merges = stride[k][count - 1] == length * times * arrays[k].strides()[axis];
     }
     if (merges) {
         extent[count - 1] *= length;
     } else {
         extent[count++] = length;
     }
-    for (int k = 0; k < operand_count; ++k) stride[k][count - 1] = arrays[k].strides()[axis];
+    for (int k = 0; k < operand_count; ++k) stride[k][count - 1] = times * arrays[k].strides()[axis];
 }
 
 void Geometry::AxisList::finish(int operand_count) {
@@ -70,6 +75,42 @@ void Geometry::set_norm(const Array* arrays, int count, const Axes& axes) {
     if (contiguous) return use_contiguous(arrays, count, rows.rows, rows.cols);
     outer_.count = inner_.count = 0;
     for (int i = 0; i < x.ndim(); ++i) (axes.contains(i) ? inner_ : outer_).append(arrays, count, i);
+    outer_.finish(count);
+    inner_.finish(count);
+    use(arrays, count);
+}
+
+void Geometry::set_leading(const Array* arrays, int count, int first_column) {
+    const Array& x = arrays[0];
+    rows.rows = rows.cols = 1;
+    bool contiguous = true;
+    for (int i = 0; i < x.ndim(); ++i) (i < first_column ? rows.rows : rows.cols) *= x.shape()[i];
+    for (int k = 0; k < count; ++k) contiguous = contiguous && PyArray_IS_C_CONTIGUOUS(arrays[k].object);
+    if (contiguous) return use_contiguous(arrays, count, rows.rows, rows.cols);
+    outer_.count = inner_.count = 0;
+    for (int i = 0; i < x.ndim(); ++i) (i < first_column ? outer_ : inner_).append(arrays, count, i);
+    outer_.finish(count);
+    inner_.finish(count);
+    use(arrays, count);
+}
+
+void Geometry::set_channel_groups(const Array* arrays, int count, int axis, std::int64_t group_channels) {
+    const Array& x = arrays[0];
+    rows.rows = x.shape()[axis];
+    rows.cols = 1;
+    outer_.count = inner_.count = 0;
+    outer_.append_steps(arrays, count, axis, group_channels, 1);
+    for (int i = 0; i < x.ndim(); ++i) {
+        if (i == axis) {
+            outer_.append_steps(arrays, count, axis, x.shape()[axis] / group_channels, group_channels);
+        } else if (i == 0) {
+            rows.rows *= x.shape()[i];
+            outer_.append(arrays, count, i);
+        } else {
+            rows.cols *= x.shape()[i];
+            inner_.append(arrays, count, i);
+        }
+    }
     outer_.finish(count);
     inner_.finish(count);
     use(arrays, count);

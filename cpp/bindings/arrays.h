@@ -25,6 +25,13 @@ public:
     // Rows of an element-wise op: the axes in the order that walks memory best, merged as far as they go.
     void set_elementwise(const Array* arrays, int count);
 
+    // Rows are the axes before `first_column`, columns those from there on, both in C order.
+    void set_leading(const Array* arrays, int count, int first_column);
+
+    // Channels in groups of `group_channels` neighbours: rows are (place in the group, sample, group), columns all other
+    // axes. The samples are the first axis, unless that is the channels'.
+    void set_channel_groups(const Array* arrays, int count, int axis, std::int64_t group_channels);
+
     bool all_contiguous(int count) const;
 
 private:
@@ -34,6 +41,8 @@ private:
         std::int64_t stride[max_operands][NPY_MAXDIMS];
 
         void append(const Array* arrays, int operand_count, int axis);
+        // An axis of any length whose steps are `times` those of `axis`.
+        void append_steps(const Array* arrays, int operand_count, int axis, npy_intp length, npy_intp times);
         void finish(int operand_count);  // at least one axis
     };
 

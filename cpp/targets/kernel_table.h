@@ -3,6 +3,7 @@
 
 #include "tasks/activations.h"
 #include "tasks/attention.h"
+#include "tasks/channel_norms.h"
 #include "tasks/gates.h"
 #include "tasks/mlp.h"
 #include "tasks/norms.h"
@@ -14,6 +15,9 @@
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY attention
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+#define FASTNORM_FAMILY channel_norms
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY gates

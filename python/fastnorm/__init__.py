@@ -26,6 +26,14 @@ from .activations import (
     tanh_backward,
 )
 from .attention import attention, attention_backward, memory_read, memory_read_backward
+from .channel_norms import (
+    batch_norm,
+    batch_norm_backward,
+    group_norm,
+    group_norm_backward,
+    instance_norm,
+    instance_norm_backward,
+)
 from .deepnet import DeepNormConstants, DeepNormScale, deep_norm_constants, deep_norm_init
 from .gates import (
     bilinear,
@@ -64,6 +72,7 @@ from .runtime import (
     show_config,
     threads,
 )
+from .statistics import Moments, moments
 
 __all__ = [
     "MLP",
@@ -72,6 +81,7 @@ __all__ = [
     "DeepNormConstants",
     "DeepNormScale",
     "MemN2N",
+    "Moments",
     "active_target",
     "add_layer_norm",
     "add_layer_norm_backward",
@@ -81,6 +91,8 @@ __all__ = [
     "attention_backward",
     "available_targets",
     "backend",
+    "batch_norm",
+    "batch_norm_backward",
     "bilinear",
     "bilinear_backward",
     "clear_cache",
@@ -96,6 +108,10 @@ __all__ = [
     "get_num_threads",
     "glu",
     "glu_backward",
+    "group_norm",
+    "group_norm_backward",
+    "instance_norm",
+    "instance_norm_backward",
     "layer_norm",
     "layer_norm_backward",
     "log_softmax",
@@ -104,6 +120,7 @@ __all__ = [
     "memory_read_backward",
     "mlp_backward",
     "mlp_forward",
+    "moments",
     "reference",
     "reglu",
     "reglu_backward",

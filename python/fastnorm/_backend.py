@@ -43,7 +43,7 @@ def use(chosen: str) -> None:
     else:
         module = extension = load_extension()
     twins = importlib.import_module("fastnorm.reference")
-    for op in (*twins.__all__, *twins.TRAINING):
+    for op in (*twins.__all__, *twins.TRAINING, *twins.STATISTICS):
         setattr(active, op, getattr(module, op))
     name = chosen
 

@@ -117,6 +117,73 @@ def deep_norm_backward(
     axis: Axis = -1,
     eps: float = 1e-5,
 ) -> tuple[Array, Array, Array | None, Array | None]: ...
+def batch_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    running_mean: ArrayLike | None = None,
+    running_var: ArrayLike | None = None,
+    *,
+    training: bool = False,
+    momentum: float = 0.1,
+    running_correction: int = 1,
+    eps: float = 1e-5,
+    axis: int = 1,
+    stats: tuple[ArrayLike, ArrayLike] | None = None,
+    return_stats: bool = False,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array, Array]: ...
+def batch_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    running_mean: ArrayLike | None = None,
+    running_var: ArrayLike | None = None,
+    *,
+    training: bool = False,
+    eps: float = 1e-5,
+    axis: int = 1,
+    stats: tuple[ArrayLike, ArrayLike] | None = None,
+) -> tuple[Array, Array | None, Array | None]: ...
+def group_norm(
+    x: ArrayLike,
+    num_groups: int,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: int = 1,
+    out: Array | None = None,
+) -> Array: ...
+def group_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    num_groups: int,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: int = 1,
+) -> tuple[Array, Array | None, Array | None]: ...
+def instance_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: int = 1,
+    out: Array | None = None,
+) -> Array: ...
+def instance_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: int = 1,
+) -> tuple[Array, Array | None, Array | None]: ...
 def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None = None) -> Array: ...
 def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array: ...
 def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array: ...
@@ -231,6 +298,9 @@ def memory_read_backward(
     mask: ArrayLike | None = None,
     linear: bool = False,
 ) -> tuple[Array, Array, Array]: ...
+
+# What the statistics are made of, as in reference.STATISTICS.
+def moments(x: ArrayLike, axis: Axis | None = None) -> tuple[int, Array, Array]: ...
 
 # What MLP and the optimisers are made of, as in reference.TRAINING.
 def mlp_gradients(

@@ -70,6 +70,9 @@ def vjp(op: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Callabl
         result, *stats = op(*args, **{**kwargs, "return_stats": True})
         keywords["stats"] = tuple(stats) if len(stats) > 1 else stats[0]
         y = (result, *stats) if values["return_stats"] else result
+        if "training" in keywords and values["running_mean"] is None:
+            # batch_norm then used the statistics of the batch: the gradient goes through them.
+            keywords["training"] = True
     else:
         y = op(*args, **kwargs)
 

@@ -25,6 +25,14 @@ from .activations import (
     tanh_backward,
 )
 from .attention import attention, attention_backward, memory_read, memory_read_backward
+from .channel_norms import (
+    batch_norm,
+    batch_norm_backward,
+    group_norm,
+    group_norm_backward,
+    instance_norm,
+    instance_norm_backward,
+)
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -50,6 +58,7 @@ from .residual_norms import (
     deep_norm_backward,
 )
 from .rules import user_order
+from .statistics import moments
 
 __all__ = [
     "add_layer_norm",
@@ -58,6 +67,8 @@ __all__ = [
     "add_rms_norm_backward",
     "attention",
     "attention_backward",
+    "batch_norm",
+    "batch_norm_backward",
     "bilinear",
     "bilinear_backward",
     "deep_norm",
@@ -68,6 +79,10 @@ __all__ = [
     "gelu_backward",
     "glu",
     "glu_backward",
+    "group_norm",
+    "group_norm_backward",
+    "instance_norm",
+    "instance_norm_backward",
     "layer_norm",
     "layer_norm_backward",
     "log_softmax",
@@ -78,6 +93,7 @@ __all__ = [
     "mlp_forward",
     "mlp_gradients",
     "mlp_train",
+    "moments",
     "optimizer_update",
     "reglu",
     "reglu_backward",

@@ -12,7 +12,7 @@ import numpy as np
 from .. import _backend, runtime
 from .console import Console
 from .contracts import CONTRACTS, Outcome, bound_of, judge, unit_of
-from .samples import Sample, make_sample, op_names, optional_names
+from .samples import Sample, make_sample, op_names, optional_names, parameter_axis
 
 # One lane and many, a whole and a broken vector, more than one register block, no rows; the last shape has enough rows
 # for several threads.
@@ -64,15 +64,25 @@ def samples(op: str, dtype: np.dtype[Any], *, quick: bool = False) -> Iterator[S
         # Norms of one or two numbers are nearly constant: their gradient is what eps leaves of a cancellation.
         shapes = tuple(shape for shape in shapes if shape[-1] > 2)
     optional = optional_names(op)
+    shapes = tuple(_with_axes(shape, CONTRACTS[op].axes) for shape in shapes)
     for keywords in CONTRACTS[op].variants:
         for shape in shapes:
             for without in ([], optional) if optional else ([],):
                 yield make_sample(op, shape, dtype, rng, without=without, deviation=DEVIATION, keywords=keywords)
-        sample = make_sample(op, (6, 130), dtype, rng, keywords=keywords)
-        every_other = {name: array[..., ::2] for name, array in sample.arrays.items()}
+        sample = make_sample(op, _with_axes((6, 130), CONTRACTS[op].axes), dtype, rng, keywords=keywords)
+        x, axis = sample.x, parameter_axis(op, keywords)
+        thinned = (slice(None),) * (axis % x.ndim) + (slice(None, None, 2),)
+        every_other = {
+            name: array[thinned] if array.shape == x.shape else array[..., ::2] for name, array in sample.arrays.items()
+        }
         yield Sample(op, every_other, keywords)
         if CONTRACTS[op].unit == "norm" and dtype == np.float32:
             yield make_sample(op, shapes[-1], dtype, rng, mean=LARGE_MEAN, keywords=keywords)
+
+
+def _with_axes(shape: tuple[int, ...], axes: int) -> tuple[int, ...]:
+    """Return the shape with as many axes at least, the new ones in front."""
+    return (5,) * (axes - len(shape)) + shape
 
 
 def _worst(op: str, dtype: np.dtype[Any], quick: bool) -> Outcome:

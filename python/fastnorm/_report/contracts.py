@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .samples import Sample, as_tuple
+from .samples import Sample, as_tuple, parameter_axis
 
 Array = NDArray[Any]
 Float64Array = NDArray[np.float64]
@@ -40,11 +40,17 @@ class Contract:
         Largest error of float32 and half results in this unit.
     variants : tuple of mappings
         Keywords with which the op is tried.
+    axes : int
+        The least number of axes that x needs.
+    rowwise : bool
+        Whether a row of the results that are shaped like x depends on no other row.
     """
 
     unit: str
     bound: float
     variants: Variants = ({},)
+    axes: int = 1
+    rowwise: bool = True
 
 
 _RMS_VARIANTS: Variants = ({}, {"weight_offset": 1.0}, {"fraction": 0.25})
@@ -54,11 +60,20 @@ _GELU_VARIANTS: Variants = ({"approximate": "none"}, {"approximate": "tanh"}, {"
 _BETA_VARIANTS: Variants = ({}, {"beta": 1.5}, {"beta": -0.5})
 
 DOUBLE_BOUND = 1e-14  # relative, for everything in float64
+_BATCH_VARIANTS: Variants = ({"training": True}, {}, {"training": True, "axis": -1})
+_GROUP_VARIANTS: Variants = ({"num_groups": 1}, {"num_groups": 1, "axis": -1})
+_CHANNEL_VARIANTS: Variants = ({}, {"axis": -1})
 CONTRACTS: dict[str, Contract] = {
     "attention": Contract("relative", 5e-6, _ATTENTION_VARIANTS),
     "attention_backward": Contract("relative", 1e-5, _ATTENTION_VARIANTS),
     "memory_read": Contract("relative", 5e-6, _ATTENTION_VARIANTS),
     "memory_read_backward": Contract("relative", 1e-5, _ATTENTION_VARIANTS),
+    "batch_norm": Contract("norm", 4.0, _BATCH_VARIANTS, axes=2, rowwise=False),
+    "batch_norm_backward": Contract("relative", 1e-6, _BATCH_VARIANTS, axes=2, rowwise=False),
+    "group_norm": Contract("norm", 4.0, _GROUP_VARIANTS, axes=2),
+    "group_norm_backward": Contract("relative", 1e-6, _GROUP_VARIANTS, axes=2),
+    "instance_norm": Contract("norm", 4.0, _CHANNEL_VARIANTS, axes=3),
+    "instance_norm_backward": Contract("relative", 1e-6, _CHANNEL_VARIANTS, axes=3),
     "layer_norm": Contract("norm", 4.0),
     "layer_norm_backward": Contract("relative", 1e-6),
     "rms_norm": Contract("norm", 4.0, _RMS_VARIANTS),
@@ -174,8 +189,11 @@ def _error(contract: Contract, sample: Sample, result: Array | None, exact: Arra
 def _norm_unit(sample: Sample, dtype: np.dtype[Any], exact: Float64Array) -> Float64Array:
     """Return 2^-24 * (|xhat * weight| + |weight| + |bias|), where xhat * weight is what the bias was added to."""
     weight = sample.arrays.get("weight")
-    factor = np.float64(1) if weight is None else weight.astype(np.float64) + sample.keywords.get("weight_offset", 0.0)
     bias = np.asarray(sample.arrays.get("bias", 0.0)).astype(np.float64)
+    factor = np.ones(1) if weight is None else weight.astype(np.float64) + sample.keywords.get("weight_offset", 0.0)
+    # With the axes that come after that of the parameters.
+    beyond = (1,) * (exact.ndim - 1 - parameter_axis(sample.op, sample.keywords) % exact.ndim)
+    factor, bias = factor.reshape(factor.shape + beyond), bias.reshape(bias.shape + beyond)
     unit: Float64Array = np.abs(exact - bias) + np.abs(factor) + np.abs(bias)
     return unit * 2.0 ** -(_mantissa_bits(dtype) + 1)
 

@@ -101,6 +101,113 @@ def deep_norm(
     return layer_norm(alpha * residual + x, weight, bias)
 
 
+def batch_norm(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    *,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    axis: int = 1,
+) -> Array:
+    """Batch norm as a chain of array operations."""
+    others = tuple(other for other in range(x.ndim) if other != axis % x.ndim)
+    if running_mean is None or running_var is None or training:
+        mean, variance = x.mean(axis=others, keepdims=True), x.var(axis=others, keepdims=True)
+        if running_mean is not None and running_var is not None:
+            count = x.size // running_mean.size
+            running_mean += momentum * (mean.ravel() - running_mean)
+            running_var += momentum * (variance.ravel() * count / (count - 1) - running_var)
+    else:
+        mean, variance = np.expand_dims(running_mean, others), np.expand_dims(running_var, others)
+    y: Array = (x - mean) / np.sqrt(variance + eps)
+    if weight is not None:
+        y = y * np.expand_dims(weight, others)
+    if bias is not None:
+        y = y + np.expand_dims(bias, others)
+    return y
+
+
+def batch_norm_backward(
+    dy: Array,
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    *,
+    stats: Pair,
+    training: bool = False,
+    axis: int = 1,
+) -> tuple[Array | None, ...]:
+    """Gradients of `batch_norm` from the statistics of the forward."""
+    others = tuple(other for other in range(x.ndim) if other != axis % x.ndim)
+    mean, rstd = (values.reshape([-1 if k == axis % x.ndim else 1 for k in range(x.ndim)]) for values in stats)
+    xhat = (x - mean) * rstd
+    dweight, dbias = (dy * xhat).sum(axis=others, keepdims=True), dy.sum(axis=others, keepdims=True)
+    count = x.size // x.shape[axis]
+    dx = dy - dbias / count - xhat * (dweight / count) if training else dy
+    dx = dx * (rstd if weight is None else rstd * weight.reshape(rstd.shape))
+    return dx, None if weight is None else dweight.ravel(), None if bias is None else dbias.ravel()
+
+
+def group_norm(
+    x: Array,
+    num_groups: int,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    eps: float = 1e-5,
+) -> Array:
+    """Group norm of channels along axis 1 as a chain of array operations."""
+    groups = x.reshape(x.shape[0], num_groups, -1)
+    mean, variance = groups.mean(axis=-1, keepdims=True), groups.var(axis=-1, keepdims=True)
+    y: Array = ((groups - mean) / np.sqrt(variance + eps)).reshape(x.shape)
+    beyond = (-1,) + (1,) * (x.ndim - 2)
+    if weight is not None:
+        y = y * weight.reshape(beyond)
+    if bias is not None:
+        y = y + bias.reshape(beyond)
+    return y
+
+
+def group_norm_backward(
+    dy: Array,
+    x: Array,
+    num_groups: int,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    eps: float = 1e-5,
+) -> tuple[Array | None, ...]:
+    """Gradients of `group_norm` of channels along axis 1."""
+    groups = x.reshape(x.shape[0], num_groups, -1)
+    rstd = 1 / np.sqrt(groups.var(axis=-1, keepdims=True) + eps)
+    xhat = (groups - groups.mean(axis=-1, keepdims=True)) * rstd
+    h = dy if weight is None else dy * weight.reshape((-1,) + (1,) * (x.ndim - 2))
+    h = h.reshape(groups.shape)
+    dx = rstd * (h - h.mean(axis=-1, keepdims=True) - xhat * (h * xhat).mean(axis=-1, keepdims=True))
+    others = tuple(axis for axis in range(x.ndim) if axis != 1)
+    dweight = None if weight is None else (dy * xhat.reshape(x.shape)).sum(axis=others)
+    dbias = None if bias is None else dy.sum(axis=others)
+    return dx.reshape(x.shape), dweight, dbias
+
+
+def instance_norm(x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float = 1e-5) -> Array:
+    """Instance norm of channels along axis 1 as a chain of array operations."""
+    return group_norm(x, x.shape[1], weight, bias, eps=eps)
+
+
+def instance_norm_backward(
+    dy: Array, x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float = 1e-5
+) -> tuple[Array | None, ...]:
+    """Gradients of `instance_norm` of channels along axis 1."""
+    return group_norm_backward(dy, x, x.shape[1], weight, bias, eps=eps)
+
+
 def gelu(x: Array, *, approximate: str = "none") -> Array:
     """Gaussian error linear unit in its three forms; the exact one needs SciPy for erf."""
     if approximate == "none":
@@ -335,6 +442,12 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         layer_norm_backward,
         rms_norm,
         rms_norm_backward,
+        batch_norm,
+        batch_norm_backward,
+        group_norm,
+        group_norm_backward,
+        instance_norm,
+        instance_norm_backward,
         gelu,
         gelu_backward,
         glu,

@@ -24,6 +24,7 @@ SHAPED_LIKE_X = frozenset({"x", "residual", "gate", "up"})
 PACKED = frozenset({"glu", "glu_backward"})  # x holds two arrays of the given shape side by side
 SHAPED_LIKE_COLS = frozenset({"weight", "bias", "beta"})
 SLOTS = frozenset({"keys", "values"})  # (..., slots, cols); queries have as many rows, a memory read has one
+RUNNING = frozenset({"running_mean", "running_var"})
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Sample:
 
     def with_stats(self) -> Sample:
         """Return the same arguments with the statistics of the forward, where the op is a backward that takes them."""
-        if not takes(self.op, "stats"):
+        if not self.op.endswith("_backward") or not takes(self.op, "stats"):
             return self
         forward_arrays = {name: array for name, array in self.arrays.items() if name != "dy"}
         forward = Sample(self.op.removesuffix("_backward"), forward_arrays, self.keywords)
@@ -139,7 +140,7 @@ def make_sample(
     if reads_memory:
         shape = (*shape[:-2], shape[-1])
     for name in positional_names(op):
-        if name in without:
+        if name in without or name in (keywords or {}):
             continue
         if name in ("dy", "dsummed"):
             # Powers of two scale without rounding: the error of an element-wise gradient is that of the derivative.
@@ -153,11 +154,28 @@ def make_sample(
         elif name in SLOTS:
             values = rng.standard_normal(slots)
         elif name in SHAPED_LIKE_COLS:
-            values = (name == "weight") + 0.25 * rng.standard_normal(shape[-1:])
+            values = (name == "weight") + 0.25 * rng.standard_normal(parameter_shape(op, shape, keywords or {}))
+        elif name in RUNNING:
+            values = rng.standard_normal(parameter_shape(op, shape, keywords or {}))
+            values = deviation**2 * np.exp(0.5 * values) if name == "running_var" else mean + 0.25 * deviation * values
+            arrays[name] = values.astype(np.float64 if dtype == np.float64 else np.float32)
+            continue
         else:
             raise LookupError(f"{op}: no rule for samples of the parameter {name!r}")
         arrays[name] = values.astype(dtype)
     return Sample(op, arrays, dict(keywords or {}))
+
+
+def parameter_shape(op: str, shape: tuple[int, ...], keywords: Mapping[str, Any]) -> tuple[int]:
+    """Return the shape of weight and bias: that of x along the axis of the op, which is one axis here."""
+    return (shape[parameter_axis(op, keywords)],)
+
+
+def parameter_axis(op: str, keywords: Mapping[str, Any]) -> int:
+    """Return the axis of x along which weight and bias lie."""
+    parameters = inspect.signature(getattr(reference, op)).parameters
+    axis = keywords.get("axis", parameters["axis"].default if "axis" in parameters else -1)
+    return int(axis)
 
 
 def as_tuple(results: Any) -> tuple[NDArray[Any] | None, ...]:

@@ -19,6 +19,14 @@ from .activations import (
     tanh_backward,
 )
 from .attention import attention, attention_backward, memory_read, memory_read_backward
+from .channel_norms import (
+    batch_norm,
+    batch_norm_backward,
+    group_norm,
+    group_norm_backward,
+    instance_norm,
+    instance_norm_backward,
+)
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -43,6 +51,7 @@ from .residual_norms import (
     deep_norm,
     deep_norm_backward,
 )
+from .statistics import moments  # noqa: F401
 
 __all__ = [
     "add_layer_norm",
@@ -51,6 +60,8 @@ __all__ = [
     "add_rms_norm_backward",
     "attention",
     "attention_backward",
+    "batch_norm",
+    "batch_norm_backward",
     "bilinear",
     "bilinear_backward",
     "deep_norm",
@@ -61,6 +72,10 @@ __all__ = [
     "gelu_backward",
     "glu",
     "glu_backward",
+    "group_norm",
+    "group_norm_backward",
+    "instance_norm",
+    "instance_norm_backward",
     "layer_norm",
     "layer_norm_backward",
     "log_softmax",
@@ -89,3 +104,5 @@ __all__ = [
 
 # Networks and their training: functions of a backend that take lists of arrays.
 TRAINING = ("mlp_backward", "mlp_forward", "mlp_gradients", "mlp_train", "optimizer_update")
+# Statistics: functions of a backend that have no backward.
+STATISTICS = ("moments",)

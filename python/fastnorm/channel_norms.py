@@ -1,0 +1,506 @@
+"""Normalisation with a weight for each channel: batch_norm, group_norm and instance_norm, forward and backward."""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+from ._backend import active
+from ._typing import Array, ArrayLike
+
+__all__ = [
+    "batch_norm",
+    "batch_norm_backward",
+    "group_norm",
+    "group_norm_backward",
+    "instance_norm",
+    "instance_norm_backward",
+]
+
+
+@overload
+def batch_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    running_mean: ArrayLike | None = None,
+    running_var: ArrayLike | None = None,
+    *,
+    training: bool = False,
+    momentum: float = 0.1,
+    running_correction: int = 1,
+    eps: float = 1e-5,
+    axis: int = 1,
+    stats: tuple[ArrayLike, ArrayLike] | None = None,
+    return_stats: Literal[False] = False,
+    out: Array | None = None,
+) -> Array: ...
+@overload
+def batch_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    running_mean: ArrayLike | None = None,
+    running_var: ArrayLike | None = None,
+    *,
+    training: bool = False,
+    momentum: float = 0.1,
+    running_correction: int = 1,
+    eps: float = 1e-5,
+    axis: int = 1,
+    stats: tuple[ArrayLike, ArrayLike] | None = None,
+    return_stats: Literal[True],
+    out: Array | None = None,
+) -> tuple[Array, Array, Array]: ...
+@overload
+def batch_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    running_mean: ArrayLike | None = None,
+    running_var: ArrayLike | None = None,
+    *,
+    training: bool = False,
+    momentum: float = 0.1,
+    running_correction: int = 1,
+    eps: float = 1e-5,
+    axis: int = 1,
+    stats: tuple[ArrayLike, ArrayLike] | None = None,
+    return_stats: bool,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array, Array]: ...
+def batch_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    running_mean: ArrayLike | None = None,
+    running_var: ArrayLike | None = None,
+    *,
+    training: bool = False,
+    momentum: float = 0.1,
+    running_correction: int = 1,
+    eps: float = 1e-5,
+    axis: int = 1,
+    stats: tuple[ArrayLike, ArrayLike] | None = None,
+    return_stats: bool = False,
+    out: Array | None = None,
+) -> Array | tuple[Array, Array, Array]:
+    """Normalise each channel by its mean and deviation over the batch, or by running statistics.
+
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias`` with one mean and variance (biased) for each channel: those of
+    x where `training` or where there are no running statistics, else ``running_mean`` and ``running_var``.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, with any strides: (N, C), (N, C, L), (N, C, H, W), ... or, with
+        ``axis=-1``, (N, H, W, C), ....
+    weight, bias : array_like, optional
+        One number for each channel; of x's dtype, or float32 where x is a half type. Left out, they count as 1 and 0.
+    running_mean, running_var : ndarray, optional
+        Both or neither: one number for each channel, float64 for float64 and float32 for the others. Training updates
+        them in place, ``running = (1 - momentum) * running + momentum * new``; then they must be writeable and share
+        no memory with another array.
+    training : bool, default False
+        Whether to normalise by the statistics of x and to update the running ones.
+    momentum : float, default 0.1
+        Weight of the new batch, from 0 to 1, as in PyTorch. Flax, Keras and ONNX weigh the old value: their 0.9 is 0.1.
+    running_correction : int, default 1
+        Degrees of freedom that the running variance leaves out: 1 (unbiased) as PyTorch, 0 as Flax, Keras and ONNX.
+    eps : float, default 1e-5
+        Added to the variance; the default is PyTorch's (Keras: 1e-3).
+    axis : int, default 1
+        The axis of the channels; all others are averaged over.
+    stats : tuple of array_like, optional
+        ``(mean, rstd)``, one number for each channel, to normalise by instead: such as the merged `moments` of data
+        spread over several machines. Of the type of statistics, or float64. The running arrays stay as they are.
+    return_stats : bool, default False
+        Whether to return the statistics that were used too, for the backward.
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly one of the inputs or overlapping none of them.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. An empty x gives an empty result, NaN
+        statistics of its own, and leaves the running arrays as they are.
+    mean, rstd : ndarray
+        Only with `return_stats`: the mean and ``1 / sqrt(var + eps)`` of each channel (rstd is 0 where both var and eps
+        are); float64 for float64 and float32 for the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; for one of the running arrays without
+        the other; for a single value for each channel in training. `out` and the running arrays are then untouched.
+
+    Notes
+    -----
+    Accuracy: in float32 ``abs(y - exact) <= 4 * 2**-24 * (abs(xhat * weight) + abs(weight) + abs(bias))`` with
+    ``xhat = (x - mean) * rstd``, also where the mean of a channel is a million times its deviation. Moments are float64
+    and are merged by the rule of Chan, Golub and LeVeque. Half types are computed in float32 and rounded once.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add. In training a result depends on the whole batch and on the order of its values.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
+    arXiv:1502.03167 (2015).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x = np.array([[1.0], [2.0], [3.0], [4.0]])
+    >>> mean, var = np.zeros(1), np.ones(1)
+    >>> fastnorm.batch_norm(x, running_mean=mean, running_var=var, training=True).ravel().round(4)
+    array([-1.3416, -0.4472,  0.4472,  1.3416])
+    >>> mean.round(4), var.round(4)
+    (array([0.25]), array([1.0667]))
+    """
+    return active.batch_norm(
+        x,
+        weight,
+        bias,
+        running_mean,
+        running_var,
+        training=training,
+        momentum=momentum,
+        running_correction=running_correction,
+        eps=eps,
+        axis=axis,
+        stats=stats,
+        return_stats=return_stats,
+        out=out,
+    )
+
+
+def batch_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    running_mean: ArrayLike | None = None,
+    running_var: ArrayLike | None = None,
+    *,
+    training: bool = False,
+    eps: float = 1e-5,
+    axis: int = 1,
+    stats: tuple[ArrayLike, ArrayLike] | None = None,
+) -> tuple[Array, Array | None, Array | None]:
+    """Gradients of `batch_norm` with respect to x, weight and bias.
+
+    With ``xhat = (x - mean) * rstd``, means and sums being those of a channel:
+    ``dx = weight * rstd * (dy - mean(dy) - xhat * mean(dy * xhat))`` where the statistics are those of x,
+    ``dx = weight * rstd * dy`` where they are given for good; ``dweight = sum(dy * xhat)``, ``dbias = sum(dy)``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x, weight, bias, running_mean, running_var : array_like
+        The arguments of the forward. Of `bias` only matters whether it was given. The running arrays are read in
+        evaluation only, and never changed.
+    training : bool, default False
+        As in the forward. With ``training=True`` given `stats` count as those of x, so the gradient goes through them.
+    eps : float, default 1e-5
+        As in the forward; not used where `stats` are given.
+    axis : int, default 1
+        As in the forward.
+    stats : tuple of array_like, optional
+        ``(mean, rstd)`` as the forward returns them with ``return_stats=True``. Left out, they are computed again.
+        What the mean of a batch lost when it was rounded is made good. Without `training` they count as constants.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape, dtype and order of axes in memory.
+    dweight, dbias : ndarray or None
+        One number for each channel, None where the parameter was None; float64 for float64 and float32 for the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: in float32 the relative error of each gradient (norm of the difference) is at most 1e-6.
+
+    Reproducibility: as the forward.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
+    arXiv:1502.03167 (2015).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x = np.array([[1.0], [2.0], [3.0], [4.0]])
+    >>> dy = np.array([[1.0], [0.0], [0.0], [0.0]])
+    >>> dx, dweight, dbias = fastnorm.batch_norm_backward(dy, x, np.ones(1), training=True)
+    >>> dx.ravel().round(4)
+    array([ 0.2683, -0.3578, -0.0894,  0.1789])
+    >>> print(dbias)
+    None
+    """
+    return active.batch_norm_backward(
+        dy, x, weight, bias, running_mean, running_var, training=training, eps=eps, axis=axis, stats=stats
+    )
+
+
+def group_norm(
+    x: ArrayLike,
+    num_groups: int,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: int = 1,
+    out: Array | None = None,
+) -> Array:
+    """Normalise groups of neighbouring channels of each sample by their joint mean and deviation.
+
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias``; mean and var (biased) are taken over the channels of a group
+    and over all axes but the first and that of the channels.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, with any strides: (N, C, ...) or, with ``axis=-1``, (N, ..., C). The
+        first axis holds the samples, unless it is that of the channels: then there is one sample.
+    num_groups : int
+        A divisor of the number of channels. With 1 all channels of a sample are normalised jointly, with as many groups
+        as channels each by itself (`instance_norm`).
+    weight, bias : array_like, optional
+        One number for each channel; of x's dtype, or float32 where x is a half type. Left out, they count as 1 and 0.
+    eps : float, default 1e-5
+        Added to the variance; the default is PyTorch's and ONNX's (Flax: 1e-6).
+    axis : int, default 1
+        The axis of the channels.
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly one of the inputs or overlapping none of them.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape, dtype and order of axes in memory; `out` where it was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape. `out` is then untouched.
+
+    Notes
+    -----
+    Accuracy: in float32 ``abs(y - exact) <= 4 * 2**-24 * (abs(xhat * weight) + abs(weight) + abs(bias))`` with
+    ``xhat = (x - mean) * rstd``, also where the mean is a million times the deviation. Half types are computed in
+    float32 and rounded once.
+
+    Reproducibility: a sample has the same bits for any number of threads, any other samples, any strides and alignment,
+    and any CPU with fused multiply-add.
+
+    References
+    ----------
+    Wu and He, "Group Normalization", arXiv:1803.08494 (2018).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x = np.array([[[1.0, 2.0], [3.0, 4.0], [10.0, 10.0], [10.0, 14.0]]])
+    >>> fastnorm.group_norm(x, 2).round(3)
+    array([[[-1.342, -0.447],
+            [ 0.447,  1.342],
+            [-0.577, -0.577],
+            [-0.577,  1.732]]])
+    """
+    return active.group_norm(x, num_groups, weight, bias, eps=eps, axis=axis, out=out)
+
+
+def group_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    num_groups: int,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: int = 1,
+) -> tuple[Array, Array | None, Array | None]:
+    """Gradients of `group_norm` with respect to x, weight and bias.
+
+    With ``xhat = (x - mean) * rstd`` and ``h = dy * weight``, the means being those of a group and the sums those of a
+    channel: ``dx = rstd * (h - mean(h) - xhat * mean(h * xhat))``, ``dweight = sum(dy * xhat)``, ``dbias = sum(dy)``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x, num_groups, weight, bias
+        The arguments of the forward. Of `bias` only matters whether it was given.
+    eps, axis
+        As in the forward.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape, dtype and order of axes in memory.
+    dweight, dbias : ndarray or None
+        One number for each channel, None where the parameter was None; float64 for float64 and float32 for the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: in float32 the relative error of each gradient (norm of the difference) is at most 1e-6.
+
+    Reproducibility: dx as the forward. dweight and dbias have the same bits for any number of threads; they depend on
+    all samples and on their order.
+
+    References
+    ----------
+    Wu and He, "Group Normalization", arXiv:1803.08494 (2018).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x = np.array([[[1.0, 2.0], [3.0, 4.0]]])
+    >>> dy = np.array([[[1.0, 0.0], [0.0, 0.0]]])
+    >>> dx, dweight, dbias = fastnorm.group_norm_backward(dy, x, 1, np.ones(2))
+    >>> dx.round(4)
+    array([[[ 0.2683, -0.3578],
+            [-0.0894,  0.1789]]])
+    """
+    return active.group_norm_backward(dy, x, num_groups, weight, bias, eps=eps, axis=axis)
+
+
+def instance_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: int = 1,
+    out: Array | None = None,
+) -> Array:
+    """Normalise each channel of each sample by its own mean and deviation: `group_norm` with a group for each channel.
+
+    ``y = (x - mean) / sqrt(var + eps) * weight + bias``; mean and var (biased) are taken over all axes but the
+    first and that of the channels.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, with any strides: (N, C, ...) or, with ``axis=-1``, (N, ..., C). The
+        first axis holds the samples, unless it is that of the channels: then there is one sample.
+    weight, bias : array_like, optional
+        One number for each channel; of x's dtype, or float32 where x is a half type. Left out, they count as 1 and 0.
+    eps : float, default 1e-5
+        Added to the variance; the default is PyTorch's.
+    axis : int, default 1
+        The axis of the channels.
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly one of the inputs or overlapping none of them.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape, dtype and order of axes in memory; `out` where it was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape. `out` is then untouched.
+
+    Notes
+    -----
+    Accuracy: in float32 ``abs(y - exact) <= 4 * 2**-24 * (abs(xhat * weight) + abs(weight) + abs(bias))`` with
+    ``xhat = (x - mean) * rstd``, also where the mean is a million times the deviation. Half types are computed in
+    float32 and rounded once.
+
+    Reproducibility: a sample has the same bits for any number of threads, any other samples, any strides and alignment,
+    and any CPU with fused multiply-add.
+
+    References
+    ----------
+    Ulyanov, Vedaldi and Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization",
+    arXiv:1607.08022 (2016).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x = np.array([[[1.0, 2.0, 3.0, 4.0], [10.0, 10.0, 10.0, 14.0]]])
+    >>> fastnorm.instance_norm(x).round(3)
+    array([[[-1.342, -0.447,  0.447,  1.342],
+            [-0.577, -0.577, -0.577,  1.732]]])
+    """
+    return active.instance_norm(x, weight, bias, eps=eps, axis=axis, out=out)
+
+
+def instance_norm_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: int = 1,
+) -> tuple[Array, Array | None, Array | None]:
+    """Gradients of `instance_norm` with respect to x, weight and bias.
+
+    With ``xhat = (x - mean) * rstd`` and ``h = dy * weight``, the means being those of a channel of a sample and the
+    sums those of a channel: ``dx = rstd * (h - mean(h) - xhat * mean(h * xhat))``, ``dweight = sum(dy * xhat)``,
+    ``dbias = sum(dy)``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x, weight, bias : array_like
+        The arguments of the forward. Of `bias` only matters whether it was given.
+    eps, axis
+        As in the forward.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape, dtype and order of axes in memory.
+    dweight, dbias : ndarray or None
+        One number for each channel, None where the parameter was None; float64 for float64 and float32 for the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: in float32 the relative error of each gradient (norm of the difference) is at most 1e-6.
+
+    Reproducibility: dx as the forward. dweight and dbias have the same bits for any number of threads; they depend on
+    all samples and on their order.
+
+    References
+    ----------
+    Ulyanov, Vedaldi and Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization",
+    arXiv:1607.08022 (2016).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x = np.array([[[1.0, 2.0, 3.0, 4.0]]])
+    >>> dy = np.array([[[1.0, 0.0, 0.0, 0.0]]])
+    >>> dx, dweight, dbias = fastnorm.instance_norm_backward(dy, x, np.ones(1))
+    >>> dx.round(4)
+    array([[[ 0.2683, -0.3578, -0.0894,  0.1789]]])
+    """
+    return active.instance_norm_backward(dy, x, weight, bias, eps=eps, axis=axis)
