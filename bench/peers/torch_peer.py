@@ -302,6 +302,15 @@ def bilinear_backward(sample: Sample) -> Call:
     return _gated_backward(sample, lambda x: x, lambda dy, x: dy)
 
 
+def linear(sample: Sample) -> Call:
+    """``F.linear``, whose weight is the transpose of ours, and the activation."""
+    t = tensors(sample)
+    activation = {None: lambda z: z, "relu": torch.relu, "gelu": functional.gelu}[sample.keywords.get("activation")]
+    return Call(
+        lambda x, weight, bias: activation(functional.linear(x, weight, bias)), (t["x"], t["weight"].T, t["bias"])
+    )
+
+
 def unary(function: Callable[..., Any], sample: Sample) -> Call:
     """An activation of x alone."""
     return Call(function, (tensors(sample)["x"],))
@@ -350,6 +359,7 @@ CALLS: dict[str, Builder] = {
         reglu_backward,
         bilinear,
         bilinear_backward,
+        linear,
         softmax,
         softmax_backward,
         log_softmax,

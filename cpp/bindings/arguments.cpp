@@ -223,7 +223,15 @@ bool are_apart(const Array& a, const Array& b) {
 }
 
 bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObject*> inputs, bool checked) {
-    if (out.element != x.element || !same_shape(out, x) || !PyArray_ISWRITEABLE(out.object)) return false;
+    return is_valid_out(out, x, x.ndim(), x.shape(), inputs, checked);
+}
+
+bool is_valid_out(
+    const Array& out, const Array& x, int ndim, const npy_intp* shape, std::initializer_list<PyObject*> inputs,
+    bool checked
+) {
+    const bool fits = out.element == x.element && out.ndim() == ndim && PyArray_CompareLists(out.shape(), shape, ndim);
+    if (!fits || !PyArray_ISWRITEABLE(out.object)) return false;
     if (checked) return true;
     // Elements that share memory are for fastnorm._arguments to refuse.
     if (!out.is_c_contiguous()) return false;
@@ -235,11 +243,6 @@ bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObje
         if (!are_apart(out, *input)) return false;
     }
     return true;
-}
-
-bool are_apart(const Array& a, const Array& b) {
-    const Extent one = extent_of(a), other = extent_of(b);
-    return one.end <= other.begin || other.end <= one.begin;
 }
 
 }  // namespace fastnorm

@@ -156,7 +156,10 @@ bool are_apart(const Array& a, const Array& b);
 // from all (where `checked`, the latter has been established).
 bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObject*> inputs, bool checked);
 
-// Whether the bytes of the two arrays are apart; false may be a false alarm.
-bool are_apart(const Array& a, const Array& b);
+// The same for a result of x's type and another shape.
+bool is_valid_out(
+    const Array& out, const Array& x, int ndim, const npy_intp* shape, std::initializer_list<PyObject*> inputs,
+    bool checked
+);
 
 }  // namespace fastnorm

@@ -292,6 +292,14 @@ Parameter as_parameter(PyObject* slot, const Array& x, const Axes& axes) {
     return in_compute_type(*array, x);
 }
 
+Parameter as_vector(PyObject* slot, const Array& x, npy_intp length) {
+    if (slot == Py_None) return {};
+    const std::optional<Array> array = as_array(slot);
+    if (!array || array->ndim() != 1 || array->shape()[0] != length) return not_canonical_parameter();
+    if (array->element != x.element && array->element != compute_element(x.element)) return not_canonical_parameter();
+    return in_compute_type(*array, x);
+}
+
 Parameter as_statistic(PyObject* slot, const Array& x, const Axes& axes) {
     const std::optional<Array> array = as_array(slot);
     if (!array || array->element != compute_element(x.element) || array->ndim() != x.ndim() - axes.count) {

@@ -79,6 +79,9 @@ struct Parameter {
 };
 Parameter as_parameter(PyObject* slot, const Array& x, const Axes& axes);
 
+// Likewise a vector of a length.
+Parameter as_vector(PyObject* slot, const Array& x, npy_intp length);
+
 // A statistic given to a backward, likewise.
 Parameter as_statistic(PyObject* slot, const Array& x, const Axes& axes);
 

@@ -47,5 +47,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     register_ops(m, fastnorm::probability_methods);
     register_ops(m, fastnorm::gate_methods);
     register_ops(m, fastnorm::attention_methods);
+    register_ops(m, fastnorm::linear_methods);
     fastnorm::register_runtime(m);
 }

@@ -19,5 +19,6 @@ extern const PyMethodDef activation_methods[];
 extern const PyMethodDef probability_methods[];
 extern const PyMethodDef gate_methods[];
 extern const PyMethodDef attention_methods[];
+extern const PyMethodDef linear_methods[];
 
 }  // namespace fastnorm

@@ -5,6 +5,7 @@
 #include "tasks/attention.h"
 #include "tasks/channel_norms.h"
 #include "tasks/gates.h"
+#include "tasks/linear.h"
 #include "tasks/mlp.h"
 #include "tasks/norms.h"
 #include "tasks/optim.h"
@@ -21,6 +22,9 @@
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY gates
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+#define FASTNORM_FAMILY linear
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY mlp

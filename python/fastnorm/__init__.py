@@ -47,6 +47,7 @@ from .gates import (
     swiglu,
     swiglu_backward,
 )
+from .linear import gated_linear, gated_linear_backward, linear, linear_backward
 from .memory import MemN2N
 from .mlp import MLP, mlp_backward, mlp_forward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
@@ -100,6 +101,8 @@ __all__ = [
     "deep_norm_backward",
     "deep_norm_constants",
     "deep_norm_init",
+    "gated_linear",
+    "gated_linear_backward",
     "geglu",
     "geglu_backward",
     "gelu",
@@ -114,6 +117,8 @@ __all__ = [
     "instance_norm_backward",
     "layer_norm",
     "layer_norm_backward",
+    "linear",
+    "linear_backward",
     "log_softmax",
     "log_softmax_backward",
     "memory_read",

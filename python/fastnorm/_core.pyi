@@ -5,7 +5,7 @@ from typing import Any, SupportsIndex
 
 from ._arguments.mlp import Loss
 from ._arguments.optim import Rule
-from ._typing import Approximation, Array, ArrayLike, Axis, DenseActivation
+from ._typing import Approximation, Array, ArrayLike, Axis, DenseActivation, Gate
 
 def layer_norm(
     x: ArrayLike,
@@ -184,6 +184,44 @@ def instance_norm_backward(
     eps: float = 1e-5,
     axis: int = 1,
 ) -> tuple[Array, Array | None, Array | None]: ...
+def gated_linear(
+    x: ArrayLike,
+    w_gate: ArrayLike,
+    w_up: ArrayLike,
+    b_gate: ArrayLike | None = None,
+    b_up: ArrayLike | None = None,
+    *,
+    gate: Gate | None = "swish",
+    beta: float = 1.0,
+    out: Array | None = None,
+) -> Array: ...
+def gated_linear_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    w_gate: ArrayLike,
+    w_up: ArrayLike,
+    b_gate: ArrayLike | None = None,
+    b_up: ArrayLike | None = None,
+    *,
+    gate: Gate | None = "swish",
+    beta: float = 1.0,
+) -> tuple[Array, Array, Array, Array | None, Array | None]: ...
+def linear(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    activation: DenseActivation | None = None,
+    out: Array | None = None,
+) -> Array: ...
+def linear_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    activation: DenseActivation | None = None,
+) -> tuple[Array, Array, Array | None]: ...
 def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None = None) -> Array: ...
 def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array: ...
 def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array: ...

@@ -23,4 +23,5 @@ ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
 Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...]
 Approximation: TypeAlias = Literal["none", "tanh", "sigmoid"]
 DenseActivation: TypeAlias = Literal["relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"]
+Gate: TypeAlias = Literal["swish", "sigmoid", "tanh", "gelu", "gelu_tanh", "relu"]
 Backend: TypeAlias = Literal["native", "reference"]

@@ -45,6 +45,7 @@ from .gates import (
     swiglu,
     swiglu_backward,
 )
+from .linear import gated_linear, gated_linear_backward, linear, linear_backward
 from .mlp import mlp_backward, mlp_forward, mlp_gradients, mlp_train
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update
@@ -73,6 +74,8 @@ __all__ = [
     "bilinear_backward",
     "deep_norm",
     "deep_norm_backward",
+    "gated_linear",
+    "gated_linear_backward",
     "geglu",
     "geglu_backward",
     "gelu",
@@ -85,6 +88,8 @@ __all__ = [
     "instance_norm_backward",
     "layer_norm",
     "layer_norm_backward",
+    "linear",
+    "linear_backward",
     "log_softmax",
     "log_softmax_backward",
     "memory_read",

@@ -58,6 +58,8 @@ _ATTENTION_VARIANTS: Variants = ({}, {"linear": True})
 _SUM_VARIANTS: Variants = ({}, {"alpha": 2.5})
 _GELU_VARIANTS: Variants = ({"approximate": "none"}, {"approximate": "tanh"}, {"approximate": "sigmoid"})
 _BETA_VARIANTS: Variants = ({}, {"beta": 1.5}, {"beta": -0.5})
+_DENSE_VARIANTS: Variants = ({}, {"activation": "relu"}, {"activation": "gelu"})
+_GATE_VARIANTS: Variants = ({}, {"gate": "gelu"})
 
 DOUBLE_BOUND = 1e-14  # relative, for everything in float64
 _BATCH_VARIANTS: Variants = ({"training": True}, {}, {"training": True, "axis": -1})
@@ -96,6 +98,10 @@ CONTRACTS: dict[str, Contract] = {
     "reglu_backward": Contract("ULP", 0.5),
     "bilinear": Contract("ULP", 0.5),
     "bilinear_backward": Contract("ULP", 0.5),
+    "linear": Contract("relative", 1e-6, _DENSE_VARIANTS),
+    "linear_backward": Contract("relative", 1e-6, _DENSE_VARIANTS),
+    "gated_linear": Contract("relative", 1e-6, _GATE_VARIANTS),
+    "gated_linear_backward": Contract("relative", 1e-6, _GATE_VARIANTS),
     "softmax": Contract("ULP", 4.0),
     "softmax_backward": Contract("relative", 1e-6),
     "log_softmax": Contract("ULP", 3.0),

@@ -25,6 +25,9 @@ PACKED = frozenset({"glu", "glu_backward"})  # x holds two arrays of the given s
 SHAPED_LIKE_COLS = frozenset({"weight", "bias", "beta"})
 SLOTS = frozenset({"keys", "values"})  # (..., slots, cols); queries have as many rows, a memory read has one
 RUNNING = frozenset({"running_mean", "running_var"})
+DENSE = frozenset(
+    {"linear", "linear_backward", "gated_linear", "gated_linear_backward"}
+)  # with as many outputs as inputs
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,10 @@ def make_sample(
             values = rng.standard_normal(shape) / np.sqrt(shape[-1])  # scores of deviation 1
         elif name in SLOTS:
             values = rng.standard_normal(slots)
+        elif op in DENSE and name != "x":
+            is_weight = name.startswith("w")
+            values = rng.standard_normal(shape[-1:] * 2 if is_weight else shape[-1:])
+            values = values / np.sqrt(shape[-1]) if is_weight else values
         elif name in SHAPED_LIKE_COLS:
             values = (name == "weight") + 0.25 * rng.standard_normal(parameter_shape(op, shape, keywords or {}))
         elif name in RUNNING:

@@ -1,0 +1,5 @@
+// The kernels of linear.inc.
+#pragma once
+
+#include "kernels/column_sums.h"
+#include "kernels/product.h"

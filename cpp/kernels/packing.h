@@ -1,0 +1,104 @@
+// Blocks of matrices copied to where tiles read them: in the compute type, lines of neighbours.
+#pragma once
+
+#include "simd/rows.h"
+#include "simd/transpose.h"
+#include "tasks/linear.h"
+
+FASTNORM_TARGET_BEGIN
+
+FASTNORM_INLINE std::int64_t offset_along(const MatrixAxis& axis, std::int64_t i) {
+    return strided_offset(i, axis.count, axis.extent, axis.stride);
+}
+template <class S>
+FASTNORM_INLINE S element_at(const char* address) {
+    S element;
+    __builtin_memcpy(&element, address, sizeof element);
+    return element;
+}
+
+// target[i * step + j] = source(first_row + i, first_col + j).
+template <class S, class C>
+void pack_lines(
+    const Matrix& source, std::int64_t first_row, std::int64_t rows, std::int64_t first_col, std::int64_t cols,
+    C* target, std::int64_t step
+) {
+    using V = Vec<C, native<C>>;
+    constexpr std::int64_t lanes = native<C>, size = sizeof(S);
+    if (source.aligned && is_dense(source.cols, size)) {
+        for (std::int64_t i = 0; i < rows; ++i) {
+            const char* line = source.data + offset_along(source.rows, first_row + i) + first_col * size;
+            for_columns<lanes>(0, cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
+                store_columns(target + i * step + j, load_columns<V>(reinterpret_cast<const S*>(line) + j, part), part);
+            });
+        }
+        return;
+    }
+    std::int64_t transposed_cols = 0;
+    if (source.aligned && is_dense(source.rows, size) && rows >= lanes) {
+        // Squares of lanes x lanes elements, read along the rows' axis and turned in registers.
+        transposed_cols = cols / lanes * lanes;
+        const std::int64_t whole_rows = rows / lanes * lanes;
+        for (std::int64_t j = 0; j < transposed_cols; j += lanes) {
+            const char* line[lanes];
+            for (int l = 0; l < lanes; ++l)
+                line[l] = source.data + offset_along(source.cols, first_col + j + l) + first_row * size;
+            for (std::int64_t i = 0; i < whole_rows; i += lanes) {
+                V square[lanes];
+                FASTNORM_UNROLL_REGISTERS
+                for (int l = 0; l < lanes; ++l) square[l] = load_row<V>(reinterpret_cast<const S*>(line[l]) + i);
+                transpose(square);
+                FASTNORM_UNROLL_REGISTERS
+                for (int l = 0; l < lanes; ++l) store(target + (i + l) * step + j, square[l]);
+            }
+            for (std::int64_t i = whole_rows; i < rows; ++i) {
+                for (int l = 0; l < lanes; ++l) target[i * step + j + l] = widen(element_at<S>(line[l] + i * size));
+            }
+        }
+    }
+    for (std::int64_t j = transposed_cols; j < cols; ++j) {
+        const char* line = source.data + offset_along(source.cols, first_col + j);
+        for (std::int64_t i = 0; i < rows; ++i) {
+            target[i * step + j] = widen(element_at<S>(line + offset_along(source.rows, first_row + i)));
+        }
+    }
+}
+
+template <class T>
+FASTNORM_INLINE void pack(
+    const Matrix& source, std::int64_t first_row, std::int64_t rows, std::int64_t first_col, std::int64_t cols,
+    compute_t<T>* target, std::int64_t step
+) {
+    if (source.wide) {
+        pack_lines<compute_t<T>>(source, first_row, rows, first_col, cols, target, step);
+    } else {
+        pack_lines<T>(source, first_row, rows, first_col, cols, target, step);
+    }
+}
+
+// target(first_row + i, first_col + j) = source[i * step + j].
+template <class S, class C>
+void unpack_lines(
+    const C* source, std::int64_t step, const Matrix& target, std::int64_t first_row, std::int64_t rows,
+    std::int64_t first_col, std::int64_t cols
+) {
+    using V = Vec<C, native<C>>;
+    const bool dense = target.aligned && is_dense(target.cols, sizeof(S));
+    for (std::int64_t i = 0; i < rows; ++i) {
+        char* line = target.data + offset_along(target.rows, first_row + i);
+        if (dense) {
+            S* elements = reinterpret_cast<S*>(line) + first_col;
+            for_columns<native<C>>(0, cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
+                store_columns(elements + j, load_columns<V>(source + i * step + j, part), part);
+            });
+        } else {
+            for (std::int64_t j = 0; j < cols; ++j) {
+                S element;
+                narrow(source[i * step + j], element);
+                __builtin_memcpy(line + offset_along(target.cols, first_col + j), &element, sizeof element);
+            }
+        }
+    }
+}
+
+FASTNORM_TARGET_END

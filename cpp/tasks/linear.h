@@ -1,0 +1,147 @@
+// What the kernels of dense layers are given, and how a product is divided.
+#pragma once
+
+#include "tasks/arrays.h"
+
+namespace fastnorm {
+
+enum class Activation : int { none, relu, sigmoid, tanh, gelu, gelu_tanh, silu, swish };
+
+// One axis of a matrix: the axes of the array it stands for, in C order, with byte strides.
+struct MatrixAxis {
+    int count;
+    const std::int64_t* extent;
+    const std::int64_t* stride;
+};
+
+// `wide` elements are of the compute type, others of the kernel's element type; `aligned` to their size.
+struct Matrix {
+    char* data;
+    MatrixAxis rows, cols;
+    bool wide, aligned;
+};
+
+constexpr Matrix transposed(const Matrix& matrix) {
+    return {matrix.data, matrix.cols, matrix.rows, matrix.wide, matrix.aligned};
+}
+
+// Whether neighbours along the axis are `size` bytes apart.
+constexpr bool is_dense(const MatrixAxis& axis, std::int64_t size) {
+    return axis.count == 1 && (axis.stride[0] == size || axis.extent[0] <= 1);
+}
+
+// The terms of an element of C are added in blocks of this many: within a block in one chain from zero on, the blocks'
+// sums in their order. The error grows as depth_block + depth / depth_block, and a tile of A, 14 rows, stays in the
+// first-level cache while the panels of B pass by.
+constexpr std::int64_t depth_block = 256;
+
+// What becomes of z = A B + bias.
+enum class Finish : int {
+    activate,  // C = activation(z)
+    keep,      // C = activation(z), other = z
+    multiply,  // C = activation(z) * other
+    gradient,  // C = other * activation'(z)
+    chain,     // C = z * activation'(other)
+    add,       // C = z + other
+};
+
+// C from A (rows x depth) and B (depth x cols). A call covers units [begin, end) of a grid of row_block x col_block
+// elements of C, numbered along the rows of the grid. Every element of C is the same chain of operations wherever it
+// lies, so what divide() chooses is free.
+struct Product {
+    std::int64_t rows, cols, depth;
+    Matrix a, b, c, other;
+    const void* col_bias;  // one for each column, or for each row, or null; of the compute type
+    const void* row_bias;
+    Activation activation;
+    double beta;  // of swish
+    Finish finish;
+
+    std::int64_t row_block, col_block;
+    std::int64_t packed_cols;  // columns of B that a thread takes at a time
+    bool packs_a, packs_b;     // copied first, else read in place
+    bool along_rows;           // neighbours in memory are rows of A, else columns
+    bool swapped;              // computed transposed
+    bool staged;               // C takes no tiles in place: a unit is computed in scratch
+};
+
+constexpr std::int64_t product_units(const Product& task) {
+    return (task.rows + task.row_block - 1) / task.row_block * ((task.cols + task.col_block - 1) / task.col_block);
+}
+
+// Scratch: a tile of A, with 16 elements between its rows against rows that share cache sets, a block of B, and the
+// staged unit.
+constexpr std::int64_t product_padding = 16, packed_a_rows = 16;
+constexpr std::int64_t packed_depth(const Product& task) { return task.depth < depth_block ? task.depth : depth_block; }
+constexpr std::int64_t packed_a_elements(const Product& task) {
+    return task.packs_a ? packed_a_rows * (packed_depth(task) + product_padding) : 0;
+}
+constexpr std::int64_t packed_b_elements(const Product& task) {
+    return task.packs_b ? (task.packed_cols + 2 * 16) * packed_depth(task) : 0;
+}
+constexpr std::int64_t product_scratch(const Product& task, std::int64_t compute_size) {
+    const std::int64_t staged = task.staged ? task.row_block * task.col_block : 0;
+    return (packed_a_elements(task) + packed_b_elements(task) + staged) * compute_size;
+}
+
+// Divides a product among at most `threads` threads with a second-level cache of l2 bytes each. The sizes are those of
+// the element type and of the compute type.
+inline void divide(Product& task, std::int64_t size, std::int64_t compute_size, int threads, std::int64_t l2) {
+    const auto smaller = [](std::int64_t a, std::int64_t b) { return a < b ? a : b; };
+    const auto parts = [](std::int64_t whole, std::int64_t count, std::int64_t unit) {
+        return ((whole + count - 1) / count + unit - 1) / unit * unit;
+    };
+    // Few columns would leave lanes of B empty: then C transposed = B transposed A transposed.
+    task.swapped = task.cols * compute_size <= 64 && task.rows > 4 * task.cols;
+    if (task.swapped) {
+        const Matrix a = task.a;
+        task.a = transposed(task.b), task.b = transposed(a), task.c = transposed(task.c);
+        task.other = transposed(task.other);
+        const std::int64_t rows = task.rows;
+        task.rows = task.cols, task.cols = rows;
+        task.row_bias = task.col_bias, task.col_bias = nullptr;
+    }
+    const auto is_plain = [&](const Matrix& m) {
+        return m.aligned && (m.wide || size == compute_size) && m.rows.count == 1 && m.cols.count == 1;
+    };
+    task.staged = !(is_plain(task.c) && is_dense(task.c.cols, compute_size));
+    task.row_block = task.rows;
+    task.col_block = task.cols;
+    if (threads > 1) {
+        if (task.rows >= task.cols) {
+            task.row_block = parts(task.rows, threads, 14);
+        } else {
+            task.col_block = parts(task.cols, threads, 32);
+        }
+    }
+    if (task.staged) {
+        task.row_block = smaller(task.row_block, 252);
+        task.col_block = smaller(task.col_block, 512);
+    }
+    // The block of B stays in the second-level cache, of which it takes 3/5, while all tiles of A pass by.
+    const std::int64_t cols_in_l2 = l2 * 3 / 5 / (depth_block * compute_size) / 32 * 32;
+    task.packed_cols = smaller(task.col_block, cols_in_l2 > 64 ? cols_in_l2 : 64);
+
+    // B is copied where more than two tiles read it and a panel's lines, spread over the cache, do not fit the first
+    // level.
+    const std::int64_t b_step = task.b.rows.stride[0] < 0 ? -task.b.rows.stride[0] : task.b.rows.stride[0];
+    const bool b_fits = task.row_block <= 28 || task.depth * b_step <= 32768;
+    task.packs_b = !(b_fits && is_plain(task.b) && is_dense(task.b.cols, compute_size));
+    // A is copied, a tile at a time, where its rows fall into the same sets of the first-level cache.
+    const std::int64_t a_size = task.a.wide ? compute_size : size;
+    task.along_rows = !is_dense(task.a.cols, a_size) && is_dense(task.a.rows, a_size);
+    const std::int64_t a_step = (task.along_rows ? task.a.cols : task.a.rows).stride[0];
+    const bool collides = task.along_rows ? a_step % 256 == 0 && task.cols * compute_size > 256 : a_step % 4096 == 0;
+    const bool a_lines = task.along_rows || is_dense(task.a.cols, a_size);
+    task.packs_a = !(a_lines && is_plain(task.a)) || (collides && task.rows > 1);
+}
+
+// sums[j] = the sum over rows of column j. A call covers columns [begin, end).
+constexpr std::int64_t column_sums_strip = 64;
+struct ColumnSums {
+    std::int64_t rows, cols;
+    Matrix matrix;
+    void* sums;  // compute type
+};
+
+}  // namespace fastnorm

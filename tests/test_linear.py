@@ -1,0 +1,128 @@
+"""What is special about dense layers, beside what test_ops.py tests: exact sums, leading axes, batches, messages."""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import Any
+
+import fastnorm
+import numpy as np
+import pytest
+from cases import DTYPES
+from cases.linear import product_bound
+from fastnorm import reference
+from numpy.typing import NDArray
+from tolerances import assert_same_bits
+
+Array = NDArray[Any]
+
+
+def layer(
+    rng: np.random.Generator, rows: int, depth: int, cols: int, dtype: np.dtype[Any]
+) -> tuple[Array, Array, Array]:
+    """x, a weight of variance 1/in, and a bias."""
+    x, bias = rng.standard_normal((rows, depth)), rng.standard_normal(cols)
+    weight = rng.standard_normal((depth, cols)) / math.sqrt(max(depth, 1))
+    return x.astype(dtype), weight.astype(dtype), bias.astype(dtype)
+
+
+def test_forward_against_exact_sums(backend: str, rng: np.random.Generator) -> None:
+    x, weight, bias = layer(rng, 3, 700, 5, np.dtype(np.float64))
+    exact = [
+        [
+            math.fsum([*(p * q for p, q in zip(row, column, strict=True)), b])
+            for column, b in zip(weight.T, bias, strict=True)
+        ]
+        for row in x
+    ]
+    bound = product_bound(x, weight, x.dtype, bias)
+    assert np.all(np.abs(fastnorm.linear(x, weight, bias) - exact) <= bound)
+
+
+def test_no_features_and_no_outputs(backend: str, rng: np.random.Generator) -> None:
+    x, weight, bias = layer(rng, 3, 0, 4, np.dtype(np.float32))
+    np.testing.assert_array_equal(fastnorm.linear(x, weight, bias, activation="relu"), [np.maximum(bias, 0)] * 3)
+    x, weight, bias = layer(rng, 4, 5, 0, np.dtype(np.float32))
+    assert fastnorm.linear(x, weight, bias).shape == (4, 0)
+    dx, dweight, dbias = fastnorm.linear_backward(np.ones((4, 0), np.float32), x, weight, bias, activation="gelu")
+    np.testing.assert_array_equal(dx, np.zeros((4, 5)))
+    assert dweight.shape == (5, 0)
+    assert dbias is not None
+    assert dbias.shape == (0,)
+
+
+def test_leading_axes(backend: str, rng: np.random.Generator) -> None:
+    x, weight, bias = layer(rng, 24, 6, 7, np.dtype(np.float32))
+    y = fastnorm.linear(x, weight, bias)
+    assert_same_bits(fastnorm.linear(x.reshape(2, 3, 4, 6), weight, bias), y.reshape(2, 3, 4, 7))
+    moved = np.moveaxis(x.reshape(2, 3, 4, 6), 2, 0)
+    assert_same_bits(fastnorm.linear(moved, weight, bias), np.moveaxis(y.reshape(2, 3, 4, 7), 2, 0))
+    assert_same_bits(fastnorm.linear(x[0], weight, bias), y[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
+def test_a_row_does_not_depend_on_the_batch(dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator) -> None:
+    x, weight, bias = layer(rng, 61, 270, 40, dtype)
+    for columns in (40, 33, 3, 1):
+        y = fastnorm.linear(x, weight[:, :columns], bias[:columns], activation="relu")
+        for rows in (slice(0, 1), slice(3, 5), slice(7, 20), slice(20, 61)):
+            assert_same_bits(fastnorm.linear(x[rows], weight[:, :columns], bias[:columns], activation="relu"), y[rows])
+        assert_same_bits(y, fastnorm.linear(x, weight, bias, activation="relu")[:, :columns])
+
+
+def test_out_is_an_input(backend: str, rng: np.random.Generator) -> None:
+    x, weight, bias = layer(rng, 20, 20, 20, np.dtype(np.float32))
+    y = fastnorm.linear(x, weight, bias)
+    for name in ("x", "weight"):
+        arguments = {"x": x.copy(), "weight": weight.copy()}
+        out = arguments[name]
+        assert fastnorm.linear(arguments["x"], arguments["weight"], bias, out=out) is out
+        assert_same_bits(out, y)
+
+
+def test_float32_parameters_of_half_inputs(implementation: str, rng: np.random.Generator) -> None:
+    x, weight, bias = layer(rng, 9, 30, 11, np.dtype(np.float32))
+    y = fastnorm.linear(x.astype(np.float16), weight, bias)
+    exact = reference.linear(
+        x.astype(np.float16).astype(np.float64), weight.astype(np.float64), bias.astype(np.float64)
+    )
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(y.astype(np.float64), exact, rtol=2.0**-10, atol=1e-5)
+
+
+def test_special_values(implementation: str) -> None:
+    x = np.array([[np.nan, 1.0], [np.inf, 1.0], [1e-45, 1.0], [1.0, 2.0]], np.float32)
+    weight = np.array([[1.0, -1.0], [0.0, 0.0]], np.float32)
+    y = fastnorm.linear(x, weight, activation="relu")
+    np.testing.assert_array_equal(y, [[np.nan, np.nan], [np.inf, 0], [np.float32(1e-45), 0], [1, 0]])
+
+
+X, W, B = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32), np.ones(4, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "error", "message"),
+    [
+        ((X, W.T), {}, ValueError, r"weight has shape \(4, 3\), needs \(3, out\)"),
+        ((X, W[0]), {}, ValueError, "weight has shape"),
+        ((X, W, B[:3]), {}, ValueError, r"bias has shape \(3,\), needs \(4,\)"),
+        ((X, W.astype(np.float64)), {}, TypeError, "weight has dtype float64, needs float32"),
+        ((X.astype(int), W), {}, TypeError, "x has dtype int64"),
+        ((np.float32(1.0), W), {}, ValueError, "x has no axes"),
+        ((X, W, B), {"activation": "softplus"}, ValueError, "activation is 'softplus', needs one of 'relu'"),
+        ((X, W, B), {"activation": 1}, TypeError, "activation has type int"),
+        ((X, W, B), {"out": np.empty((2, 3), np.float32)}, ValueError, r"out has shape \(2, 3\), needs \(2, 4\)"),
+        ((X, W, B), {"out": np.broadcast_to(np.float32(0), (2, 4))}, ValueError, "out is read-only"),
+    ],
+)
+def test_bad_arguments(
+    arguments: tuple[Any, ...], keywords: dict[str, Any], error: type[Exception], message: str, backend: str
+) -> None:
+    with pytest.raises(error, match=f"linear: {message}"):
+        fastnorm.linear(*arguments, **keywords)
+
+
+def test_bad_gradient(backend: str) -> None:
+    with pytest.raises(ValueError, match=r"linear_backward: dy has shape \(2, 3\), needs \(2, 4\) as the result"):
+        fastnorm.linear_backward(X, X, W, B)
