@@ -28,8 +28,8 @@ public:
     // Rows are the axes before `first_column`, columns those from there on, both in C order.
     void set_leading(const Array* arrays, int count, int first_column);
 
-    // Channels in groups of `group_channels` neighbours: rows are (place in the group, sample, group), columns all other
-    // axes. The samples are the first axis, unless that is the channels'.
+    // Channels in groups of `group_channels` neighbours: rows are (place in the group, sample, group), columns all
+    // other axes. The samples are the first axis, unless that is the channels'.
     void set_channel_groups(const Array* arrays, int count, int axis, std::int64_t group_channels);
 
     bool all_contiguous(int count) const;

@@ -216,21 +216,20 @@ PyObject* geglu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyO
 }
 
 // Gated units without keywords of their own.
-#define FASTNORM_PLAIN_GATE(name)                                                                               \
-    PyObject* name(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                     \
-        static const Signature signature(                                                                       \
-            #name, 2, {{"gate", nullptr}, {"up", Py_None}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}}     \
-        );                                                                                                      \
-        const OpFunction run = [](const Call& call) { return forward(name##_unit(), call, {0, 1, 2, 3}); };     \
-        return call_op(signature, run, args, nargs, kwnames);                                                   \
-    }                                                                                                           \
-    PyObject* name##_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {          \
-        static const Signature signature(                                                                       \
-            #name "_backward", 3,                                                                               \
-            {{"dy", nullptr}, {"gate", nullptr}, {"up", Py_None}, {"axis", PyLong_FromLong(-1)}}                \
-        );                                                                                                      \
-        const OpFunction run = [](const Call& call) { return backward(name##_unit(), call, {0, 1, 2, 3}); };    \
-        return call_op(signature, run, args, nargs, kwnames);                                                   \
+#define FASTNORM_PLAIN_GATE(name)                                                                                      \
+    PyObject* name(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                            \
+        static const Signature signature(                                                                              \
+            #name, 2, {{"gate", nullptr}, {"up", Py_None}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}}            \
+        );                                                                                                             \
+        const OpFunction run = [](const Call& call) { return forward(name##_unit(), call, {0, 1, 2, 3}); };            \
+        return call_op(signature, run, args, nargs, kwnames);                                                          \
+    }                                                                                                                  \
+    PyObject* name##_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                 \
+        static const Signature signature(                                                                              \
+            #name "_backward", 3, {{"dy", nullptr}, {"gate", nullptr}, {"up", Py_None}, {"axis", PyLong_FromLong(-1)}} \
+        );                                                                                                             \
+        const OpFunction run = [](const Call& call) { return backward(name##_unit(), call, {0, 1, 2, 3}); };           \
+        return call_op(signature, run, args, nargs, kwnames);                                                          \
     }
 FASTNORM_PLAIN_GATE(reglu)
 FASTNORM_PLAIN_GATE(bilinear)

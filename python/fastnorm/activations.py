@@ -141,7 +141,7 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
 
     Notes
     -----
-    Exact.
+    Accuracy: exact.
 
     Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
     fused multiply-add.
@@ -184,7 +184,7 @@ def relu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
 
     Notes
     -----
-    Exact. An infinite `dy` does not pass where the derivative is 0; where x is NaN, dx is NaN.
+    Accuracy: exact. An infinite `dy` does not pass where the derivative is 0; where x is NaN, dx is NaN.
 
     Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
     fused multiply-add.
@@ -229,11 +229,14 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     Notes
     -----
     Accuracy: below 1 ULP in float32 for every input, the negative tail included, and below 2 ULP in float64. Half types
-    are the float32
-    result, rounded.
+    are the float32 result, rounded.
 
     Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
     fused multiply-add.
+
+    References
+    ----------
+    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer (1998).
 
     Examples
     --------
@@ -276,6 +279,10 @@ def sigmoid_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
     fused multiply-add.
 
+    References
+    ----------
+    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer (1998).
+
     Examples
     --------
     >>> import numpy as np
@@ -311,8 +318,7 @@ def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
     Notes
     -----
     Accuracy: below 1 ULP in float32 for every input, the negative tail included, and below 2 ULP in float64. Half types
-    are the float32
-    result, rounded.
+    are the float32 result, rounded.
 
     Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
     fused multiply-add.
@@ -510,6 +516,10 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
     fused multiply-add.
 
+    References
+    ----------
+    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer (1998).
+
     Examples
     --------
     >>> import numpy as np
@@ -549,6 +559,10 @@ def tanh_backward(dy: ArrayLike, x: ArrayLike) -> Array:
 
     Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
     fused multiply-add.
+
+    References
+    ----------
+    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer (1998).
 
     Examples
     --------

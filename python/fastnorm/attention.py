@@ -268,7 +268,11 @@ def memory_read(
 
     Notes
     -----
-    It is `attention` with one query and scale 1, to the bit. Accuracy and reproducibility are those of `attention`.
+    It is `attention` with one query and scale 1, to the bit.
+
+    Accuracy: as for `attention`.
+
+    Reproducibility: as for `attention`.
 
     References
     ----------
@@ -326,7 +330,9 @@ def memory_read_backward(
 
     Notes
     -----
-    Accuracy and reproducibility are those of `attention_backward`.
+    Accuracy: as for `attention_backward`.
+
+    Reproducibility: as for `attention_backward`.
 
     References
     ----------

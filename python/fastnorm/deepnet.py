@@ -23,6 +23,13 @@ class DeepNormScale(NamedTuple):
         Factor of the residual in every `deep_norm`.
     beta : float
         Gain of the feed-forward, value and output weights in `deep_norm_init`; query and key weights keep gain 1.
+
+    Examples
+    --------
+    >>> import fastnorm
+    >>> alpha, beta = fastnorm.deep_norm_constants(encoder_layers=6).encoder
+    >>> round(alpha, 7), round(beta, 7)
+    (1.8612097, 0.3799178)
     """
 
     alpha: float
@@ -30,7 +37,19 @@ class DeepNormScale(NamedTuple):
 
 
 class DeepNormConstants(NamedTuple):
-    """The constants of a model, None for a half that it does not have."""
+    """The constants of a model, None for a half that it does not have.
+
+    Attributes
+    ----------
+    encoder, decoder : DeepNormScale or None
+        The constants of each half.
+
+    Examples
+    --------
+    >>> import fastnorm
+    >>> fastnorm.deep_norm_constants(encoder_layers=6).decoder is None
+    True
+    """
 
     encoder: DeepNormScale | None
     decoder: DeepNormScale | None

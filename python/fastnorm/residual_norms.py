@@ -126,7 +126,13 @@ def add_layer_norm_backward(
 
     Notes
     -----
-    Accuracy and reproducibility: as for `layer_norm_backward`.
+    Accuracy: as for `layer_norm_backward`.
+
+    Reproducibility: as for `layer_norm_backward`.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450 (2016).
 
     Examples
     --------
@@ -251,7 +257,13 @@ def add_rms_norm_backward(
 
     Notes
     -----
-    Accuracy and reproducibility: as for `rms_norm_backward`.
+    Accuracy: as for `rms_norm_backward`.
+
+    Reproducibility: as for `rms_norm_backward`.
+
+    References
+    ----------
+    Zhang and Sennrich, "Root Mean Square Layer Normalization", arXiv:1910.07467 (2019).
 
     Examples
     --------
@@ -311,7 +323,9 @@ def deep_norm(
 
     Notes
     -----
-    Accuracy and reproducibility: as for `add_layer_norm`, of which this is the first result.
+    Accuracy: as for `add_layer_norm`, of which this is the first result.
+
+    Reproducibility: as for `add_layer_norm`.
 
     References
     ----------
@@ -368,7 +382,9 @@ def deep_norm_backward(
 
     Notes
     -----
-    Accuracy and reproducibility: as for `layer_norm_backward`.
+    Accuracy: as for `layer_norm_backward`.
+
+    Reproducibility: as for `layer_norm_backward`.
 
     References
     ----------

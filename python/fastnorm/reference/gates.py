@@ -14,7 +14,6 @@ from . import activations
 from ._results import result
 
 Function = Callable[[Array], Array]  # of float64 arrays
-Gradients = Array | tuple[Array, Array]
 
 
 def glu(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
@@ -57,7 +56,7 @@ def swiglu_backward(
     *,
     beta: float = 1.0,
     axis: SupportsIndex = -1,
-) -> Gradients:
+) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.swiglu_backward`."""
     dy, gate, up, beta, axis = _arguments.swiglu_backward(dy, gate, up, beta, axis)
     beta = in_compute_type(beta, gate)
@@ -88,7 +87,7 @@ def geglu_backward(
     *,
     approximate: Approximation = "none",
     axis: SupportsIndex = -1,
-) -> Gradients:
+) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.geglu_backward`."""
     dy, gate, up, approximate, axis = _arguments.geglu_backward(dy, gate, up, approximate, axis)
 
@@ -107,7 +106,7 @@ def reglu(gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex =
 
 def reglu_backward(
     dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1
-) -> Gradients:
+) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.reglu_backward`."""
     dy, gate, up, axis = _arguments.reglu_backward(dy, gate, up, axis)
 
@@ -128,7 +127,7 @@ def bilinear(
 
 def bilinear_backward(
     dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1
-) -> Gradients:
+) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.bilinear_backward`."""
     dy, gate, up, axis = _arguments.bilinear_backward(dy, gate, up, axis)
     return backward(lambda dy, gate, up: (dy * up, dy * gate), dy, gate, up, axis)
@@ -169,7 +168,7 @@ def backward(
     up: Array | None,
     axis: int,
     gate_half: int = 0,
-) -> Gradients:
+) -> Array | tuple[Array, Array]:
     """Return dgate and dup, in one array where gate and up are; gate is its half of the number given."""
     order = slice(None, None, -1 if up is None and gate_half else 1)
     inputs = halves(gate, up, axis)[order]

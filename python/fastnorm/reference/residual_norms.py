@@ -12,8 +12,6 @@ from .._typing import Array, ArrayLike, Axis
 from ._results import result
 from .norms import affine, average, factor, from_rows, normalise, parameter_gradient, to_rows
 
-Gradients = tuple[Array, Array, Array | None, Array | None]
-
 
 def add_layer_norm(
     x: ArrayLike,
@@ -46,7 +44,7 @@ def add_layer_norm_backward(
     alpha: float = 1.0,
     axis: Axis = -1,
     eps: float = 1e-5,
-) -> Gradients:
+) -> tuple[Array, Array, Array | None, Array | None]:
     """Twin of `fastnorm.add_layer_norm_backward`."""
     dy, dsummed, x, residual, weight, bias, alpha, axes, eps = _arguments.add_layer_norm_backward(
         dy, dsummed, x, residual, weight, bias, alpha, axis, eps
@@ -129,7 +127,7 @@ def deep_norm_backward(
     alpha: float,
     axis: Axis = -1,
     eps: float = 1e-5,
-) -> Gradients:
+) -> tuple[Array, Array, Array | None, Array | None]:
     """Twin of `fastnorm.deep_norm_backward`."""
     dy, x, residual, weight, bias, alpha, axes, eps = _arguments.deep_norm_backward(
         dy, x, residual, weight, bias, alpha, axis, eps
@@ -188,7 +186,7 @@ def norm_of_sum_backward(
     eps: float,
     *,
     centre: bool,
-) -> Gradients:
+) -> tuple[Array, Array, Array | None, Array | None]:
     """Return dx, dresidual, dweight and dbias, the latter two with ascending axes."""
     rows = to_rows(add(x, residual, alpha), axes)
     dx, dy_rows, xhat = np.zeros_like(rows), np.zeros_like(rows), np.zeros_like(rows)
