@@ -1,0 +1,117 @@
+"""Batch norm of a batch that is spread over several processes, forward and backward.
+
+Each process holds a part of the batch. They exchange the moments of their parts, three numbers a channel, and
+normalise by the merged ones, which are those of the whole batch; in the backward they exchange the sums behind dweight
+and dbias. Parts may be uneven, and empty.
+
+::
+
+    python examples/distributed_batch_norm.py --processes 4 --rows 1000 --channels 16
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import multiprocessing
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import fastnorm
+import numpy as np
+from fastnorm import Moments
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Gather = Callable[[Any], list[Any]]  # takes what a process contributes, returns what all of them have
+
+
+def batch_norm(x: Array, weight: Array, bias: Array, gather: Gather) -> tuple[Array, Moments]:
+    """Return this process's part of the result, and the moments of the whole batch."""
+    merged = functools.reduce(Moments.merge, gather(fastnorm.moments(x, 0)))
+    return fastnorm.batch_norm(x, weight, bias, stats=merged.stats()), merged
+
+
+def batch_norm_backward(
+    dy: Array, x: Array, weight: Array, bias: Array, merged: Moments, gather: Gather
+) -> tuple[Array, Array, Array]:
+    """Return this process's part of dx, and dweight and dbias of the whole batch.
+
+    ``dx = weight * rstd * (dy - dbias / n - xhat * dweight / n)`` with the sums over the whole batch: what the backward
+    with constant statistics gives, less an affine function of xhat, which batch_norm itself computes.
+    """
+    stats = merged.stats()
+    dx, *sums = fastnorm.batch_norm_backward(dy, x, weight, bias, stats=stats)
+    dweight, dbias = np.sum(gather(np.array(sums)), axis=0)
+    factor = (weight * stats[1] / merged.count).astype(x.dtype)
+    return dx - fastnorm.batch_norm(x, factor * dweight, factor * dbias, stats=stats), dweight, dbias
+
+
+def work(connection: Connection, x: Array, dy: Array, weight: Array, bias: Array) -> None:
+    """Run one process: the forward and the backward of its part."""
+
+    def gather(contribution: Any) -> list[Any]:
+        connection.send(contribution)
+        gathered: list[Any] = connection.recv()
+        return gathered
+
+    y, merged = batch_norm(x, weight, bias, gather)
+    connection.send((y, *batch_norm_backward(dy, x, weight, bias, merged, gather)))
+
+
+def run(x: Array, dy: Array, weight: Array, bias: Array, sizes: Sequence[int]) -> tuple[Array, Array, Array, Array]:
+    """Return y, dx, dweight and dbias of a batch divided into parts of these sizes, each in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    cuts = np.cumsum(sizes)[:-1]
+    processes, connections = [], []
+    for x_part, dy_part in zip(np.split(x, cuts), np.split(dy, cuts), strict=True):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=work, args=(theirs, x_part, dy_part, weight, bias))
+        process.start()
+        theirs.close()
+        processes.append(process)
+        connections.append(ours)
+    for _ in range(2):  # the moments, then the sums
+        contributions = [connection.recv() for connection in connections]
+        for connection in connections:
+            connection.send(contributions)
+    results = [connection.recv() for connection in connections]
+    for process in processes:
+        process.join()
+    y, dx = (np.concatenate([result[k] for result in results]) for k in range(2))
+    return y, dx, results[0][2], results[0][3]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare with one process; the exit status is 1 where the results differ by more than rounding."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--processes", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=1000, help="of the whole batch")
+    parser.add_argument("--channels", type=int, default=16)
+    options = parser.parse_args(arguments)
+    if min(options.processes, options.rows - 1, options.channels) < 1:
+        parser.error("needs one process, one channel and two rows at least")
+
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, options.rows, options.channels)).astype(np.float32)
+    weight, bias = 1 + rng.standard_normal((2, options.channels)).astype(np.float32)
+    sizes = rng.multinomial(options.rows, rng.dirichlet(np.ones(options.processes)))
+    spread = run(x, dy, weight, bias, [int(size) for size in sizes])
+    whole = (
+        fastnorm.batch_norm(x, weight, bias, training=True),
+        *fastnorm.batch_norm_backward(dy, x, weight, bias, training=True),
+    )
+    print(f"parts of {', '.join(map(str, sizes))} rows in {options.processes} processes, against one process:")
+    worst = 0.0
+    for name, got, expected in zip(("y", "dx", "dweight", "dbias"), spread, whole, strict=True):
+        assert expected is not None
+        difference = float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
+        worst = max(worst, difference)
+        print(f"  {name:8} differs by {difference:.1e} of its norm")
+    return 0 if worst < 1e-5 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
