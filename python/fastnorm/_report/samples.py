@@ -75,7 +75,10 @@ class Sample:
         forward_arrays = {name: array for name, array in self.arrays.items() if name != "dy"}
         forward = Sample(self.op.removesuffix("_backward"), forward_arrays, self.keywords)
         _, *stats = forward.call(return_stats=True)()
-        return replace(self, keywords={**self.keywords, "stats": tuple(stats) if len(stats) > 1 else stats[0]})
+        keywords = {**self.keywords, "stats": tuple(stats) if len(stats) > 1 else stats[0]}
+        if takes(self.op, "training") and "running_mean" not in self.arrays:
+            keywords["training"] = True  # they are those of the batch: the gradient goes through them
+        return replace(self, keywords=keywords)
 
     def bytes_moved(self, results: Any) -> int:
         """Return the bytes that any implementation has to read and write: the inputs and the results, each once."""
