@@ -20,7 +20,8 @@ OPS = sorted(reference.__all__)
 FORWARD = [name for name in OPS if not name.endswith("_backward")]
 NOT_OPS = ("reference", "vjp")
 RUNTIME = sorted(set(fastnorm.__all__) - set(OPS) - set(NOT_OPS))
-WITHOUT_OUT = ("mlp_forward",)  # and the losses, whose result is a number unless reduction is 'none'
+# The losses give a number unless reduction is 'none'.
+WITHOUT_OUT = ("mlp_forward", "cross_entropy", "focal_loss", "poly_loss")
 # Forward keywords that have no meaning in a backward.
 FORWARD_ONLY = {"out", "return_stats", "return_grad", "return_weights", "momentum", "running_correction"}
 

@@ -20,5 +20,6 @@ extern const PyMethodDef probability_methods[];
 extern const PyMethodDef gate_methods[];
 extern const PyMethodDef attention_methods[];
 extern const PyMethodDef linear_methods[];
+extern const PyMethodDef loss_methods[];
 
 }  // namespace fastnorm

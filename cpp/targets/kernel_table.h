@@ -7,6 +7,7 @@
 #include "tasks/gates.h"
 #include "tasks/linear.h"
 #include "tasks/mlp.h"
+#include "tasks/losses.h"
 #include "tasks/norms.h"
 #include "tasks/optim.h"
 #include "tasks/probabilities.h"
@@ -28,6 +29,9 @@
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY mlp
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+#define FASTNORM_FAMILY losses
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY norms

@@ -48,6 +48,14 @@ from .gates import (
     swiglu_backward,
 )
 from .linear import gated_linear, gated_linear_backward, linear, linear_backward
+from .losses import (
+    cross_entropy,
+    cross_entropy_backward,
+    focal_loss,
+    focal_loss_backward,
+    poly_loss,
+    poly_loss_backward,
+)
 from .memory import MemN2N
 from .mlp import MLP, mlp_backward, mlp_forward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
@@ -97,10 +105,14 @@ __all__ = [
     "bilinear",
     "bilinear_backward",
     "clear_cache",
+    "cross_entropy",
+    "cross_entropy_backward",
     "deep_norm",
     "deep_norm_backward",
     "deep_norm_constants",
     "deep_norm_init",
+    "focal_loss",
+    "focal_loss_backward",
     "gated_linear",
     "gated_linear_backward",
     "geglu",
@@ -126,6 +138,8 @@ __all__ = [
     "mlp_backward",
     "mlp_forward",
     "moments",
+    "poly_loss",
+    "poly_loss_backward",
     "reference",
     "reglu",
     "reglu_backward",

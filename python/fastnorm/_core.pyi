@@ -5,7 +5,7 @@ from typing import Any, SupportsIndex
 
 from ._arguments.mlp import Loss
 from ._arguments.optim import Rule
-from ._typing import Approximation, Array, ArrayLike, Axis, DenseActivation, Gate
+from ._typing import Approximation, Array, ArrayLike, Axis, DenseActivation, Gate, LossResult, Reduction
 
 def layer_norm(
     x: ArrayLike,
@@ -224,6 +224,68 @@ def linear_backward(
 ) -> tuple[Array, Array, Array | None]: ...
 def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None = None) -> Array: ...
 def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array: ...
+def cross_entropy(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]: ...
+def cross_entropy_backward(
+    dloss: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+) -> Array: ...
+def focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    gamma: float = 2.0,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]: ...
+def focal_loss_backward(
+    dloss: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    gamma: float = 2.0,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+) -> Array: ...
+def poly_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float | Sequence[float] = 1.0,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]: ...
+def poly_loss_backward(
+    dloss: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float | Sequence[float] = 1.0,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+) -> Array: ...
 def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array: ...
 def softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array: ...
 def log_softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array: ...

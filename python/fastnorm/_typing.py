@@ -25,3 +25,5 @@ Approximation: TypeAlias = Literal["none", "tanh", "sigmoid"]
 DenseActivation: TypeAlias = Literal["relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"]
 Gate: TypeAlias = Literal["swish", "sigmoid", "tanh", "gelu", "gelu_tanh", "relu"]
 Backend: TypeAlias = Literal["native", "reference"]
+LossResult: TypeAlias = Any  # a NumPy scalar, or an array where nothing is reduced
+Reduction: TypeAlias = Literal["mean", "sum", "none"]

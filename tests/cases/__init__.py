@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import activations, attention, channel_norms, gates, linear, norms, probabilities, residual_norms
+from . import activations, attention, channel_norms, gates, linear, losses, norms, probabilities, residual_norms
 from .case import DTYPES, Array, Case, Inputs, Variant, Work, as_tuple, label, wide
 from .op import Op, op_of
 
@@ -33,6 +33,7 @@ OPS: tuple[Op, ...] = (
     *attention.OPS,
     *channel_norms.OPS,
     *gates.OPS,
+    *losses.OPS,
     *linear.OPS,
     *probabilities.OPS,
     *residual_norms.OPS,

@@ -46,6 +46,14 @@ from .gates import (
     swiglu_backward,
 )
 from .linear import gated_linear, gated_linear_backward, linear, linear_backward
+from .losses import (
+    cross_entropy,
+    cross_entropy_backward,
+    focal_loss,
+    focal_loss_backward,
+    poly_loss,
+    poly_loss_backward,
+)
 from .mlp import mlp_backward, mlp_forward, mlp_gradients, mlp_train
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update
@@ -72,8 +80,12 @@ __all__ = [
     "batch_norm_backward",
     "bilinear",
     "bilinear_backward",
+    "cross_entropy",
+    "cross_entropy_backward",
     "deep_norm",
     "deep_norm_backward",
+    "focal_loss",
+    "focal_loss_backward",
     "gated_linear",
     "gated_linear_backward",
     "geglu",
@@ -100,6 +112,8 @@ __all__ = [
     "mlp_train",
     "moments",
     "optimizer_update",
+    "poly_loss",
+    "poly_loss_backward",
     "reglu",
     "reglu_backward",
     "relu",

@@ -44,7 +44,7 @@ class Rules:
 
     def array(self, name: str, value: object, like: Array | None = None) -> Array:
         """Return an array of one of the float types. Python floats and lists of them take the dtype of `like`."""
-        array = self._ndarray(name, value)
+        array = self.ndarray(name, value)
         if like is not None and array.dtype == np.float64 and isinstance(value, (float, list, tuple)):
             with np.errstate(over="ignore"):
                 array = array.astype(like.dtype)
@@ -52,7 +52,8 @@ class Rules:
             raise self.type_error(name, f"has dtype {array.dtype}", "float32, float64, float16 or bfloat16")
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
-    def _ndarray(self, name: str, value: object) -> Array:
+    def ndarray(self, name: str, value: object) -> Array:
+        """Return an array of any dtype."""
         if type(value) is np.ndarray:
             return value
         if isinstance(value, np.ma.MaskedArray):

@@ -72,8 +72,10 @@ def samples(op: str, dtype: np.dtype[Any], *, quick: bool = False) -> Iterator[S
         sample = make_sample(op, _with_axes((6, 130), CONTRACTS[op].axes), dtype, rng, keywords=keywords)
         x, axis = sample.x, parameter_axis(op, keywords)
         thinned = (slice(None),) * (axis % x.ndim) + (slice(None, None, 2),)
+        per_row = ("target", "dloss")  # of a loss: they have no class axis
         every_other = {
-            name: array[thinned] if array.shape == x.shape else array[..., ::2] for name, array in sample.arrays.items()
+            name: array[thinned] if array.shape == x.shape else array if name in per_row else array[..., ::2]
+            for name, array in sample.arrays.items()
         }
         yield Sample(op, every_other, keywords)
         if CONTRACTS[op].unit == "norm" and dtype == np.float32:

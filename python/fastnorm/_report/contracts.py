@@ -60,6 +60,7 @@ _GELU_VARIANTS: Variants = ({"approximate": "none"}, {"approximate": "tanh"}, {"
 _BETA_VARIANTS: Variants = ({}, {"beta": 1.5}, {"beta": -0.5})
 _DENSE_VARIANTS: Variants = ({}, {"activation": "relu"}, {"activation": "gelu"})
 _GATE_VARIANTS: Variants = ({}, {"gate": "gelu"})
+_LOSS_VARIANTS: Variants = ({"reduction": "none"},)
 
 DOUBLE_BOUND = 1e-14  # relative, for everything in float64
 _BATCH_VARIANTS: Variants = ({"training": True}, {}, {"training": True, "axis": -1})
@@ -116,6 +117,12 @@ CONTRACTS: dict[str, Contract] = {
     "swish_backward": Contract("relative", 1e-6),
     "tanh": Contract("ULP", 1.0),
     "tanh_backward": Contract("ULP", 2.0),
+    "cross_entropy": Contract("ULP", 4.0, _LOSS_VARIANTS),
+    "cross_entropy_backward": Contract("relative", 1e-6, _LOSS_VARIANTS),
+    "focal_loss": Contract("ULP", 16.0, _LOSS_VARIANTS),
+    "focal_loss_backward": Contract("relative", 2e-6, _LOSS_VARIANTS),
+    "poly_loss": Contract("ULP", 4.0, _LOSS_VARIANTS),
+    "poly_loss_backward": Contract("relative", 1e-6, _LOSS_VARIANTS),
 }
 
 
@@ -170,6 +177,7 @@ def _error(contract: Contract, sample: Sample, result: Array | None, exact: Arra
         return np.inf
     if not exact.size:
         return 0.0
+    result, exact = np.atleast_1d(result), np.atleast_1d(exact)
     found = result.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         expected = exact.astype(result.dtype).astype(np.float64)

@@ -20,7 +20,7 @@ import fastnorm
 from .. import reference
 from .timing import Call
 
-SHAPED_LIKE_X = frozenset({"x", "residual", "gate", "up"})
+SHAPED_LIKE_X = frozenset({"x", "residual", "gate", "up", "logits"})
 PACKED = frozenset({"glu", "glu_backward"})  # x holds two arrays of the given shape side by side
 SHAPED_LIKE_COLS = frozenset({"weight", "bias", "beta"})
 SLOTS = frozenset({"keys", "values"})  # (..., slots, cols); queries have as many rows, a memory read has one
@@ -40,8 +40,8 @@ class Sample:
 
     @property
     def x(self) -> NDArray[Any]:
-        """Return the first array of the forward: x, or the gate of a gated unit."""
-        return next(self.arrays[name] for name in ("x", "gate", "query") if name in self.arrays)
+        """Return the first array of the forward: x, a gate, a query, or the logits of a loss."""
+        return next(self.arrays[name] for name in ("x", "gate", "query", "logits") if name in self.arrays)
 
     def call(self, module: ModuleType = fastnorm, **more: Any) -> Call:
         """Return the call of the op in `module` (`fastnorm` or its `reference`), with `more` keywords."""
@@ -64,7 +64,9 @@ class Sample:
 
         Given statistics are rounded ones: the twin computes its own.
         """
-        widened = {name: array.astype(np.float64) for name, array in self.arrays.items()}
+        widened = {
+            name: array if array.dtype.kind == "i" else array.astype(np.float64) for name, array in self.arrays.items()
+        }
         keywords = {name: value for name, value in self.keywords.items() if name != "stats"}
         return as_tuple(Sample(self.op, widened, keywords).call(reference)())
 
@@ -154,7 +156,7 @@ def make_sample(
         elif name in SHAPED_LIKE_X:
             holds_two = (name == "gate" and "up" in without) or (name == "x" and op in PACKED)
             values = rng.standard_normal((*shape[:-1], 2 * shape[-1]) if holds_two else shape)
-            values = mean + deviation * values if name in ("x", "gate") else values
+            values = mean + deviation * values if name in ("x", "gate", "logits") else values
         elif name == "query":
             values = rng.standard_normal(shape) / np.sqrt(shape[-1])  # scores of deviation 1
         elif name in SLOTS:
@@ -163,6 +165,12 @@ def make_sample(
             is_weight = name.startswith("w")
             values = rng.standard_normal(shape[-1:] * 2 if is_weight else shape[-1:])
             values = values / np.sqrt(shape[-1]) if is_weight else values
+        elif name == "target":
+            # Classes, of the first half: every other column of the logits has them too.
+            arrays[name] = rng.integers(0, (shape[-1] + 1) // 2, shape[:-1])
+            continue
+        elif name == "dloss":
+            values = np.ldexp(rng.choice([-1.0, 1.0], shape[:-1]), rng.integers(-2, 3, shape[:-1]))
         elif name in SHAPED_LIKE_COLS:
             values = (name == "weight") + 0.25 * rng.standard_normal(parameter_shape(op, shape, keywords or {}))
         elif name in RUNNING:

@@ -40,6 +40,14 @@ from .gates import (
     swiglu_backward,
 )
 from .linear import gated_linear, gated_linear_backward, linear, linear_backward
+from .losses import (
+    cross_entropy,
+    cross_entropy_backward,
+    focal_loss,
+    focal_loss_backward,
+    poly_loss,
+    poly_loss_backward,
+)
 from .mlp import mlp_backward, mlp_forward, mlp_gradients, mlp_train  # noqa: F401
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update  # noqa: F401
@@ -65,8 +73,12 @@ __all__ = [
     "batch_norm_backward",
     "bilinear",
     "bilinear_backward",
+    "cross_entropy",
+    "cross_entropy_backward",
     "deep_norm",
     "deep_norm_backward",
+    "focal_loss",
+    "focal_loss_backward",
     "gated_linear",
     "gated_linear_backward",
     "geglu",
@@ -87,6 +99,8 @@ __all__ = [
     "log_softmax_backward",
     "memory_read",
     "memory_read_backward",
+    "poly_loss",
+    "poly_loss_backward",
     "reglu",
     "reglu_backward",
     "relu",

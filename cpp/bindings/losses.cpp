@@ -1,0 +1,422 @@
+#include "tasks/losses.h"
+
+#include <cmath>
+#include <vector>
+
+#include "bindings/arrays.h"
+#include "bindings/module.h"
+#include "bindings/norms.h"
+#include "runtime/dispatch.h"
+#include "tasks/probabilities.h"
+
+namespace fastnorm {
+
+namespace {
+
+using ClassLossKernels = decltype(KernelTable::cross_entropy);
+
+// One thread's time for an element of float32 in cache; float64 takes about four times as long.
+constexpr double class_nanoseconds = 0.45;
+
+enum class Reduction { mean, sum, none };
+
+std::optional<Reduction> as_reduction(PyObject* slot) {
+    if (!PyUnicode_CheckExact(slot)) return std::nullopt;
+    if (PyUnicode_CompareWithASCIIString(slot, "mean") == 0) return Reduction::mean;
+    if (PyUnicode_CompareWithASCIIString(slot, "sum") == 0) return Reduction::sum;
+    if (PyUnicode_CompareWithASCIIString(slot, "none") == 0) return Reduction::none;
+    return std::nullopt;
+}
+
+// The arguments of a loss over classes; those an op lacks keep their defaults.
+struct ClassArguments {
+    PyObject *dloss, *logits, *target, *weight, *label_smoothing, *ignore_index, *reduction, *axis, *return_grad;
+    PyObject* gamma;
+    PyObject* epsilon;
+};
+
+bool as_share(PyObject* slot, double& value) {
+    if (!slot) return true;
+    const std::optional<double> number = as_number(slot, 0);
+    if (!number || *number > 1) return false;
+    value = *number;
+    return true;
+}
+
+// The coefficients of poly_loss: a float or a tuple of floats.
+bool as_coefficients(PyObject* slot, std::vector<double>& values) {
+    if (!slot) return true;
+    const bool is_tuple = PyTuple_CheckExact(slot);
+    const Py_ssize_t count = is_tuple ? PyTuple_GET_SIZE(slot) : 1;
+    for (Py_ssize_t i = 0; i < count; ++i) {
+        const std::optional<double> value = as_number(is_tuple ? PyTuple_GET_ITEM(slot, i) : slot, -HUGE_VAL);
+        if (!value) return false;
+        values.push_back(*value);
+    }
+    return true;
+}
+
+// Class labels as contiguous int64, -1 for those that are ignored.
+struct Labels {
+    Reference array;
+    bool canonical = true;
+
+    const std::int64_t* data() const { return static_cast<const std::int64_t*>(PyArray_DATA(array.array())); }
+};
+
+Labels not_labels() {
+    Labels labels;
+    labels.canonical = false;
+    return labels;
+}
+
+// An empty array with an error set where there is no memory.
+Labels as_labels(PyObject* slot, const Array& logits, const Axes& axes, std::optional<std::int64_t> ignored) {
+    if (!PyArray_CheckExact(slot)) return not_labels();
+    PyArrayObject* given = reinterpret_cast<PyArrayObject*>(slot);
+    if (!PyArray_ISINTEGER(given) || PyArray_ISBYTESWAPPED(given)) return not_labels();
+    if (PyArray_NDIM(given) != logits.ndim() - 1) return not_labels();
+    int kept = 0;
+    for (int i = 0; i < logits.ndim(); ++i) {
+        if (!axes.contains(i) && PyArray_DIM(given, kept++) != logits.shape()[i]) return not_labels();
+    }
+    Labels labels;
+    labels.array = Reference(
+        PyArray_FromArray(given, PyArray_DescrFromType(NPY_INT64), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST)
+    );
+    if (!labels.array) return labels;
+    const std::int64_t classes = logits.shape()[axes.axis[0]], count = PyArray_SIZE(labels.array.array());
+    const std::int64_t* values = labels.data();
+    bool all_valid = true, is_class = false;
+    for (std::int64_t i = 0; i < count; ++i) {
+        const bool in_range = std::uint64_t(values[i]) < std::uint64_t(classes);
+        all_valid = all_valid && (in_range || values[i] == ignored);
+        is_class = is_class || (in_range && values[i] == ignored);
+    }
+    if (!all_valid) return not_labels();
+    if (is_class) {
+        labels.array = Reference(PyArray_NewCopy(labels.array.array(), NPY_CORDER));
+        if (!labels.array) return labels;
+        std::int64_t* own = static_cast<std::int64_t*>(PyArray_DATA(labels.array.array()));
+        for (std::int64_t i = 0; i < count; ++i) own[i] = own[i] == ignored ? -1 : own[i];
+    }
+    return labels;
+}
+
+// dloss of every row, of x's type, in the compute type.
+Parameter as_row_gradient(PyObject* slot, const Array& x, const Axes& axes) {
+    Parameter gradient;
+    const std::optional<Array> array = as_array(slot);
+    gradient.canonical = array && array->element == x.element && array->ndim() == x.ndim() - 1;
+    int kept = 0;
+    for (int i = 0; i < x.ndim() && gradient.canonical; ++i) {
+        if (!axes.contains(i)) gradient.canonical = array->shape()[kept++] == x.shape()[i];
+    }
+    if (!gradient.canonical) return gradient;
+    gradient.array = Reference(PyArray_FromArray(
+        array->object, PyArray_DescrFromType(compute_type_number(x.element)), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST
+    ));
+    gradient.failed = !gradient.array;
+    return gradient;
+}
+
+double value_at(const void* values, Element element, std::int64_t i) {
+    return element == Element::float64 ? static_cast<const double*>(values)[i]
+                                       : double(static_cast<const float*>(values)[i]);
+}
+
+// What a mean divides by: the weights of the rows that are not ignored.
+double denominator(const Labels& labels, std::int64_t rows, std::int64_t classes, const void* weight, Element element) {
+    double total = 0;
+    const std::int64_t* label = labels.data();
+    for (std::int64_t i = 0; i < rows; ++i) {
+        if (std::uint64_t(label[i]) >= std::uint64_t(classes)) continue;
+        total += weight ? value_at(weight, element, label[i]) : 1;
+    }
+    return total;
+}
+
+// The sum in an order that depends on the count alone: eight lanes.
+double sum_of(const double* values, std::int64_t count) {
+    double lanes[8] = {};
+    for (std::int64_t i = 0; i < count; ++i) lanes[i % 8] += values[i];
+    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+// A NumPy scalar of x's type.
+PyObject* new_scalar(double value, const Array& x) {
+    alignas(8) char rounded[8];
+    const RoundLosses task{&value, rounded};
+    kernels().round_losses[int(x.element)](task, 0, 1, nullptr);
+    return PyArray_Scalar(rounded, PyArray_DESCR(x.object), nullptr);
+}
+
+// An array of the losses of the rows, of x's type and of its shape without the class axis.
+PyObject* new_losses(const double* losses, const Array& x, const Axes& axes) {
+    npy_intp shape[NPY_MAXDIMS];
+    int ndim = 0;
+    for (int i = 0; i < x.ndim(); ++i) {
+        if (!axes.contains(i)) shape[ndim++] = x.shape()[i];
+    }
+    PyArray_Descr* descr = PyArray_DESCR(x.object);
+    Py_INCREF(descr);
+    Reference array(PyArray_NewFromDescr(&PyArray_Type, descr, ndim, shape, nullptr, nullptr, 0, nullptr));
+    if (!array) return nullptr;
+    const RoundLosses task{losses, PyArray_DATA(array.array())};
+    kernels().round_losses[int(x.element)](task, 0, PyArray_SIZE(array.array()), nullptr);
+    return ndim > 0 ? array.release() : PyArray_Return(reinterpret_cast<PyArrayObject*>(array.release()));
+}
+
+// A loss over classes where `dloss` is null, else its backward.
+Outcome class_loss(const ClassLossKernels& table, const ClassArguments& slots) {
+    const std::optional<Array> logits = as_array(slots.logits);
+    Axes axes;
+    if (!logits || !PyLong_CheckExact(slots.axis) || !as_axes(slots.axis, logits->ndim(), axes)) return not_canonical;
+    const std::int64_t classes = logits->shape()[axes.axis[0]];
+    if (classes == 0) return not_canonical;
+    const std::optional<Reduction> reduction = as_reduction(slots.reduction);
+    const std::optional<bool> return_grad = slots.return_grad ? as_flag(slots.return_grad) : true;
+    if (!reduction || !return_grad) return not_canonical;
+    ClassLoss task = {};
+    std::vector<double> epsilon;
+    if (!as_share(slots.label_smoothing, task.label_smoothing) || !as_coefficients(slots.epsilon, epsilon))
+        return not_canonical;
+    task.epsilon = epsilon.data();
+    task.terms = std::int64_t(epsilon.size());
+    if (slots.gamma) {
+        const std::optional<double> gamma = as_number(slots.gamma, 0);
+        if (!gamma) return not_canonical;
+        task.gamma = *gamma;
+    }
+    std::optional<std::int64_t> ignored;
+    if (slots.ignore_index) {
+        int overflow = 0;
+        if (!PyLong_CheckExact(slots.ignore_index)) return not_canonical;
+        ignored = PyLong_AsLongLongAndOverflow(slots.ignore_index, &overflow);
+        if (overflow) return not_canonical;
+    }
+    const Parameter weight = slots.weight ? as_parameter(slots.weight, *logits, axes) : Parameter{};
+    if (!weight.canonical) return not_canonical;
+    if (weight.failed) return finished(nullptr);
+
+    std::optional<Array> probabilities = as_array(slots.target);
+    Labels labels;
+    if (probabilities) {
+        // focal_loss has class targets only.
+        if (slots.gamma || probabilities->element != logits->element || !same_shape(*probabilities, *logits))
+            return not_canonical;
+    } else {
+        labels = as_labels(slots.target, *logits, axes, ignored);
+        if (!labels.canonical) return not_canonical;
+        if (!labels.array) return finished(nullptr);
+        task.labels = labels.data();
+    }
+    const std::int64_t rows = logits->size() / classes;
+    const Element compute = compute_element(logits->element);
+
+    // The gradient of a row's loss is dloss (1 in the forward) times the share that the reduction gives the row.
+    double divisor = 1;
+    task.scale = 1;
+    if (*reduction == Reduction::mean) {
+        divisor = task.labels ? denominator(labels, rows, classes, weight.data(), compute) : double(rows);
+        task.scale = 1 / divisor;
+    }
+    Parameter dloss;
+    if (slots.dloss && *reduction == Reduction::none) {
+        dloss = as_row_gradient(slots.dloss, *logits, axes);
+        if (!dloss.canonical) return not_canonical;
+        if (dloss.failed) return finished(nullptr);
+        task.dloss = dloss.data();
+    } else if (slots.dloss) {
+        if (!PyFloat_CheckExact(slots.dloss)) return not_canonical;
+        task.scale *= PyFloat_AS_DOUBLE(slots.dloss);
+    }
+
+    NewArray fresh;
+    if (*return_grad && !(fresh = new_like(*logits)).array) return finished(nullptr);
+    Reference gradient = std::move(fresh.array);
+    const Array arrays[] = {
+        *logits, gradient ? Array{gradient.array(), logits->element} : *logits, probabilities ? *probabilities : *logits
+    };
+    Geometry geometry;
+    geometry.set_norm(arrays, 3, axes);
+    task.shape = geometry.rows;
+    task.logits = geometry.operands[0];
+    task.gradient = geometry.operands[1];
+    task.probabilities = geometry.operands[2];
+    if (!gradient) task.gradient.data = nullptr;
+    task.weight = weight.data();
+    task.weight_sum = double(classes);
+    if (task.weight) {
+        task.weight_sum = 0;
+        for (std::int64_t j = 0; j < classes; ++j) task.weight_sum += value_at(task.weight, compute, j);
+    }
+    const Buffer losses(slots.dloss ? 0 : std::size_t(rows) * sizeof(double));
+    if (!losses) return finished(PyErr_NoMemory());
+    task.losses = slots.dloss ? nullptr : static_cast<double*>(losses.data());
+    task.stream = gradient && fresh.warm && 2 * logits->bytes() > stream_bytes && task.gradient.contiguous;
+    const std::int64_t size = item_size(logits->element);
+    const double nanoseconds = class_nanoseconds * (compute == Element::float64 ? 4 : 1) * double(rows * classes);
+    const std::int64_t scratch = work_row_bytes(classes, item_size(compute)) + packing_bytes(geometry, 3, size);
+    if (!run_kernel(
+            table[int(logits->element)], task, rows, rows_per_chunk(task.shape, size), nanoseconds, std::size_t(scratch)
+        )) {
+        return finished(nullptr);
+    }
+    if (slots.dloss) return finished(gradient.release());
+    Reference loss(
+        *reduction == Reduction::none ? new_losses(task.losses, *logits, axes)
+                                      : new_scalar(sum_of(task.losses, rows) / divisor, *logits)
+    );
+    if (!loss) return finished(nullptr);
+    if (!gradient) return finished(loss.release());
+    return finished(PyTuple_Pack(2, loss.get(), gradient.get()));
+}
+
+// ---- the Python functions ------------------------------------------------------------------------------------------
+
+PyObject* mean_by_default() { return PyUnicode_InternFromString("mean"); }
+
+PyObject* cross_entropy(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature(
+        "cross_entropy", 2,
+        {{"logits", nullptr},
+         {"target", nullptr},
+         {"weight", Py_None},
+         {"label_smoothing", PyFloat_FromDouble(0)},
+         {"ignore_index", PyLong_FromLong(-100)},
+         {"reduction", mean_by_default()},
+         {"axis", PyLong_FromLong(-1)},
+         {"return_grad", Py_False}}
+    );
+    const OpFunction run = [](const Call& c) {
+        return class_loss(
+            kernels().cross_entropy, {nullptr, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], nullptr, nullptr}
+        );
+    };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+PyObject* cross_entropy_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature(
+        "cross_entropy_backward", 3,
+        {{"dloss", nullptr},
+         {"logits", nullptr},
+         {"target", nullptr},
+         {"weight", Py_None},
+         {"label_smoothing", PyFloat_FromDouble(0)},
+         {"ignore_index", PyLong_FromLong(-100)},
+         {"reduction", mean_by_default()},
+         {"axis", PyLong_FromLong(-1)}}
+    );
+    const OpFunction run = [](const Call& c) {
+        return class_loss(
+            kernels().cross_entropy, {c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], nullptr, nullptr, nullptr}
+        );
+    };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+PyObject* focal_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature(
+        "focal_loss", 2,
+        {{"logits", nullptr},
+         {"target", nullptr},
+         {"gamma", PyFloat_FromDouble(2)},
+         {"reduction", mean_by_default()},
+         {"axis", PyLong_FromLong(-1)},
+         {"return_grad", Py_False}}
+    );
+    const OpFunction run = [](const Call& c) {
+        return class_loss(
+            kernels().focal_loss, {nullptr, c[0], c[1], nullptr, nullptr, nullptr, c[3], c[4], c[5], c[2], nullptr}
+        );
+    };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+PyObject* focal_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature(
+        "focal_loss_backward", 3,
+        {{"dloss", nullptr},
+         {"logits", nullptr},
+         {"target", nullptr},
+         {"gamma", PyFloat_FromDouble(2)},
+         {"reduction", mean_by_default()},
+         {"axis", PyLong_FromLong(-1)}}
+    );
+    const OpFunction run = [](const Call& c) {
+        return class_loss(
+            kernels().focal_loss, {c[0], c[1], c[2], nullptr, nullptr, nullptr, c[4], c[5], nullptr, c[3], nullptr}
+        );
+    };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+PyObject* poly_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature(
+        "poly_loss", 2,
+        {{"logits", nullptr},
+         {"target", nullptr},
+         {"epsilon", PyFloat_FromDouble(1)},
+         {"label_smoothing", PyFloat_FromDouble(0)},
+         {"ignore_index", PyLong_FromLong(-100)},
+         {"reduction", mean_by_default()},
+         {"axis", PyLong_FromLong(-1)},
+         {"return_grad", Py_False}}
+    );
+    const OpFunction run = [](const Call& c) {
+        return class_loss(
+            kernels().poly_loss, {nullptr, c[0], c[1], nullptr, c[3], c[4], c[5], c[6], c[7], nullptr, c[2]}
+        );
+    };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+PyObject* poly_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+    static const Signature signature(
+        "poly_loss_backward", 3,
+        {{"dloss", nullptr},
+         {"logits", nullptr},
+         {"target", nullptr},
+         {"epsilon", PyFloat_FromDouble(1)},
+         {"label_smoothing", PyFloat_FromDouble(0)},
+         {"ignore_index", PyLong_FromLong(-100)},
+         {"reduction", mean_by_default()},
+         {"axis", PyLong_FromLong(-1)}}
+    );
+    const OpFunction run = [](const Call& c) {
+        return class_loss(
+            kernels().poly_loss, {c[0], c[1], c[2], nullptr, c[4], c[5], c[6], c[7], nullptr, nullptr, c[3]}
+        );
+    };
+    return call_op(signature, run, args, nargs, kwnames);
+}
+
+}  // namespace
+
+const PyMethodDef loss_methods[] = {
+    FASTNORM_METHOD(
+        cross_entropy,
+        "logits, target, *, weight=None, label_smoothing=0.0, ignore_index=-100, reduction='mean', axis=-1, "
+        "return_grad=False"
+    ),
+    FASTNORM_METHOD(
+        cross_entropy_backward,
+        "dloss, logits, target, *, weight=None, label_smoothing=0.0, ignore_index=-100, reduction='mean', axis=-1"
+    ),
+    FASTNORM_METHOD(focal_loss, "logits, target, *, gamma=2.0, reduction='mean', axis=-1, return_grad=False"),
+    FASTNORM_METHOD(focal_loss_backward, "dloss, logits, target, *, gamma=2.0, reduction='mean', axis=-1"),
+    FASTNORM_METHOD(
+        poly_loss,
+        "logits, target, *, epsilon=1.0, label_smoothing=0.0, ignore_index=-100, reduction='mean', axis=-1, "
+        "return_grad=False"
+    ),
+    FASTNORM_METHOD(
+        poly_loss_backward,
+        "dloss, logits, target, *, epsilon=1.0, label_smoothing=0.0, ignore_index=-100, reduction='mean', axis=-1"
+    ),
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace fastnorm

@@ -1,0 +1,58 @@
+// The losses over classes, as kernels.h tests them.
+#include "kernels.h"
+
+namespace {
+
+enum class Target { labels, smoothed, probabilities };
+
+template <class Kernel>
+Results run(const Kernel& kernel, const Shape& s, Target target, bool stream) {
+    const std::int64_t size = item_size(s.element), compute = compute_size(s.element);
+    TestArray logits(s, size), probabilities(s, size), gradient(s, size);
+    fill(logits, s, 25);
+    fill(probabilities, s, 26);
+    for (std::int64_t r = 1; r < s.rows; r += 4) put(s.element, logits.at(r, (7 * r) % s.cols), 40);
+    std::vector<std::int64_t> labels(std::size_t(s.rows));
+    for (std::int64_t r = 0; r < s.rows; ++r) labels[std::size_t(r)] = r % 5 == 3 ? -1 : (7 * r) % s.cols;
+    Guarded weight(std::size_t(s.cols * compute), true), dloss(std::size_t(s.rows * compute), true);
+    Guarded losses(std::size_t(s.rows) * sizeof(double), true);
+    fill_parameters(weight, s.element, s.cols, 27);
+    fill_parameters(dloss, s.element, s.rows, 28);
+    Guarded scratch(std::size_t(work_row_bytes(s.cols, compute) + 3 * packed_bytes(s.cols, size)), true);
+    const double epsilon[] = {2, -0.5};
+    ClassLoss task = {};
+    task.shape = {s.rows, s.cols, 1, 1, &s.rows, &s.cols};
+    task.logits = logits.operand(s);
+    task.probabilities = probabilities.operand(s);
+    task.gradient = gradient.operand(s);
+    task.labels = target == Target::probabilities ? nullptr : labels.data();
+    task.weight = target == Target::smoothed ? weight.data() : nullptr;
+    task.weight_sum = 3;
+    task.label_smoothing = target == Target::smoothed ? 0.1 : 0;
+    task.gamma = 1.5;
+    task.epsilon = epsilon;
+    task.terms = 2;
+    task.dloss = dloss.data();
+    task.scale = 0.25;
+    task.losses = reinterpret_cast<double*>(losses.data());
+    task.stream = stream;
+    kernel[int(s.element)](task, 0, s.rows, scratch.data());
+    return {{elements(gradient, s), losses.content()}};
+}
+
+}  // namespace
+
+int main() {
+    for (const Target target : {Target::labels, Target::smoothed, Target::probabilities}) {
+        compare_all([&](const KernelTable& table, const Shape& s) {
+            return run(table.cross_entropy, s, target, s.stream);
+        });
+        compare_all([&](const KernelTable& table, const Shape& s) {
+            return run(table.poly_loss, s, target, s.stream);
+        });
+    }
+    compare_all([](const KernelTable& table, const Shape& s) {
+        return run(table.focal_loss, s, Target::labels, s.stream);
+    });
+    return check::report();
+}

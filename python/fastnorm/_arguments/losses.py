@@ -1,0 +1,221 @@
+"""The argument rules of the losses over classes."""
+
+from __future__ import annotations
+
+from typing import cast, get_args
+
+import numpy as np
+
+from .._typing import Array, Reduction
+from .rules import Axes, Rules
+
+REDUCTIONS: tuple[str, ...] = get_args(Reduction)
+Coefficients = tuple[float, ...]
+
+
+def cross_entropy(
+    logits: object,
+    target: object,
+    weight: object,
+    label_smoothing: object,
+    ignore_index: object,
+    reduction: object,
+    axis: object,
+    return_grad: object,
+) -> tuple[Array, Array, Array | None, float, int, Reduction, int, bool]:
+    """Return the canonical arguments of `cross_entropy`."""
+    rules = Rules("cross_entropy")
+    logits, one_axis = classes(rules, logits, axis)
+    ignored = ignored_class(rules, ignore_index)
+    target = class_target(rules, target, logits, one_axis, ignored)
+    weight, _ = rules.parameters(logits, Axes((one_axis,), (one_axis,)), weight, None)
+    share = smoothing(rules, label_smoothing)
+    reduced = reduction_of(rules, reduction)
+    return logits, target, weight, share, ignored, reduced, one_axis, rules.flag("return_grad", return_grad)
+
+
+def cross_entropy_backward(
+    dloss: object,
+    logits: object,
+    target: object,
+    weight: object,
+    label_smoothing: object,
+    ignore_index: object,
+    reduction: object,
+    axis: object,
+) -> tuple[Array | float, Array, Array, Array | None, float, int, Reduction, int]:
+    """Return the canonical arguments of `cross_entropy_backward`."""
+    rules = Rules("cross_entropy_backward")
+    logits, one_axis = classes(rules, logits, axis)
+    ignored = ignored_class(rules, ignore_index)
+    target = class_target(rules, target, logits, one_axis, ignored)
+    weight, _ = rules.parameters(logits, Axes((one_axis,), (one_axis,)), weight, None)
+    share = smoothing(rules, label_smoothing)
+    reduced = reduction_of(rules, reduction)
+    return (
+        loss_gradient(rules, dloss, logits, one_axis, reduced),
+        logits,
+        target,
+        weight,
+        share,
+        ignored,
+        reduced,
+        one_axis,
+    )
+
+
+def focal_loss(
+    logits: object, target: object, gamma: object, reduction: object, axis: object, return_grad: object
+) -> tuple[Array, Array, float, Reduction, int, bool]:
+    """Return the canonical arguments of `focal_loss`."""
+    rules = Rules("focal_loss")
+    logits, one_axis = classes(rules, logits, axis)
+    target = class_target(rules, target, logits, one_axis, None, probabilities=False)
+    power = rules.number("gamma", gamma, minimum=0)
+    reduced = reduction_of(rules, reduction)
+    return logits, target, power, reduced, one_axis, rules.flag("return_grad", return_grad)
+
+
+def focal_loss_backward(
+    dloss: object, logits: object, target: object, gamma: object, reduction: object, axis: object
+) -> tuple[Array | float, Array, Array, float, Reduction, int]:
+    """Return the canonical arguments of `focal_loss_backward`."""
+    rules = Rules("focal_loss_backward")
+    logits, one_axis = classes(rules, logits, axis)
+    target = class_target(rules, target, logits, one_axis, None, probabilities=False)
+    power = rules.number("gamma", gamma, minimum=0)
+    reduced = reduction_of(rules, reduction)
+    return loss_gradient(rules, dloss, logits, one_axis, reduced), logits, target, power, reduced, one_axis
+
+
+def poly_loss(
+    logits: object,
+    target: object,
+    epsilon: object,
+    label_smoothing: object,
+    ignore_index: object,
+    reduction: object,
+    axis: object,
+    return_grad: object,
+) -> tuple[Array, Array, Coefficients, float, int, Reduction, int, bool]:
+    """Return the canonical arguments of `poly_loss`."""
+    rules = Rules("poly_loss")
+    logits, one_axis = classes(rules, logits, axis)
+    ignored = ignored_class(rules, ignore_index)
+    target = class_target(rules, target, logits, one_axis, ignored)
+    share = smoothing(rules, label_smoothing)
+    reduced = reduction_of(rules, reduction)
+    powers = coefficients(rules, epsilon)
+    return logits, target, powers, share, ignored, reduced, one_axis, rules.flag("return_grad", return_grad)
+
+
+def poly_loss_backward(
+    dloss: object,
+    logits: object,
+    target: object,
+    epsilon: object,
+    label_smoothing: object,
+    ignore_index: object,
+    reduction: object,
+    axis: object,
+) -> tuple[Array | float, Array, Array, Coefficients, float, int, Reduction, int]:
+    """Return the canonical arguments of `poly_loss_backward`."""
+    rules = Rules("poly_loss_backward")
+    logits, one_axis = classes(rules, logits, axis)
+    ignored = ignored_class(rules, ignore_index)
+    target = class_target(rules, target, logits, one_axis, ignored)
+    share = smoothing(rules, label_smoothing)
+    reduced = reduction_of(rules, reduction)
+    powers = coefficients(rules, epsilon)
+    return (
+        loss_gradient(rules, dloss, logits, one_axis, reduced),
+        logits,
+        target,
+        powers,
+        share,
+        ignored,
+        reduced,
+        one_axis,
+    )
+
+
+def classes(rules: Rules, logits: object, axis: object) -> tuple[Array, int]:
+    """Return the logits and their class axis, which has at least one class."""
+    array = rules.array("logits", logits)
+    one_axis = rules.axis(axis, array, "logits")
+    if array.shape[one_axis] == 0:
+        raise rules.value_error("logits", f"has shape {array.shape}", f"at least one class along axis {one_axis}")
+    return array, one_axis
+
+
+def class_target(
+    rules: Rules, target: object, logits: Array, axis: int, ignored: int | None, *, probabilities: bool = True
+) -> Array:
+    """Return class indices as contiguous int64, or probabilities like the logits."""
+    array = rules.ndarray("target", target)
+    if array.dtype.kind in "iu":
+        shape = tuple(size for number, size in enumerate(logits.shape) if number != axis)
+        if array.shape != shape:
+            needed = f"{shape}, the shape {logits.shape} of logits without axis {axis}"
+            raise rules.value_error("target", f"has shape {array.shape}", needed)
+        count = logits.shape[axis]
+        bad = (array < 0) | (array >= count)
+        if ignored is not None:
+            bad &= array != ignored
+        if bad.any():
+            also = "" if ignored is None else f", or ignore_index {ignored}"
+            raise rules.value_error("target", f"has the class {array[bad][0]}", f"0 to {count - 1}{also}")
+        return np.ascontiguousarray(array, np.int64).reshape(shape)
+    if not probabilities:
+        raise rules.type_error("target", f"has dtype {array.dtype}", "integer classes")
+    if array.dtype.kind not in "fV" or array.dtype.kind == "b":
+        raise rules.type_error("target", f"has dtype {array.dtype}", f"integer classes or {logits.dtype} probabilities")
+    array = rules.array("target", target, like=logits)
+    if array.dtype != logits.dtype:
+        raise rules.type_error("target", f"has dtype {array.dtype}", f"{logits.dtype} as logits, or integer classes")
+    if array.shape != logits.shape:
+        raise rules.value_error("target", f"has shape {array.shape}", f"{logits.shape} as logits for probabilities")
+    return array
+
+
+def smoothing(rules: Rules, value: object) -> float:
+    """Return a share in [0, 1]."""
+    share = rules.number("label_smoothing", value, minimum=0)
+    if share > 1:
+        raise rules.value_error("label_smoothing", f"is {value!r}", "at most 1")
+    return share
+
+
+def ignored_class(rules: Rules, value: object) -> int:
+    """Return an int that fits int64."""
+    number = rules.integer("ignore_index", value, -(2**63))
+    if number >= 2**63:
+        raise rules.value_error("ignore_index", f"is {number}", "less than 2**63")
+    return number
+
+
+def reduction_of(rules: Rules, value: object) -> Reduction:
+    """Return the name of a reduction."""
+    return cast(Reduction, rules.choice("reduction", value, REDUCTIONS))
+
+
+def coefficients(rules: Rules, value: object) -> Coefficients:
+    """Return the coefficients of poly_loss: a number, or a sequence of them."""
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return tuple(rules.number("epsilon", number) for number in value)
+    return (rules.number("epsilon", value),)
+
+
+def loss_gradient(rules: Rules, value: object, logits: Array, axis: int, reduction: Reduction) -> Array | float:
+    """Return the gradient of the loss: an array for each row without a reduction, else a float."""
+    array = rules.array("dloss", value, like=logits)
+    if array.dtype != logits.dtype:
+        raise rules.type_error("dloss", f"has dtype {array.dtype}", f"{logits.dtype} as logits")
+    shape: tuple[int, ...] = ()
+    if reduction == "none":
+        shape = tuple(size for number, size in enumerate(logits.shape) if number != axis)
+    if array.shape != shape:
+        raise rules.value_error("dloss", f"has shape {array.shape}", f"{shape} as the loss")
+    return array if reduction == "none" else float(array)

@@ -1,0 +1,581 @@
+"""Losses of scores against classes: cross entropy, focal loss and PolyLoss, each with its gradient in the same pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, SupportsIndex, overload
+
+from ._backend import active
+from ._typing import Array, ArrayLike, LossResult, Reduction
+
+__all__ = [
+    "cross_entropy",
+    "cross_entropy_backward",
+    "focal_loss",
+    "focal_loss_backward",
+    "poly_loss",
+    "poly_loss_backward",
+]
+
+
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: Literal[False] = False,
+) -> LossResult: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: Literal[True],
+) -> tuple[LossResult, Array]: ...
+@overload
+def cross_entropy(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: bool,
+) -> LossResult | tuple[LossResult, Array]: ...
+def cross_entropy(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]:
+    """Cross entropy of scores against classes or probabilities.
+
+    ``-sum(q * weight * log(softmax(logits)))`` for each row, q being the target.
+
+    Parameters
+    ----------
+    logits : array_like
+        float32, float64, float16 or bfloat16, with any strides; one score a class along `axis`.
+    target : array_like
+        Classes, of any integer type, shaped like logits without `axis`; or probabilities, of the shape and dtype of
+        logits.
+    weight : array_like, optional
+        One factor a class, for each term of the sum; of the dtype of logits, or float32 where that is a half type.
+    label_smoothing : float, default 0.0
+        The share a of the target that is spread evenly: ``q = (1 - a) * target + a / classes``.
+    ignore_index : int, default -100
+        Rows with this class have loss and gradient 0 and do not count in the mean. Without effect on probabilities.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        ``'mean'`` divides by the number of rows, or by the sum of their targets' class weights, as PyTorch.
+    axis : int, default -1
+        The class axis. The default is the last one, as in JAX; PyTorch's is 1.
+    return_grad : bool, default False
+        Whether to return the gradient too, from the same pass over the logits.
+
+    Returns
+    -------
+    loss : scalar or ndarray
+        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array shaped like logits without
+        `axis`. A mean over no rows, or only ignored ones, is NaN, as in PyTorch.
+    dlogits : ndarray
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype and order of
+        axes of logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range among them.
+
+    Notes
+    -----
+    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at every size,
+    also where the target has a probability near 1 and the loss is near 0; the gradient is good to a few ULP of its
+    parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
+
+    References
+    ----------
+    Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", arXiv:1512.00567 (2015), for label
+    smoothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> logits = np.array([[4.0, 2.0, 1.0], [0.0, 5.0, 1.0]])
+    >>> fastnorm.cross_entropy(logits, [0, 1], reduction="none").round(4)
+    array([0.1698, 0.0247])
+    >>> loss, dlogits = fastnorm.cross_entropy(logits, [0, 1], return_grad=True)
+    >>> dlogits.round(4)
+    array([[-0.0781,  0.0571,  0.021 ],
+           [ 0.0033, -0.0122,  0.0089]])
+    """
+
+    return active.cross_entropy(
+        logits,
+        target,
+        weight=weight,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        axis=axis,
+        return_grad=return_grad,
+    )
+
+
+def cross_entropy_backward(
+    dloss: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+) -> Array:
+    """Gradient of `cross_entropy` with respect to logits.
+
+    ``dlogits = softmax(logits) * sum(q * weight) - q * weight`` for each row, times dloss and the share of the mean.
+
+    Parameters
+    ----------
+    dloss : array_like
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array like the
+        loss.
+    logits : array_like
+        float32, float64, float16 or bfloat16, with any strides; one score a class along `axis`.
+    target : array_like
+        Classes, of any integer type, shaped like logits without `axis`; or probabilities, of the shape and dtype of
+        logits.
+    weight : array_like, optional
+        One factor a class, for each term of the sum; of the dtype of logits, or float32 where that is a half type.
+    label_smoothing : float, default 0.0
+        The share a of the target that is spread evenly: ``q = (1 - a) * target + a / classes``.
+    ignore_index : int, default -100
+        Rows with this class have loss and gradient 0 and do not count in the mean. Without effect on probabilities.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        ``'mean'`` divides by the number of rows, or by the sum of their targets' class weights, as PyTorch.
+    axis : int, default -1
+        The class axis. The default is the last one, as in JAX; PyTorch's is 1.
+
+    Returns
+    -------
+    dlogits : ndarray
+        Of the shape, dtype and order of axes of logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range among them.
+
+    Notes
+    -----
+    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at every size,
+    also where the target has a probability near 1 and the loss is near 0; the gradient is good to a few ULP of its
+    parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
+
+    References
+    ----------
+    Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", arXiv:1512.00567 (2015), for label
+    smoothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.cross_entropy_backward(1.0, np.array([[4.0, 2.0, 1.0]]), [0]).round(4)
+    array([[-0.1562,  0.1142,  0.042 ]])
+    """
+    return active.cross_entropy_backward(
+        dloss,
+        logits,
+        target,
+        weight=weight,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        axis=axis,
+    )
+
+
+@overload
+def focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    gamma: float = 2.0,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: Literal[False] = False,
+) -> LossResult: ...
+@overload
+def focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    gamma: float = 2.0,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: Literal[True],
+) -> tuple[LossResult, Array]: ...
+@overload
+def focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    gamma: float = 2.0,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: bool,
+) -> LossResult | tuple[LossResult, Array]: ...
+def focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    gamma: float = 2.0,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]:
+    """Focal loss of scores against classes.
+
+    ``-(1 - p)**gamma * log(p)`` for each row, p being the target's softmax.
+
+    Parameters
+    ----------
+    logits : array_like
+        float32, float64, float16 or bfloat16, with any strides; one score a class along `axis`.
+    target : array_like
+        Classes, of any integer type, shaped like logits without `axis`.
+    gamma : float, default 2.0
+        The exponent, at least 0; 0 gives `cross_entropy`.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        ``'mean'`` divides by the number of rows.
+    axis : int, default -1
+        The class axis. The default is the last one, as in JAX; PyTorch's is 1.
+    return_grad : bool, default False
+        Whether to return the gradient too, from the same pass over the logits.
+
+    Returns
+    -------
+    loss : scalar or ndarray
+        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array shaped like logits without
+        `axis`. A mean over no rows, or only ignored ones, is NaN, as in PyTorch.
+    dlogits : ndarray
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype and order of
+        axes of logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range among them.
+
+    Notes
+    -----
+    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at every size,
+    also where the target has a probability near 1 and the loss is near 0; the gradient is good to a few ULP of its
+    parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
+
+    References
+    ----------
+    Lin et al., "Focal LossResult for Dense Object Detection", arXiv:1708.02002 (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.focal_loss(np.array([[4.0, 2.0, 1.0], [0.0, 5.0, 1.0]]), [0, 2], reduction="none").round(4)
+    array([0.0041, 3.8822])
+    """
+
+    return active.focal_loss(logits, target, gamma=gamma, reduction=reduction, axis=axis, return_grad=return_grad)
+
+
+def focal_loss_backward(
+    dloss: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    gamma: float = 2.0,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+) -> Array:
+    """Gradient of `focal_loss` with respect to logits.
+
+    ``dlogits = (softmax - onehot) * ((1 - p)**gamma - gamma * (1 - p)**(gamma - 1) * p * log(p))`` for each row.
+
+    Parameters
+    ----------
+    dloss : array_like
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array like the
+        loss.
+    logits : array_like
+        float32, float64, float16 or bfloat16, with any strides; one score a class along `axis`.
+    target : array_like
+        Classes, of any integer type, shaped like logits without `axis`.
+    gamma : float, default 2.0
+        The exponent, at least 0; 0 gives `cross_entropy`.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        ``'mean'`` divides by the number of rows.
+    axis : int, default -1
+        The class axis. The default is the last one, as in JAX; PyTorch's is 1.
+
+    Returns
+    -------
+    dlogits : ndarray
+        Of the shape, dtype and order of axes of logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range among them.
+
+    Notes
+    -----
+    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at every size,
+    also where the target has a probability near 1 and the loss is near 0; the gradient is good to a few ULP of its
+    parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
+
+    References
+    ----------
+    Lin et al., "Focal LossResult for Dense Object Detection", arXiv:1708.02002 (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.focal_loss_backward(1.0, np.array([[4.0, 2.0, 1.0]]), [0]).round(4)
+    array([[-0.0108,  0.0079,  0.0029]])
+    """
+    return active.focal_loss_backward(dloss, logits, target, gamma=gamma, reduction=reduction, axis=axis)
+
+
+@overload
+def poly_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float | Sequence[float] = 1.0,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: Literal[False] = False,
+) -> LossResult: ...
+@overload
+def poly_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float | Sequence[float] = 1.0,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: Literal[True],
+) -> tuple[LossResult, Array]: ...
+@overload
+def poly_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float | Sequence[float] = 1.0,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: bool,
+) -> LossResult | tuple[LossResult, Array]: ...
+def poly_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float | Sequence[float] = 1.0,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]:
+    """PolyLoss: cross entropy with changed leading terms of its series.
+
+    ``-sum(q * log(p)) + sum_j epsilon_j * (1 - sum(q * p))**j`` for each row, p being the softmax and q the target.
+
+    Parameters
+    ----------
+    logits : array_like
+        float32, float64, float16 or bfloat16, with any strides; one score a class along `axis`.
+    target : array_like
+        Classes, of any integer type, shaped like logits without `axis`; or probabilities, of the shape and dtype of
+        logits.
+    epsilon : float or sequence of float, default 1.0
+        The coefficient of Poly-1, or those of Poly-N from j = 1 on. Optax's default is 2.0; the authors chose it for
+        each task (2 for ImageNet, -1 for COCO).
+    label_smoothing : float, default 0.0
+        The share a of the target that is spread evenly: ``q = (1 - a) * target + a / classes``.
+    ignore_index : int, default -100
+        Rows with this class have loss and gradient 0 and do not count in the mean. Without effect on probabilities.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        ``'mean'`` divides by the number of rows that are not ignored.
+    axis : int, default -1
+        The class axis. The default is the last one, as in JAX; PyTorch's is 1.
+    return_grad : bool, default False
+        Whether to return the gradient too, from the same pass over the logits.
+
+    Returns
+    -------
+    loss : scalar or ndarray
+        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array shaped like logits without
+        `axis`. A mean over no rows, or only ignored ones, is NaN, as in PyTorch.
+    dlogits : ndarray
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype and order of
+        axes of logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range among them.
+
+    Notes
+    -----
+    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at every size,
+    also where the target has a probability near 1 and the loss is near 0; the gradient is good to a few ULP of its
+    parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
+
+    References
+    ----------
+    Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification LossResult Functions", arXiv:2204.12511
+    (2022).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> logits = np.array([[4.0, 2.0, 1.0], [0.0, 5.0, 1.0]])
+    >>> target = np.array([[1.0, 0.0, 0.0], [0.0, 0.8, 0.2]])
+    >>> fastnorm.poly_loss(logits, target, epsilon=2.0, reduction="none").round(4)
+    array([0.4823, 1.2567])
+    """
+
+    return active.poly_loss(
+        logits,
+        target,
+        epsilon=epsilon,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        axis=axis,
+        return_grad=return_grad,
+    )
+
+
+def poly_loss_backward(
+    dloss: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float | Sequence[float] = 1.0,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    axis: SupportsIndex = -1,
+) -> Array:
+    """Gradient of `poly_loss` with respect to logits.
+
+    For a class ``dlogits = (p - onehot) * (1 + p_t * sum_j j * epsilon_j * (1 - p_t)**(j - 1))``, without smoothing.
+
+    Parameters
+    ----------
+    dloss : array_like
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array like the
+        loss.
+    logits : array_like
+        float32, float64, float16 or bfloat16, with any strides; one score a class along `axis`.
+    target : array_like
+        Classes, of any integer type, shaped like logits without `axis`; or probabilities, of the shape and dtype of
+        logits.
+    epsilon : float or sequence of float, default 1.0
+        The coefficient of Poly-1, or those of Poly-N from j = 1 on. Optax's default is 2.0; the authors chose it for
+        each task (2 for ImageNet, -1 for COCO).
+    label_smoothing : float, default 0.0
+        The share a of the target that is spread evenly: ``q = (1 - a) * target + a / classes``.
+    ignore_index : int, default -100
+        Rows with this class have loss and gradient 0 and do not count in the mean. Without effect on probabilities.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        ``'mean'`` divides by the number of rows that are not ignored.
+    axis : int, default -1
+        The class axis. The default is the last one, as in JAX; PyTorch's is 1.
+
+    Returns
+    -------
+    dlogits : ndarray
+        Of the shape, dtype and order of axes of logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range among them.
+
+    Notes
+    -----
+    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at every size,
+    also where the target has a probability near 1 and the loss is near 0; the gradient is good to a few ULP of its
+    parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
+
+    References
+    ----------
+    Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification LossResult Functions", arXiv:2204.12511
+    (2022).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.poly_loss_backward(1.0, np.array([[4.0, 2.0, 1.0]]), [0], epsilon=2.0).round(4)
+    array([[-0.4198,  0.3069,  0.1129]])
+    """
+    return active.poly_loss_backward(
+        dloss,
+        logits,
+        target,
+        epsilon=epsilon,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        axis=axis,
+    )
