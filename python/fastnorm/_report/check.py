@@ -12,7 +12,9 @@ import numpy as np
 from .. import _backend, runtime
 from .console import Console
 from .contracts import CONTRACTS, Outcome, bound_of, judge, unit_of
-from .samples import Sample, make_sample, op_names, optional_names, parameter_axis
+from .samples import DENSE, Sample, make_sample, op_names, optional_names, parameter_axis
+
+PER_ROW = ("target", "dloss")  # of a loss: they have no class axis
 
 # One lane and many, a whole and a broken vector, more than one register block, no rows; the last shape has enough rows
 # for several threads.
@@ -70,16 +72,24 @@ def samples(op: str, dtype: np.dtype[Any], *, quick: bool = False) -> Iterator[S
             for without in ([], optional) if optional else ([],):
                 yield make_sample(op, shape, dtype, rng, without=without, deviation=DEVIATION, keywords=keywords)
         sample = make_sample(op, _with_axes((6, 130), CONTRACTS[op].axes), dtype, rng, keywords=keywords)
-        x, axis = sample.x, parameter_axis(op, keywords)
-        thinned = (slice(None),) * (axis % x.ndim) + (slice(None, None, 2),)
-        per_row = ("target", "dloss")  # of a loss: they have no class axis
-        every_other = {
-            name: array[thinned] if array.shape == x.shape else array if name in per_row else array[..., ::2]
-            for name, array in sample.arrays.items()
-        }
-        yield Sample(op, every_other, keywords)
+        yield _every_other(sample)
         if CONTRACTS[op].unit == "norm" and dtype == np.float32:
             yield make_sample(op, shapes[-1], dtype, rng, mean=LARGE_MEAN, keywords=keywords)
+
+
+def _every_other(sample: Sample) -> Sample:
+    """Return the same call on every other column, in place."""
+    x, axis = sample.x, parameter_axis(sample.op, sample.keywords)
+    columns = (slice(None),) * (axis % x.ndim) + (slice(None, None, 2),)
+    thinned = {}
+    for name, array in sample.arrays.items():
+        if name in PER_ROW:
+            thinned[name] = array
+        elif sample.op in DENSE and array.ndim == 2 and name.startswith("w"):
+            thinned[name] = array[::2, ::2]
+        else:
+            thinned[name] = array[columns] if array.shape == x.shape else array[..., ::2]
+    return Sample(sample.op, thinned, sample.keywords)
 
 
 def _with_axes(shape: tuple[int, ...], axes: int) -> tuple[int, ...]:
