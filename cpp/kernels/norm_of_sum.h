@@ -17,6 +17,17 @@
 
 FASTNORM_TARGET_BEGIN
 
+// x + alpha * residual, rounded once. The contract of the norms has no room for the rounding of the product, which
+// counts by |alpha * residual| where the sum cancels: without fused multiply-add float goes through double.
+template <class V>
+FASTNORM_INLINE V add_scaled(V alpha, V residual, V x) {
+    if constexpr (has_fma || sizeof(element_t<V>) == 8) {
+        return mul_add(alpha, residual, x);
+    } else {
+        return to_float(mul_add(to_double(alpha), to_double(residual), to_double(x)));
+    }
+}
+
 // total = x + alpha * residual, in the compute type, and the same as a row of `summed` where that is another row.
 // Meanwhile fetches the row `ahead`.
 template <class T>
@@ -29,7 +40,7 @@ void add_row(
     const V factor = broadcast<V>(alpha);
     const auto columns = [&](std::int64_t j, auto step, auto write) FASTNORM_INLINE_LAMBDA {
         prefetch_read(ahead + j);
-        const V sum = mul_add(factor, load_columns<V>(residual + j, step), load_columns<V>(x + j, step));
+        const V sum = add_scaled(factor, load_columns<V>(residual + j, step), load_columns<V>(x + j, step));
         store_columns(total + j, sum, step);
         write(j, sum, step);
     };

@@ -4,6 +4,7 @@
 // width of the registers, so every element has the same bits on all targets with fused multiply-add.
 #pragma once
 
+#include "simd/transpose.h"
 #include "simd/rows.h"
 
 FASTNORM_TARGET_BEGIN

@@ -384,10 +384,11 @@ def swish(x: Array, beta: Any = 1.0) -> Array:
 
 
 def swish_backward(dy: Array, x: Array, beta: Any = 1.0) -> Pair:
-    """Gradients of `swish` with respect to x and one beta for all."""
+    """Gradients of `swish` with respect to x and beta, one for all or one a column."""
     s = sigmoid(beta * x)
     slope = s * (1.0 - s)
-    return dy * (s + beta * x * slope), (dy * x * x * slope).sum()
+    rows = tuple(range(x.ndim - np.ndim(beta)))
+    return dy * (s + beta * x * slope), (dy * x * x * slope).sum(axis=rows)
 
 
 def tanh(x: Array) -> Array:
