@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status = 0
     with workers() as worker_of:
         for request in requests:
+            if not WORKLOADS[request.workload].takes(request.shape):
+                print(f"{request.label()}: cannot be called at {format_shape(request.shape)}\n")
+                continue
             if not fits(request):
                 print(f"{request.label()}: {format_shape(request.shape)} needs more memory than there is\n")
                 continue

@@ -25,6 +25,10 @@ class Workload:
     keywords: Mapping[str, Any] = field(default_factory=dict)
     shapes: tuple[tuple[int, ...], ...] = SHAPES  # where "all" are asked for
 
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether the op can be called at this shape: groups divide the channels."""
+        return len(shape) > 1 and shape[1] % self.keywords.get("num_groups", 1) == 0
+
     def sample(self, shape: tuple[int, ...], dtype: str) -> Sample:
         """Return its arguments; a backward gets the statistics of the forward."""
         rng = np.random.default_rng(0)
