@@ -100,6 +100,14 @@ def test_scores_of_any_size(order: str, implementation: str) -> None:
     np.testing.assert_array_equal(fastnorm.memory_read(np.ones(1, np.float32), scores[:, None], values), winner)
 
 
+def test_the_lowest_scores_count_in_every_block(implementation: str) -> None:
+    """The lowest number is a score like any other, though the search for the largest starts there."""
+    scores = np.full((150, 1), np.finfo(np.float32).min)
+    values = np.arange(150, dtype=np.float32)[:, None]
+    np.testing.assert_allclose(fastnorm.memory_read(np.ones(1, np.float32), scores, values), [74.5], rtol=1e-6)
+    np.testing.assert_allclose(fastnorm.attention(np.ones((2, 1), np.float32), scores, values), 74.5, rtol=1e-6)
+
+
 def test_not_a_number_stays(implementation: str) -> None:
     keys = np.array([[0.0], [math.nan]], np.float32)
     assert np.isnan(fastnorm.attention(np.ones((3, 1), np.float32), keys, keys[::-1])).all()

@@ -134,8 +134,8 @@ bool run_tiles(
 ) {
     const std::int64_t units = forward.heads * tiles_of(rows, attention_tile(element));
     // A tile costs the same however few of its lanes hold rows; one of half the lanes is the smallest. A single row of
-    // the forward costs about as much as four.
-    const double lanes = rows == 1 && products == 1 ? 4 : std::max(double(rows), double(attention_tile(element)) / 2);
+    // the forward costs about as much as six.
+    const double lanes = rows == 1 && products == 1 ? 6 : std::max(double(rows), double(attention_tile(element)) / 2);
     const double scores = lanes * double(forward.queries * forward.slots) / double(std::max<std::int64_t>(rows, 1));
     const double cost = products * (score_nanoseconds + column_nanoseconds * double(forward.dim + forward.width));
     const double nanoseconds = double(forward.heads) * scores * cost * (element == Element::float64 ? 2 : 1);

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "kernels/attention_tiles.h"
+#include "simd/columns.h"
 #include "simd/math.h"
 
 FASTNORM_TARGET_BEGIN
@@ -205,7 +206,7 @@ struct RowSoftmax {
     C peak = lowest<C>;
     double total = 0;
 
-    FASTNORM_INLINE C weigh(C* scores, std::int64_t count) {
+    C weigh(C* scores, std::int64_t count) {
         V highest = broadcast<V>(peak), sums = broadcast<V>(0);
         for (std::int64_t j = 0; j < count; j += weight_lanes) highest = max(load<V>(scores + j), highest);
         const C before = peak;
@@ -215,8 +216,8 @@ struct RowSoftmax {
             store(scores + j, weight);
             sums = sums + weight;
         }
-        C decay[weight_lanes];
-        store(decay, weight_of(broadcast<V>(before - peak)));
+        C decay[weight_lanes] = {};
+        if (total != 0) store(decay, weight_of(broadcast<V>(before - peak)));
         using D = Vec<double, 2>;
         total = first(mul_add(broadcast<D>(total), broadcast<D>(decay[0]), broadcast<D>(sum(sums))));
         return decay[0];
@@ -224,49 +225,159 @@ struct RowSoftmax {
     FASTNORM_INLINE C reciprocal() const { return total == 0 ? C(0) : C(1 / total); }
 };
 
+// The scores of a single query with the slots in the lanes, each the same chain over dim as in a tile of queries.
+template <class T>
+struct SlotScores {
+    using C = compute_t<T>;
+    using V = Vec<C, weight_lanes>;
+
+    const Attention& task;
+    Head<T> keys;
+    TileMask<C> mask;
+    const C* query;
+    C scores[attention_block];
+
+    FASTNORM_INLINE SlotScores(const Attention& attention, std::int64_t head, char*& scratch)
+        : task(attention), keys(attention, attention.keys, attention.dim, head) {
+        // A copy: y may be written over it before the weights are asked for.
+        query = Head<T>(task, task.query, task.dim, head).take_space(scratch, 1).packed_rows(0, 1).data;
+        keys.take_space(scratch);
+        mask = {task.mask_kind, nullptr, task.mask.col_stride, 0, attention_block, nullptr};
+        if (mask.kind == MaskKind::none) return;
+        mask.data = task.mask.data + strided_offset(head, task.lead_axes, task.lead_extent, task.mask.lead_stride);
+        mask.bias = reinterpret_cast<C*>(scratch);
+        scratch += attention_block * std::int64_t(sizeof(C));
+    }
+
+    // The scores of a block, masked and scaled, -inf behind them; the weights where there is no softmax. Whole vectors
+    // of slots and whole groups of columns are read: the last of a block lie over the ones before, or, where there are
+    // too few for one, in the scratch.
+    void fetch(std::int64_t first, std::int64_t count) {
+        const bool few = count < weight_lanes || task.dim < column_group<C>;
+        const RowBlock<C> rows = few ? keys.packed_rows(first, count) : keys.rows(first, count);
+        mask.read(first, count, 0, 1);
+        TileMask<C> part = mask;
+        for (std::int64_t j = 0; j < count; j += weight_lanes) {
+            const std::int64_t slot = few ? j : smaller(j, count - weight_lanes);
+            part.bias = mask.bias + (mask.lane_stride == 0 ? 0 : slot);
+            const V score = part.score(products(rows.row(slot), rows.step), broadcast<V>(C(task.scale)), 0);
+            store(scores + slot, task.linear ? linear_weight(score) : score);
+        }
+        for (std::int64_t j = count; j % weight_lanes != 0; ++j) scores[j] = minus_infinity<C>;
+    }
+    FASTNORM_INLINE V products(const C* row, std::int64_t step) const {
+        constexpr int group = column_group<C>;
+        V sum = broadcast<V>(0), columns[group];
+        std::int64_t c = 0;
+        for (; c + group <= task.dim; c += group) {
+            load_column_group(row + c, step, columns);
+            FASTNORM_UNROLL
+            for (int j = 0; j < group; ++j) sum = mul_add(columns[j], broadcast<V>(query[c + j]), sum);
+        }
+        if (c == task.dim) return sum;
+        const std::int64_t last = task.dim < group ? 0 : task.dim - group;
+        load_column_group(row + last, step, columns);
+        FASTNORM_UNROLL
+        for (int j = 0; j < group; ++j) {
+            if (last + j >= c && last + j < task.dim) sum = mul_add(columns[j], broadcast<V>(query[last + j]), sum);
+        }
+        return sum;
+    }
+};
+
+// A row of `width` columns as registers: the last lies over the one before it where that makes it whole.
+struct RowRegisters {
+    std::int64_t width;
+    FASTNORM_INLINE std::int64_t count() const { return (width + weight_lanes - 1) / weight_lanes; }
+    FASTNORM_INLINE std::int64_t column(std::int64_t i) const {
+        return width < weight_lanes ? 0 : smaller(i * weight_lanes, width - weight_lanes);
+    }
+};
+
+// sums = sums * decay + the sum of the weighted rows, over registers [first, first + K) of a row; those past the end
+// make the last again.
+template <int K, class C, class Step>
+FASTNORM_INLINE void accumulate_registers(
+    const C* weights, RowBlock<C> rows, std::int64_t count, RowRegisters row, std::int64_t first, C decay, C* sums,
+    Step step
+) {
+    using V = Vec<C, weight_lanes>;
+    V parts[K];
+    std::int64_t place[K], column[K];
+    FASTNORM_UNROLL
+    for (int k = 0; k < K; ++k) {
+        place[k] = smaller(first + k, row.count() - 1);
+        column[k] = row.column(place[k]);
+        parts[k] = broadcast<V>(0);
+    }
+    for (std::int64_t j = 0; j < count; ++j) {
+        FASTNORM_UNROLL
+        for (int k = 0; k < K; ++k) {
+            parts[k] = mul_add(broadcast<V>(weights[j]), load_columns<V>(rows.row(j) + column[k], step), parts[k]);
+        }
+    }
+    FASTNORM_UNROLL
+    for (int k = 0; k < K; ++k) {
+        parts[k] = mul_add(load<V>(sums + place[k] * weight_lanes), broadcast<V>(decay), parts[k]);
+    }
+    FASTNORM_UNROLL
+    for (int k = 0; k < K; ++k) store(sums + place[k] * weight_lanes, parts[k]);
+}
+
+// Four registers at a time, or two: a chain over the rows that runs alone waits for each of its additions.
+template <class C>
+void accumulate_rows(const C* weights, RowBlock<C> rows, std::int64_t count, RowRegisters row, C decay, C* sums) {
+    if (row.width < weight_lanes) {
+        accumulate_registers<1>(weights, rows, count, row, 0, decay, sums, Partial{int(row.width)});
+        return;
+    }
+    std::int64_t i = 0;
+    for (; i + 2 < row.count(); i += 4) accumulate_registers<4>(weights, rows, count, row, i, decay, sums, Whole{});
+    if (i < row.count()) accumulate_registers<2>(weights, rows, count, row, i, decay, sums, Whole{});
+}
+
 // Softmax has the slots in the lanes, the sum of the values its columns; the bits are those of `attend`.
 template <class T>
 void attend_one(const Attention& task, std::int64_t head, char* scratch) {
     using C = compute_t<T>;
     using V = Vec<C, weight_lanes>;
-    using Tile = ScoreTile<T, Vec<C, int(16 / sizeof(C))>>;  // the smallest register, of which one lane is used
-    Tile tile(task, task.query, task.keys, task.mask.row_stride, task.mask.col_stride, head, 0, 1, scratch);
+    SlotScores<T> slot_scores(task, head, scratch);
+    C* const scores = slot_scores.scores;
     Head<T> values(task, task.values, task.width, head);
     values.take_space(scratch);
-    C* sums = reinterpret_cast<C*>(scratch);
-    for (std::int64_t c = 0; c < task.width; ++c) sums[c] = 0;
-    C row[attention_block];
-    const auto fetch = [&](std::int64_t slot, std::int64_t slots) FASTNORM_INLINE_LAMBDA {
-        task.linear ? tile.fetch_linear(slot, slots) : tile.fetch(slot, slots);
-        for (std::int64_t j = 0; j < slots; ++j) row[j] = tile.scores[j * Tile::lanes];
-        for (std::int64_t j = slots; j % weight_lanes != 0; ++j) row[j] = minus_infinity<C>;
-    };
+    const RowRegisters row{task.width};
+    C* const sums = reinterpret_cast<C*>(scratch);
+    for (std::int64_t i = 0; i < row.count(); ++i) store(sums + i * weight_lanes, broadcast<V>(0));
     RowSoftmax<C> softmax;
     for_blocks(task.slots, [&](std::int64_t slot, std::int64_t slots) {
-        fetch(slot, slots);
-        const V decay = broadcast<V>(task.linear ? C(1) : softmax.weigh(row, slots));
+        slot_scores.fetch(slot, slots);
+        const C decay = task.linear ? C(1) : softmax.weigh(scores, slots);
         const RowBlock<C> block = values.rows(slot, slots);
-        for_columns<weight_lanes>(0, task.width, [&](std::int64_t c, auto step) FASTNORM_INLINE_LAMBDA {
-            V part = broadcast<V>(0);
-            for (std::int64_t j = 0; j < slots; ++j) {
-                part = mul_add(broadcast<V>(row[j]), load_columns<V>(block.row(j) + c, step), part);
-            }
-            store_columns(sums + c, mul_add(load_columns<V>(sums + c, step), decay, part), step);
-        });
+        accumulate_rows(scores, block, slots, row, decay, sums);
     });
     const C share = task.linear ? C(1) : softmax.reciprocal();
     const Head<T> y(task, task.y, task.width, head);
-    for (std::int64_t c = 0; c < task.width; ++c) put_element<T>(y.at(0, c), sums[c] * share);
+    const int lanes = int(smaller(weight_lanes, task.width));
+    for (std::int64_t i = 0; i < row.count(); ++i) {
+        C* const sum = sums + i * weight_lanes;
+        const V result = load<V>(sum) * broadcast<V>(share);
+        if (y.matrix.contiguous) {
+            store_partial(reinterpret_cast<T*>(y.at(0, row.column(i))), result, lanes);
+            continue;
+        }
+        store(sum, result);
+        for (int lane = 0; lane < lanes; ++lane) put_element<T>(y.at(0, row.column(i) + lane), sum[lane]);
+    }
     if (!task.weights.data) return;
     const Head<T> weights(task, task.weights, task.slots, head);
     for_blocks(task.slots, [&](std::int64_t slot, std::int64_t slots) {
-        fetch(slot, slots);
+        slot_scores.fetch(slot, slots);
         for (std::int64_t j = 0; j < slots; j += weight_lanes) {
             if (!task.linear) {
-                store(row + j, weight_of(load<V>(row + j) - broadcast<V>(softmax.peak)) * broadcast<V>(share));
+                store(scores + j, weight_of(load<V>(scores + j) - broadcast<V>(softmax.peak)) * broadcast<V>(share));
             }
         }
-        for (std::int64_t j = 0; j < slots; ++j) put_element<T>(weights.at(0, slot + j), row[j]);
+        for (std::int64_t j = 0; j < slots; ++j) put_element<T>(weights.at(0, slot + j), scores[j]);
     });
 }
 

@@ -108,9 +108,9 @@ struct Head {
     }
 
     // Takes space for a block of rows from `scratch` and moves it on.
-    FASTNORM_INLINE Head& take_space(char*& scratch) {
+    FASTNORM_INLINE Head& take_space(char*& scratch, std::int64_t rows = attention_block) {
         packed = reinterpret_cast<C*>(scratch);
-        scratch += attention_block * packed_step() * std::int64_t(sizeof(C));
+        scratch += rows * packed_step() * std::int64_t(sizeof(C));
         return *this;
     }
     FASTNORM_INLINE std::int64_t packed_step() const { return (cols + 7) / 8 * 8; }
@@ -120,6 +120,9 @@ struct Head {
         if (sizeof(T) == sizeof(C) && matrix.contiguous) {
             return {reinterpret_cast<const C*>(at(first, 0)), matrix.row_stride / std::int64_t(sizeof(C))};
         }
+        return packed_rows(first, count);
+    }
+    RowBlock<C> packed_rows(std::int64_t first, std::int64_t count) const {
         for (std::int64_t i = 0; i < count; ++i) {
             C* row = packed + i * packed_step();
             if (matrix.contiguous) {
