@@ -13,6 +13,9 @@ from fastnorm._report.samples import Sample, make_sample
 SHAPES = ((1, 64), (1, 768), (32, 768), (512, 768), (4096, 1024), (16384, 4096))
 # Of norms over channels: a small call, rows of features, images of a small and of a large net.
 CHANNEL_SHAPES = ((8, 64), (256, 128), (65536, 128), (8, 256, 28, 28), (32, 64, 56, 56))
+# (heads, length, dim) and (batch, slots, dim); the last two reads as the memory networks of the paper make them.
+ATTENTION_SHAPES = ((1, 16, 64), (8, 128, 64), (12, 512, 32), (8, 1024, 64))
+READ_SHAPES = ((1, 50, 20), (32, 50, 20), (256, 50, 50))
 NHWC_SHAPES = ((8, 28, 28, 256), (32, 56, 56, 64))
 
 
@@ -77,6 +80,10 @@ WORKLOADS = {
     "reglu_backward": Workload("reglu_backward"),
     "bilinear": Workload("bilinear"),
     "bilinear_backward": Workload("bilinear_backward"),
+    "attention": Workload("attention", shapes=ATTENTION_SHAPES),
+    "attention_backward": Workload("attention_backward", shapes=ATTENTION_SHAPES),
+    "memory_read": Workload("memory_read", shapes=READ_SHAPES),
+    "memory_read_backward": Workload("memory_read_backward", shapes=READ_SHAPES),
     "linear": Workload("linear"),
     "linear_relu": Workload("linear", keywords={"activation": "relu"}),
     "linear_backward": Workload("linear_backward"),

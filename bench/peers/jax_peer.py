@@ -125,6 +125,25 @@ def gated_backward(act: Callable[[jax.Array], jax.Array]) -> Callable[..., Any]:
     return gradients
 
 
+def attention(query: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
+    """Softmax attention."""
+    return jax.nn.softmax(query @ keys.swapaxes(-1, -2)) @ values
+
+
+def memory_read(query: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
+    """Read a memory with one query."""
+    return attention(query[..., None, :], keys, values)[..., 0, :]
+
+
+def read_backward(read: Callable[..., jax.Array]) -> Callable[..., Any]:
+    """Return the gradients of `attention` or `memory_read`."""
+
+    def gradients(dy: jax.Array, query: jax.Array, keys: jax.Array, values: jax.Array) -> Any:
+        return jax.vjp(read, query, keys, values)[1](dy)
+
+    return gradients
+
+
 ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "silu": jax.nn.silu, "tanh": tanh}
 
 
@@ -163,6 +182,10 @@ CALLS: dict[str, Builder] = {
     "reglu_backward": partial(_call, gated_backward(jax.nn.relu)),
     "bilinear": partial(_call, gated(lambda x: x)),
     "bilinear_backward": partial(_call, gated_backward(lambda x: x)),
+    "attention": partial(_call, attention),
+    "attention_backward": partial(_call, read_backward(attention)),
+    "memory_read": partial(_call, memory_read),
+    "memory_read_backward": partial(_call, read_backward(memory_read)),
     "softmax": partial(_call, jax.nn.softmax),
     "softmax_backward": partial(_call, pulled_back(jax.nn.softmax)),
     "log_softmax": partial(_call, jax.nn.log_softmax),

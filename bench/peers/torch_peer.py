@@ -18,6 +18,7 @@ from peers import Builder
 SPINS = True
 
 aten = torch.ops.aten
+HEADS = ("query", "keys", "values")
 
 
 def prepare(threads: int) -> None:
@@ -43,7 +44,7 @@ def tensor(array: NDArray[Any] | None) -> torch.Tensor | None:
 def tensors(sample: Sample) -> dict[str, Any]:
     """Return the arrays of a sample as tensors, None for the others."""
     names = ("dy", "dsummed", "x", "residual", "weight", "bias", "gate", "up", "running_mean", "running_var")
-    return {name: tensor(sample.arrays.get(name)) for name in names}
+    return {name: tensor(sample.arrays.get(name)) for name in (*names, *HEADS)}
 
 
 def channels_first(t: dict[str, Any], sample: Sample) -> dict[str, Any]:
@@ -302,6 +303,34 @@ def bilinear_backward(sample: Sample) -> Call:
     return _gated_backward(sample, lambda x: x, lambda dy, x: dy)
 
 
+def _attention(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    batched = [tensor[(None,) * (4 - tensor.ndim)] for tensor in (query, keys, values)]  # what fused kernels ask for
+    return functional.scaled_dot_product_attention(*batched, scale=1.0).view(query.shape)
+
+
+def _memory_read(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    weights = torch.softmax((keys @ query[..., None])[..., 0], -1)
+    return (weights[..., None, :] @ values)[..., 0, :]
+
+
+Read = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _read(function: Read, sample: Sample) -> Call:
+    """``F.scaled_dot_product_attention``; for one query products and softmax, which are faster."""
+    t = tensors(sample)
+    return Call(function, tuple(t[name] for name in HEADS))
+
+
+def _read_backward(function: Read, sample: Sample) -> Call:
+    """Run the graph of the forward backwards."""
+    t = tensors(sample)
+    inputs = tuple(t[name].requires_grad_() for name in HEADS)
+    with torch.enable_grad():
+        y = function(*inputs)
+    return Call(torch.autograd.grad, (y, inputs, t["dy"]), {"retain_graph": True})
+
+
 def linear(sample: Sample) -> Call:
     """``F.linear``, whose weight is the transpose of ours, and the activation."""
     t = tensors(sample)
@@ -367,6 +396,10 @@ CALLS: dict[str, Builder] = {
     )
 }
 CALLS |= {
+    "attention": partial(_read, _attention),
+    "attention_backward": partial(_read_backward, _attention),
+    "memory_read": partial(_read, _memory_read),
+    "memory_read_backward": partial(_read_backward, _memory_read),
     "relu": partial(unary, functional.relu),
     "relu_backward": partial(unary_backward, relu_gradient),
     "sigmoid": partial(unary, torch.sigmoid),

@@ -176,12 +176,8 @@ Outcome attend_forward(const ForwardArguments& slots) {
     std::optional<Array> y;
     if (slots.out != Py_None) {
         y = as_array(slots.out);
-        if (!y || y->element != query.element || y->ndim() != query.ndim() || !PyArray_ISWRITEABLE(y->object) ||
-            !PyArray_CompareLists(y->shape(), shape, query.ndim())) {
-            return not_canonical;
-        }
-        // Whether it overlaps an input is for fastnorm._arguments to find out.
-        if (!slots.checked) return not_canonical;
+        const std::initializer_list<PyObject*> inputs = {slots.query, slots.keys, slots.values, slots.mask};
+        if (!y || !is_valid_out(*y, query, query.ndim(), shape, inputs, slots.checked)) return not_canonical;
         Py_INCREF(slots.given_out);
         result = Reference(slots.given_out);
         const std::optional<Array> keys = apart(heads->keys, y, keys_copy),

@@ -67,10 +67,10 @@ _BATCH_VARIANTS: Variants = ({"training": True}, {}, {"training": True, "axis": 
 _GROUP_VARIANTS: Variants = ({"num_groups": 1}, {"num_groups": 1, "axis": -1})
 _CHANNEL_VARIANTS: Variants = ({}, {"axis": -1})
 CONTRACTS: dict[str, Contract] = {
-    "attention": Contract("relative", 5e-6, _ATTENTION_VARIANTS),
-    "attention_backward": Contract("relative", 1e-5, _ATTENTION_VARIANTS),
-    "memory_read": Contract("relative", 5e-6, _ATTENTION_VARIANTS),
-    "memory_read_backward": Contract("relative", 1e-5, _ATTENTION_VARIANTS),
+    "attention": Contract("relative", 5e-6, _ATTENTION_VARIANTS, rowwise=False),
+    "attention_backward": Contract("relative", 1e-5, _ATTENTION_VARIANTS, rowwise=False),
+    "memory_read": Contract("relative", 5e-6, _ATTENTION_VARIANTS, rowwise=False),
+    "memory_read_backward": Contract("relative", 1e-5, _ATTENTION_VARIANTS, rowwise=False),
     "batch_norm": Contract("norm", 4.0, _BATCH_VARIANTS, axes=2, rowwise=False),
     "batch_norm_backward": Contract("relative", 1e-6, _BATCH_VARIANTS, axes=2, rowwise=False),
     "group_norm": Contract("norm", 4.0, _GROUP_VARIANTS, axes=2),
