@@ -156,6 +156,19 @@ def test_same_bits(native: ModuleType, rng: np.random.Generator) -> None:
     assert_same_bits(fastnorm.mlp_forward(x[0], weights, biases), y[0])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", [None, "relu", "gelu"])
+def test_layers_have_the_bits_of_linear(
+    dtype: Any, activation: Any, native: ModuleType, rng: np.random.Generator
+) -> None:
+    """More inputs than one block of the sum, and columns that fill no register."""
+    weights, biases = network(rng, (600, 70, 5), dtype)
+    x = rng.standard_normal((50, 600)).astype(dtype)
+    hidden = native.linear(x, weights[0], biases[0], activation=activation)
+    expected = native.linear(hidden, weights[1], biases[1])
+    assert_same_bits(native.mlp_forward(x, weights, biases, activation=activation), expected)
+
+
 def test_without_biases_and_rows(backend: str, rng: np.random.Generator) -> None:
     weights, biases = network(rng, (3, 8, 2), np.float64)
     x, dy = rng.standard_normal((4, 3)), rng.standard_normal((4, 2))

@@ -6,6 +6,7 @@
 #include "bindings/mlp_losses.h"
 #include "bindings/module.h"
 #include "bindings/optim.h"
+#include "bindings/products.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
@@ -15,19 +16,6 @@ namespace {
 // One thread's time for a multiply-add in float32, packing and activations included; float64 takes twice as long.
 constexpr double multiply_nanoseconds = 0.02;
 constexpr auto signal_interval = std::chrono::milliseconds(50);  // how long Ctrl-C may wait, beside one step
-
-std::optional<MlpActivation> as_activation(PyObject* slot) {
-    if (slot == Py_None) return MlpActivation::none;
-    if (!PyUnicode_CheckExact(slot)) return std::nullopt;
-    constexpr std::pair<const char*, MlpActivation> names[] = {
-        {"relu", MlpActivation::relu}, {"sigmoid", MlpActivation::sigmoid},     {"tanh", MlpActivation::tanh},
-        {"gelu", MlpActivation::gelu}, {"gelu_tanh", MlpActivation::gelu_tanh}, {"silu", MlpActivation::silu},
-    };
-    for (const auto& [name, activation] : names) {
-        if (PyUnicode_CompareWithASCIIString(slot, name) == 0) return activation;
-    }
-    return std::nullopt;
-}
 
 bool is_sequence(PyObject* slot) { return PyTuple_CheckExact(slot) || PyList_CheckExact(slot); }
 
@@ -79,8 +67,7 @@ public:
     bool recognise(
         const Array& x, PyObject* weights, PyObject* biases, PyObject* activation, PyObject* output_activation
     ) {
-        const std::optional<MlpActivation> hidden = as_activation(activation),
-                                           output = as_activation(output_activation);
+        const std::optional<Activation> hidden = as_activation(activation), output = as_activation(output_activation);
         if (!hidden || !output || !is_sequence(weights) || x.ndim() < 1) return false;
         const Py_ssize_t count = PySequence_Fast_GET_SIZE(weights);
         has_biases_ = biases != Py_None;
@@ -156,7 +143,7 @@ public:
         task_.layers = layers_.data();
         task_.count = std::int64_t(layers_.size());
         task_.rows = rows;
-        slot_elements_ = (mlp_scratch_elements(task_, size_) + 15) / 16 * 16;
+        slot_elements_ = (mlp_scratch_elements(task_, size_, backward) + 15) / 16 * 16;
         partials_at_ = elements;
         if (backward) elements += groups * partial_elements_;
         gradients_at_ = elements;
@@ -286,8 +273,7 @@ private:
         const void* panels
     ) const {
         const MlpPack task{rows, cols, source.data(), row_stride, col_stride, const_cast<void*>(panels)};
-        const std::int64_t panel = 256 / size_;
-        kernels().mlp_pack[int(source.element)](task, 0, (cols + panel - 1) / panel, nullptr);
+        kernels().mlp_pack[int(source.element)](task, 0, (rows + depth_block - 1) / depth_block, nullptr);
     }
 
     Element element_ = Element::float32;

@@ -2,4 +2,5 @@
 #pragma once
 
 #include "kernels/column_sums.h"
+#include "kernels/mlp.h"
 #include "kernels/product.h"

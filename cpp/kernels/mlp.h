@@ -3,13 +3,14 @@
 //   forward   z_l = a_l W_l + b_l,  a_{l+1} = f(z_l)
 //   backward  dz = g f'(z_l),  dW_l = a_l^T dz,  db_l = sum of dz over the rows,  g = dz W_l^T
 //
-// Hidden activations never reach memory: the backward computes them again for its block. An element of z is one chain
-// of multiply-adds over its inputs in their order, so a row does not depend on the others; an element of dW is one
-// chain over the rows of its group.
+// Hidden activations never reach memory: the backward computes them again for its block. An element of z is summed as
+// in kernels/product.h, so a row does not depend on the others and has the bits of the layers one by one; an element of
+// dW is a sum over the blocks of its group, in their order, each one chain over its rows.
 #pragma once
 
-#include "kernels/mlp_activation.h"
-#include "kernels/mlp_tile.h"
+#include "kernels/product_tile.h"
+#include "kernels/tile_activation.h"
+#include "tasks/mlp.h"
 
 FASTNORM_TARGET_BEGIN
 
@@ -20,200 +21,184 @@ FASTNORM_INLINE compute_t<T> mlp_element(const char* address) {
     return widen(element);
 }
 
-// Panels of mlp_panel_cols columns, the last one of the registers that are left; padding is zero.
+// A matrix given by its strides in bytes, of the element type T.
+template <class T>
+struct StridedMatrix {
+    std::int64_t extent[2], stride[2];
+    Matrix matrix;
+
+    StridedMatrix(
+        const void* data, std::int64_t rows, std::int64_t cols, std::int64_t row_stride, std::int64_t col_stride
+    )
+        : extent{rows, cols}, stride{row_stride, col_stride} {
+        const std::uintptr_t bits = reinterpret_cast<std::uintptr_t>(data) | std::uintptr_t(row_stride | col_stride);
+        char* start = static_cast<char*>(const_cast<void*>(data));
+        matrix = {
+            start,
+            {1, extent, stride},
+            {1, extent + 1, stride + 1},
+            sizeof(T) == sizeof(compute_t<T>),
+            bits % sizeof(T) == 0
+        };
+    }
+    StridedMatrix(const StridedMatrix&) = delete;
+    StridedMatrix& operator=(const StridedMatrix&) = delete;
+};
+
+// Blocks of depth_block rows, each in panels as multiply_rows reads them, of mlp_cols columns in all; padding is zero.
+// Units are blocks.
 template <class T>
 void mlp_pack(const MlpPack& task, std::int64_t begin, std::int64_t end, void*) {
     using C = compute_t<T>;
+    const StridedMatrix<T> source(task.source, task.rows, task.cols, task.row_stride, task.col_stride);
     const std::int64_t padded = mlp_cols(task.cols, sizeof(C));
-    for (std::int64_t panel = begin; panel < end; ++panel) {
-        const std::int64_t first = panel * mlp_panel_cols<C>;
-        const std::int64_t width = smaller(mlp_panel_cols<C>, padded - first);
-        const std::int64_t cols = smaller(width, task.cols - first);
-        C* to = static_cast<C*>(task.panels) + first * task.rows;
-        for (std::int64_t k = 0; k < task.rows; ++k, to += width) {
-            const char* from = task.source + k * task.row_stride + first * task.col_stride;
-            if (task.col_stride == std::int64_t(sizeof(T))) {
-                using V = Vec<C, native<C>>;
-                for_columns<native<C>>(0, cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
-                    store_columns(to + j, load_columns<V>(reinterpret_cast<const T*>(from) + j, part), part);
-                });
-            } else {
-                for (std::int64_t j = 0; j < cols; ++j) to[j] = mlp_element<T>(from + j * task.col_stride);
-            }
-            for (std::int64_t j = cols; j < width; ++j) to[j] = 0;
+    for (std::int64_t block = begin; block < end; ++block) {
+        const std::int64_t k = block * depth_block, depth = smaller(depth_block, task.rows - k);
+        C* panels = static_cast<C*>(task.panels) + k * padded;
+        for (std::int64_t j = 0; j < padded; j += panel_cols<C>) {
+            const std::int64_t cols = smaller(panel_cols<C>, task.cols - j);
+            const std::int64_t width = smaller(panel_cols<C>, padded - j);
+            pack_padded<C>(pack<T>, source.matrix, k, depth, j, cols < 0 ? 0 : cols, panels + j * depth, width);
         }
     }
 }
 
-// Activations over a block of rows x cols, `step` between rows, by their name.
-template <MlpActivation kind, class C>
-void mlp_activate(C* z, C* a, std::int64_t rows, std::int64_t cols, std::int64_t step, const C* bias) {
-    using V = Vec<C, native<C>>;
-    for (std::int64_t r = 0; r < rows; ++r, z += step, a += step) {
-        for (std::int64_t j = 0; j < cols; j += native<C>) {
-            V value = load<V>(z + j);
-            if (bias) value = value + load<V>(bias + j);
-            if (kind != MlpActivation::none && kind != MlpActivation::relu) store(z + j, value);
-            store(a + j, mlp_activation<kind>(value));
-        }
-    }
-}
-// g becomes g f'(z); for relu `z` is a, whose sign is that of z where the derivative is not zero.
-template <MlpActivation kind, class C>
-void mlp_derive(C* g, const C* z, std::int64_t rows, std::int64_t cols, std::int64_t step) {
-    using V = Vec<C, native<C>>;
-    for (std::int64_t r = 0; r < rows; ++r, z += step, g += step) {
-        for (std::int64_t j = 0; j < cols; j += native<C>)
-            store(g + j, mlp_gradient<kind>(load<V>(g + j), load<V>(z + j)));
-    }
-}
+// The arrays of MlpRows as matrices.
+template <class T>
+struct MlpArrays {
+    const StridedMatrix<T> x, y, dy, dx;
 
-#define FASTNORM_MLP_DISPATCH(function, kind, ...)                  \
-    switch (kind) {                                                 \
-        case MlpActivation::none:                                   \
-            return function<MlpActivation::none>(__VA_ARGS__);      \
-        case MlpActivation::relu:                                   \
-            return function<MlpActivation::relu>(__VA_ARGS__);      \
-        case MlpActivation::sigmoid:                                \
-            return function<MlpActivation::sigmoid>(__VA_ARGS__);   \
-        case MlpActivation::tanh:                                   \
-            return function<MlpActivation::tanh>(__VA_ARGS__);      \
-        case MlpActivation::gelu:                                   \
-            return function<MlpActivation::gelu>(__VA_ARGS__);      \
-        case MlpActivation::gelu_tanh:                              \
-            return function<MlpActivation::gelu_tanh>(__VA_ARGS__); \
-        case MlpActivation::silu:                                   \
-            return function<MlpActivation::silu>(__VA_ARGS__);      \
-    }
-template <class C>
-FASTNORM_INLINE void mlp_activate_as(
-    MlpActivation kind, C* z, C* a, std::int64_t rows, std::int64_t cols, std::int64_t step, const C* bias
-) {
-    FASTNORM_MLP_DISPATCH(mlp_activate, kind, z, a, rows, cols, step, bias)
-}
-template <class C>
-FASTNORM_INLINE void mlp_derive_as(
-    MlpActivation kind, C* g, const C* z, std::int64_t rows, std::int64_t cols, std::int64_t step
-) {
-    FASTNORM_MLP_DISPATCH(mlp_derive, kind, g, z, rows, cols, step)
-}
-#undef FASTNORM_MLP_DISPATCH
+    explicit MlpArrays(const MlpRows& task) : MlpArrays(task, task.layers[0].in, task.layers[task.count - 1].out) {}
+
+private:
+    static constexpr std::int64_t size = sizeof(T);
+    MlpArrays(const MlpRows& task, std::int64_t in, std::int64_t out)
+        : x(task.x, task.rows, in, task.x_row_stride, task.x_col_stride),
+          y(task.y, task.rows, out, out * size, size),
+          dy(task.dy, task.rows, out, task.dy_row_stride, task.dy_col_stride),
+          dx(task.dx, task.rows, in, in * size, size) {}
+};
 
 // A block of rows on its way through the layers.
-template <class T>
+template <class C>
 class MlpBlock {
-    using C = compute_t<T>;
     using V = Vec<C, native<C>>;
 
 public:
-    FASTNORM_INLINE MlpBlock(const MlpRows& task, void* scratch) : task_(task), packed_(static_cast<C*>(scratch)) {
+    template <class T>
+    MlpBlock(const MlpRows& task, const MlpArrays<T>& arrays, bool backward, void* scratch)
+        : task_(task),
+          x_source_(arrays.x.matrix),
+          y_target_(arrays.y.matrix),
+          dy_source_(arrays.dy.matrix),
+          dx_target_(arrays.dx.matrix),
+          packing_(packing_of<T>()),
+          backward_(backward),
+          packed_(static_cast<C*>(scratch)) {
         block_rows_ = smaller(task.rows, mlp_block_rows);
-        activations_ = packed_ + block_rows_ * step(task.layers[0].in);
-        g_ = activations_;
-        for (std::int64_t l = 0; l < task.count; ++l) g_ += 2 * block_rows_ * step(task.layers[l].out);
+        hidden_ = packed_ + block_rows_ * step(task.layers[0].in);
+        g_ = hidden_;
+        for (std::int64_t l = 0; l < task.count; ++l) g_ += kept_elements(task.layers[l]);
         other_g_ = g_ + block_rows_ * task.widest;
     }
 
     void forward(std::int64_t first, std::int64_t rows) {
         take_x(first, rows);
-        const C* a = x_;
-        std::int64_t a_step = x_step_;
-        C* z = activations_;
+        Strip<C> strip = {};
+        strip.a = x_, strip.a_row = x_step_, strip.a_k = 1;
+        C* kept = hidden_;
         for (std::int64_t l = 0; l < task_.count; ++l) {
             const MlpLayer& layer = task_.layers[l];
-            const std::int64_t cols = mlp_cols(layer.out, sizeof(C)), z_step = step(layer.out);
-            C* next = z + block_rows_ * z_step;
-            mlp_multiply<C>(
-                {a, a_step, 1, static_cast<const C*>(layer.weight), 0, z, z_step, rows, layer.in, cols, false}
-            );
-            mlp_activate_as<C>(layer.activation, z, next, rows, cols, z_step, static_cast<const C*>(layer.bias));
-            a = next;
-            a_step = z_step;
-            z = next + block_rows_ * z_step;
+            const std::int64_t z_step = step(layer.out);
+            // Forward alone, two buffers take turns.
+            C* z = backward_ ? kept : hidden_ + l % 2 * block_rows_ * task_.widest;
+            C* a = backward_ && mlp_keeps_z(layer.activation) ? z + block_rows_ * z_step : z;
+            kept += kept_elements(layer);
+            strip.depth = layer.in;
+            strip.b = static_cast<const C*>(layer.weight);
+            strip.c = z, strip.c_step = z_step, strip.cols = mlp_cols(layer.out, sizeof(C));
+            const Activate<C> activate = functions_of<C>(layer.activation).forward;
+            const C* bias = static_cast<const C*>(layer.bias);
+            multiply(strip, rows, [&](std::int64_t row, std::int64_t count) FASTNORM_INLINE_LAMBDA {
+                C* z_row = z + row * z_step;
+                C* a_row = a + row * z_step;
+                activate({z_row, a_row, z_step, count, strip.cols, bias, nullptr, C(1)});
+            });
+            strip.a = a, strip.a_row = z_step;
         }
-        y_ = a;
+        y_ = strip.a;
     }
 
     void write_y(std::int64_t first, std::int64_t rows) const {
         const std::int64_t cols = task_.layers[task_.count - 1].out;
-        write(y_, step(cols), static_cast<T*>(task_.y) + first * cols, rows, cols);
+        packing_.unpack(y_, step(cols), y_target_, first, rows, 0, cols);
     }
 
     // From the gradient of the output or the loss down to the input; sums of parameter gradients go on from where
     // they stand.
     void backward(std::int64_t first, std::int64_t rows, C* sums, double* loss) {
-        const std::int64_t out = step(task_.layers[task_.count - 1].out);
+        const MlpLayer& output = task_.layers[task_.count - 1];
+        const std::int64_t out = step(output.out);
         if (task_.dy) {
-            const std::int64_t cols = task_.layers[task_.count - 1].out;
-            for (std::int64_t r = 0; r < rows; ++r) {
-                const char* line = task_.dy + (first + r) * task_.dy_row_stride;
-                for (std::int64_t j = 0; j < out; ++j)
-                    g_[r * out + j] = j < cols ? mlp_element<T>(line + j * task_.dy_col_stride) : C(0);
-            }
+            pack_padded(packing_.pack, dy_source_, first, rows, 0, output.out, g_, out);
         } else {
             for (std::int64_t i = 0; i < rows * out; ++i) g_[i] = 0;
             task_.loss(task_.context, first, rows, out, y_, g_, loss);
         }
-        const C* z = activations_;
-        for (std::int64_t l = 0; l < task_.count; ++l) z += 2 * block_rows_ * step(task_.layers[l].out);
+        const C* kept = hidden_;
+        for (std::int64_t l = 0; l < task_.count; ++l) kept += kept_elements(task_.layers[l]);
         for (std::int64_t l = task_.count - 1; l >= 0; --l) {
             const MlpLayer& layer = task_.layers[l];
             const std::int64_t cols = mlp_cols(layer.out, sizeof(C)), z_step = step(layer.out);
-            z -= 2 * block_rows_ * z_step;
-            const C* derived_from = layer.activation == MlpActivation::relu ? z + block_rows_ * z_step : z;
-            if (layer.activation != MlpActivation::none)
-                mlp_derive_as<C>(layer.activation, g_, derived_from, rows, cols, z_step);
-            const C* a = l == 0 ? x_ : z - block_rows_ * step(layer.in);
+            kept -= kept_elements(layer);
+            if (layer.activation != Activation::none) {
+                // relu's a serves for z: its sign is that of z where the derivative is not zero.
+                const ActivateBackward<C> derive = functions_of<C>(layer.activation).backward;
+                for (std::int64_t r = 0; r < rows; ++r)
+                    derive(g_ + r * z_step, kept + r * z_step, g_ + r * z_step, cols, C(1));
+            }
+            const C* a = l == 0 ? x_ : kept - block_rows_ * step(layer.in);
             add_parameter_gradients(layer, a, l == 0 ? x_step_ : step(layer.in), rows, sums);
             if (!layer.transposed) break;
-            const std::int64_t in = mlp_cols(layer.in, sizeof(C)), in_step = step(layer.in);
-            mlp_multiply<C>(
-                {g_, z_step, 1, static_cast<const C*>(layer.transposed), 0, other_g_, in_step, rows, layer.out, in,
-                 false}
-            );
+            Strip<C> strip = {};
+            strip.a = g_, strip.a_row = z_step, strip.a_k = 1;
+            strip.b = static_cast<const C*>(layer.transposed);
+            strip.depth = layer.out;
+            strip.c = other_g_, strip.c_step = step(layer.in), strip.cols = mlp_cols(layer.in, sizeof(C));
+            multiply(strip, rows, [](std::int64_t, std::int64_t) FASTNORM_INLINE_LAMBDA {});
             C* swapped = g_;
             g_ = other_g_;
             other_g_ = swapped;
         }
         if (task_.dx) {
             const std::int64_t cols = task_.layers[0].in;
-            write(g_, step(cols), static_cast<T*>(task_.dx) + first * cols, rows, cols);
+            packing_.unpack(g_, step(cols), dx_target_, first, rows, 0, cols);
         }
     }
 
 private:
     static constexpr std::int64_t step(std::int64_t cols) { return mlp_step(cols, sizeof(C)); }
+    std::int64_t kept_elements(const MlpLayer& layer) const {
+        return block_rows_ * step(layer.out) * (mlp_keeps_z(layer.activation) ? 2 : 1);
+    }
 
     // The block's rows of x: in place where they lie as the products read them, else copied.
     void take_x(std::int64_t first, std::int64_t rows) {
         const std::int64_t cols = task_.layers[0].in, padded = mlp_cols(cols, sizeof(C));
-        if (sizeof(T) == sizeof(C) && !task_.order && task_.x_col_stride == std::int64_t(sizeof(T)) && cols == padded &&
-            task_.x_row_stride % std::int64_t(sizeof(T)) == 0 &&
-            reinterpret_cast<std::uintptr_t>(task_.x) % sizeof(T) == 0) {
+        const bool plain = x_source_.wide && x_source_.aligned && is_dense(x_source_.cols, sizeof(C));
+        if (plain && !task_.order && cols == padded) {
             x_ = reinterpret_cast<const C*>(task_.x + first * task_.x_row_stride);
-            x_step_ = task_.x_row_stride / std::int64_t(sizeof(T));
+            x_step_ = task_.x_row_stride / std::int64_t(sizeof(C));
             return;
-        }
-        for (std::int64_t r = 0; r < rows; ++r) {
-            const std::int64_t row = task_.order ? task_.order[first + r] : first + r;
-            const char* line = task_.x + row * task_.x_row_stride;
-            C* to = packed_ + r * step(cols);
-            if (task_.x_col_stride == std::int64_t(sizeof(T))) {
-                for_columns<native<C>>(0, cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
-                    store_columns(to + j, load_columns<V>(reinterpret_cast<const T*>(line) + j, part), part);
-                });
-            } else {
-                for (std::int64_t j = 0; j < cols; ++j) to[j] = mlp_element<T>(line + j * task_.x_col_stride);
-            }
-            for (std::int64_t j = cols; j < padded; ++j) to[j] = 0;
         }
         x_ = packed_;
         x_step_ = step(cols);
+        if (!task_.order) return pack_padded(packing_.pack, x_source_, first, rows, 0, cols, packed_, x_step_);
+        for (std::int64_t r = 0; r < rows; ++r)
+            pack_padded(packing_.pack, x_source_, task_.order[first + r], 1, 0, cols, packed_ + r * x_step_, x_step_);
     }
 
-    FASTNORM_INLINE void add_parameter_gradients(
-        const MlpLayer& layer, const C* a, std::int64_t a_step, std::int64_t rows, C* sums
-    ) {
+    void add_parameter_gradients(const MlpLayer& layer, const C* a, std::int64_t a_step, std::int64_t rows, C* sums) {
         const std::int64_t cols = mlp_cols(layer.out, sizeof(C)), g_step = step(layer.out);
         if (layer.dbias >= 0) {
             C* dbias = sums + layer.dbias;
@@ -223,29 +208,34 @@ private:
                 store(dbias + j, sum);
             }
         }
-        C* dweight = sums + layer.dweight;
+        Strip<C> strip = {};
+        strip.depth = rows;
+        strip.c = sums + layer.dweight;
+        strip.accumulate = true;
+        std::int64_t lines;
         if (mlp_is_narrow(layer.in, layer.out, sizeof(C))) {
-            const std::int64_t in = mlp_cols(layer.in, sizeof(C));
-            mlp_multiply<C>({g_, 1, g_step, a, a_step, dweight, in, layer.out, rows, in, true});
+            strip.a = g_, strip.a_k = g_step;
+            strip.b = a, strip.b_step = a_step;
+            strip.cols = mlp_cols(layer.in, sizeof(C));
+            lines = layer.out;
         } else {
-            mlp_multiply<C>({a, 1, a_step, g_, g_step, dweight, cols, layer.in, rows, cols, true});
+            strip.a = a, strip.a_k = a_step;
+            strip.b = g_, strip.b_step = g_step;
+            strip.cols = cols;
+            lines = layer.in;
         }
-    }
-
-    static FASTNORM_INLINE void write(
-        const C* from, std::int64_t from_step, T* to, std::int64_t rows, std::int64_t cols
-    ) {
-        for (std::int64_t r = 0; r < rows; ++r) {
-            for_columns<native<C>>(0, cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
-                store_columns(to + r * cols + j, load_columns<V>(from + r * from_step + j, part), part);
-            });
-        }
+        strip.a_row = 1;
+        strip.c_step = strip.cols;
+        multiply(strip, lines, [](std::int64_t, std::int64_t) FASTNORM_INLINE_LAMBDA {});
     }
 
     const MlpRows& task_;
+    const Matrix x_source_, y_target_, dy_source_, dx_target_;
+    const Packing<C> packing_;
+    const bool backward_;
     std::int64_t block_rows_;
     C* packed_;
-    C* activations_;  // z and a of each layer in turn
+    C* hidden_;  // backward: of each layer in turn z, where it is kept, and a
     C* g_;
     C* other_g_;
     const C* x_ = nullptr;
@@ -256,7 +246,8 @@ private:
 // Units are blocks of rows.
 template <class T>
 void mlp_forward(const MlpRows& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    MlpBlock<T> block(task, scratch);
+    const MlpArrays<T> arrays(task);
+    MlpBlock<compute_t<T>> block(task, arrays, false, scratch);
     for (std::int64_t unit = begin; unit < end; ++unit) {
         const std::int64_t first = unit * mlp_block_rows, rows = smaller(mlp_block_rows, task.rows - first);
         block.forward(first, rows);
@@ -268,7 +259,8 @@ void mlp_forward(const MlpRows& task, std::int64_t begin, std::int64_t end, void
 template <class T>
 void mlp_backward(const MlpRows& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    MlpBlock<T> block(task, scratch);
+    const MlpArrays<T> arrays(task);
+    MlpBlock<C> block(task, arrays, true, scratch);
     for (std::int64_t group = begin; group < end; ++group) {
         C* sums = static_cast<C*>(task.partials) + group * task.partial_elements;
         for (std::int64_t i = 0; i < task.partial_elements; ++i) sums[i] = 0;

@@ -65,7 +65,7 @@ void pack_lines(
 }
 
 template <class T>
-FASTNORM_INLINE void pack(
+void pack(
     const Matrix& source, std::int64_t first_row, std::int64_t rows, std::int64_t first_col, std::int64_t cols,
     compute_t<T>* target, std::int64_t step
 ) {
@@ -99,6 +99,52 @@ void unpack_lines(
             }
         }
     }
+}
+
+template <class T>
+void unpack(
+    const compute_t<T>* source, std::int64_t step, const Matrix& target, std::int64_t first_row, std::int64_t rows,
+    std::int64_t first_col, std::int64_t cols
+) {
+    if (target.wide) {
+        unpack_lines<compute_t<T>>(source, step, target, first_row, rows, first_col, cols);
+    } else {
+        unpack_lines<T>(source, step, target, first_row, rows, first_col, cols);
+    }
+}
+
+// Both for one element type, so that what computes in C is compiled once for all types that do.
+template <class C>
+using Pack = void (*)(
+    const Matrix& source, std::int64_t first_row, std::int64_t rows, std::int64_t first_col, std::int64_t cols,
+    C* target, std::int64_t step
+);
+template <class C>
+using Unpack = void (*)(
+    const C* source, std::int64_t step, const Matrix& target, std::int64_t first_row, std::int64_t rows,
+    std::int64_t first_col, std::int64_t cols
+);
+template <class C>
+struct Packing {
+    Pack<C> pack;
+    Unpack<C> unpack;
+};
+// Rows [k, k + depth) and columns [j, j + cols), and zeros up to `width` columns, one row after the other.
+template <class C>
+void pack_padded(
+    Pack<C> pack, const Matrix& source, std::int64_t k, std::int64_t depth, std::int64_t j, std::int64_t cols,
+    C* target, std::int64_t width
+) {
+    pack(source, k, depth, j, cols, target, width);
+    if (cols == width) return;
+    for (std::int64_t i = 0; i < depth; ++i) {
+        for (std::int64_t l = cols; l < width; ++l) target[i * width + l] = 0;
+    }
+}
+
+template <class T>
+constexpr Packing<compute_t<T>> packing_of() {
+    return {pack<T>, unpack<T>};
 }
 
 FASTNORM_TARGET_END

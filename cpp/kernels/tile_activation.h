@@ -1,4 +1,4 @@
-// What is done with a tile of a product in the first-level cache: activations, their derivatives, gates.
+// What is done with rows of a product in the first-level cache: bias, activations, their derivatives, gates.
 #pragma once
 
 #include "kernels/gelu.h"
@@ -36,25 +36,36 @@ FASTNORM_INLINE V activate_backward(V dy, V z, [[maybe_unused]] element_t<V> bet
     return dy;
 }
 
-// A tile of C, rows x cols with `step` between rows, which begins at (row, col) of the matrix.
+// Rows of z, `step` elements apart: a = activation(z + bias). Where a lies elsewhere, z keeps z + bias.
 template <class C>
-struct FinishedTile {
-    C* c;
-    std::int64_t step, rows, cols, row, col;
+struct ActivatedRows {
+    C* z;
+    C* a;
+    std::int64_t step, rows, cols;
+    const C* col_bias;  // one for each column, or for each row, or null
+    const C* row_bias;
+    C beta;
 };
-
-// z = activation(z) over rows x cols elements; out = dy * activation'(z) over cols elements.
 template <class C>
-using Activate = void (*)(C* z, std::int64_t step, std::int64_t rows, std::int64_t cols, C beta);
+using Activate = void (*)(const ActivatedRows<C>& rows);
+// out = dy * activation'(z) over cols elements.
 template <class C>
 using ActivateBackward = void (*)(const C* dy, const C* z, C* out, std::int64_t cols, C beta);
 
 template <Activation kind, class C>
-void activate_tile(C* z, std::int64_t step, std::int64_t rows, std::int64_t cols, C beta) {
+void activate_rows(const ActivatedRows<C>& task) {
     using V = Vec<C, native<C>>;
-    for (std::int64_t i = 0; i < rows; ++i, z += step) {
-        for_columns<native<C>>(0, cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
-            store_columns(z + j, activate<kind>(load_columns<V>(static_cast<const C*>(z) + j, part), beta), part);
+    const bool keeps_z = task.a != task.z;
+    for (std::int64_t i = 0; i < task.rows; ++i) {
+        C* z = task.z + i * task.step;
+        C* a = task.a + i * task.step;
+        const V row_bias = broadcast<V>(task.row_bias ? task.row_bias[i] : C(0));
+        for_columns<native<C>>(0, task.cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
+            V value = load_columns<V>(static_cast<const C*>(z) + j, part);
+            if (task.col_bias) value = value + load_columns<V>(task.col_bias + j, part);
+            if (task.row_bias) value = value + row_bias;
+            if (keeps_z) store_columns(z + j, value, part);
+            store_columns(a + j, activate<kind>(value, task.beta), part);
         });
     }
 }
@@ -67,72 +78,89 @@ void activate_row_backward(const C* dy, const C* z, C* out, std::int64_t cols, C
     });
 }
 
-// Finishes the tiles of a product.
-template <class T>
-class TileFinish {
-    using C = compute_t<T>;
-
-public:
-    explicit TileFinish(const Product& task) : task_(task) {
-        switch (task.activation) {
-            case Activation::none:
-                backward_ = activate_row_backward<Activation::none, C>;
-                break;
-#define FASTNORM_ACTIVATION(kind)                               \
-    case Activation::kind:                                      \
-        activate_ = activate_tile<Activation::kind, C>;         \
-        backward_ = activate_row_backward<Activation::kind, C>; \
-        break;
-                FASTNORM_ACTIVATION(relu)
-                FASTNORM_ACTIVATION(sigmoid)
-                FASTNORM_ACTIVATION(tanh)
-                FASTNORM_ACTIVATION(gelu)
-                FASTNORM_ACTIVATION(gelu_tanh)
-                FASTNORM_ACTIVATION(silu)
-                FASTNORM_ACTIVATION(swish)
+// The functions of an activation, both directions.
+template <class C>
+struct ActivationFunctions {
+    Activate<C> forward;
+    ActivateBackward<C> backward;
+};
+template <class C>
+ActivationFunctions<C> functions_of(Activation activation) {
+    switch (activation) {
+#define FASTNORM_ACTIVATION(kind) \
+    case Activation::kind:        \
+        return {activate_rows<Activation::kind, C>, activate_row_backward<Activation::kind, C>};
+        FASTNORM_ACTIVATION(none)
+        FASTNORM_ACTIVATION(relu)
+        FASTNORM_ACTIVATION(sigmoid)
+        FASTNORM_ACTIVATION(tanh)
+        FASTNORM_ACTIVATION(gelu)
+        FASTNORM_ACTIVATION(gelu_tanh)
+        FASTNORM_ACTIVATION(silu)
+        FASTNORM_ACTIVATION(swish)
 #undef FASTNORM_ACTIVATION
+    }
+    return {};
+}
+
+// What becomes of rows of z = A B: bias, activation, and what Finish says.
+template <class C>
+class RowFinish {
+public:
+    RowFinish(const Product& task, Pack<C> pack) : task_(task), pack_(pack) {
+        const ActivationFunctions<C> functions = functions_of<C>(task.activation);
+        const Finish finish = task.finish;
+        const bool activates = finish == Finish::activate || finish == Finish::multiply;
+        const bool plain = !activates || task.activation == Activation::none;
+        if (!plain) {
+            forward_ = functions.forward;
+        } else if (task.col_bias || task.row_bias) {
+            forward_ = activate_rows<Activation::none, C>;
         }
+        backward_ = functions.backward;
     }
 
-    // Applied in registers, where nothing else is to be done.
-    bool is_relu() const { return task_.activation == Activation::relu && task_.finish == Finish::activate; }
-
-    // Whether tiles come out of the registers as they are meant to be.
-    bool is_done() const {
-        const bool plain = task_.finish == Finish::activate || task_.finish == Finish::chain;
-        return is_relu() || (plain && task_.activation == Activation::none);
-    }
-
-    void apply(const FinishedTile<C>& tile) const {
-        const C beta = C(task_.beta);
-        if (task_.finish == Finish::activate) return activate_(tile.c, tile.step, tile.rows, tile.cols, beta);
-        if (task_.finish == Finish::keep) {
-            unpack_lines<C>(tile.c, tile.step, task_.other, tile.row, tile.rows, tile.col, tile.cols);
-            if (activate_) activate_(tile.c, tile.step, tile.rows, tile.cols, beta);
-            return;
+    // rows x cols elements, `step` between rows, which begin at (row, col) of C.
+    void apply(
+        C* z, std::int64_t step, std::int64_t rows, std::int64_t cols, std::int64_t row, std::int64_t col
+    ) const {
+        if (forward_) {
+            const C* col_bias = static_cast<const C*>(task_.col_bias);
+            const C* row_bias = static_cast<const C*>(task_.row_bias);
+            forward_(
+                {z, z, step, rows, cols, col_bias ? col_bias + col : nullptr, row_bias ? row_bias + row : nullptr,
+                 C(task_.beta)}
+            );
         }
-        if (task_.finish == Finish::multiply && activate_) activate_(tile.c, tile.step, tile.rows, tile.cols, beta);
-        for (std::int64_t i = 0; i < tile.rows; ++i) combine(tile.c + i * tile.step, tile.row + i, tile.col, tile.cols);
+        if (task_.finish == Finish::activate) return;
+        for (std::int64_t i = 0; i < rows; ++i) combine(z + i * step, row + i, col, cols);
     }
 
 private:
-    FASTNORM_INLINE void combine(C* c, std::int64_t row, std::int64_t col, std::int64_t cols) const {
+    void combine(C* z, std::int64_t row, std::int64_t col, std::int64_t cols) const {
         using V = Vec<C, native<C>>;
-        constexpr std::int64_t most = 8 * native<C>;  // columns of a tile
-        C other[most];
-        pack<T>(task_.other, row, 1, col, cols, other, most);
-        const C* with = other;
-        if (task_.finish == Finish::gradient) return backward_(with, c, c, cols, C(task_.beta));
-        if (task_.finish == Finish::chain) return backward_(c, with, c, cols, C(task_.beta));
-        const bool multiplies = task_.finish == Finish::multiply;
-        for_columns<native<C>>(0, cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
-            const V z = load_columns<V>(static_cast<const C*>(c) + j, part), w = load_columns<V>(with + j, part);
-            store_columns(c + j, multiplies ? z * w : z + w, part);
-        });
+        constexpr std::int64_t piece = 128;
+        C with[piece];
+        for (std::int64_t first = 0; first < cols; first += piece) {
+            const std::int64_t count = smaller(piece, cols - first);
+            C* c = z + first;
+            pack_(task_.other, row, 1, col + first, count, with, piece);
+            if (task_.finish == Finish::gradient) {
+                backward_(with, c, c, count, C(task_.beta));
+                continue;
+            }
+            const bool multiplies = task_.finish == Finish::multiply;
+            for_columns<native<C>>(0, count, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
+                const V value = load_columns<V>(static_cast<const C*>(c) + j, part);
+                const V w = load_columns<V>(static_cast<const C*>(with) + j, part);
+                store_columns(c + j, multiplies ? value * w : value + w, part);
+            });
+        }
     }
 
     const Product& task_;
-    Activate<C> activate_ = nullptr;
+    const Pack<C> pack_;
+    Activate<C> forward_ = nullptr;
     ActivateBackward<C> backward_ = nullptr;
 };
 

@@ -28,9 +28,6 @@
 #define FASTNORM_FAMILY linear
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
-#define FASTNORM_FAMILY mlp
-#include "targets/family.inc"
-#undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY losses
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY

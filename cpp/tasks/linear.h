@@ -31,17 +31,15 @@ constexpr bool is_dense(const MatrixAxis& axis, std::int64_t size) {
 }
 
 // The terms of an element of C are added in blocks of this many: within a block in one chain from zero on, the blocks'
-// sums in their order. The error grows as depth_block + depth / depth_block, and a tile of A, 14 rows, stays in the
-// first-level cache while the panels of B pass by.
+// sums in their order. The error grows as depth_block + depth / depth_block, and 256 terms of a strip of A, six rows,
+// stay in the first-level cache while the panels of B pass by.
 constexpr std::int64_t depth_block = 256;
 
 // What becomes of z = A B + bias.
 enum class Finish : int {
     activate,  // C = activation(z)
-    keep,      // C = activation(z), other = z
     multiply,  // C = activation(z) * other
     gradient,  // C = other * activation'(z)
-    chain,     // C = z * activation'(other)
     add,       // C = z + other
 };
 
@@ -69,15 +67,16 @@ constexpr std::int64_t product_units(const Product& task) {
     return (task.rows + task.row_block - 1) / task.row_block * ((task.cols + task.col_block - 1) / task.col_block);
 }
 
-// Scratch: a tile of A, with 16 elements between its rows against rows that share cache sets, a block of B, and the
-// staged unit.
-constexpr std::int64_t product_padding = 16, packed_a_rows = 16;
+// Scratch, each part of whole cache lines: rows of A with padding between them against rows that share cache sets; a
+// block of B, or the columns that do not fill a register; the staged unit.
+constexpr std::int64_t packed_a_rows = 48, product_padding = 16;
 constexpr std::int64_t packed_depth(const Product& task) { return task.depth < depth_block ? task.depth : depth_block; }
 constexpr std::int64_t packed_a_elements(const Product& task) {
     return task.packs_a ? packed_a_rows * (packed_depth(task) + product_padding) : 0;
 }
 constexpr std::int64_t packed_b_elements(const Product& task) {
-    return task.packs_b ? (task.packed_cols + 2 * 16) * packed_depth(task) : 0;
+    const std::int64_t cols = task.packs_b ? (task.packed_cols + 15) / 16 * 16 : task.cols % 16 == 0 ? 0 : 16;
+    return cols * packed_depth(task);
 }
 constexpr std::int64_t product_scratch(const Product& task, std::int64_t compute_size) {
     const std::int64_t staged = task.staged ? task.row_block * task.col_block : 0;
@@ -108,30 +107,31 @@ inline void divide(Product& task, std::int64_t size, std::int64_t compute_size, 
     task.row_block = task.rows;
     task.col_block = task.cols;
     if (threads > 1) {
-        if (task.rows >= task.cols) {
-            task.row_block = parts(task.rows, threads, 14);
+        // Threads that share the columns copy the same block of B, those that share the rows read the same A in place.
+        if (task.cols >= 128 * threads || task.cols > task.rows) {
+            task.col_block = parts(task.cols, threads, 64);
         } else {
-            task.col_block = parts(task.cols, threads, 32);
+            task.row_block = parts(task.rows, threads, 6);
         }
     }
     if (task.staged) {
         task.row_block = smaller(task.row_block, 252);
         task.col_block = smaller(task.col_block, 512);
     }
-    // The block of B stays in the second-level cache, of which it takes 3/5, while all tiles of A pass by.
-    const std::int64_t cols_in_l2 = l2 * 3 / 5 / (depth_block * compute_size) / 32 * 32;
-    task.packed_cols = smaller(task.col_block, cols_in_l2 > 64 ? cols_in_l2 : 64);
+    // The block of B stays in the second-level cache, of which it takes half, while all strips of A pass by.
+    const std::int64_t cols_in_l2 = l2 / 2 / (depth_block * compute_size) / 64 * 64;
+    const std::int64_t most_cols = cols_in_l2 > 64 ? cols_in_l2 : 64;
+    task.packed_cols = parts(task.col_block, (task.col_block + most_cols - 1) / most_cols, 64);
 
-    // B is copied where more than two tiles read it and a panel's lines, spread over the cache, do not fit the first
+    // B is copied where more than four strips read it and a panel's lines, spread over the cache, do not fit the first
     // level.
     const std::int64_t b_step = task.b.rows.stride[0] < 0 ? -task.b.rows.stride[0] : task.b.rows.stride[0];
-    const bool b_fits = task.row_block <= 28 || task.depth * b_step <= 32768;
+    const bool b_fits = task.row_block <= 24 || task.depth * b_step <= 32768;
     task.packs_b = !(b_fits && is_plain(task.b) && is_dense(task.b.cols, compute_size));
-    // A is copied, a tile at a time, where its rows fall into the same sets of the first-level cache.
     const std::int64_t a_size = task.a.wide ? compute_size : size;
     task.along_rows = !is_dense(task.a.cols, a_size) && is_dense(task.a.rows, a_size);
-    const std::int64_t a_step = (task.along_rows ? task.a.cols : task.a.rows).stride[0];
-    const bool collides = task.along_rows ? a_step % 256 == 0 && task.cols * compute_size > 256 : a_step % 4096 == 0;
+    // A is copied where its elements are apart, or where lines of which a strip takes a part share cache sets.
+    const bool collides = task.along_rows && task.a.cols.stride[0] % 256 == 0 && task.cols * compute_size > 256;
     const bool a_lines = task.along_rows || is_dense(task.a.cols, a_size);
     task.packs_a = !(a_lines && is_plain(task.a)) || (collides && task.rows > 1);
 }

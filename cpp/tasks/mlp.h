@@ -4,11 +4,14 @@
 // Weights are copied into panels first (mlp_pack), once for all rows of a call.
 #pragma once
 
-#include "tasks/arrays.h"
+#include "tasks/linear.h"
 
 namespace fastnorm {
 
-enum class MlpActivation : int { none, relu, sigmoid, tanh, gelu, gelu_tanh, silu };
+// Whether the backward needs z beside a = f(z).
+constexpr bool mlp_keeps_z(Activation activation) {
+    return activation != Activation::none && activation != Activation::relu;
+}
 
 // Rows that go through all layers together: a multiple of the six rows of a tile.
 constexpr std::int64_t mlp_block_rows = 48;
@@ -44,12 +47,12 @@ struct MlpLayer {
     const void* weight;      // panels of (in, out)
     const void* transposed;  // panels of (out, in); null in the first layer where dx is not wanted
     const void* bias;        // padded; or null
-    MlpActivation activation;
+    Activation activation;
     std::int64_t dweight;  // where in a group's partial sums: (in, mlp_cols of out), narrow ones (out, mlp_cols of in)
     std::int64_t dbias;
 };
 
-// Copies a matrix into panels. Strides in bytes; units are panels.
+// Copies a matrix into panels. Strides in bytes; units are blocks of depth_block rows.
 struct MlpPack {
     std::int64_t rows, cols;
     const char* source;
@@ -86,10 +89,14 @@ struct MlpRows {
     std::int64_t partial_elements;
 };
 
-// Scratch of one thread: the input, z and a of every layer, and two gradients.
-inline std::int64_t mlp_scratch_elements(const MlpRows& task, std::int64_t compute_size) {
+// Scratch of one thread: the input, and two buffers that take turns; for the backward, which uses those for gradients,
+// what the layers keep too.
+inline std::int64_t mlp_scratch_elements(const MlpRows& task, std::int64_t compute_size, bool backward) {
     std::int64_t steps = mlp_step(task.layers[0].in, compute_size) + 2 * task.widest;
-    for (std::int64_t l = 0; l < task.count; ++l) steps += 2 * mlp_step(task.layers[l].out, compute_size);
+    for (std::int64_t l = 0; backward && l < task.count; ++l) {
+        const MlpLayer& layer = task.layers[l];
+        steps += mlp_step(layer.out, compute_size) * (mlp_keeps_z(layer.activation) ? 2 : 1);
+    }
     return steps * (task.rows < mlp_block_rows ? task.rows : mlp_block_rows);
 }
 

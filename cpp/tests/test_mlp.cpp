@@ -6,7 +6,7 @@ namespace {
 
 struct Network {
     std::int64_t in, hidden, out;
-    MlpActivation activation;
+    Activation activation;
 };
 
 // Forward, and gradients of x and of all parameters, of s.rows rows.
@@ -34,7 +34,7 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
         MlpLayer layer = {};
         layer.in = in;
         layer.out = out;
-        layer.activation = l == 0 ? n.activation : MlpActivation::none;
+        layer.activation = l == 0 ? n.activation : Activation::none;
         layer.dweight = partial;
         partial += mlp_is_narrow(in, out, wide) ? out * mlp_cols(in, wide) : in * mlp_cols(out, wide);
         layer.dbias = partial;
@@ -43,12 +43,12 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
         layers.push_back(layer);
     }
     for (int l = 0; l < 2; ++l) {
-        const std::int64_t in = sizes[l], out = sizes[l + 1], panel = 256 / wide;
+        const std::int64_t in = sizes[l], out = sizes[l + 1];
         const MlpPack pack{in, out, weights[std::size_t(l)].data(), out * size, size, panels[std::size_t(l)].data()};
-        table.mlp_pack[e](pack, 0, (out + panel - 1) / panel, nullptr);
+        table.mlp_pack[e](pack, 0, (in + depth_block - 1) / depth_block, nullptr);
         const MlpPack turn{out,  in,         weights[std::size_t(l)].data(),
                            size, out * size, transposed[std::size_t(l)].data()};
-        table.mlp_pack[e](turn, 0, (in + panel - 1) / panel, nullptr);
+        table.mlp_pack[e](turn, 0, (out + depth_block - 1) / depth_block, nullptr);
         layers[std::size_t(l)].weight = panels[std::size_t(l)].data();
         layers[std::size_t(l)].transposed = transposed[std::size_t(l)].data();
         layers[std::size_t(l)].bias = biases[std::size_t(l)].data();
@@ -68,7 +68,7 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
     Guarded y(std::size_t(s.rows * n.out * size), s.at_end), dx(std::size_t(s.rows * n.in * size), true);
     Guarded dy(std::size_t(s.rows * n.out * size), true);
     for (std::int64_t i = 0; i < s.rows * n.out; ++i) put(s.element, dy.data() + i * size, value_at(i, 12));
-    Guarded scratch(std::size_t(mlp_scratch_elements(task, wide) * wide), true);
+    Guarded scratch(std::size_t(mlp_scratch_elements(task, wide, true) * wide), true);
     Guarded partials(std::size_t(groups * partial * wide), true);
     task.y = y.data();
     table.mlp_forward[e](task, 0, blocks, scratch.data());
@@ -123,9 +123,9 @@ int main() {
         }
     }
     const Network networks[] = {
-        {3, 4, 1, MlpActivation::relu},    {16, 33, 5, MlpActivation::gelu},   {20, 64, 17, MlpActivation::silu},
-        {7, 130, 2, MlpActivation::tanh},  {65, 9, 1, MlpActivation::sigmoid}, {5, 70, 3, MlpActivation::gelu_tanh},
-        {32, 512, 1, MlpActivation::relu},
+        {3, 4, 1, Activation::relu},    {16, 33, 5, Activation::gelu},   {20, 64, 17, Activation::silu},
+        {7, 130, 2, Activation::tanh},  {65, 9, 1, Activation::sigmoid}, {5, 70, 3, Activation::gelu_tanh},
+        {32, 512, 1, Activation::relu}, {300, 20, 3, Activation::relu},
     };
     int number = 0;
     for (const Network& n : networks) {
