@@ -185,18 +185,13 @@ def contenders(
         if call is None:
             left_out[name] = "has no such op"
             continue
-        theirs = [widened(peer.to_numpy(result)) for result in peer_results(results) if result is not None]
+        theirs = [widened(peer.to_numpy(result)) for result in as_tuple(results) if result is not None]
         difference = peers.largest_difference(theirs, expected)
         if difference > (PEER_TOLERANCE if x.dtype.itemsize > 2 else HALF_PEER_TOLERANCE):
             left_out[name] = f"computes something else: differs by {difference:.1e}"
         else:
             calls[name] = replace(call, spins=peer.SPINS)
     return calls, left_out
-
-
-def peer_results(results: Any) -> Sequence[Any]:
-    """Return the results of a peer as a sequence, also where it returns one array."""
-    return results if isinstance(results, list | tuple) else [results]
 
 
 def widened(array: NDArray[Any]) -> NDArray[Any]:
@@ -237,9 +232,9 @@ def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
     return worst
 
 
-def has_rows_of(x: NDArray[Any], array: NDArray[Any]) -> bool:
+def has_rows_of(x: NDArray[Any], array: Any) -> bool:
     """Tell whether an array has the shape of x but for the length of the rows."""
-    return array.ndim == x.ndim and array.shape[:-1] == x.shape[:-1]
+    return not isinstance(array, list) and array.ndim == x.ndim and array.shape[:-1] == x.shape[:-1]
 
 
 def copy_rates(n_bytes: int, threads: int) -> dict[str, float]:

@@ -89,6 +89,8 @@ WORKLOADS = {
     "linear_backward": Workload("linear_backward"),
     "gated_linear": Workload("gated_linear", frozenset({"b_gate", "b_up"})),
     "gated_linear_backward": Workload("gated_linear_backward", frozenset({"b_gate", "b_up"})),
+    "mlp_forward": Workload("mlp_forward", keywords={"activation": "relu"}, shapes=SHAPES[:-1]),
+    "mlp_backward": Workload("mlp_backward", keywords={"activation": "relu"}, shapes=SHAPES[:-1]),
     "softmax": Workload("softmax"),
     "softmax_backward": Workload("softmax_backward"),
     "log_softmax": Workload("log_softmax"),

@@ -17,7 +17,7 @@ import fastnorm
 import numpy as np
 import pytest
 from cases import DTYPES, OPS, Op, Variant, as_tuple, label
-from cases.op import is_float_array, relaid
+from cases.op import is_float_array, mapped, relaid, widened
 from conftest import TARGETS
 from layouts import LAYOUTS, WRITABLE
 from numpy.typing import NDArray
@@ -157,7 +157,7 @@ def test_half_results_are_rounded_once(
     """A result of half arrays is that of the same values in float32, rounded."""
     for variant in op.variants:
         inputs = op.make_inputs(rng, op.shapes[-2], dtype, variant)
-        single = tuple(value.astype(np.float32) if is_float_array(value) else value for value in inputs)
+        single = tuple(mapped(value, lambda array: array.astype(np.float32)) for value in inputs)
         results = as_tuple(op.forward(*inputs, **variant.keywords))
         for got, wide in zip(results, as_tuple(op.forward(*single, **variant.keywords)), strict=True):
             assert_same_bits(np.asarray(got), np.asarray(wide).astype(got.dtype))
@@ -315,10 +315,10 @@ def test_array_likes(op: Op, backend: str, rng: np.random.Generator) -> None:
     inputs = op.make_inputs(rng, op.shapes[1], FLOAT32, variant)
     dys = op.random_output_gradients(rng, inputs, variant.keywords)
     expected = everything(op, inputs, dys, variant.keywords)
-    foreign = [tuple(Exporter(value) if is_float_array(value) else value for value in group) for group in (inputs, dys)]
+    foreign = [tuple(mapped(value, Exporter) for value in group) for group in (inputs, dys)]
     assert_all_same_bits(everything(op, foreign[0], foreign[1], variant.keywords), expected)
-    wide = tuple(value.astype(np.float64) if is_float_array(value) else value for value in inputs)
-    listed = tuple(value.tolist() if is_float_array(value) else value for value in wide)
+    wide = tuple(map(widened, inputs))
+    listed = tuple(mapped(value, lambda array: array.tolist()) for value in wide)
     for got, wanted in zip(
         as_tuple(op.forward(*listed, **variant.keywords)),
         as_tuple(op.forward(*wide, **variant.keywords)),

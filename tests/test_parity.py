@@ -14,6 +14,7 @@ from typing import Any
 import fastnorm
 import pytest
 from cases import OPS as CASES
+from cases.op import backward_name
 from fastnorm import _arguments, _backend, reference
 
 OPS = sorted(reference.__all__)
@@ -47,7 +48,7 @@ def test_all_ops_are_public() -> None:
 def test_every_op_has_a_backward_a_case_and_rules() -> None:
     assert sorted(case.name for case in CASES) == FORWARD
     for name in FORWARD:
-        assert f"{name}_backward" in OPS
+        assert backward_name(name) in OPS
     for name in OPS:
         assert callable(getattr(_arguments, name))
 
@@ -71,7 +72,7 @@ def test_argument_rules_take_the_same_names(name: str) -> None:
 def test_the_rule_for_backwards(name: str) -> None:
     """dy, the forward's positional arguments, the forward's keywords that mean something, and stats where returned."""
     forward = inspect.signature(getattr(fastnorm, name)).parameters
-    backward = inspect.signature(getattr(fastnorm, f"{name}_backward")).parameters
+    backward = inspect.signature(getattr(fastnorm, backward_name(name))).parameters
     positional = [p.name for p in forward.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
     keywords = {p.name: p.default for p in forward.values() if p.kind is p.KEYWORD_ONLY}
     given = [p.name for p in backward.values() if p.kind is p.POSITIONAL_OR_KEYWORD]

@@ -94,7 +94,7 @@ def pulled_back(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Arr
 
 def _call(function: Callable[..., Any], sample: Sample) -> Call:
     compiled = jax.jit(function)
-    arguments = {name: jnp.asarray(array) for name, array in sample.arrays.items()}
+    arguments = {name: jax.tree.map(jnp.asarray, value) for name, value in sample.arrays.items()}
     if "stats" in sample.keywords:
         arguments["stats"] = jax.tree.map(jnp.asarray, sample.keywords["stats"])
     return Call(lambda: jax.block_until_ready(compiled(**arguments)))
@@ -144,6 +144,48 @@ def read_backward(read: Callable[..., jax.Array]) -> Callable[..., Any]:
     return gradients
 
 
+def linear(activation: str | None) -> Callable[..., jax.Array]:
+    """Return the dense layer with an activation."""
+    act = {None: lambda z: z, "relu": jax.nn.relu, "gelu": partial(jax.nn.gelu, approximate=False)}[activation]
+
+    def layer(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+        return act(x @ weight + bias)
+
+    return layer
+
+
+def _call_linear(sample: Sample) -> Call:
+    return _call(linear(sample.keywords.get("activation")), sample)
+
+
+def _call_linear_backward(sample: Sample) -> Call:
+    layer = linear(sample.keywords.get("activation"))
+    return _call(lambda dy, x, weight, bias: jax.vjp(layer, x, weight, bias)[1](dy), sample)
+
+
+def gated_linear(x: jax.Array, w_gate: jax.Array, w_up: jax.Array) -> jax.Array:
+    """Gated layer of SwiGLU without biases."""
+    return jax.nn.silu(x @ w_gate) * (x @ w_up)
+
+
+def gated_linear_backward(dy: jax.Array, x: jax.Array, w_gate: jax.Array, w_up: jax.Array) -> Any:
+    """Gradients of it."""
+    return jax.vjp(gated_linear, x, w_gate, w_up)[1](dy)
+
+
+def mlp_forward(x: jax.Array, weights: list[jax.Array], biases: list[jax.Array]) -> jax.Array:
+    """Network with ReLU."""
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        x = linear("relu")(x, weight, bias)
+    return linear(None)(x, weights[-1], biases[-1])
+
+
+def mlp_backward(dy: jax.Array, x: jax.Array, weights: list[jax.Array], biases: list[jax.Array]) -> Any:
+    """Gradients of it."""
+    dx, dweights, dbiases = jax.vjp(mlp_forward, x, weights, biases)[1](dy)
+    return dx, *dweights, *dbiases
+
+
 ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "silu": jax.nn.silu, "tanh": tanh}
 
 
@@ -186,6 +228,12 @@ CALLS: dict[str, Builder] = {
     "attention_backward": partial(_call, read_backward(attention)),
     "memory_read": partial(_call, memory_read),
     "memory_read_backward": partial(_call, read_backward(memory_read)),
+    "linear": _call_linear,
+    "linear_backward": _call_linear_backward,
+    "gated_linear": partial(_call, gated_linear),
+    "gated_linear_backward": partial(_call, gated_linear_backward),
+    "mlp_forward": partial(_call, mlp_forward),
+    "mlp_backward": partial(_call, mlp_backward),
     "softmax": partial(_call, jax.nn.softmax),
     "softmax_backward": partial(_call, pulled_back(jax.nn.softmax)),
     "log_softmax": partial(_call, jax.nn.log_softmax),

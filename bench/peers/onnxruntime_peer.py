@@ -119,6 +119,15 @@ def bilinear(sample: Sample) -> Call | None:
     return _call(sample, "Mul", 14) if "up" in sample.arrays else None
 
 
+def linear(sample: Sample) -> Call | None:
+    """Operator Gemm, which takes matrices, and the activation."""
+    activation = sample.keywords.get("activation")
+    if sample.x.ndim != 2 or activation not in (None, "relu"):
+        return None
+    layer = helper.make_node("Gemm", ["x", "weight", "bias"], ["z" if activation else "y"])
+    return _call_nodes(sample, [layer, *([helper.make_node("Relu", ["z"], ["y"])] if activation else [])], 13)
+
+
 def unary(node: str, opset: int, sample: Sample) -> Call | None:
     """An operator of x alone, which takes no bfloat16 on CPUs."""
     return None if sample.arrays["x"].dtype.name == "bfloat16" else _call(sample, node, opset)
@@ -135,6 +144,7 @@ CALLS: dict[str, Builder] = {
     "geglu": geglu,
     "reglu": reglu,
     "bilinear": bilinear,
+    "linear": linear,
     "softmax": softmax,
     "log_softmax": log_softmax,
     "relu": partial(unary, "Relu", 14),

@@ -340,6 +340,38 @@ def linear(sample: Sample) -> Call:
     )
 
 
+def mlp_forward(sample: Sample) -> Call:
+    """``F.linear`` and the activation, layer by layer."""
+    x, (weights, biases) = tensor(sample.arrays["x"]), _layers(sample)
+    return Call(_network, (x, weights, biases))
+
+
+def mlp_backward(sample: Sample) -> Call:
+    """The backward of autograd, and the forward before it, which keeps what it needs."""
+    x, dy, (weights, biases) = tensor(sample.arrays["x"]), tensor(sample.arrays["dy"]), _layers(sample)
+    inputs = [value.detach().requires_grad_() for value in (x, *weights, *biases)]
+    count = len(weights)
+
+    def run() -> list[torch.Tensor]:
+        with torch.enable_grad():
+            y = _network(inputs[0], inputs[1 : count + 1], inputs[count + 1 :])
+        dx, *gradients = torch.autograd.grad(y, inputs, dy)
+        return [dx, *(gradient.T for gradient in gradients[:count]), *gradients[count:]]
+
+    return Call(run)
+
+
+def _layers(sample: Sample) -> tuple[list[Any], list[Any]]:
+    """Weights as PyTorch has them, and biases."""
+    return [tensor(w).T.contiguous() for w in sample.arrays["weights"]], [tensor(b) for b in sample.arrays["biases"]]
+
+
+def _network(x: torch.Tensor, weights: list[Any], biases: list[Any]) -> torch.Tensor:
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        x = torch.relu(functional.linear(x, weight, bias))
+    return functional.linear(x, weights[-1], biases[-1])
+
+
 def unary(function: Callable[..., Any], sample: Sample) -> Call:
     """An activation of x alone."""
     return Call(function, (tensors(sample)["x"],))
@@ -389,6 +421,8 @@ CALLS: dict[str, Builder] = {
         bilinear,
         bilinear_backward,
         linear,
+        mlp_forward,
+        mlp_backward,
         softmax,
         softmax_backward,
         log_softmax,

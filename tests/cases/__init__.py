@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import activations, attention, channel_norms, gates, linear, losses, norms, probabilities, residual_norms
+from . import activations, attention, channel_norms, gates, linear, losses, mlp, norms, probabilities, residual_norms
 from .case import DTYPES, Array, Case, Inputs, Variant, Work, as_tuple, label, wide
 from .op import Op, op_of
 
@@ -35,6 +35,7 @@ OPS: tuple[Op, ...] = (
     *gates.OPS,
     *losses.OPS,
     *linear.OPS,
+    *mlp.OPS,
     *probabilities.OPS,
     *residual_norms.OPS,
 )

@@ -56,7 +56,7 @@ class Op:
     @property
     def backward(self) -> Callable[..., Any]:
         """Its backward, which runs on the active backend."""
-        return getattr(fastnorm, f"{self.name}_backward")  # type: ignore[no-any-return]
+        return getattr(fastnorm, backward_name(self.name))  # type: ignore[no-any-return]
 
     @property
     def twin(self) -> Callable[..., Any]:
@@ -66,7 +66,7 @@ class Op:
     @property
     def twin_backward(self) -> Callable[..., Any]:
         """The NumPy twin of the backward."""
-        return getattr(reference, f"{self.name}_backward")  # type: ignore[no-any-return]
+        return getattr(reference, backward_name(self.name))  # type: ignore[no-any-return]
 
     @property
     def positional(self) -> tuple[str, ...]:
@@ -115,6 +115,11 @@ class Op:
         return tuple(np.asarray(rng.standard_normal(y.shape)).astype(y.dtype) for y in results)
 
 
+def backward_name(op: str) -> str:
+    """The name of an op's backward: mlp_backward is that of mlp_forward."""
+    return f"{op.removesuffix('_forward')}_backward"
+
+
 def positional_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """Names of the arguments that may be given by position."""
     parameters = inspect.signature(function).parameters.values()
@@ -126,11 +131,16 @@ def is_float_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind in "fV"
 
 
+def mapped(value: Any, function: Callable[[Array], Any]) -> Any:
+    """The same argument with a function of every float array in it."""
+    if isinstance(value, (list, tuple)):
+        return [mapped(part, function) for part in value]
+    return function(value) if is_float_array(value) else value
+
+
 def widened(value: Any) -> Any:
     """The same values in float64 where they are floats."""
-    if isinstance(value, (list, tuple)):
-        return [widened(part) for part in value]
-    return value.astype(np.float64) if is_float_array(value) else value
+    return mapped(value, lambda array: array.astype(np.float64))
 
 
 def relaid(value: Any, relay: Callable[[Array], Array]) -> Any:

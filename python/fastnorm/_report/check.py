@@ -12,7 +12,7 @@ import numpy as np
 from .. import _backend, runtime
 from .console import Console
 from .contracts import CONTRACTS, Outcome, bound_of, judge, unit_of
-from .samples import DENSE, Sample, make_sample, op_names, optional_names, parameter_axis
+from .samples import DENSE, NETWORKS, Sample, make_sample, op_names, optional_names, parameter_axis
 
 PER_ROW = ("target", "dloss")  # of a loss: they have no class axis
 
@@ -85,6 +85,9 @@ def _every_other(sample: Sample) -> Sample:
     for name, array in sample.arrays.items():
         if name in PER_ROW:
             thinned[name] = array
+        elif sample.op in NETWORKS and isinstance(array, list):
+            first, last = array
+            thinned[name] = [first[::2] if first.ndim == 2 else first, last[..., ::2]]
         elif sample.op in DENSE and array.ndim == 2 and name.startswith("w"):
             thinned[name] = array[::2, ::2]
         else:

@@ -59,6 +59,7 @@ _SUM_VARIANTS: Variants = ({}, {"alpha": 2.5})
 _GELU_VARIANTS: Variants = ({"approximate": "none"}, {"approximate": "tanh"}, {"approximate": "sigmoid"})
 _BETA_VARIANTS: Variants = ({}, {"beta": 1.5}, {"beta": -0.5})
 _DENSE_VARIANTS: Variants = ({}, {"activation": "relu"}, {"activation": "gelu"})
+_NETWORK_VARIANTS: Variants = ({"activation": "gelu"}, {"activation": "tanh", "output_activation": "sigmoid"})
 _GATE_VARIANTS: Variants = ({}, {"gate": "gelu"})
 _LOSS_VARIANTS: Variants = ({"reduction": "none"},)
 
@@ -103,6 +104,8 @@ CONTRACTS: dict[str, Contract] = {
     "linear_backward": Contract("relative", 1e-6, _DENSE_VARIANTS),
     "gated_linear": Contract("relative", 1e-6, _GATE_VARIANTS),
     "gated_linear_backward": Contract("relative", 1e-6, _GATE_VARIANTS),
+    "mlp_forward": Contract("relative", 1e-6, _NETWORK_VARIANTS),
+    "mlp_backward": Contract("relative", 1e-6, _NETWORK_VARIANTS),
     "softmax": Contract("ULP", 4.0),
     "softmax_backward": Contract("relative", 1e-6),
     "log_softmax": Contract("ULP", 3.0),

@@ -7,7 +7,7 @@ twins, which compute in float64 to be right and would be an unfair peer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -484,6 +484,34 @@ def gated_linear_backward(
     return dx_of_gate + dx_of_up, dw_gate, dw_up, db_gate, db_up
 
 
+def mlp_forward(
+    x: Array, weights: Sequence[Array], biases: Sequence[Array], *, activation: str | None = "relu"
+) -> Array:
+    """Network by BLAS, layer by layer."""
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        x = linear(x, weight, bias, activation=activation)
+    return linear(x, weights[-1], biases[-1])
+
+
+def mlp_backward(
+    dy: Array, x: Array, weights: Sequence[Array], biases: Sequence[Array], *, activation: str | None = "relu"
+) -> tuple[Array, list[Array], list[Array]]:
+    """Gradients of `mlp_forward` by BLAS."""
+    inputs = [x]
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        inputs.append(linear(inputs[-1], weight, bias, activation=activation))
+    dweights: list[Array] = []
+    dbiases: list[Array] = []
+    for index in reversed(range(len(weights))):
+        name = None if index == len(weights) - 1 else activation
+        g, dweight, dbias = linear_backward(dy, inputs[index], weights[index], biases[index], activation=name)
+        assert g is not None
+        assert dweight is not None
+        assert dbias is not None
+        dy, dweights, dbiases = g, [dweight, *dweights], [dbias, *dbiases]
+    return dy, dweights, dbiases
+
+
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": relu, "gelu": gelu, "swish": silu}
 _DERIVATIVES: dict[str, Callable[[Array, Array], Array]] = {
     "relu": relu_backward,
@@ -520,6 +548,8 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         linear_backward,
         gated_linear,
         gated_linear_backward,
+        mlp_forward,
+        mlp_backward,
         softmax,
         softmax_backward,
         log_softmax,

@@ -28,6 +28,8 @@ RUNNING = frozenset({"running_mean", "running_var"})
 DENSE = frozenset(
     {"linear", "linear_backward", "gated_linear", "gated_linear_backward"}
 )  # with as many outputs as inputs
+NETWORKS = frozenset({"mlp_forward", "mlp_backward"})  # as many outputs as inputs, and one hidden layer
+MOST_HIDDEN = 256
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,16 @@ class Sample:
     """The arguments of one call, by name and in the order of the signature."""
 
     op: str
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Mapping[str, Any]  # arrays, or lists of them
     keywords: Mapping[str, Any]
 
     @property
     def x(self) -> NDArray[Any]:
         """Return the first array of the forward: x, a gate, a query, or the logits of a loss."""
-        return next(self.arrays[name] for name in ("x", "gate", "query", "logits") if name in self.arrays)
+        found: NDArray[Any] = next(
+            self.arrays[name] for name in ("x", "gate", "query", "logits") if name in self.arrays
+        )
+        return found
 
     def call(self, module: ModuleType = fastnorm, **more: Any) -> Call:
         """Return the call of the op in `module` (`fastnorm` or its `reference`), with `more` keywords."""
@@ -64,9 +69,7 @@ class Sample:
 
         Given statistics are rounded ones: the twin computes its own.
         """
-        widened = {
-            name: array if array.dtype.kind == "i" else array.astype(np.float64) for name, array in self.arrays.items()
-        }
+        widened = {name: _widened(value) for name, value in self.arrays.items()}
         keywords = {name: value for name, value in self.keywords.items() if name != "stats"}
         return as_tuple(Sample(self.op, widened, keywords).call(reference)())
 
@@ -84,7 +87,7 @@ class Sample:
 
     def bytes_moved(self, results: Any) -> int:
         """Return the bytes that any implementation has to read and write: the inputs and the results, each once."""
-        moved = [*self.arrays.values(), *as_tuple(self.keywords.get("stats")), *as_tuple(results)]
+        moved = [*as_tuple([*self.arrays.values()]), *as_tuple(self.keywords.get("stats")), *as_tuple(results)]
         return sum(array.nbytes for array in moved if array is not None)
 
 
@@ -92,7 +95,7 @@ def op_names() -> list[str]:
     """Return the names of all forward ops, each followed by its backward."""
     names = [name for name in reference.__all__ if inspect.isfunction(getattr(reference, name))]
     forward = [name for name in names if not name.endswith("_backward")]
-    return [name for op in forward for name in (op, f"{op}_backward") if name in names]
+    return [name for op in forward for name in (op, f"{op.removesuffix('_forward')}_backward") if name in names]
 
 
 def positional_names(op: str) -> list[str]:
@@ -140,7 +143,7 @@ def make_sample(
     keywords : mapping, optional
         Passed on to the op as they are.
     """
-    arrays = {}
+    arrays: dict[str, Any] = {}
     reads_memory = op.startswith("memory_read")
     if reads_memory or op.startswith("attention"):
         shape = shape if len(shape) > 1 else (1, *shape)
@@ -157,6 +160,9 @@ def make_sample(
             holds_two = (name == "gate" and "up" in without) or (name == "x" and op in PACKED)
             values = rng.standard_normal((*shape[:-1], 2 * shape[-1]) if holds_two else shape)
             values = mean + deviation * values if name in ("x", "gate", "logits") else values
+        elif op in NETWORKS:
+            arrays[name] = _parameters(name, shape[-1], dtype, rng)
+            continue
         elif name == "query":
             values = rng.standard_normal(shape) / np.sqrt(shape[-1])  # scores of deviation 1
         elif name in SLOTS:
@@ -184,6 +190,20 @@ def make_sample(
     return Sample(op, arrays, dict(keywords or {}))
 
 
+def _widened(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_widened(array) for array in value]
+    return value if value.dtype.kind == "i" else value.astype(np.float64)
+
+
+def _parameters(name: str, cols: int, dtype: np.dtype[Any], rng: np.random.Generator) -> list[NDArray[Any]]:
+    """Return the weights or biases of a network, weights of variance 1/in."""
+    sizes = ((cols, min(cols, MOST_HIDDEN)), (min(cols, MOST_HIDDEN), cols))
+    if name == "biases":
+        return [rng.standard_normal(out).astype(dtype) for _, out in sizes]
+    return [(rng.standard_normal(size) / np.sqrt(size[0])).astype(dtype) for size in sizes]
+
+
 def parameter_shape(op: str, shape: tuple[int, ...], keywords: Mapping[str, Any]) -> tuple[int]:
     """Return the shape of weight and bias: that of x along the axis of the op, which is one axis here."""
     return (shape[parameter_axis(op, keywords)],)
@@ -197,5 +217,7 @@ def parameter_axis(op: str, keywords: Mapping[str, Any]) -> int:
 
 
 def as_tuple(results: Any) -> tuple[NDArray[Any] | None, ...]:
-    """Return results as a tuple, also where they are one array or None."""
-    return results if isinstance(results, tuple) else (results,)
+    """Return results as a tuple, also where they are one array or None; lists of them one after another."""
+    if isinstance(results, (tuple, list)):
+        return tuple(array for result in results for array in as_tuple(result))
+    return (results,)

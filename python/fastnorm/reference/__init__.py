@@ -99,6 +99,8 @@ __all__ = [
     "log_softmax_backward",
     "memory_read",
     "memory_read_backward",
+    "mlp_backward",
+    "mlp_forward",
     "poly_loss",
     "poly_loss_backward",
     "reglu",
@@ -121,7 +123,7 @@ __all__ = [
     "tanh_backward",
 ]
 
-# Networks and their training: functions of a backend that take lists of arrays.
-TRAINING = ("mlp_backward", "mlp_forward", "mlp_gradients", "mlp_train", "optimizer_update")
+# The training of networks: functions of a backend behind `MLP` and the optimisers.
+TRAINING = ("mlp_gradients", "mlp_train", "optimizer_update")
 # Statistics: functions of a backend that have no backward.
 STATISTICS = ("moments",)
