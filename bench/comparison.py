@@ -12,6 +12,7 @@ import machine
 import numpy as np
 import peers
 from fastnorm import _backend
+from fastnorm._report.check import PER_ROW
 from fastnorm._report.contracts import CONTRACTS, Outcome, bound_of, judge, unit_of
 from fastnorm._report.samples import Sample, as_tuple, takes
 from fastnorm._report.timing import Call, Ratio, Timing, time_in_turns
@@ -216,7 +217,10 @@ def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
         starts = range(0, rows, max(BLOCK_ROWS, (rows - BLOCK_ROWS) // 2))
     for start in starts:
         block = slice(start, start + BLOCK_ROWS)
-        arrays = {name: array[block] if has_rows_of(x, array) else array for name, array in sample.arrays.items()}
+        arrays = {
+            name: array[block] if has_rows_of(x, array) or name in PER_ROW else array
+            for name, array in sample.arrays.items()
+        }
         part = replace(sample, arrays=arrays)
         exact = part.exact()
         rowwise = [result[block] for result, rowed in zip(results, by_row, strict=True) if rowed and result is not None]

@@ -16,6 +16,9 @@ CHANNEL_SHAPES = ((8, 64), (256, 128), (65536, 128), (8, 256, 28, 28), (32, 64, 
 # (heads, length, dim) and (batch, slots, dim); the last two reads as the memory networks of the paper make them.
 ATTENTION_SHAPES = ((1, 16, 64), (8, 128, 64), (12, 512, 32), (8, 1024, 64))
 READ_SHAPES = ((1, 50, 20), (32, 50, 20), (256, 50, 50))
+# Of losses over classes, which are the last axis: a small call, an image classifier, a batch and a page of tokens.
+CLASS_SHAPES = ((1, 10), (512, 1000), (64, 128256), (4096, 32000))
+WITH_GRADIENT = {"reduction": "sum", "return_grad": True}
 NHWC_SHAPES = ((8, 28, 28, 256), (32, 56, 56, 64))
 
 
@@ -84,6 +87,12 @@ WORKLOADS = {
     "attention_backward": Workload("attention_backward", shapes=ATTENTION_SHAPES),
     "memory_read": Workload("memory_read", shapes=READ_SHAPES),
     "memory_read_backward": Workload("memory_read_backward", shapes=READ_SHAPES),
+    "cross_entropy": Workload("cross_entropy", keywords=WITH_GRADIENT, shapes=CLASS_SHAPES),
+    "focal_loss": Workload("focal_loss", keywords=WITH_GRADIENT, shapes=CLASS_SHAPES),
+    "poly_loss": Workload("poly_loss", keywords=WITH_GRADIENT, shapes=CLASS_SHAPES),
+    "mse_loss": Workload("mse_loss", keywords=WITH_GRADIENT),
+    "sigmoid_focal_loss": Workload("sigmoid_focal_loss", keywords=WITH_GRADIENT),
+    "poly_focal_loss": Workload("poly_focal_loss", keywords=WITH_GRADIENT),
     "linear": Workload("linear"),
     "linear_relu": Workload("linear", keywords={"activation": "relu"}),
     "linear_backward": Workload("linear_backward"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fastnorm import __main__ as command
 from fastnorm import reference
-from fastnorm._report import check, contracts, numpy_formulas, samples, timing
+from fastnorm._report import check, contracts, numpy_formulas, samples, speed, timing
 
 FLOAT32 = np.dtype(np.float32)
 ENVIRONMENT = os.environ | {"PYTHONIOENCODING": "utf-8"}
@@ -117,7 +117,7 @@ def test_half_types_are_held_to_the_float32_bound_beyond_their_rounding() -> Non
 def test_the_numpy_formulas_compute_what_the_ops_compute(op: str) -> None:
     for keywords in contracts.CONTRACTS[op].variants:
         function = numpy_formulas.formula(op, keywords)
-        if function is None or not keywords.keys() <= {"approximate"}:
+        if function is None or not keywords.keys() <= speed.SHOWN_KEYWORDS:
             continue
         for without in ([], samples.optional_names(op)):
             rng = np.random.default_rng(0)

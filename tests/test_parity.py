@@ -22,7 +22,15 @@ FORWARD = [name for name in OPS if not name.endswith("_backward")]
 NOT_OPS = ("reference", "vjp")
 RUNTIME = sorted(set(fastnorm.__all__) - set(OPS) - set(NOT_OPS))
 # The losses give a number unless reduction is 'none'.
-WITHOUT_OUT = ("mlp_forward", "cross_entropy", "focal_loss", "poly_loss")
+WITHOUT_OUT = (
+    "mlp_forward",
+    "cross_entropy",
+    "focal_loss",
+    "mse_loss",
+    "poly_focal_loss",
+    "poly_loss",
+    "sigmoid_focal_loss",
+)
 # Forward keywords that have no meaning in a backward.
 FORWARD_ONLY = {"out", "return_stats", "return_grad", "return_weights", "momentum", "running_correction"}
 

@@ -186,6 +186,55 @@ def mlp_backward(dy: jax.Array, x: jax.Array, weights: list[jax.Array], biases: 
     return dx, *dweights, *dbiases
 
 
+def row_losses(logits: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return -log p of the targets, and p."""
+    surprise = -jnp.take_along_axis(jax.nn.log_softmax(logits), target[..., None], -1)[..., 0]
+    return surprise, jnp.exp(-surprise)
+
+
+def cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """-log p."""
+    return row_losses(logits, target)[0]
+
+
+def focal_loss(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """-(1 - p)^2 log p."""
+    surprise, p = row_losses(logits, target)
+    return (1 - p) ** 2 * surprise
+
+
+def poly_loss(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """-log p + (1 - p)."""
+    surprise, p = row_losses(logits, target)
+    return surprise + (1 - p)
+
+
+def mse_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Squared differences."""
+    return jnp.square(prediction - target)
+
+
+def poly_focal_loss(epsilon: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Return the focal loss of a sigmoid with the polynomial term, as Optax writes it."""
+
+    def function(logits: jax.Array, target: jax.Array) -> jax.Array:
+        p = jax.nn.sigmoid(logits)
+        surprise = -target * jax.nn.log_sigmoid(logits) - (1 - target) * jax.nn.log_sigmoid(-logits)
+        wrong = target * (1 - p) + (1 - target) * p
+        weight = 0.25 * target + 0.75 * (1 - target)
+        return weight * (wrong**2 * surprise + epsilon * wrong**3)
+
+    return function
+
+
+def _call_loss(function: Callable[..., jax.Array], sample: Sample) -> Call:
+    """The sum of the losses and its gradient."""
+    x, target = sample.arrays.values()
+    both = jax.jit(jax.value_and_grad(lambda x, target: function(x, target).sum()))
+    arguments = (jnp.asarray(x), jnp.asarray(target))
+    return Call(lambda: jax.block_until_ready(both(*arguments)))
+
+
 ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "silu": jax.nn.silu, "tanh": tanh}
 
 
@@ -238,6 +287,12 @@ CALLS: dict[str, Builder] = {
     "softmax_backward": partial(_call, pulled_back(jax.nn.softmax)),
     "log_softmax": partial(_call, jax.nn.log_softmax),
     "log_softmax_backward": partial(_call, pulled_back(jax.nn.log_softmax)),
+    **{
+        function.__name__: partial(_call_loss, function)
+        for function in (cross_entropy, focal_loss, poly_loss, mse_loss)
+    },
+    "sigmoid_focal_loss": partial(_call_loss, poly_focal_loss(0.0)),
+    "poly_focal_loss": partial(_call_loss, poly_focal_loss(1.0)),
     **{name: partial(_call, function) for name, function in ACTIVATIONS.items()},
     **{f"{name}_backward": partial(_call, pulled_back(function)) for name, function in ACTIVATIONS.items()},
 }

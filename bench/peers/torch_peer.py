@@ -372,6 +372,47 @@ def _network(x: torch.Tensor, weights: list[Any], biases: list[Any]) -> torch.Te
     return functional.linear(x, weights[-1], biases[-1])
 
 
+def focal_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The usual composition on ``F.cross_entropy``."""
+    surprise = functional.cross_entropy(logits, target, reduction="none")
+    return (1 - torch.exp(-surprise)) ** 2 * surprise
+
+
+def poly_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The composition of PolyLoss's authors, which PyTorch has no op for."""
+    surprise = functional.cross_entropy(logits, target, reduction="none")
+    return surprise + (1 - torch.exp(-surprise))
+
+
+def poly_focal_loss(epsilon: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Return torchvision's composition of ``sigmoid_focal_loss``, and with the polynomial term."""
+
+    def function(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        p = torch.sigmoid(logits)
+        surprise = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        p_t = p * target + (1 - p) * (1 - target)
+        loss = surprise * ((1 - p_t) ** 2)
+        if epsilon:
+            loss = loss + epsilon * (1 - p_t) ** 3
+        return (0.25 * target + 0.75 * (1 - target)) * loss
+
+    return function
+
+
+def with_gradient(loss: Callable[..., torch.Tensor], sample: Sample) -> Call:
+    """Run the sum of the losses and its graph backwards; PyTorch's own losses add up by themselves."""
+    x, target = map(tensor, sample.arrays.values())
+    assert x is not None
+    x.requires_grad_()
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.enable_grad():
+            value = loss(x, target).sum()
+        return value.detach(), torch.autograd.grad(value, x)[0]
+
+    return Call(run)
+
+
 def unary(function: Callable[..., Any], sample: Sample) -> Call:
     """An activation of x alone."""
     return Call(function, (tensors(sample)["x"],))
@@ -443,6 +484,15 @@ CALLS |= {
     "tanh": partial(unary, torch.tanh),
     "tanh_backward": partial(unary_backward_of_result, aten.tanh_backward.default, torch.tanh),
 }
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {
+    "cross_entropy": partial(functional.cross_entropy, reduction="sum"),
+    "focal_loss": focal_loss,
+    "poly_loss": poly_loss,
+    "mse_loss": partial(functional.mse_loss, reduction="sum"),
+    "sigmoid_focal_loss": poly_focal_loss(0.0),
+    "poly_focal_loss": poly_focal_loss(1.0),
+}
+CALLS |= {name: partial(with_gradient, loss) for name, loss in LOSSES.items()}
 for function in (_add_layer_norm, _add_rms_norm, _deep_norm):
     op = function.__name__.lstrip("_")
     CALLS[op], CALLS[f"{op}_backward"] = partial(_call, function), partial(_backward, function)

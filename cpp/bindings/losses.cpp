@@ -6,6 +6,7 @@
 #include "bindings/arrays.h"
 #include "bindings/module.h"
 #include "bindings/norms.h"
+#include "bindings/reductions.h"
 #include "runtime/dispatch.h"
 #include "tasks/probabilities.h"
 
@@ -17,16 +18,6 @@ using ClassLossKernels = decltype(KernelTable::cross_entropy);
 
 // One thread's time for an element of float32 in cache; float64 takes about four times as long.
 constexpr double class_nanoseconds = 0.45;
-
-enum class Reduction { mean, sum, none };
-
-std::optional<Reduction> as_reduction(PyObject* slot) {
-    if (!PyUnicode_CheckExact(slot)) return std::nullopt;
-    if (PyUnicode_CompareWithASCIIString(slot, "mean") == 0) return Reduction::mean;
-    if (PyUnicode_CompareWithASCIIString(slot, "sum") == 0) return Reduction::sum;
-    if (PyUnicode_CompareWithASCIIString(slot, "none") == 0) return Reduction::none;
-    return std::nullopt;
-}
 
 // The arguments of a loss over classes; those an op lacks keep their defaults.
 struct ClassArguments {
@@ -134,21 +125,6 @@ double denominator(const Labels& labels, std::int64_t rows, std::int64_t classes
         total += weight ? value_at(weight, element, label[i]) : 1;
     }
     return total;
-}
-
-// The sum in an order that depends on the count alone: eight lanes.
-double sum_of(const double* values, std::int64_t count) {
-    double lanes[8] = {};
-    for (std::int64_t i = 0; i < count; ++i) lanes[i % 8] += values[i];
-    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-}
-
-// A NumPy scalar of x's type.
-PyObject* new_scalar(double value, const Array& x) {
-    alignas(8) char rounded[8];
-    const RoundLosses task{&value, rounded};
-    kernels().round_losses[int(x.element)](task, 0, 1, nullptr);
-    return PyArray_Scalar(rounded, PyArray_DESCR(x.object), nullptr);
 }
 
 // An array of the losses of the rows, of x's type and of its shape without the class axis.
@@ -275,8 +251,6 @@ Outcome class_loss(const ClassLossKernels& table, const ClassArguments& slots) {
 
 // ---- the Python functions ------------------------------------------------------------------------------------------
 
-PyObject* mean_by_default() { return PyUnicode_InternFromString("mean"); }
-
 PyObject* cross_entropy(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
         "cross_entropy", 2,
@@ -285,7 +259,7 @@ PyObject* cross_entropy(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyOb
          {"weight", Py_None},
          {"label_smoothing", PyFloat_FromDouble(0)},
          {"ignore_index", PyLong_FromLong(-100)},
-         {"reduction", mean_by_default()},
+         {"reduction", reduction_name("mean")},
          {"axis", PyLong_FromLong(-1)},
          {"return_grad", Py_False}}
     );
@@ -306,7 +280,7 @@ PyObject* cross_entropy_backward(PyObject*, PyObject* const* args, Py_ssize_t na
          {"weight", Py_None},
          {"label_smoothing", PyFloat_FromDouble(0)},
          {"ignore_index", PyLong_FromLong(-100)},
-         {"reduction", mean_by_default()},
+         {"reduction", reduction_name("mean")},
          {"axis", PyLong_FromLong(-1)}}
     );
     const OpFunction run = [](const Call& c) {
@@ -323,7 +297,7 @@ PyObject* focal_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObjec
         {{"logits", nullptr},
          {"target", nullptr},
          {"gamma", PyFloat_FromDouble(2)},
-         {"reduction", mean_by_default()},
+         {"reduction", reduction_name("mean")},
          {"axis", PyLong_FromLong(-1)},
          {"return_grad", Py_False}}
     );
@@ -342,7 +316,7 @@ PyObject* focal_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs
          {"logits", nullptr},
          {"target", nullptr},
          {"gamma", PyFloat_FromDouble(2)},
-         {"reduction", mean_by_default()},
+         {"reduction", reduction_name("mean")},
          {"axis", PyLong_FromLong(-1)}}
     );
     const OpFunction run = [](const Call& c) {
@@ -361,7 +335,7 @@ PyObject* poly_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject
          {"epsilon", PyFloat_FromDouble(1)},
          {"label_smoothing", PyFloat_FromDouble(0)},
          {"ignore_index", PyLong_FromLong(-100)},
-         {"reduction", mean_by_default()},
+         {"reduction", reduction_name("mean")},
          {"axis", PyLong_FromLong(-1)},
          {"return_grad", Py_False}}
     );
@@ -382,7 +356,7 @@ PyObject* poly_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs,
          {"epsilon", PyFloat_FromDouble(1)},
          {"label_smoothing", PyFloat_FromDouble(0)},
          {"ignore_index", PyLong_FromLong(-100)},
-         {"reduction", mean_by_default()},
+         {"reduction", reduction_name("mean")},
          {"axis", PyLong_FromLong(-1)}}
     );
     const OpFunction run = [](const Call& c) {

@@ -21,5 +21,6 @@ extern const PyMethodDef gate_methods[];
 extern const PyMethodDef attention_methods[];
 extern const PyMethodDef linear_methods[];
 extern const PyMethodDef loss_methods[];
+extern const PyMethodDef elementwise_loss_methods[];
 
 }  // namespace fastnorm

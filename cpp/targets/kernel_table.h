@@ -4,6 +4,7 @@
 #include "tasks/activations.h"
 #include "tasks/attention.h"
 #include "tasks/channel_norms.h"
+#include "tasks/elementwise_losses.h"
 #include "tasks/gates.h"
 #include "tasks/linear.h"
 #include "tasks/mlp.h"
@@ -20,6 +21,9 @@
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY channel_norms
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+#define FASTNORM_FAMILY elementwise_losses
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY gates

@@ -35,6 +35,14 @@ from .channel_norms import (
     instance_norm_backward,
 )
 from .deepnet import DeepNormConstants, DeepNormScale, deep_norm_constants, deep_norm_init
+from .elementwise_losses import (
+    mse_loss,
+    mse_loss_backward,
+    poly_focal_loss,
+    poly_focal_loss_backward,
+    sigmoid_focal_loss,
+    sigmoid_focal_loss_backward,
+)
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -138,6 +146,10 @@ __all__ = [
     "mlp_backward",
     "mlp_forward",
     "moments",
+    "mse_loss",
+    "mse_loss_backward",
+    "poly_focal_loss",
+    "poly_focal_loss_backward",
     "poly_loss",
     "poly_loss_backward",
     "reference",
@@ -152,6 +164,8 @@ __all__ = [
     "show_config",
     "sigmoid",
     "sigmoid_backward",
+    "sigmoid_focal_loss",
+    "sigmoid_focal_loss_backward",
     "silu",
     "silu_backward",
     "softmax",

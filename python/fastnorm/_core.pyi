@@ -224,6 +224,58 @@ def linear_backward(
 ) -> tuple[Array, Array, Array | None]: ...
 def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None = None) -> Array: ...
 def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array: ...
+def mse_loss(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]: ...
+def mse_loss_backward(
+    dloss: ArrayLike,
+    prediction: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+) -> Array: ...
+def sigmoid_focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]: ...
+def sigmoid_focal_loss_backward(
+    dloss: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+) -> Array: ...
+def poly_focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float = 1.0,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]: ...
+def poly_focal_loss_backward(
+    dloss: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float = 1.0,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+) -> Array: ...
 def cross_entropy(
     logits: ArrayLike,
     target: ArrayLike,

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from . import activations, attention, channel_norms, gates, linear, losses, mlp, norms, probabilities, residual_norms
+from . import (
+    activations,
+    attention,
+    channel_norms,
+    elementwise_losses,
+    gates,
+    linear,
+    losses,
+    mlp,
+    norms,
+    probabilities,
+    residual_norms,
+)
 from .case import DTYPES, Array, Case, Inputs, Variant, Work, as_tuple, label, wide
 from .op import Op, op_of
 
@@ -32,6 +44,7 @@ OPS: tuple[Op, ...] = (
     *activations.OPS,
     *attention.OPS,
     *channel_norms.OPS,
+    *elementwise_losses.OPS,
     *gates.OPS,
     *losses.OPS,
     *linear.OPS,

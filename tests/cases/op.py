@@ -43,6 +43,7 @@ class Op:
     bending: Callable[[Arguments, Mapping[str, Any]], float] = lambda inputs, keywords: 1.0
     rows: bool = True  # results and dx of a row (index of the first axis) depend on no other row
     dense_results: bool = True  # a new result lies in memory in the order of x
+    integer_arrays: tuple[str, ...] = ()  # arguments that may be arrays of integers too
     bad: tuple[tuple[str, Any, type[Exception]], ...] = field(default=())  # argument, a value it must not have, error
 
     def __str__(self) -> str:

@@ -33,6 +33,14 @@ from .channel_norms import (
     instance_norm,
     instance_norm_backward,
 )
+from .elementwise_losses import (
+    mse_loss,
+    mse_loss_backward,
+    poly_focal_loss,
+    poly_focal_loss_backward,
+    sigmoid_focal_loss,
+    sigmoid_focal_loss_backward,
+)
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -111,7 +119,11 @@ __all__ = [
     "mlp_gradients",
     "mlp_train",
     "moments",
+    "mse_loss",
+    "mse_loss_backward",
     "optimizer_update",
+    "poly_focal_loss",
+    "poly_focal_loss_backward",
     "poly_loss",
     "poly_loss_backward",
     "reglu",
@@ -122,6 +134,8 @@ __all__ = [
     "rms_norm_backward",
     "sigmoid",
     "sigmoid_backward",
+    "sigmoid_focal_loss",
+    "sigmoid_focal_loss_backward",
     "silu",
     "silu_backward",
     "softmax",

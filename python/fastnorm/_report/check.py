@@ -14,7 +14,7 @@ from .console import Console
 from .contracts import CONTRACTS, Outcome, bound_of, judge, unit_of
 from .samples import DENSE, NETWORKS, Sample, make_sample, op_names, optional_names, parameter_axis
 
-PER_ROW = ("target", "dloss")  # of a loss: they have no class axis
+PER_ROW = ("target", "dloss")  # of a loss over classes: they have no class axis
 
 # One lane and many, a whole and a broken vector, more than one register block, no rows; the last shape has enough rows
 # for several threads.
@@ -83,7 +83,7 @@ def _every_other(sample: Sample) -> Sample:
     columns = (slice(None),) * (axis % x.ndim) + (slice(None, None, 2),)
     thinned = {}
     for name, array in sample.arrays.items():
-        if name in PER_ROW:
+        if name in PER_ROW and array.ndim < x.ndim:
             thinned[name] = array
         elif sample.op in NETWORKS and isinstance(array, list):
             first, last = array

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import numpy_losses
+
 try:
     from scipy.special import erf
 except ImportError:  # NumPy has no erf
@@ -573,6 +575,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         deep_norm,
     )
 }
+FORMULAS |= numpy_losses.FORMULAS
 
 
 def formula(op: str, keywords: Mapping[str, Any]) -> Callable[..., Any] | None:

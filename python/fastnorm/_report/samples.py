@@ -20,10 +20,12 @@ import fastnorm
 from .. import reference
 from .timing import Call
 
-SHAPED_LIKE_X = frozenset({"x", "residual", "gate", "up", "logits"})
+SHAPED_LIKE_X = frozenset({"x", "residual", "gate", "up", "logits", "prediction"})
 PACKED = frozenset({"glu", "glu_backward"})  # x holds two arrays of the given shape side by side
 SHAPED_LIKE_COLS = frozenset({"weight", "bias", "beta"})
 SLOTS = frozenset({"keys", "values"})  # (..., slots, cols); queries have as many rows, a memory read has one
+# Losses whose target and gradient have the shape of x; the others have classes along the last axis of x.
+ELEMENTWISE_LOSSES = frozenset({"mse_loss", "sigmoid_focal_loss", "poly_focal_loss"})
 RUNNING = frozenset({"running_mean", "running_var"})
 DENSE = frozenset(
     {"linear", "linear_backward", "gated_linear", "gated_linear_backward"}
@@ -44,7 +46,7 @@ class Sample:
     def x(self) -> NDArray[Any]:
         """Return the first array of the forward: x, a gate, a query, or the logits of a loss."""
         found: NDArray[Any] = next(
-            self.arrays[name] for name in ("x", "gate", "query", "logits") if name in self.arrays
+            self.arrays[name] for name in ("x", "gate", "query", "logits", "prediction") if name in self.arrays
         )
         return found
 
@@ -144,6 +146,7 @@ def make_sample(
         Passed on to the op as they are.
     """
     arrays: dict[str, Any] = {}
+    is_elementwise = op.removesuffix("_backward") in ELEMENTWISE_LOSSES
     reads_memory = op.startswith("memory_read")
     if reads_memory or op.startswith("attention"):
         shape = shape if len(shape) > 1 else (1, *shape)
@@ -159,7 +162,7 @@ def make_sample(
         elif name in SHAPED_LIKE_X:
             holds_two = (name == "gate" and "up" in without) or (name == "x" and op in PACKED)
             values = rng.standard_normal((*shape[:-1], 2 * shape[-1]) if holds_two else shape)
-            values = mean + deviation * values if name in ("x", "gate", "logits") else values
+            values = mean + deviation * values if name in ("x", "gate", "logits", "prediction") else values
         elif op in NETWORKS:
             arrays[name] = _parameters(name, shape[-1], dtype, rng)
             continue
@@ -171,12 +174,15 @@ def make_sample(
             is_weight = name.startswith("w")
             values = rng.standard_normal(shape[-1:] * 2 if is_weight else shape[-1:])
             values = values / np.sqrt(shape[-1]) if is_weight else values
+        elif name == "target" and is_elementwise:
+            values = rng.standard_normal(shape) if op.startswith("mse") else rng.integers(0, 2, shape)
         elif name == "target":
             # Classes, of the first half: every other column of the logits has them too.
             arrays[name] = rng.integers(0, (shape[-1] + 1) // 2, shape[:-1])
             continue
         elif name == "dloss":
-            values = np.ldexp(rng.choice([-1.0, 1.0], shape[:-1]), rng.integers(-2, 3, shape[:-1]))
+            losses = shape if is_elementwise else shape[:-1]
+            values = np.ldexp(rng.choice([-1.0, 1.0], losses), rng.integers(-2, 3, losses))
         elif name in SHAPED_LIKE_COLS:
             values = (name == "weight") + 0.25 * rng.standard_normal(parameter_shape(op, shape, keywords or {}))
         elif name in RUNNING:

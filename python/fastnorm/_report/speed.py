@@ -15,6 +15,7 @@ from .timing import Call, Ratio, format_seconds, time_in_turns
 
 SHAPES = ((1, 64), (32, 768), (512, 768), (4096, 1024))
 QUICK_SHAPES = ((1, 64), (32, 768))
+SHOWN_KEYWORDS = {"approximate", "reduction", "return_grad"}  # other variants are checked only
 SECONDS = 0.25  # for one row of the table
 QUICK_SECONDS = 0.02
 
@@ -26,13 +27,14 @@ def speed(console: Console, *, quick: bool = False) -> None:
         (op, keywords, shape)
         for op in op_names()
         for keywords in CONTRACTS[op].variants
-        if keywords.keys() <= {"approximate"} and formula(op, keywords) and "query" not in positional_names(op)
+        if keywords.keys() <= SHOWN_KEYWORDS and formula(op, keywords) and "query" not in positional_names(op)
         for shape in (QUICK_SHAPES if quick else SHAPES)
     ]
     rows, gains = [], []
     with console.progress(len(cases)) as advance:
         for op, keywords, shape in cases:
-            label = " ".join([op, *map(str, keywords.values())])
+            label = " ".join([op, *(word for word in keywords.values() if isinstance(word, str))])
+            label += " with gradient" if keywords.get("return_grad") else ""
             advance(label)
             sample = make_sample(op, shape, np.dtype(np.float32), rng, keywords=keywords).with_stats()
             function = formula(op, keywords)

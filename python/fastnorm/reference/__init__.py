@@ -27,6 +27,14 @@ from .channel_norms import (
     instance_norm,
     instance_norm_backward,
 )
+from .elementwise_losses import (
+    mse_loss,
+    mse_loss_backward,
+    poly_focal_loss,
+    poly_focal_loss_backward,
+    sigmoid_focal_loss,
+    sigmoid_focal_loss_backward,
+)
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -101,6 +109,10 @@ __all__ = [
     "memory_read_backward",
     "mlp_backward",
     "mlp_forward",
+    "mse_loss",
+    "mse_loss_backward",
+    "poly_focal_loss",
+    "poly_focal_loss_backward",
     "poly_loss",
     "poly_loss_backward",
     "reglu",
@@ -111,6 +123,8 @@ __all__ = [
     "rms_norm_backward",
     "sigmoid",
     "sigmoid_backward",
+    "sigmoid_focal_loss",
+    "sigmoid_focal_loss_backward",
     "silu",
     "silu_backward",
     "softmax",

@@ -1,0 +1,31 @@
+#include "bindings/reductions.h"
+
+#include "runtime/dispatch.h"
+#include "targets/kernel_table.h"
+
+namespace fastnorm {
+
+std::optional<Reduction> as_reduction(PyObject* slot) {
+    if (!PyUnicode_CheckExact(slot)) return std::nullopt;
+    if (PyUnicode_CompareWithASCIIString(slot, "mean") == 0) return Reduction::mean;
+    if (PyUnicode_CompareWithASCIIString(slot, "sum") == 0) return Reduction::sum;
+    if (PyUnicode_CompareWithASCIIString(slot, "none") == 0) return Reduction::none;
+    return std::nullopt;
+}
+
+PyObject* reduction_name(const char* name) { return PyUnicode_InternFromString(name); }
+
+double sum_of(const double* values, std::int64_t count) {
+    double lanes[8] = {};
+    for (std::int64_t i = 0; i < count; ++i) lanes[i % 8] += values[i];
+    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+PyObject* new_scalar(double value, const Array& x) {
+    alignas(8) char rounded[8];
+    const RoundLosses task{&value, rounded};
+    kernels().round_losses[int(x.element)](task, 0, 1, nullptr);
+    return PyArray_Scalar(rounded, PyArray_DESCR(x.object), nullptr);
+}
+
+}  // namespace fastnorm

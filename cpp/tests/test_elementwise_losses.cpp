@@ -1,0 +1,69 @@
+// The element-wise losses, as kernels.h tests them.
+#include "kernels.h"
+
+namespace {
+
+struct Case {
+    bool with_losses, with_gradient, with_dloss;
+    double gamma;
+};
+
+template <class Kernel>
+Results run(const Kernel& kernel, const Shape& s, const Case& c) {
+    // The arrays are one row; the columns of the test's shape are its inner axes.
+    const std::int64_t size = item_size(s.element);
+    TestArray x(s, size), target(s, size), losses(s, size), gradient(s, size), dloss(s, size);
+    fill(x, s, 31);
+    fill(target, s, 32);
+    fill(dloss, s, 33);
+    for (std::int64_t r = 0; r < s.rows; ++r) {
+        for (std::int64_t j = 0; j < s.cols; ++j) {
+            const std::int64_t i = r * s.cols + j;
+            put(s.element, target.at(r, j), i % 11 == 0 ? 0.25 : double(i % 3 == 0));
+            if (i % 7 == 0) put(s.element, x.at(r, j), double(i % 300 - 150));
+        }
+    }
+    const std::int64_t count = s.rows * s.cols, segments = (count + segment_elements - 1) / segment_elements;
+    Guarded sums(std::size_t(segments) * sizeof(double), true);
+    Guarded scratch(std::size_t(6 * segment_elements * size), true);
+    const bool contiguous = s.layout == Layout::contiguous;
+    const std::int64_t extents[] = {s.rows, s.cols}, none = 0, one = 1;
+    ElementwiseLoss task = {};
+    task.shape = {1, count, 1, contiguous ? 1 : 2, &one, contiguous ? &count : extents};
+    std::int64_t strides[5][2];
+    int next = 0;
+    const auto operand = [&](const TestArray& array) {
+        std::int64_t* stride = strides[next++];
+        stride[0] = contiguous ? size : array.outer_stride;
+        stride[1] = array.inner_stride;
+        return Operand{array.memory.data(), &none, stride, contiguous};
+    };
+    const Operand nothing{nullptr, nullptr, nullptr, true};
+    task.operands[ElementwiseLoss::x] = operand(x);
+    task.operands[ElementwiseLoss::target] = operand(target);
+    task.operands[ElementwiseLoss::dloss] = c.with_dloss ? operand(dloss) : nothing;
+    task.operands[ElementwiseLoss::losses] = c.with_losses ? operand(losses) : nothing;
+    task.operands[ElementwiseLoss::gradient] = c.with_gradient ? operand(gradient) : nothing;
+    task.scale = 0.25;
+    task.sums = reinterpret_cast<double*>(sums.data());
+    task.stream = s.stream && c.with_gradient;
+    task.gamma = c.gamma;
+    task.epsilon = -0.5;
+    task.alpha_of_one = 0.25;
+    task.alpha_of_zero = 0.75;
+    kernel[int(s.element)](task, 0, segments, scratch.data());
+    Results results{{sums.content()}};
+    if (c.with_losses) results.outputs.push_back(elements(losses, s));
+    if (c.with_gradient) results.outputs.push_back(elements(gradient, s));
+    return results;
+}
+
+}  // namespace
+
+int main() {
+    for (const Case& c : {Case{false, true, false, 2}, Case{true, true, true, 1.5}, Case{true, false, false, 0}}) {
+        compare_all([&](const KernelTable& table, const Shape& s) { return run(table.mse_loss, s, c); });
+        compare_all([&](const KernelTable& table, const Shape& s) { return run(table.sigmoid_focal_loss, s, c); });
+    }
+    return check::report();
+}

@@ -1,0 +1,507 @@
+"""Losses of each element: mean squared error, and the focal loss of a sigmoid, each with its gradient in one pass."""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+from ._backend import active
+from ._typing import Array, ArrayLike, LossResult, Reduction
+
+__all__ = [
+    "mse_loss",
+    "mse_loss_backward",
+    "poly_focal_loss",
+    "poly_focal_loss_backward",
+    "sigmoid_focal_loss",
+    "sigmoid_focal_loss_backward",
+]
+
+
+@overload
+def mse_loss(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+    return_grad: Literal[False] = False,
+) -> LossResult: ...
+@overload
+def mse_loss(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+    return_grad: Literal[True],
+) -> tuple[LossResult, Array]: ...
+@overload
+def mse_loss(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+    return_grad: bool,
+) -> LossResult | tuple[LossResult, Array]: ...
+def mse_loss(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]:
+    """Mean squared error.
+
+    ``mean((prediction - target)**2)``.
+
+    Parameters
+    ----------
+    prediction : array_like
+        float32, float64, float16 or bfloat16, of any shape and strides.
+    target : array_like
+        Of the shape and dtype of prediction.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        Over all elements; ``'none'`` returns the loss of each.
+    return_grad : bool, default False
+        Whether to return the gradient too, from the same pass.
+
+    Returns
+    -------
+    loss : scalar or ndarray
+        A NumPy scalar of the dtype of prediction, as `numpy.sum` gives; with ``'none'`` an array like prediction. A
+        mean over no elements is NaN, as in PyTorch.
+    dprediction : ndarray
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype and order of
+        axes of prediction.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: a difference is rounded once and squared exactly for the sum, which is taken in float64, so a float32 loss
+    is good to 3 ULP, and so is the gradient. Half types are computed in float32 and rounded once.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add; the losses and gradients of the elements do not depend on each other.
+
+    References
+    ----------
+    The loss of least squares; defaults as in ``torch.nn.functional.mse_loss``. (scikit-learn's has half of it.)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> loss, dprediction = fastnorm.mse_loss(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.5, 2.0]), return_grad=True)
+    >>> print(loss.round(4), dprediction.round(4))
+    1.4167 [ 0.     -0.3333  1.3333]
+    """
+    return active.mse_loss(prediction, target, reduction=reduction, return_grad=return_grad)
+
+
+def mse_loss_backward(
+    dloss: ArrayLike,
+    prediction: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: Reduction = "mean",
+) -> Array:
+    """Gradient of `mse_loss` with respect to prediction.
+
+    ``dprediction = dloss * 2 * (prediction - target) / size``.
+
+    Parameters
+    ----------
+    dloss : array_like
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array like the
+        loss.
+    prediction : array_like
+        float32, float64, float16 or bfloat16, of any shape and strides.
+    target : array_like
+        Of the shape and dtype of prediction.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        Over all elements; ``'none'`` returns the loss of each.
+
+    Returns
+    -------
+    dprediction : ndarray
+        Of the shape, dtype and order of axes of prediction.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: a difference is rounded once and squared exactly for the sum, which is taken in float64, so a float32 loss
+    is good to 3 ULP, and so is the gradient. Half types are computed in float32 and rounded once.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add; the losses and gradients of the elements do not depend on each other.
+
+    References
+    ----------
+    The loss of least squares; defaults as in ``torch.nn.functional.mse_loss``. (scikit-learn's has half of it.)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.mse_loss_backward(1.0, np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.5, 2.0]), reduction="sum")
+    array([ 0., -1.,  4.])
+    """
+    return active.mse_loss_backward(dloss, prediction, target, reduction=reduction)
+
+
+@overload
+def sigmoid_focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+    return_grad: Literal[False] = False,
+) -> LossResult: ...
+@overload
+def sigmoid_focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+    return_grad: Literal[True],
+) -> tuple[LossResult, Array]: ...
+@overload
+def sigmoid_focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+    return_grad: bool,
+) -> LossResult | tuple[LossResult, Array]: ...
+def sigmoid_focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]:
+    """Focal loss of a sigmoid, for each element.
+
+    ``-alpha * (1 - p)**gamma * log(p)``, p being ``sigmoid(logits)`` for a target 1; with ``1 - p`` for p and ``1 -
+    alpha`` for alpha for a target 0.
+
+    Parameters
+    ----------
+    logits : array_like
+        float32, float64, float16 or bfloat16, of any shape and strides; one score z for each independent yes or no.
+    target : array_like
+        1 for yes, 0 for no, of the shape of logits: bools or integers, or numbers of the dtype of logits, which may
+        also lie between (that they do is not checked).
+    alpha : float or None, default 0.25
+        Weight of the targets 1, that of the targets 0 being ``1 - alpha``; None or a negative number weighs nothing.
+    gamma : float, default 2.0
+        The exponent, at least 0.
+    reduction : {'mean', 'sum', 'none'}, default 'none'
+        Over all elements; ``'none'`` returns the loss of each, as torchvision.
+    return_grad : bool, default False
+        Whether to return the gradient too, from the same pass.
+
+    Returns
+    -------
+    loss : scalar or ndarray
+        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array like logits. A mean over
+        no elements is NaN, as in PyTorch.
+    dlogits : ndarray
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype and order of
+        axes of logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; an integer target
+        other than 0 and 1 among them.
+
+    Notes
+    -----
+    Accuracy: for targets 0 and 1 nothing cancels: loss and gradient are good to
+    ``4 * (2 + gamma)`` ULP in both tails, where the loss vanishes and where it grows. Sums are taken in float64. Half
+    types are computed in float32 and rounded once. In float64 a gamma that is not a whole number up to 8 costs
+    ``gamma * abs(log(1 - p))`` roundings more.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add; the losses and gradients of the elements do not depend on each other.
+
+    References
+    ----------
+    Lin et al., "Focal Loss for Dense Object Detection", arXiv:1708.02002 (2017); defaults as in
+    ``torchvision.ops.sigmoid_focal_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> print(fastnorm.sigmoid_focal_loss(np.array([2.0, 2.0, -1.0]), [1, 0, 0]).round(4))
+    [5.0000e-04 1.2376e+00 1.7000e-02]
+    >>> loss, dlogits = fastnorm.sigmoid_focal_loss(np.array([2.0, 2.0]), [1, 0], reduction="sum", return_grad=True)
+    >>> print(loss.round(4), dlogits.round(4))
+    1.238 [-0.0012  0.8075]
+    """
+    return active.sigmoid_focal_loss(
+        logits, target, alpha=alpha, gamma=gamma, reduction=reduction, return_grad=return_grad
+    )
+
+
+def sigmoid_focal_loss_backward(
+    dloss: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+) -> Array:
+    """Gradient of `sigmoid_focal_loss` with respect to logits.
+
+    ``dlogits = dloss * alpha * (1 - p)**gamma * (gamma * p * log(p) - (1 - p))`` for a target 1, and the same of
+    -logits with the opposite sign for a target 0.
+
+    Parameters
+    ----------
+    dloss : array_like
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array like the
+        loss.
+    logits : array_like
+        float32, float64, float16 or bfloat16, of any shape and strides; one score z for each independent yes or no.
+    target : array_like
+        1 for yes, 0 for no, of the shape of logits: bools or integers, or numbers of the dtype of logits, which may
+        also lie between (that they do is not checked).
+    alpha : float or None, default 0.25
+        Weight of the targets 1, that of the targets 0 being ``1 - alpha``; None or a negative number weighs nothing.
+    gamma : float, default 2.0
+        The exponent, at least 0.
+    reduction : {'mean', 'sum', 'none'}, default 'none'
+        Over all elements; ``'none'`` returns the loss of each, as torchvision.
+
+    Returns
+    -------
+    dlogits : ndarray
+        Of the shape, dtype and order of axes of logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; an integer target
+        other than 0 and 1 among them.
+
+    Notes
+    -----
+    Accuracy: for targets 0 and 1 nothing cancels: loss and gradient are good to
+    ``4 * (2 + gamma)`` ULP in both tails, where the loss vanishes and where it grows. Sums are taken in float64. Half
+    types are computed in float32 and rounded once. In float64 a gamma that is not a whole number up to 8 costs
+    ``gamma * abs(log(1 - p))`` roundings more.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add; the losses and gradients of the elements do not depend on each other.
+
+    References
+    ----------
+    Lin et al., "Focal Loss for Dense Object Detection", arXiv:1708.02002 (2017); defaults as in
+    ``torchvision.ops.sigmoid_focal_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.sigmoid_focal_loss_backward(np.ones(2), np.array([2.0, 2.0]), [1, 0]).round(4)
+    array([-0.0012,  0.8075])
+    """
+    return active.sigmoid_focal_loss_backward(dloss, logits, target, alpha=alpha, gamma=gamma, reduction=reduction)
+
+
+@overload
+def poly_focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float = 1.0,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+    return_grad: Literal[False] = False,
+) -> LossResult: ...
+@overload
+def poly_focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float = 1.0,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+    return_grad: Literal[True],
+) -> tuple[LossResult, Array]: ...
+@overload
+def poly_focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float = 1.0,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+    return_grad: bool,
+) -> LossResult | tuple[LossResult, Array]: ...
+def poly_focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float = 1.0,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]:
+    """Focal loss of a sigmoid with PolyLoss's first term, for each element.
+
+    ``alpha * (-(1 - p)**gamma * log(p) + epsilon * (1 - p)**(gamma + 1))``, p being ``sigmoid(logits)`` for a target 1;
+    with ``1 - p`` for p and ``1 - alpha`` for alpha for a target 0. epsilon 0 gives `sigmoid_focal_loss`.
+
+    Parameters
+    ----------
+    logits : array_like
+        float32, float64, float16 or bfloat16, of any shape and strides; one score z for each independent yes or no.
+    target : array_like
+        1 for yes, 0 for no, of the shape of logits: bools or integers, or numbers of the dtype of logits, which may
+        also lie between (that they do is not checked).
+    epsilon : float, default 1.0
+        Coefficient of the polynomial term, at least -1 to keep the leading term of the series from turning negative.
+    alpha : float or None, default 0.25
+        Weight of the targets 1, that of the targets 0 being ``1 - alpha``; None or a negative number weighs nothing.
+    gamma : float, default 2.0
+        The exponent, at least 0.
+    reduction : {'mean', 'sum', 'none'}, default 'none'
+        Over all elements; ``'none'`` returns the loss of each, as torchvision.
+    return_grad : bool, default False
+        Whether to return the gradient too, from the same pass.
+
+    Returns
+    -------
+    loss : scalar or ndarray
+        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array like logits. A mean over
+        no elements is NaN, as in PyTorch.
+    dlogits : ndarray
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype and order of
+        axes of logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; an integer target
+        other than 0 and 1 among them.
+
+    Notes
+    -----
+    Accuracy: for targets 0 and 1 nothing cancels where epsilon is at least -1: loss and gradient are good to
+    ``4 * (2 + gamma)`` ULP in both tails, where the loss vanishes and where it grows. Sums are taken in float64. Half
+    types are computed in float32 and rounded once. In float64 a gamma that is not a whole number up to 8 costs
+    ``gamma * abs(log(1 - p))`` roundings more.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add; the losses and gradients of the elements do not depend on each other.
+
+    References
+    ----------
+    Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions", arXiv:2204.12511
+    (2022); as in the authors' code, alpha weighs both terms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.poly_focal_loss(np.array([0.5, 2.0, -1.0]), [1, 0, 0]).round(4)
+    array([0.0303, 1.7501, 0.0316])
+    """
+    return active.poly_focal_loss(
+        logits, target, epsilon=epsilon, alpha=alpha, gamma=gamma, reduction=reduction, return_grad=return_grad
+    )
+
+
+def poly_focal_loss_backward(
+    dloss: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float = 1.0,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+) -> Array:
+    """Gradient of `poly_focal_loss` with respect to logits.
+
+    That of `sigmoid_focal_loss` and ``-dloss * alpha * epsilon * (gamma + 1) * (1 - p)**(gamma + 1) * p`` for a target
+    1, and the same of -logits with the opposite sign for a target 0.
+
+    Parameters
+    ----------
+    dloss : array_like
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array like the
+        loss.
+    logits : array_like
+        float32, float64, float16 or bfloat16, of any shape and strides; one score z for each independent yes or no.
+    target : array_like
+        1 for yes, 0 for no, of the shape of logits: bools or integers, or numbers of the dtype of logits, which may
+        also lie between (that they do is not checked).
+    epsilon : float, default 1.0
+        Coefficient of the polynomial term, at least -1 to keep the leading term of the series from turning negative.
+    alpha : float or None, default 0.25
+        Weight of the targets 1, that of the targets 0 being ``1 - alpha``; None or a negative number weighs nothing.
+    gamma : float, default 2.0
+        The exponent, at least 0.
+    reduction : {'mean', 'sum', 'none'}, default 'none'
+        Over all elements; ``'none'`` returns the loss of each, as torchvision.
+
+    Returns
+    -------
+    dlogits : ndarray
+        Of the shape, dtype and order of axes of logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; an integer target
+        other than 0 and 1 among them.
+
+    Notes
+    -----
+    Accuracy: for targets 0 and 1 nothing cancels where epsilon is at least -1: loss and gradient are good to
+    ``4 * (2 + gamma)`` ULP in both tails, where the loss vanishes and where it grows. Sums are taken in float64. Half
+    types are computed in float32 and rounded once. In float64 a gamma that is not a whole number up to 8 costs
+    ``gamma * abs(log(1 - p))`` roundings more.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
+    multiply-add; the losses and gradients of the elements do not depend on each other.
+
+    References
+    ----------
+    Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions", arXiv:2204.12511
+    (2022); as in the authors' code, alpha weighs both terms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.poly_focal_loss_backward(np.ones(2), np.array([2.0, 2.0]), [1, 0]).round(4)
+    array([-0.0023,  0.9908])
+    """
+    return active.poly_focal_loss_backward(
+        dloss, logits, target, epsilon=epsilon, alpha=alpha, gamma=gamma, reduction=reduction
+    )

@@ -1,0 +1,144 @@
+"""NumPy twins of the losses of each element, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import _arguments
+from .._typing import Array, ArrayLike, LossResult, Reduction
+from ._results import result
+
+
+def mse_loss(
+    prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean", return_grad: bool = False
+) -> LossResult | tuple[LossResult, Array]:
+    """Twin of `fastnorm.mse_loss`."""
+    prediction, target, reduction, return_grad = _arguments.mse_loss(prediction, target, reduction, return_grad)
+    with np.errstate(all="ignore"):
+        difference = prediction.astype(np.float64) - target.astype(np.float64)
+        return reduced(difference**2, 2 * difference, prediction, reduction, return_grad)
+
+
+def mse_loss_backward(
+    dloss: ArrayLike, prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean"
+) -> Array:
+    """Twin of `fastnorm.mse_loss_backward`."""
+    dloss, prediction, target, reduction = _arguments.mse_loss_backward(dloss, prediction, target, reduction)
+    with np.errstate(all="ignore"):
+        difference = prediction.astype(np.float64) - target.astype(np.float64)
+        return pulled_back(dloss, 2 * difference, prediction, reduction)
+
+
+def sigmoid_focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]:
+    """Twin of `fastnorm.sigmoid_focal_loss`."""
+    logits, target, alpha, gamma, reduction, return_grad = _arguments.sigmoid_focal_loss(
+        logits, target, alpha, gamma, reduction, return_grad
+    )
+    with np.errstate(all="ignore"):
+        losses, slopes = focal_terms(logits, target, 0.0, alpha, gamma)
+        return reduced(losses, slopes, logits, reduction, return_grad)
+
+
+def sigmoid_focal_loss_backward(
+    dloss: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+) -> Array:
+    """Twin of `fastnorm.sigmoid_focal_loss_backward`."""
+    dloss, logits, target, alpha, gamma, reduction = _arguments.sigmoid_focal_loss_backward(
+        dloss, logits, target, alpha, gamma, reduction
+    )
+    with np.errstate(all="ignore"):
+        return pulled_back(dloss, focal_terms(logits, target, 0.0, alpha, gamma)[1], logits, reduction)
+
+
+def poly_focal_loss(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float = 1.0,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]:
+    """Twin of `fastnorm.poly_focal_loss`."""
+    logits, target, epsilon, alpha, gamma, reduction, return_grad = _arguments.poly_focal_loss(
+        logits, target, epsilon, alpha, gamma, reduction, return_grad
+    )
+    with np.errstate(all="ignore"):
+        losses, slopes = focal_terms(logits, target, epsilon, alpha, gamma)
+        return reduced(losses, slopes, logits, reduction, return_grad)
+
+
+def poly_focal_loss_backward(
+    dloss: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float = 1.0,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "none",
+) -> Array:
+    """Twin of `fastnorm.poly_focal_loss_backward`."""
+    dloss, logits, target, epsilon, alpha, gamma, reduction = _arguments.poly_focal_loss_backward(
+        dloss, logits, target, epsilon, alpha, gamma, reduction
+    )
+    with np.errstate(all="ignore"):
+        return pulled_back(dloss, focal_terms(logits, target, epsilon, alpha, gamma)[1], logits, reduction)
+
+
+def focal_terms(logits: Array, target: Array, epsilon: float, alpha: float | None, gamma: float) -> tuple[Array, Array]:
+    """Return w (u^gamma l + epsilon u^(gamma + 1)) and its derivative, u being the probability of the other class.
+
+    Probabilities and logarithms come from exp(-abs(z)), where no difference of nearly equal numbers is taken. Where l
+    and epsilon u nearly cancel, some digits are lost; the kernel keeps them by a series.
+    """
+    z, y = logits.astype(np.float64), target.astype(np.float64)
+    e = np.exp(-np.abs(z))
+    p, q = (np.where(z < 0, one, other) for one, other in ((e, 1.0), (1.0, e)))
+    p, q = p / (1 + e), q / (1 + e)
+    surprise_of_one = np.log1p(e) + np.maximum(-z, 0)
+    surprise_of_zero = np.log1p(e) + np.maximum(z, 0)
+    loss = np.where(y == 0, 0, y * surprise_of_one) + np.where(y == 1, 0, (1 - y) * surprise_of_zero)
+    u = y * q + (1 - y) * p
+    weight = np.ones_like(z) if alpha is None else alpha * y + (1 - alpha) * (1 - y)
+    power = weight * u**gamma
+    # (du/dz) / u, where a target of 0 or 1 needs no division.
+    ratio = np.where(y == 0, q, np.where(y == 1, -p, (1 - 2 * y) * p * q / u))
+    chained = np.where(ratio == 0, 0, ratio * loss)
+    slope = gamma * chained + epsilon * (gamma + 1) * ratio * u + ((1 - y) * p - y * q)
+    return power * (loss + epsilon * u), power * slope
+
+
+def reduced(
+    losses: Array, gradients: Array, x: Array, reduction: Reduction, return_grad: bool
+) -> LossResult | tuple[LossResult, Array]:
+    """Return the loss in x's dtype, and the gradient of the reduced loss if that is wanted."""
+    loss: LossResult = result(losses, x)
+    if reduction != "none":
+        total = np.sum(losses)
+        loss = np.asarray(total / losses.size if reduction == "mean" else total).astype(x.dtype)[()]
+    if not return_grad:
+        return loss
+    dloss = np.ones_like(x) if reduction == "none" else 1.0
+    return loss, pulled_back(dloss, gradients, x, reduction)
+
+
+def pulled_back(dloss: Array | float, gradients: Array, x: Array, reduction: Reduction) -> Array:
+    """Return the gradients of the losses times that of what they were reduced to."""
+    share = gradients.size if reduction == "mean" else 1
+    return result(gradients * (np.asarray(dloss).astype(np.float64) / max(share, 1)), x)
