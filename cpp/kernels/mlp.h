@@ -55,11 +55,7 @@ void mlp_pack(const MlpPack& task, std::int64_t begin, std::int64_t end, void*) 
     for (std::int64_t block = begin; block < end; ++block) {
         const std::int64_t k = block * depth_block, depth = smaller(depth_block, task.rows - k);
         C* panels = static_cast<C*>(task.panels) + k * padded;
-        for (std::int64_t j = 0; j < padded; j += panel_cols<C>) {
-            const std::int64_t cols = smaller(panel_cols<C>, task.cols - j);
-            const std::int64_t width = smaller(panel_cols<C>, padded - j);
-            pack_padded<C>(pack<T>, source.matrix, k, depth, j, cols < 0 ? 0 : cols, panels + j * depth, width);
-        }
+        pack_panels<C>(pack<T>, source.matrix, k, depth, 0, task.cols, padded, panels, panel_cols<C>);
     }
 }
 
@@ -134,9 +130,9 @@ public:
         packing_.unpack(y_, step(cols), y_target_, first, rows, 0, cols);
     }
 
-    // From the gradient of the output or the loss down to the input; sums of parameter gradients go on from where
-    // they stand.
-    void backward(std::int64_t first, std::int64_t rows, C* sums, double* loss) {
+    // From the gradient of the output or the loss down to the input. Sums of parameter gradients begin with this block,
+    // or go on from where they stand.
+    void backward(std::int64_t first, std::int64_t rows, C* sums, bool begins, double* loss) {
         const MlpLayer& output = task_.layers[task_.count - 1];
         const std::int64_t out = step(output.out);
         if (task_.dy) {
@@ -158,7 +154,7 @@ public:
                     derive(g_ + r * z_step, kept + r * z_step, g_ + r * z_step, cols, C(1));
             }
             const C* a = l == 0 ? x_ : kept - block_rows_ * step(layer.in);
-            add_parameter_gradients(layer, a, l == 0 ? x_step_ : step(layer.in), rows, sums);
+            add_parameter_gradients(layer, a, l == 0 ? x_step_ : step(layer.in), rows, sums, begins);
             if (!layer.transposed) break;
             Strip<C> strip = {};
             strip.a = g_, strip.a_row = z_step, strip.a_k = 1;
@@ -198,12 +194,14 @@ private:
             pack_padded(packing_.pack, x_source_, task_.order[first + r], 1, 0, cols, packed_ + r * x_step_, x_step_);
     }
 
-    void add_parameter_gradients(const MlpLayer& layer, const C* a, std::int64_t a_step, std::int64_t rows, C* sums) {
+    void add_parameter_gradients(
+        const MlpLayer& layer, const C* a, std::int64_t a_step, std::int64_t rows, C* sums, bool begins
+    ) {
         const std::int64_t cols = mlp_cols(layer.out, sizeof(C)), g_step = step(layer.out);
         if (layer.dbias >= 0) {
             C* dbias = sums + layer.dbias;
             for (std::int64_t j = 0; j < cols; j += native<C>) {
-                V sum = load<V>(dbias + j);
+                V sum = begins ? broadcast<V>(0) : load<V>(dbias + j);
                 for (std::int64_t r = 0; r < rows; ++r) sum = sum + load<V>(g_ + r * g_step + j);
                 store(dbias + j, sum);
             }
@@ -211,7 +209,7 @@ private:
         Strip<C> strip = {};
         strip.depth = rows;
         strip.c = sums + layer.dweight;
-        strip.accumulate = true;
+        strip.accumulate = !begins;
         std::int64_t lines;
         if (mlp_is_narrow(layer.in, layer.out, sizeof(C))) {
             strip.a = g_, strip.a_k = g_step;
@@ -263,13 +261,13 @@ void mlp_backward(const MlpRows& task, std::int64_t begin, std::int64_t end, voi
     MlpBlock<C> block(task, arrays, true, scratch);
     for (std::int64_t group = begin; group < end; ++group) {
         C* sums = static_cast<C*>(task.partials) + group * task.partial_elements;
-        for (std::int64_t i = 0; i < task.partial_elements; ++i) sums[i] = 0;
         double loss = 0;
-        const std::int64_t last = smaller(task.rows, (group + 1) * task.group_rows);
-        for (std::int64_t first = group * task.group_rows; first < last; first += mlp_block_rows) {
+        const std::int64_t begin_row = group * task.group_rows;
+        const std::int64_t last = smaller(task.rows, begin_row + task.group_rows);
+        for (std::int64_t first = begin_row; first < last; first += mlp_block_rows) {
             const std::int64_t rows = smaller(mlp_block_rows, last - first);
             block.forward(first, rows);
-            block.backward(first, rows, sums, &loss);
+            block.backward(first, rows, sums, first == begin_row, &loss);
         }
         if (task.losses) task.losses[group] = loss;
     }

@@ -142,6 +142,27 @@ void pack_padded(
     }
 }
 
+// Rows [k, k + depth) and columns [j, j + cols) as panels of `width` columns, one after the other, the last as narrow
+// as columns padded to `padded` allow. Columns that are neighbours are read in long lines, 16 rows at a time, which
+// prefetchers follow; else a panel at a time.
+template <class C>
+void pack_panels(
+    Pack<C> pack, const Matrix& source, std::int64_t k, std::int64_t depth, std::int64_t j, std::int64_t cols,
+    std::int64_t padded, C* panels, std::int64_t width
+) {
+    const bool long_lines = source.cols.count == 1 && source.cols.stride[0] <= 8;
+    const std::int64_t group = long_lines ? 16 : depth;
+    for (std::int64_t i = 0; i < depth; i += group) {
+        const std::int64_t rows = smaller(group, depth - i);
+        for (std::int64_t first = 0; first < padded; first += width) {
+            const std::int64_t panel_width = smaller(width, padded - first);
+            const std::int64_t count = smaller(panel_width, cols - first);
+            C* panel = panels + first * depth + i * panel_width;
+            pack_padded(pack, source, k + i, rows, j + first, count < 0 ? 0 : count, panel, panel_width);
+        }
+    }
+}
+
 template <class T>
 constexpr Packing<compute_t<T>> packing_of() {
     return {pack<T>, unpack<T>};

@@ -72,22 +72,18 @@ private:
         if (task_.packs_b) {
             strip_.b = packed_b_;
             strip_.b_step = 0;
-            for (std::int64_t first = 0; first < cols; first += panel_cols<C>)
-                pack_panel(k, j + first, smaller(panel_cols<C>, cols - first), packed_b_ + first * depth);
+            pack_panels(packing_.pack, b, k, depth, j, cols, padded(cols), packed_b_, panel_cols<C>);
             return;
         }
         strip_.b = plain_address(b, k, j);
         strip_.b_step = b.rows.stride[0] / size;
         strip_.b_edge = packed_b_;
         const std::int64_t edge = cols % native<C>;
-        if (edge > 0) pack_panel(k, j + cols - edge, edge, packed_b_);
+        if (edge > 0) pack_padded(packing_.pack, b, k, depth, j + cols - edge, edge, packed_b_, padded(edge));
     }
 
-    // Columns of B as whole registers.
-    void pack_panel(std::int64_t k, std::int64_t j, std::int64_t cols, C* panel) {
-        const std::int64_t width = (cols + native<C> - 1) / native<C> * native<C>;
-        pack_padded(packing_.pack, task_.b, k, strip_.depth, j, cols, panel, width);
-    }
+    // Columns as whole registers.
+    static std::int64_t padded(std::int64_t cols) { return (cols + native<C> - 1) / native<C> * native<C>; }
 
     void take_a(std::int64_t i, std::int64_t rows, std::int64_t k) {
         const Matrix& a = task_.a;

@@ -27,6 +27,9 @@ constexpr int tile_vectors = native<double> == 8 ? 4 : 2;
 template <class C>
 constexpr std::int64_t panel_cols = tile_vectors * native<C>;
 
+// Row k of B is fetched this many rows ahead: where B lies in place, no prefetcher of the processor follows its rows.
+constexpr std::int64_t fetch_ahead = 8;
+
 // Rows of A with a block of B: element (i, k) of A at a + i * a_row + k * a_k, in elements.
 template <class C>
 struct Strip {
@@ -60,6 +63,7 @@ FASTNORM_OUT_OF_LINE void multiply_tile(
     const std::int64_t a_row = s.a_row, a_k = s.a_k;
     const C* upper_a = s.a;
     const C* lower_a = Rows > 3 ? s.a + 3 * a_row : s.a;  // one address for three rows
+    const C* ahead = b + fetch_ahead * b_step;
     for (std::int64_t k = s.depth; k > 0; --k) {
         V b_k[Vectors];
         FASTNORM_UNROLL
@@ -72,7 +76,10 @@ FASTNORM_OUT_OF_LINE void multiply_tile(
         }
         upper_a += a_k;
         lower_a += a_k;
+        FASTNORM_UNROLL
+        for (int v = 0; v < Vectors; ++v) __builtin_prefetch(ahead + v * lanes, 0, 3);
         b += b_step;
+        ahead += b_step;
     }
     FASTNORM_UNROLL
     for (int r = 0; r < Rows; ++r) {
@@ -128,21 +135,26 @@ void multiply_rows(const Strip<C>& s) {
 
 // `rows` rows of A, at most tile_height.
 template <class C>
-void multiply_strip(Strip<C> s, std::int64_t rows) {
-    if (rows == tile_height) return multiply_rows<C, tile_height>(s);
-    const auto move_on = [&](int count) {
-        s.a += count * s.a_row;
-        s.c += count * s.c_step;
-    };
-    if (rows & 4) {
-        multiply_rows<C, 4>(s);
-        move_on(4);
+void multiply_strip(const Strip<C>& s, std::int64_t rows) {
+    switch (rows) {
+        case 6:
+            return multiply_rows<C, 6>(s);
+        case 5:
+            return multiply_rows<C, 5>(s);
+        case 4:
+            return multiply_rows<C, 4>(s);
+        case 3:
+            return multiply_rows<C, 3>(s);
+        case 2:
+            return multiply_rows<C, 2>(s);
+        default:
+            return multiply_rows<C, 1>(s);
     }
-    if (rows & 2) {
-        multiply_rows<C, 2>(s);
-        move_on(2);
-    }
-    if (rows & 1) multiply_rows<C, 1>(s);
+}
+
+// How many of the rows that are left make the next strip: the last two are about as high, since a low one waits for B.
+constexpr std::int64_t strip_height(std::int64_t left) {
+    return left <= tile_height ? left : left < 2 * tile_height ? (left + 1) / 2 : tile_height;
 }
 
 // `rows` rows of A with all k of B, a block of it after the other: panels of each block where b_step is 0. After each
@@ -150,8 +162,9 @@ void multiply_strip(Strip<C> s, std::int64_t rows) {
 template <class C, class Finish>
 FASTNORM_INLINE void multiply(const Strip<C>& all, std::int64_t rows, Finish finish) {
     const std::int64_t b_step = all.b_step == 0 ? all.cols : all.b_step;
-    for (std::int64_t i = 0; i < rows; i += tile_height) {
-        const std::int64_t height = smaller(tile_height, rows - i);
+    std::int64_t height;
+    for (std::int64_t i = 0; i < rows; i += height) {
+        height = strip_height(rows - i);
         Strip<C> strip = all;
         strip.a += i * all.a_row;
         strip.c += i * all.c_step;
