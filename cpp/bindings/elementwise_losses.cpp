@@ -72,7 +72,6 @@ Outcome elementwise_loss(
     }
     const bool is_large = fresh.warm && arrays_count * x->bytes() > stream_bytes;
     task.stream = gradient && is_large && task.operands[ElementwiseLoss::gradient].contiguous;
-    if (task.stream) ++buffers;
 
     const std::int64_t segments = (count + segment_elements - 1) / segment_elements;
     const bool adds = !slots.dloss && is_reduced;

@@ -25,7 +25,7 @@ Results run(const Kernel& kernel, const Shape& s, const Case& c) {
     }
     const std::int64_t count = s.rows * s.cols, segments = (count + segment_elements - 1) / segment_elements;
     Guarded sums(std::size_t(segments) * sizeof(double), true);
-    Guarded scratch(std::size_t(6 * segment_elements * size), true);
+    Guarded scratch(std::size_t(5 * segment_elements * size), true);
     const bool contiguous = s.layout == Layout::contiguous;
     const std::int64_t extents[] = {s.rows, s.cols}, none = 0, one = 1;
     ElementwiseLoss task = {};
