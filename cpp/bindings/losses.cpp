@@ -14,8 +14,6 @@ namespace fastnorm {
 
 namespace {
 
-using ClassLossKernels = decltype(KernelTable::cross_entropy);
-
 // One thread's time for an element of float32 in cache; float64 takes about four times as long.
 constexpr double class_nanoseconds = 0.45;
 
@@ -144,7 +142,7 @@ PyObject* new_losses(const double* losses, const Array& x, const Axes& axes) {
 }
 
 // A loss over classes where `dloss` is null, else its backward.
-Outcome class_loss(const ClassLossKernels& table, const ClassArguments& slots) {
+Outcome class_loss(const ClassArguments& slots) {
     const std::optional<Array> logits = as_array(slots.logits);
     Axes axes;
     if (!logits || !PyLong_CheckExact(slots.axis) || !as_axes(slots.axis, logits->ndim(), axes)) return not_canonical;
@@ -235,7 +233,8 @@ Outcome class_loss(const ClassLossKernels& table, const ClassArguments& slots) {
     const double nanoseconds = class_nanoseconds * (compute == Element::float64 ? 4 : 1) * double(rows * classes);
     const std::int64_t scratch = work_row_bytes(classes, item_size(compute)) + packing_bytes(geometry, 3, size);
     if (!run_kernel(
-            table[int(logits->element)], task, rows, rows_per_chunk(task.shape, size), nanoseconds, std::size_t(scratch)
+            kernels().class_loss[int(logits->element)], task, rows, rows_per_chunk(task.shape, size), nanoseconds,
+            std::size_t(scratch)
         )) {
         return finished(nullptr);
     }
@@ -264,9 +263,7 @@ PyObject* cross_entropy(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyOb
          {"return_grad", Py_False}}
     );
     const OpFunction run = [](const Call& c) {
-        return class_loss(
-            kernels().cross_entropy, {nullptr, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], nullptr, nullptr}
-        );
+        return class_loss({nullptr, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], nullptr, nullptr});
     };
     return call_op(signature, run, args, nargs, kwnames);
 }
@@ -284,9 +281,7 @@ PyObject* cross_entropy_backward(PyObject*, PyObject* const* args, Py_ssize_t na
          {"axis", PyLong_FromLong(-1)}}
     );
     const OpFunction run = [](const Call& c) {
-        return class_loss(
-            kernels().cross_entropy, {c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], nullptr, nullptr, nullptr}
-        );
+        return class_loss({c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], nullptr, nullptr, nullptr});
     };
     return call_op(signature, run, args, nargs, kwnames);
 }
@@ -302,9 +297,7 @@ PyObject* focal_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObjec
          {"return_grad", Py_False}}
     );
     const OpFunction run = [](const Call& c) {
-        return class_loss(
-            kernels().focal_loss, {nullptr, c[0], c[1], nullptr, nullptr, nullptr, c[3], c[4], c[5], c[2], nullptr}
-        );
+        return class_loss({nullptr, c[0], c[1], nullptr, nullptr, nullptr, c[3], c[4], c[5], c[2], nullptr});
     };
     return call_op(signature, run, args, nargs, kwnames);
 }
@@ -320,9 +313,7 @@ PyObject* focal_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs
          {"axis", PyLong_FromLong(-1)}}
     );
     const OpFunction run = [](const Call& c) {
-        return class_loss(
-            kernels().focal_loss, {c[0], c[1], c[2], nullptr, nullptr, nullptr, c[4], c[5], nullptr, c[3], nullptr}
-        );
+        return class_loss({c[0], c[1], c[2], nullptr, nullptr, nullptr, c[4], c[5], nullptr, c[3], nullptr});
     };
     return call_op(signature, run, args, nargs, kwnames);
 }
@@ -340,9 +331,7 @@ PyObject* poly_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject
          {"return_grad", Py_False}}
     );
     const OpFunction run = [](const Call& c) {
-        return class_loss(
-            kernels().poly_loss, {nullptr, c[0], c[1], nullptr, c[3], c[4], c[5], c[6], c[7], nullptr, c[2]}
-        );
+        return class_loss({nullptr, c[0], c[1], nullptr, c[3], c[4], c[5], c[6], c[7], nullptr, c[2]});
     };
     return call_op(signature, run, args, nargs, kwnames);
 }
@@ -360,9 +349,7 @@ PyObject* poly_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs,
          {"axis", PyLong_FromLong(-1)}}
     );
     const OpFunction run = [](const Call& c) {
-        return class_loss(
-            kernels().poly_loss, {c[0], c[1], c[2], nullptr, c[4], c[5], c[6], c[7], nullptr, nullptr, c[3]}
-        );
+        return class_loss({c[0], c[1], c[2], nullptr, c[4], c[5], c[6], c[7], nullptr, nullptr, c[3]});
     };
     return call_op(signature, run, args, nargs, kwnames);
 }

@@ -5,16 +5,14 @@
 //   l_j = -log p_j = lift + (m - z_j): both parts >= 0, and lift keeps its digits near 0 (exponential_rows.h)
 //   u   = 1 - p_t, from the other exponentials where p_t > 1/2
 //
-// Class targets, label smoothing a, b = a/C: a loss of p_t alone with the slope G,
-//   dz_j = (p_j - [j = t]) (1 - a) G + b (W p_j - w_j),        at t: -(1 - a) G u + b (W p_t - w_t)
-//   cross_entropy  (1 - a) w_t l_t + b sum w_j l_j             G = w_t
-//   focal_loss     u^gamma l_t                                 G = u^gamma + gamma u^(gamma - 1) p_t l_t
-//   poly_loss      cross_entropy + sum_k eps_k v^k             G = 1 + p_t sum_k k eps_k v^(k - 1)
-//                  with v = 1 - sum q_j p_j = (1 - a) u + a - b
+// Class targets, label smoothing a, b = a/C, v = 1 - sum q_j p_j = (1 - a) u + a - b:
+//   (1 - a) w_t u^gamma l_t + b sum w_j l_j + sum_k eps_k v^k
+//   dz_j = (p_j - [j = t]) (1 - a) G + b (W p_j - w_j),        at t: -(1 - a) G u + b (W p_t - w_t),
+//   G = w_t (u^gamma + gamma u^(gamma - 1) p_t l_t) + p_t sum_k k eps_k v^(k - 1)
 // Probability targets (smoothed first), A = sum q_j w_j:
-//   cross_entropy  sum q_j w_j l_j                             dz_j = A p_j - q_j w_j
-//   poly_loss      the same + sum_k eps_k v^k                  dz_j = p_j (A + H (g - q_j)) - q_j, g = 1 - v,
-//                                                              H = sum_k k eps_k v^(k - 1)
+//   sum q_j w_j l_j + sum_k eps_k v^k
+//   dz_j = p_j (A + H (g - q_j)) - q_j w_j, g = 1 - v, H = sum_k k eps_k v^(k - 1)
+// cross_entropy has neither gamma nor eps, focal_loss gamma, poly_loss eps; w is 1 where an op has no weights.
 // The row's scalars are computed in double; probabilities are never stored.
 #pragma once
 
@@ -35,34 +33,6 @@ FASTNORM_INLINE double power_at(double x, double y) {
     return at_point(x, [&](auto v) FASTNORM_INLINE_LAMBDA { return exp(broadcast<decltype(v)>(y) * log(v)); });
 }
 
-// A loss of the target's probability, and G.
-struct LossAndSlope {
-    double loss, slope;
-};
-
-// What is known of the target's probability p: l = -log p, and u = 1 - p.
-struct TargetProbability {
-    double l, p, u, weight;
-};
-
-struct CrossEntropy {
-    static constexpr bool takes_polynomial = false;
-    static FASTNORM_INLINE LossAndSlope at(const ClassLoss&, const TargetProbability& t) {
-        return {t.weight * t.l, t.weight};
-    }
-};
-
-struct Focal {
-    static constexpr bool takes_polynomial = false;
-    static FASTNORM_INLINE LossAndSlope at(const ClassLoss& task, const TargetProbability& t) {
-        const double gamma = task.gamma, power = power_at(t.u, gamma);
-        // Where u is 0 the gradient (p_j - [j = t]) G is too, whatever G.
-        const double lower = gamma == 0 || t.u == 0 ? 0 : gamma * (power / t.u);
-        // A power that is 0 while l is not finite: p is 0 only where u is 1.
-        return {power * t.l, t.p == 0 ? power : power + lower * (t.p * t.l)};
-    }
-};
-
 // sum_k eps_k v^k and its derivative in v.
 struct Polynomial {
     double value, slope;
@@ -75,14 +45,6 @@ FASTNORM_INLINE Polynomial polynomial_loss(const ClassLoss& task, double v) {
     }
     return {value, slope};
 }
-
-struct Poly {
-    static constexpr bool takes_polynomial = true;
-    static FASTNORM_INLINE LossAndSlope at(const ClassLoss& task, const TargetProbability& t) {
-        const double a = task.label_smoothing, b = a / double(task.shape.cols);
-        return {t.l, 1 + t.p * polynomial_loss(task, (1 - a) * t.u + (a - b)).slope};
-    }
-};
 
 template <class T>
 class ClassLossRow {
@@ -98,46 +60,40 @@ public:
           e_(e),
           gradient_(gradient),
           cols_(task.shape.cols),
-          row_(z, e, cols_, gradient && !task.stream ? gradient : z) {}
+          row_(z, e, cols_, gradient && !task.stream ? gradient : z + streamed_ahead) {}
 
     // The loss for a class, and its gradient times `scale`.
-    template <class Loss>
     FASTNORM_INLINE double of_label(std::int64_t t, double scale) {
         row_.try_dominant(t);
         const double a = task_.label_smoothing, b = a / double(cols_), lift = row_.lift();
         const double l = lift + (row_.maximum() - double(widen(z_[t])));
         const double p = double(e_[t]) / row_.sum, u = row_.complement(t), w = weight_ ? double(weight_[t]) : 1;
-        const LossAndSlope target = Loss::at(task_, {l, p, u, w});
-        double loss = target.loss;
+        const double gamma = task_.gamma, power = power_at(u, gamma);
+        // Where u is 0 the gradient (p_j - [j = t]) G is too, whatever G.
+        const double lower = gamma == 0 || u == 0 ? 0 : gamma * (power / u);
+        const Polynomial added = polynomial_loss(task_, (1 - a) * u + (a - b));
+        double loss = w * (power * l);
         if (a > 0) {
             loss = (1 - a) * loss;
             if (task_.losses) loss += b * (task_.weight_sum * lift + weighted_distances());
         }
-        if constexpr (Loss::takes_polynomial) loss += polynomial_loss(task_, (1 - a) * u + (a - b)).value;
+        loss += added.value;
         if (gradient_) {
-            const double slope = (1 - a) * target.slope;
+            // p is 0 only where l need not be finite.
+            const double bent = p == 0 ? power : power + lower * (p * l);
+            const double slope = (1 - a) * (w * bent + p * added.slope);
             const W factor = broadcast<W>(C(scale * ((slope + b * task_.weight_sum) / row_.sum)));
-            const C smoothing = C(scale * b);
-            if (a > 0 && weight_) {
-                write([&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-                    const W smoothed = broadcast<W>(smoothing) * load_columns<W>(weight_ + j, step);
-                    return mul_sub(load_columns<W>(e_ + j, step), factor, smoothed);
-                });
-            } else if (a > 0) {
-                write([&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-                    return mul_sub(load_columns<W>(e_ + j, step), factor, broadcast<W>(smoothing));
-                });
-            } else {
-                write([&](std::int64_t j, auto step)
-                          FASTNORM_INLINE_LAMBDA { return load_columns<W>(e_ + j, step) * factor; });
-            }
+            const W smoothing = broadcast<W>(C(scale * b));
+            write([&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+                const W smoothed = weight_ ? smoothing * load_columns<W>(weight_ + j, step) : smoothing;
+                return mul_sub(load_columns<W>(e_ + j, step), factor, smoothed);
+            });
             narrow(C(scale * (b * (task_.weight_sum * p - w) - slope * u)), gradient_[t]);
         }
         return loss;
     }
 
     // The same for probabilities q.
-    template <class Loss>
     FASTNORM_INLINE double of_probabilities(const T* q, double scale) {
         row_.find_dominant();
         const C keep = C(1 - task_.label_smoothing), added = C(task_.label_smoothing / double(cols_));
@@ -164,7 +120,7 @@ public:
         });
         const std::int64_t d = row_.dominant;
         double v = 0, slope = 0, loss = total * row_.lift() + distances;
-        if constexpr (Loss::takes_polynomial) {
+        if (task_.terms > 0) {
             const C dominant = d < 0 ? C(0) : e_[d];
             if (d >= 0) e_[d] = 0;
             const double others = in_row([&](std::int64_t j, auto step, V like) FASTNORM_INLINE_LAMBDA {
@@ -181,10 +137,7 @@ public:
             const C factor = C(1 / row_.sum), base = C(total + slope * (1 - v)), bend = C(slope), scales = C(scale);
             write([&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
                 const W p = load_columns<W>(e_ + j, step) * broadcast<W>(factor);
-                W pull = broadcast<W>(base);
-                if constexpr (Loss::takes_polynomial) {
-                    pull = negative_mul_add(broadcast<W>(bend), smoothed(j, step, W{}), pull);
-                }
+                const W pull = negative_mul_add(broadcast<W>(bend), smoothed(j, step, W{}), broadcast<W>(base));
                 return mul_sub(p, pull, weighted(j, step, W{})) * broadcast<W>(scales);
             });
             if (d >= 0) {
@@ -224,7 +177,7 @@ private:
     template <class Function>
     FASTNORM_INLINE void write(Function f) {
         fill_row(gradient_, cols_, task_.stream, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-            prefetch_read(z_ + cols_ + j);
+            if (!task_.stream) prefetch_read(z_ + cols_ + j);
             return f(j, step);
         });
     }
@@ -238,7 +191,7 @@ private:
     ExponentialRow<T> row_;
 };
 
-template <class Loss, class T>
+template <class T>
 void class_loss(const ClassLoss& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
     char* space = static_cast<char*>(scratch);
@@ -257,10 +210,9 @@ void class_loss(const ClassLoss& task, std::int64_t begin, std::int64_t end, voi
             const double scale = dloss ? task.scale * double(dloss[row]) : task.scale;
             double loss = 0;
             if (!task.labels) {
-                loss = ClassLossRow<T>(task, logits.row(i), e, target)
-                           .template of_probabilities<Loss>(probabilities.row(i), scale);
+                loss = ClassLossRow<T>(task, logits.row(i), e, target).of_probabilities(probabilities.row(i), scale);
             } else if (std::uint64_t(task.labels[row]) < std::uint64_t(task.shape.cols)) {
-                loss = ClassLossRow<T>(task, logits.row(i), e, target).template of_label<Loss>(task.labels[row], scale);
+                loss = ClassLossRow<T>(task, logits.row(i), e, target).of_label(task.labels[row], scale);
             } else if (target) {
                 __builtin_memset(target, 0, std::size_t(task.shape.cols) * sizeof(T));
             }
@@ -268,19 +220,6 @@ void class_loss(const ClassLoss& task, std::int64_t begin, std::int64_t end, voi
         }
         if (task.gradient.data) gradient.write_back(first, count);
     }
-}
-
-template <class T>
-void cross_entropy(const ClassLoss& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    class_loss<CrossEntropy, T>(task, begin, end, scratch);
-}
-template <class T>
-void focal_loss(const ClassLoss& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    class_loss<Focal, T>(task, begin, end, scratch);
-}
-template <class T>
-void poly_loss(const ClassLoss& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    class_loss<Poly, T>(task, begin, end, scratch);
 }
 
 template <class T>

@@ -6,7 +6,7 @@ namespace {
 enum class Target { labels, smoothed, probabilities };
 
 template <class Kernel>
-Results run(const Kernel& kernel, const Shape& s, Target target, bool stream) {
+Results run(const Kernel& kernel, const Shape& s, Target target, double gamma, int terms) {
     const std::int64_t size = item_size(s.element), compute = compute_size(s.element);
     TestArray logits(s, size), probabilities(s, size), gradient(s, size);
     fill(logits, s, 25);
@@ -29,13 +29,13 @@ Results run(const Kernel& kernel, const Shape& s, Target target, bool stream) {
     task.weight = target == Target::smoothed ? weight.data() : nullptr;
     task.weight_sum = 3;
     task.label_smoothing = target == Target::smoothed ? 0.1 : 0;
-    task.gamma = 1.5;
+    task.gamma = gamma;
     task.epsilon = epsilon;
-    task.terms = 2;
+    task.terms = terms;
     task.dloss = dloss.data();
     task.scale = 0.25;
     task.losses = reinterpret_cast<double*>(losses.data());
-    task.stream = stream;
+    task.stream = s.stream;
     kernel[int(s.element)](task, 0, s.rows, scratch.data());
     return {{elements(gradient, s), losses.content()}};
 }
@@ -44,15 +44,15 @@ Results run(const Kernel& kernel, const Shape& s, Target target, bool stream) {
 
 int main() {
     for (const Target target : {Target::labels, Target::smoothed, Target::probabilities}) {
-        compare_all([&](const KernelTable& table, const Shape& s) {
-            return run(table.cross_entropy, s, target, s.stream);
-        });
-        compare_all([&](const KernelTable& table, const Shape& s) {
-            return run(table.poly_loss, s, target, s.stream);
-        });
+        for (const double gamma : {0.0, 1.5}) {
+            for (const int terms : {0, 2}) {
+                // Each part alone, and both.
+                if (gamma > 0 && (terms > 0) != (target == Target::smoothed)) continue;
+                compare_all([&](const KernelTable& table, const Shape& s) {
+                    return run(table.class_loss, s, target, gamma, terms);
+                });
+            }
+        }
     }
-    compare_all([](const KernelTable& table, const Shape& s) {
-        return run(table.focal_loss, s, Target::labels, s.stream);
-    });
     return check::report();
 }
