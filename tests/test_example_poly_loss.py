@@ -1,0 +1,76 @@
+"""The example that compares losses runs, is fair, and says what it found."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+PATH = Path(__file__).resolve().parent.parent / "examples" / "poly_loss.py"
+SETTINGS = {"train_size": 200, "hidden": 16, "epochs": 8, "batch": 32, "lr": 5e-3}
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    if os.environ.get("FASTNORM_TEST_EXAMPLES"):
+        importlib.import_module("sklearn")
+    else:
+        pytest.importorskip("sklearn")
+    spec = importlib.util.spec_from_file_location(PATH.stem, PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[PATH.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_loss_learns_and_runs_repeat(example: ModuleType, native: ModuleType) -> None:
+    results = example.accuracies(2, **SETTINGS)
+    assert list(results) == list(example.LOSSES)
+    for values in results.values():
+        assert values.min() > 0.7
+    again = example.accuracies(2, **SETTINGS)
+    for name, values in results.items():
+        np.testing.assert_array_equal(values, again[name])
+
+
+def test_losses_of_a_seed_share_all_but_themselves(example: ModuleType, native: ModuleType) -> None:
+    """The same loss twice comes to the same accuracies: split, weights and batches are the seed's."""
+    loss = example.LOSSES[example.BASELINE]
+    results = example.accuracies(2, **SETTINGS, losses={"one": loss, "other": loss})
+    np.testing.assert_array_equal(results["one"], results["other"])
+
+
+def test_a_difference_within_its_error_is_none(example: ModuleType) -> None:
+    baseline, shift = np.array([0.9, 0.8, 0.7]), np.array([0.1, 0.1, 0.11])
+    assert example.difference(baseline + 0.1, baseline)[0] == pytest.approx(0.1)
+    assert example.verdict(*example.difference(baseline + shift, baseline)) == "better"
+    assert example.verdict(*example.difference(baseline - shift, baseline)) == "worse"
+    shift[1] = -0.1
+    assert example.verdict(*example.difference(baseline + shift, baseline)).startswith("no difference")
+
+
+def test_the_command(
+    example: ModuleType, native: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--seeds", "2", "--train-size", "100", "--epochs", "1", "--hidden", "8"]
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        picture = None
+    else:
+        picture = tmp_path / "accuracies.svg"
+        arguments += ["--plot", str(picture)]
+    assert example.main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in example.LOSSES)
+    assert picture is None or picture.stat().st_size > 1000
+    with pytest.raises(SystemExit):
+        example.main(["--seeds", "1"])
