@@ -416,8 +416,6 @@ std::optional<LossKind> as_loss(PyObject* slot, double& option) {
     return std::nullopt;
 }
 
-bool is_over_classes(LossKind kind) { return int(kind) >= int(LossKind::cross_entropy); }
-
 // What mlp_gradients and mlp_train share: the arguments before the optimiser's.
 struct Lesson {
     Network network;

@@ -4,6 +4,9 @@
 #include <cstring>
 #include <vector>
 
+#include "runtime/dispatch.h"
+#include "tasks/probabilities.h"
+
 namespace fastnorm {
 
 namespace {
@@ -15,10 +18,8 @@ struct Graded {
 // A loss of classification over nll = -log p of the class.
 Graded form_of(LossKind kind, double nll, double option) {
     switch (kind) {
-        case LossKind::poly:
         case LossKind::binary_poly:
             return {nll - option * std::expm1(-nll), 1 + option * std::exp(-nll)};
-        case LossKind::focal:
         case LossKind::binary_focal: {
             const double rest = -std::expm1(-nll), power = std::pow(rest, option);
             const double ratio = rest > 0 ? nll / rest : 1;  // gamma (1-p)^(gamma-1) p nll over (1-p)^gamma
@@ -92,41 +93,57 @@ double binary(const LossContext& loss, const char* target, const C* y, double* s
     return sum;
 }
 
-// A row of outputs, one class of which is the target, or each with a probability.
+// Where in x and the targets a row of the batch lies.
+std::int64_t row_of(const LossContext& loss, std::int64_t row) {
+    return loss.order ? loss.order[row] : loss.start + row;
+}
+
+// Outputs one class of which is the target, or each with a probability: the kernels of the losses.
 template <class C>
-double categorical(const LossContext& loss, const char* target, std::int64_t row, const C* y, double* slopes) {
-    const std::int64_t outputs = loss.outputs;
-    double largest = -HUGE_VAL;
-    for (std::int64_t j = 0; j < outputs; ++j)
-        largest = double(y[j]) > largest || y[j] != y[j] ? double(y[j]) : largest;
-    double total = 0;
-    for (std::int64_t j = 0; j < outputs; ++j) total += slopes[j] = std::exp(double(y[j]) - largest);
-    if (!target) {
-        const std::int64_t wanted = loss.classes[row];
-        // The others' share of the sum, for full relative accuracy where p is near 1.
-        double others = 0;
-        for (std::int64_t j = 0; j < outputs; ++j) others += j == wanted ? 0 : slopes[j];
-        const double own = slopes[wanted];
-        const double nll = own > others ? std::log1p(others / own) : std::log(total) + largest - double(y[wanted]);
-        const Graded graded = form_of(loss.kind, nll, loss.option);
-        for (std::int64_t j = 0; j < outputs; ++j) slopes[j] *= graded.slope / total;
-        slopes[wanted] = -graded.slope * (others / total);
-        return graded.value;
+void grade_classes(
+    const LossContext& loss, std::int64_t first, std::int64_t rows, std::int64_t step, const C* y, C* dy, double* total
+) {
+    const std::int64_t cols = loss.outputs, size = sizeof(C), row_stride = step * size;
+    constexpr std::int64_t few = 64;
+    const std::int64_t work_elements = work_row_bytes(cols, size) / size;
+    C inside[(1 + mlp_block_rows) * few];
+    std::vector<C> outside(std::size_t(cols > few ? work_elements + rows * cols : 0));
+    C* const work = cols > few ? outside.data() : inside;
+    C* const probabilities = work + work_elements;
+    std::int64_t labels[mlp_block_rows];
+    C weights[mlp_block_rows];
+    double losses[mlp_block_rows];
+    for (std::int64_t r = 0; r < rows; ++r) {
+        const std::int64_t row = row_of(loss, first + r);
+        weights[r] = C(loss.sample_weight ? loss.sample_weight[row] : 1);
+        if (loss.target) {
+            const char* line = loss.target + row * loss.row_stride;
+            for (std::int64_t j = 0; j < cols; ++j)
+                std::memcpy(probabilities + r * cols + j, line + j * loss.col_stride, std::size_t(size));
+        } else {
+            labels[r] = loss.classes[row];
+        }
     }
-    const double log_total = std::log(total) + largest;
-    double value = 0, weight = 0, agreement = 0;
-    for (std::int64_t j = 0; j < outputs; ++j) {
-        const double q = element_at(target + j * loss.col_stride, loss.element);
-        if (q != 0) value += q * (log_total - double(y[j]));
-        weight += q;
-        agreement += q * (slopes[j] /= total);
-    }
-    const double epsilon = loss.kind == LossKind::poly ? loss.option : 0;
-    for (std::int64_t j = 0; j < outputs; ++j) {
-        const double q = element_at(target + j * loss.col_stride, loss.element), p = slopes[j];
-        slopes[j] = p * weight - q - epsilon * p * (q - agreement);
-    }
-    return value + epsilon * (1 - agreement);
+    const std::int64_t probability_stride = cols * size;
+    ClassLoss task = {};
+    task.shape = {rows, cols, 1, 1, &rows, &cols};
+    task.logits = {reinterpret_cast<char*>(const_cast<C*>(y)), &row_stride, &size, true};
+    task.gradient = {reinterpret_cast<char*>(dy), &row_stride, &size, true};
+    task.probabilities = {reinterpret_cast<char*>(probabilities), &probability_stride, &size, true};
+    task.labels = loss.target ? nullptr : labels;
+    task.weight_sum = double(cols);
+    task.gamma = loss.option;
+    task.epsilon = &loss.option;
+    task.terms = 1;
+    task.dloss = weights;
+    task.scale = loss.scale;
+    task.losses = losses;
+    const KernelTable& table = kernels();
+    const auto& kernel = loss.kind == LossKind::focal  ? table.focal_loss
+                         : loss.kind == LossKind::poly ? table.poly_loss
+                                                       : table.cross_entropy;
+    kernel[int(sizeof(C) == 8 ? Element::float64 : Element::float32)](task, 0, rows, work);
+    for (std::int64_t r = 0; r < rows; ++r) *total += double(weights[r]) * loss.scale * losses[r];
 }
 
 template <class C>
@@ -135,30 +152,20 @@ void grade_rows(
     double* total
 ) {
     const LossContext& loss = *static_cast<const LossContext*>(context);
+    if (is_over_classes(loss.kind)) {
+        return grade_classes(loss, first, rows, step, static_cast<const C*>(y), static_cast<C*>(dy), total);
+    }
     constexpr std::int64_t few = 64;
     double inside[few];
     std::vector<double> outside(std::size_t(loss.outputs > few ? loss.outputs : 0));
     double* slopes = loss.outputs > few ? outside.data() : inside;
     for (std::int64_t r = 0; r < rows; ++r) {
-        const std::int64_t row = loss.order ? loss.order[first + r] : loss.start + first + r;
+        const std::int64_t row = row_of(loss, first + r);
         const C* outputs = static_cast<const C*>(y) + r * step;
         C* gradient = static_cast<C*>(dy) + r * step;
-        const char* target = loss.target ? loss.target + row * loss.row_stride : nullptr;
-        double value;
-        switch (loss.kind) {
-            case LossKind::mse:
-            case LossKind::squared_error:
-            case LossKind::poisson:
-                value = numbers(loss, target, outputs, slopes);
-                break;
-            case LossKind::binary_cross_entropy:
-            case LossKind::binary_poly:
-            case LossKind::binary_focal:
-                value = binary(loss, target, outputs, slopes);
-                break;
-            default:
-                value = categorical(loss, target, row, outputs, slopes);
-        }
+        const char* target = loss.target + row * loss.row_stride;
+        const bool is_binary = int(loss.kind) >= int(LossKind::binary_cross_entropy);
+        const double value = is_binary ? binary(loss, target, outputs, slopes) : numbers(loss, target, outputs, slopes);
         const double share = (loss.sample_weight ? loss.sample_weight[row] : 1) * loss.scale;
         for (std::int64_t j = 0; j < loss.outputs; ++j) gradient[j] = C(share * slopes[j]);
         *total += share * value;

@@ -1,4 +1,5 @@
-// The losses of a training step: dL/dy of a block of rows, and their loss, in double.
+// The losses of a training step: dL/dy of a block of rows, and their loss. Those over classes are the kernels of the
+// losses; the others, with few outputs beside the products, are plain loops in double.
 #pragma once
 
 #include "tasks/mlp.h"
@@ -16,6 +17,8 @@ enum class LossKind : int {
     poly,
     focal,
 };
+
+constexpr bool is_over_classes(LossKind kind) { return int(kind) >= int(LossKind::cross_entropy); }
 
 struct LossContext {
     LossKind kind = LossKind::mse;
