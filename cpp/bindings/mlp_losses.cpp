@@ -132,17 +132,13 @@ void grade_classes(
     task.probabilities = {reinterpret_cast<char*>(probabilities), &probability_stride, &size, true};
     task.labels = loss.target ? nullptr : labels;
     task.weight_sum = double(cols);
-    task.gamma = loss.option;
+    task.gamma = loss.kind == LossKind::focal ? loss.option : 0;
     task.epsilon = &loss.option;
-    task.terms = 1;
+    task.terms = loss.kind == LossKind::poly ? 1 : 0;
     task.dloss = weights;
     task.scale = loss.scale;
     task.losses = losses;
-    const KernelTable& table = kernels();
-    const auto& kernel = loss.kind == LossKind::focal  ? table.focal_loss
-                         : loss.kind == LossKind::poly ? table.poly_loss
-                                                       : table.cross_entropy;
-    kernel[int(sizeof(C) == 8 ? Element::float64 : Element::float32)](task, 0, rows, work);
+    kernels().class_loss[int(sizeof(C) == 8 ? Element::float64 : Element::float32)](task, 0, rows, work);
     for (std::int64_t r = 0; r < rows; ++r) *total += double(weights[r]) * loss.scale * losses[r];
 }
 
