@@ -19,7 +19,7 @@ DEPTH_BLOCK = 256  # terms that are added in one chain
 STEEPEST = 1.2  # no activation, nor any derivative of one, is steeper
 ELEMENTWISE = 4  # roundings of an activation, of its derivative, and of a product with it
 
-# Around tiles of 14 x 32 and 6 x 16, blocks of 256 terms, one row, one column, and as many outputs as inputs.
+# Around tiles of 6 x 64 and 6 x 16, blocks of 256 terms, one row, one column, and as many outputs as inputs.
 SHAPES = ((1, 1, 1), (3, 7, 4), (2, 64, 64), (15, 33, 33), (40, 130, 1), (3, 1029, 70), (2, 3, 18, 20))
 LARGE = ((513, 300, 260), (5, 2000, 900), (20_011, 13, 5))
 EMPTY = ((0, 5, 3),)
