@@ -22,7 +22,9 @@ FASTNORM_INLINE Vec<double, N> as_double(Vec<double, N> v) {
 }
 
 // Inputs are fetched from memory this far ahead, over the end of a page, where the processor's prefetcher stops.
-constexpr std::int64_t loss_bytes_ahead = 4096;
+// Lines of the gradient are fetched to be written: mse_loss at 512 x 768, one Ice Lake core, 29.5 GB/s, 25 without (a
+// copy 35).
+constexpr std::int64_t loss_bytes_ahead = 4096, gradient_bytes_ahead = 1024;
 
 // Adds the losses of `count` elements, a multiple of the lanes, to the lanes of `sums` and writes what is wanted;
 // elements[role] are those of the task's operand, null likewise.
@@ -48,7 +50,10 @@ void add_losses(const ElementwiseLoss& task, T* const* elements, std::int64_t co
             double* const lane = sums + i % sum_lanes;
             store(lane, result.add_to(load<Vec<double, lanes>>(lane)));
         }
-        if (gradient) store(gradient + i, result.gradient() * (dloss ? load<V>(dloss + i) : scale));
+        if (gradient) {
+            prefetch_write(gradient + i + gradient_bytes_ahead / std::int64_t(sizeof(T)));
+            store(gradient + i, result.gradient() * (dloss ? load<V>(dloss + i) : scale));
+        }
     }
 }
 
