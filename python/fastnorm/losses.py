@@ -304,7 +304,7 @@ def focal_loss(
 
     References
     ----------
-    Lin et al., "Focal LossResult for Dense Object Detection", arXiv:1708.02002 (2017).
+    Lin et al., "Focal Loss for Dense Object Detection", arXiv:1708.02002 (2017).
 
     Examples
     --------
@@ -367,7 +367,7 @@ def focal_loss_backward(
 
     References
     ----------
-    Lin et al., "Focal LossResult for Dense Object Detection", arXiv:1708.02002 (2017).
+    Lin et al., "Focal Loss for Dense Object Detection", arXiv:1708.02002 (2017).
 
     Examples
     --------
