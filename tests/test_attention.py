@@ -134,6 +134,23 @@ def test_a_query_alone_has_the_same_bits(dtype: np.dtype[Any], linear: bool, bac
         assert_same_bits(fastnorm.memory_read(query[1, 9], keys[1], values[1], mask=mask[1, 0], linear=linear), y[1, 9])
 
 
+@each_dtype
+@pytest.mark.parametrize("linear", [False, True], ids=["softmax", "linear"])
+def test_the_gradient_of_a_query_alone_has_the_same_bits(
+    dtype: np.dtype[Any], linear: bool, backend: str, rng: Any
+) -> None:
+    """A single query takes a kernel of its own."""
+    if backend == "reference":
+        pytest.skip("the twin's products come from BLAS")
+    for lengths in ((40, 7, 5, 18), (40, 64, 20, 20), (40, 150, 50, 33)):
+        query, keys, values = heads(rng, (2,), lengths, dtype)
+        dy = np.asarray(rng.standard_normal((2, 40, lengths[3]))).astype(dtype)
+        mask = rng.random((2, 1, lengths[1])) < 0.7
+        dquery, _, _ = fastnorm.attention_backward(dy, query, keys, values, mask=mask, linear=linear)
+        alone, _, _ = fastnorm.memory_read_backward(dy[:, 9], query[:, 9], keys, values, mask=mask[:, 0], linear=linear)
+        assert_same_bits(alone, dquery[:, 9])
+
+
 def test_heads_are_views(backend: str, rng: np.random.Generator) -> None:
     """(batch, length, heads, dim) seen as (batch, heads, length, dim); the result lies in memory as the query does."""
     packed = rng.standard_normal((2, 9, 3, 4, 8)).astype(np.float32)

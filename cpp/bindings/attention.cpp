@@ -133,9 +133,9 @@ bool run_tiles(
     Element element, std::int64_t rows, double products
 ) {
     const std::int64_t units = forward.heads * tiles_of(rows, attention_tile(element));
-    // A tile costs the same however few of its lanes hold rows; one of half the lanes is the smallest. A single row of
-    // the forward costs about as much as six.
-    const double lanes = rows == 1 && products == 1 ? 6 : std::max(double(rows), double(attention_tile(element)) / 2);
+    // A tile costs the same however few of its lanes hold rows; one of half the lanes is the smallest. A single query
+    // costs about as much as six.
+    const double lanes = forward.queries == 1 ? 6 : std::max(double(rows), double(attention_tile(element)) / 2);
     const double scores = lanes * double(forward.queries * forward.slots) / double(std::max<std::int64_t>(rows, 1));
     const double cost = products * (score_nanoseconds + column_nanoseconds * double(forward.dim + forward.width));
     const double nanoseconds = double(forward.heads) * scores * cost * (element == Element::float64 ? 2 : 1);
@@ -251,7 +251,11 @@ Outcome attend_backward(const BackwardArguments& slots) {
     task.stats = stats.data();
     const KernelTable& all = kernels();
     const Attention& forward = task.forward;
-    if (!run_tiles(all.attention_backward_query[int(element)], task, forward, element, forward.queries, 2.5) ||
+    if (!run_tiles(all.attention_backward_query[int(element)], task, forward, element, forward.queries, 2.5)) {
+        return finished(nullptr);
+    }
+    // The first kernel has done all for a single query.
+    if (forward.queries > 1 &&
         !run_tiles(all.attention_backward_keys[int(element)], task, forward, element, forward.slots, 2)) {
         return finished(nullptr);
     }

@@ -50,6 +50,15 @@ struct GradientTile {
     FASTNORM_INLINE C* gradient(std::int64_t j) const { return products_with_rows + j * Tile::lanes; }
 };
 
+// The sum of weights[j] * gradients[j] over a block.
+template <class V, class C>
+V inner_product(const C* weights, const C* gradients, std::int64_t count) {
+    constexpr int lanes = lane_count<V>;
+    return sum_of_block<V>(count, [&](std::int64_t j) FASTNORM_INLINE_LAMBDA {
+        return load<V>(weights + j * lanes) * load<V>(gradients + j * lanes);
+    });
+}
+
 template <class T, class V>
 void attend_backward_query(
     const AttentionBackward& task, std::int64_t head, std::int64_t first, std::int64_t count, char* scratch
@@ -63,44 +72,32 @@ void attend_backward_query(
     );
     GradientTile<T, V> tile(scores, task.dy, forward.values, head, scratch);
     C* sums = Tile::take_zeros(scratch, forward.dim);
-    const V one = broadcast<V>(1);
-    if (forward.linear) {
-        for_blocks(forward.slots, [&](std::int64_t slot, std::int64_t slots) {
-            tile.fetch(slot, slots);
-            const RowBlock<C> keys = tile.scores.rows.rows(slot, slots);
-            accumulate<V>(tile.products_with_rows, keys, slots, forward.dim, one, sums);
-        });
-    } else {
-        Softmax<V> softmax;
-        Doubles<V> inner = broadcast<Doubles<V>>(0);
-        for_blocks(forward.slots, [&](std::int64_t slot, std::int64_t slots) {
-            tile.fetch(slot, slots);
-            const V decay = softmax.weigh(tile.scores.scores, slots);
-            const V sum = sum_of_block<V>(slots, [&](std::int64_t j) FASTNORM_INLINE_LAMBDA {
-                return load<V>(tile.score(j)) * load<V>(tile.gradient(j));
-            });
-            inner = mul_add(inner, in_double(decay), in_double(sum));
-        });
-        const V share = softmax.reciprocal();
-        const V mean = rounded<V>(inner * in_double(share));
-        C* stats = static_cast<C*>(task.stats) + (head * forward.queries + first) * attention_stats;
-        C lanes[3][Tile::lanes];
-        store(lanes[0], softmax.peak);
-        store(lanes[1], share);
-        store(lanes[2], mean);
-        for (std::int64_t i = 0; i < count; ++i) {
-            for (int k = 0; k < attention_stats; ++k) stats[i * attention_stats + k] = lanes[k][i];
-        }
-        for_blocks(forward.slots, [&](std::int64_t slot, std::int64_t slots) {
-            tile.fetch(slot, slots);
-            for (std::int64_t j = 0; j < slots; ++j) {
-                const V weight = weight_of(load<V>(tile.score(j)) - softmax.peak) * share;
-                store(tile.gradient(j), weight * (load<V>(tile.gradient(j)) - mean));
-            }
-            const RowBlock<C> keys = tile.scores.rows.rows(slot, slots);
-            accumulate<V>(tile.products_with_rows, keys, slots, forward.dim, one, sums);
-        });
+    Softmax<V> softmax;
+    Doubles<V> inner = broadcast<Doubles<V>>(0);
+    for_blocks(forward.linear ? 0 : forward.slots, [&](std::int64_t slot, std::int64_t slots) {
+        tile.fetch(slot, slots);
+        const V decay = softmax.weigh(tile.scores.scores, slots);
+        inner = mul_add(inner, in_double(decay), in_double(inner_product<V>(tile.score(0), tile.gradient(0), slots)));
+    });
+    const V share = softmax.reciprocal();
+    const V mean = rounded<V>(inner * in_double(share));
+    C* stats = static_cast<C*>(task.stats) + (head * forward.queries + first) * attention_stats;
+    C lanes[attention_stats][Tile::lanes];
+    store(lanes[0], softmax.peak);
+    store(lanes[1], share);
+    store(lanes[2], mean);
+    for (std::int64_t i = 0; i < count; ++i) {
+        for (int k = 0; k < attention_stats; ++k) stats[i * attention_stats + k] = lanes[k][i];
     }
+    for_blocks(forward.slots, [&](std::int64_t slot, std::int64_t slots) {
+        tile.fetch(slot, slots);
+        for (std::int64_t j = 0; j < slots && !forward.linear; ++j) {
+            const V weight = weight_of(load<V>(tile.score(j)) - softmax.peak) * share;
+            store(tile.gradient(j), weight * (load<V>(tile.gradient(j)) - mean));
+        }
+        const RowBlock<C> keys = tile.scores.rows.rows(slot, slots);
+        accumulate<V>(tile.products_with_rows, keys, slots, forward.dim, broadcast<V>(1), sums);
+    });
     Tile::multiply(sums, forward.dim, broadcast<V>(C(forward.scale)));
     Head<T>(forward, task.dquery, forward.dim, head).write_tile(first, count, sums, Tile::lanes);
 }
@@ -138,15 +135,97 @@ void attend_backward_keys(
     Head<T>(forward, task.dvalues, forward.width, head).write_tile(first, count, dvalues, Tile::lanes);
 }
 
+// Rows of factors[j] * vector.
+template <class T, class C = compute_t<T>>
+void put_outer(
+    const Head<T>& to, std::int64_t first, std::int64_t count, RowRegisters row, const C* factors, const C* vector,
+    C scale
+) {
+    using V = Vec<C, weight_lanes>;
+    for (std::int64_t i = 0; i < row.count(); ++i) {
+        const V part = load<V>(vector + row.column(i));
+        for (std::int64_t j = 0; j < count; ++j) {
+            const V product = mul_add(broadcast<V>(factors[j]), part, broadcast<V>(0));
+            put_register(to, first + j, row, i, product * broadcast<V>(scale));
+        }
+    }
+}
+
+// A single query, with the slots in the lanes: dquery, and as each slot has one term only, dkeys and dvalues too.
+template <class T>
+void attend_one_backward(const AttentionBackward& task, std::int64_t head, char* scratch) {
+    using C = compute_t<T>;
+    using V = Vec<C, weight_lanes>;
+    const Attention& forward = task.forward;
+    SlotScores<T> slot(forward, head, scratch);
+    const SlotProducts<T> dy(forward, task.dy, forward.values, forward.width, head, scratch);
+    C gradients[attention_block];
+    const auto fetch = [&](std::int64_t first, std::int64_t count) {
+        const RowBlock<C> keys = slot.fetch(first, count);
+        dy.fetch(first, count, [&](std::int64_t j, V products) FASTNORM_INLINE_LAMBDA {
+            store(gradients + j, products);
+        });
+        fill_lanes(gradients, count, C(0));
+        return keys;
+    };
+    RowSoftmax<C> softmax;
+    double inner = 0;
+    for_blocks(forward.linear ? 0 : forward.slots, [&](std::int64_t first, std::int64_t count) {
+        fetch(first, count);
+        const C decay = softmax.weigh(slot.scores, count);
+        V sums = broadcast<V>(0);
+        for (std::int64_t j = 0; j < count; j += weight_lanes) {
+            sums = sums + load<V>(slot.scores + j) * load<V>(gradients + j);
+        }
+        inner = carried(inner, decay, sum(sums));
+    });
+    const C one_share = softmax.reciprocal();
+    const V share = broadcast<V>(one_share), mean = broadcast<V>(C(inner * double(one_share)));
+
+    const Head<T> dkeys(forward, task.dkeys, forward.dim, head), dvalues(forward, task.dvalues, forward.width, head);
+    const RowRegisters query_row{forward.dim}, value_row{forward.width};
+    C* const dquery = query_row.take_zeros<C>(scratch);
+    const V scale = broadcast<V>(C(forward.scale)), zero = broadcast<V>(0);
+    for_blocks(forward.slots, [&](std::int64_t first, std::int64_t count) {
+        const RowBlock<C> keys = fetch(first, count);
+        for (std::int64_t j = 0; j < count; j += weight_lanes) {
+            const V score = load<V>(slot.scores + j), gradient = load<V>(gradients + j);
+            if (forward.linear) {
+                store(slot.scores + j, linear_weight(score));
+                store(gradients + j, select(score == broadcast<V>(minus_infinity<C>), zero, gradient));
+            } else {
+                const V weight = weight_of(score - broadcast<V>(softmax.peak)) * share;
+                store(slot.scores + j, weight);
+                store(gradients + j, weight * (gradient - mean));
+            }
+        }
+        accumulate_rows(gradients, keys, count, query_row, C(1), dquery);
+        put_outer(dkeys, first, count, query_row, gradients, slot.query.vector, C(forward.scale));
+        put_outer(dvalues, first, count, value_row, slot.scores, dy.vector, C(1));
+    });
+    const Head<T> to_dquery(forward, task.dquery, forward.dim, head);
+    for (std::int64_t i = 0; i < query_row.count(); ++i) {
+        put_register(to_dquery, 0, query_row, i, load<V>(dquery + i * weight_lanes) * scale);
+    }
+}
+
 template <class T>
 void attention_backward_query(const AttentionBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    if (task.forward.queries == 1) {
+        for (std::int64_t head = begin; head < end; ++head) {
+            attend_one_backward<T>(task, head, static_cast<char*>(scratch));
+        }
+        return;
+    }
     for_tiles<T>(task.forward.queries, begin, end, [&](auto tile, auto head, auto first, auto count) {
         attend_backward_query<T, typename decltype(tile)::V>(task, head, first, count, static_cast<char*>(scratch));
     });
 }
 
+// Nothing is left to do for a single query.
 template <class T>
 void attention_backward_keys(const AttentionBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    if (task.forward.queries == 1) return;
     for_tiles<T>(task.forward.slots, begin, end, [&](auto tile, auto head, auto first, auto count) {
         attend_backward_keys<T, typename decltype(tile)::V>(task, head, first, count, static_cast<char*>(scratch));
     });

@@ -73,7 +73,7 @@ struct Softmax {
     Doubles<V> total = broadcast<Doubles<V>>(0);
 
     // Turns the scores of a block into weights exp(score - peak); returns the factor of everything summed before.
-    FASTNORM_INLINE V weigh(element_t<V>* scores, std::int64_t count) {
+    V weigh(element_t<V>* scores, std::int64_t count) {
         constexpr int lanes = lane_count<V>;
         V highest = peak;
         for (std::int64_t j = 0; j < count; ++j) highest = max(load<V>(scores + j * lanes), highest);
@@ -199,6 +199,12 @@ void attend(const Attention& task, std::int64_t head, std::int64_t first, std::i
 
 // ---- a single query ------------------------------------------------------------------------------------------------
 
+// total * decay + sum, fused as in a tile.
+FASTNORM_INLINE double carried(double total, double decay, double sum) {
+    using D = Vec<double, 2>;
+    return first(mul_add(broadcast<D>(total), broadcast<D>(decay), broadcast<D>(sum)));
+}
+
 // Turns the scores of a block, -inf up to a multiple of weight_lanes, into weights as Softmax::weigh does.
 template <class C>
 struct RowSoftmax {
@@ -218,30 +224,84 @@ struct RowSoftmax {
         }
         C decay[weight_lanes] = {};
         if (total != 0) store(decay, weight_of(broadcast<V>(before - peak)));
-        using D = Vec<double, 2>;
-        total = first(mul_add(broadcast<D>(total), broadcast<D>(decay[0]), broadcast<D>(sum(sums))));
+        total = carried(total, decay[0], sum(sums));
         return decay[0];
     }
     FASTNORM_INLINE C reciprocal() const { return total == 0 ? C(0) : C(1 / total); }
 };
 
-// The scores of a single query with the slots in the lanes, each the same chain over dim as in a tile of queries.
+// Products of a single vector with the slots, which stand in the lanes; each is the same chain as in a tile.
+template <class T>
+struct SlotProducts {
+    using C = compute_t<T>;
+    using V = Vec<C, weight_lanes>;
+
+    Head<T> slots;
+    const C* vector;
+
+    // The vector is copied: a result may be written over it before it is needed again.
+    FASTNORM_INLINE SlotProducts(
+        const Attention& task, const HeadMatrix& of_vector, const HeadMatrix& of_slots, std::int64_t cols,
+        std::int64_t head, char*& scratch
+    )
+        : slots(task, of_slots, cols, head) {
+        vector = Head<T>(task, of_vector, cols, head).take_space(scratch, 1).packed_rows(0, 1).data;
+        slots.take_space(scratch);
+    }
+
+    // Calls body(slot, products) for the slots of a block, sixteen at a time, and returns their rows. Whole vectors of
+    // slots and whole groups of columns are read: the last of a block lie over the ones before, or, where there are
+    // too few for one, in the scratch.
+    template <class Body>
+    FASTNORM_INLINE RowBlock<C> fetch(std::int64_t first, std::int64_t count, Body body) const {
+        const bool few = count < weight_lanes || slots.cols < column_group<C>;
+        const RowBlock<C> rows = few ? slots.packed_rows(first, count) : slots.rows(first, count);
+        for (std::int64_t j = 0; j < count; j += weight_lanes) {
+            const std::int64_t slot = few ? j : smaller(j, count - weight_lanes);
+            body(slot, products(rows.row(slot), rows.step));
+        }
+        return rows;
+    }
+    V products(const C* row, std::int64_t step) const {
+        constexpr int group = column_group<C>;
+        const std::int64_t cols = slots.cols;
+        V sum = broadcast<V>(0), columns[group];
+        std::int64_t c = 0;
+        for (; c + group <= cols; c += group) {
+            load_column_group(row + c, step, columns);
+            FASTNORM_UNROLL
+            for (int j = 0; j < group; ++j) sum = mul_add(columns[j], broadcast<V>(vector[c + j]), sum);
+        }
+        if (c == cols) return sum;
+        const std::int64_t last = cols < group ? 0 : cols - group;
+        load_column_group(row + last, step, columns);
+        FASTNORM_UNROLL
+        for (int j = 0; j < group; ++j) {
+            if (last + j >= c && last + j < cols) sum = mul_add(columns[j], broadcast<V>(vector[last + j]), sum);
+        }
+        return sum;
+    }
+};
+
+// Sets the lanes behind `count` slots, up to a whole vector.
+template <class C>
+FASTNORM_INLINE void fill_lanes(C* row, std::int64_t count, C value) {
+    for (std::int64_t j = count; j % weight_lanes != 0; ++j) row[j] = value;
+}
+
+// The scores of a single query: masked and scaled, -inf behind them.
 template <class T>
 struct SlotScores {
     using C = compute_t<T>;
     using V = Vec<C, weight_lanes>;
 
     const Attention& task;
-    Head<T> keys;
+    SlotProducts<T> query;
     TileMask<C> mask;
-    const C* query;
     C scores[attention_block];
 
     FASTNORM_INLINE SlotScores(const Attention& attention, std::int64_t head, char*& scratch)
-        : task(attention), keys(attention, attention.keys, attention.dim, head) {
-        // A copy: y may be written over it before the weights are asked for.
-        query = Head<T>(task, task.query, task.dim, head).take_space(scratch, 1).packed_rows(0, 1).data;
-        keys.take_space(scratch);
+        : task(attention), query(attention, attention.query, attention.keys, attention.dim, head, scratch) {
         mask = {task.mask_kind, nullptr, task.mask.col_stride, 0, attention_block, nullptr};
         if (mask.kind == MaskKind::none) return;
         mask.data = task.mask.data + strided_offset(head, task.lead_axes, task.lead_extent, task.mask.lead_stride);
@@ -249,39 +309,27 @@ struct SlotScores {
         scratch += attention_block * std::int64_t(sizeof(C));
     }
 
-    // The scores of a block, masked and scaled, -inf behind them; the weights where there is no softmax. Whole vectors
-    // of slots and whole groups of columns are read: the last of a block lie over the ones before, or, where there are
-    // too few for one, in the scratch.
-    void fetch(std::int64_t first, std::int64_t count) {
-        const bool few = count < weight_lanes || task.dim < column_group<C>;
-        const RowBlock<C> rows = few ? keys.packed_rows(first, count) : keys.rows(first, count);
+    // Returns the keys of the block.
+    RowBlock<C> fetch(std::int64_t first, std::int64_t count) {
         mask.read(first, count, 0, 1);
         TileMask<C> part = mask;
-        for (std::int64_t j = 0; j < count; j += weight_lanes) {
-            const std::int64_t slot = few ? j : smaller(j, count - weight_lanes);
+        const RowBlock<C> keys = query.fetch(first, count, [&](std::int64_t slot, V products) FASTNORM_INLINE_LAMBDA {
             part.bias = mask.bias + (mask.lane_stride == 0 ? 0 : slot);
-            const V score = part.score(products(rows.row(slot), rows.step), broadcast<V>(C(task.scale)), 0);
-            store(scores + slot, task.linear ? linear_weight(score) : score);
-        }
-        for (std::int64_t j = count; j % weight_lanes != 0; ++j) scores[j] = minus_infinity<C>;
+            store(scores + slot, part.score(products, broadcast<V>(C(task.scale)), 0));
+        });
+        fill_lanes(scores, count, minus_infinity<C>);
+        return keys;
     }
-    FASTNORM_INLINE V products(const C* row, std::int64_t step) const {
-        constexpr int group = column_group<C>;
-        V sum = broadcast<V>(0), columns[group];
-        std::int64_t c = 0;
-        for (; c + group <= task.dim; c += group) {
-            load_column_group(row + c, step, columns);
-            FASTNORM_UNROLL
-            for (int j = 0; j < group; ++j) sum = mul_add(columns[j], broadcast<V>(query[c + j]), sum);
-        }
-        if (c == task.dim) return sum;
-        const std::int64_t last = task.dim < group ? 0 : task.dim - group;
-        load_column_group(row + last, step, columns);
-        FASTNORM_UNROLL
-        for (int j = 0; j < group; ++j) {
-            if (last + j >= c && last + j < task.dim) sum = mul_add(columns[j], broadcast<V>(query[last + j]), sum);
-        }
-        return sum;
+    // Replaces the scores by body(score).
+    template <class Body>
+    FASTNORM_INLINE void map(std::int64_t count, Body body) {
+        for (std::int64_t j = 0; j < count; j += weight_lanes) store(scores + j, body(load<V>(scores + j)));
+    }
+    FASTNORM_INLINE void to_linear_weights(std::int64_t count) {
+        map(count, [](V score) FASTNORM_INLINE_LAMBDA { return linear_weight(score); });
+    }
+    FASTNORM_INLINE void to_weights(std::int64_t count, C peak) {
+        map(count, [&](V score) FASTNORM_INLINE_LAMBDA { return weight_of(score - broadcast<V>(peak)); });
     }
 };
 
@@ -291,6 +339,15 @@ struct RowRegisters {
     FASTNORM_INLINE std::int64_t count() const { return (width + weight_lanes - 1) / weight_lanes; }
     FASTNORM_INLINE std::int64_t column(std::int64_t i) const {
         return width < weight_lanes ? 0 : smaller(i * weight_lanes, width - weight_lanes);
+    }
+    template <class C>
+    FASTNORM_INLINE C* take_zeros(char*& scratch) const {
+        C* const registers = reinterpret_cast<C*>(scratch);
+        scratch += count() * weight_lanes * std::int64_t(sizeof(C));
+        for (std::int64_t i = 0; i < count(); ++i) {
+            store(registers + i * weight_lanes, broadcast<Vec<C, weight_lanes>>(0));
+        }
+        return registers;
     }
 };
 
@@ -336,48 +393,51 @@ void accumulate_rows(const C* weights, RowBlock<C> rows, std::int64_t count, Row
     if (i < row.count()) accumulate_registers<2>(weights, rows, count, row, i, decay, sums, Whole{});
 }
 
+// Writes register i of a row.
+template <class T, class V>
+FASTNORM_INLINE void put_register(const Head<T>& to, std::int64_t at_row, RowRegisters row, std::int64_t i, V value) {
+    const int lanes = int(smaller(weight_lanes, row.width));
+    char* const target = to.at(at_row, row.column(i));
+    if (to.matrix.contiguous) {
+        store_partial(reinterpret_cast<T*>(target), value, lanes);
+        return;
+    }
+    element_t<V> lane[weight_lanes];
+    store(lane, value);
+    for (int k = 0; k < lanes; ++k) put_element<T>(target + k * to.matrix.col_stride, lane[k]);
+}
+
 // Softmax has the slots in the lanes, the sum of the values its columns; the bits are those of `attend`.
 template <class T>
 void attend_one(const Attention& task, std::int64_t head, char* scratch) {
     using C = compute_t<T>;
     using V = Vec<C, weight_lanes>;
-    SlotScores<T> slot_scores(task, head, scratch);
-    C* const scores = slot_scores.scores;
+    SlotScores<T> slot(task, head, scratch);
     Head<T> values(task, task.values, task.width, head);
     values.take_space(scratch);
     const RowRegisters row{task.width};
-    C* const sums = reinterpret_cast<C*>(scratch);
-    for (std::int64_t i = 0; i < row.count(); ++i) store(sums + i * weight_lanes, broadcast<V>(0));
+    C* const sums = row.take_zeros<C>(scratch);
     RowSoftmax<C> softmax;
-    for_blocks(task.slots, [&](std::int64_t slot, std::int64_t slots) {
-        slot_scores.fetch(slot, slots);
-        const C decay = task.linear ? C(1) : softmax.weigh(scores, slots);
-        const RowBlock<C> block = values.rows(slot, slots);
-        accumulate_rows(scores, block, slots, row, decay, sums);
+    for_blocks(task.slots, [&](std::int64_t first, std::int64_t count) {
+        slot.fetch(first, count);
+        if (task.linear) slot.to_linear_weights(count);
+        const C decay = task.linear ? C(1) : softmax.weigh(slot.scores, count);
+        accumulate_rows(slot.scores, values.rows(first, count), count, row, decay, sums);
     });
-    const C share = task.linear ? C(1) : softmax.reciprocal();
+    const V share = broadcast<V>(task.linear ? C(1) : softmax.reciprocal());
     const Head<T> y(task, task.y, task.width, head);
-    const int lanes = int(smaller(weight_lanes, task.width));
-    for (std::int64_t i = 0; i < row.count(); ++i) {
-        C* const sum = sums + i * weight_lanes;
-        const V result = load<V>(sum) * broadcast<V>(share);
-        if (y.matrix.contiguous) {
-            store_partial(reinterpret_cast<T*>(y.at(0, row.column(i))), result, lanes);
-            continue;
-        }
-        store(sum, result);
-        for (int lane = 0; lane < lanes; ++lane) put_element<T>(y.at(0, row.column(i) + lane), sum[lane]);
-    }
+    for (std::int64_t i = 0; i < row.count(); ++i) put_register(y, 0, row, i, load<V>(sums + i * weight_lanes) * share);
     if (!task.weights.data) return;
     const Head<T> weights(task, task.weights, task.slots, head);
-    for_blocks(task.slots, [&](std::int64_t slot, std::int64_t slots) {
-        slot_scores.fetch(slot, slots);
-        for (std::int64_t j = 0; j < slots; j += weight_lanes) {
-            if (!task.linear) {
-                store(scores + j, weight_of(load<V>(scores + j) - broadcast<V>(softmax.peak)) * broadcast<V>(share));
-            }
+    for_blocks(task.slots, [&](std::int64_t first, std::int64_t count) {
+        slot.fetch(first, count);
+        if (task.linear) {
+            slot.to_linear_weights(count);
+        } else {
+            slot.to_weights(count, softmax.peak);
+            slot.map(count, [&](V weight) FASTNORM_INLINE_LAMBDA { return weight * share; });
         }
-        for (std::int64_t j = 0; j < slots; ++j) put_element<T>(weights.at(0, slot + j), scores[j]);
+        for (std::int64_t j = 0; j < count; ++j) put_element<T>(weights.at(0, first + j), slot.scores[j]);
     });
 }
 

@@ -116,7 +116,7 @@ struct Head {
     FASTNORM_INLINE std::int64_t packed_step() const { return (cols + 7) / 8 * 8; }
 
     // Rows [first, first + count), count at most attention_block.
-    FASTNORM_INLINE RowBlock<C> rows(std::int64_t first, std::int64_t count) const {
+    RowBlock<C> rows(std::int64_t first, std::int64_t count) const {
         if (sizeof(T) == sizeof(C) && matrix.contiguous) {
             return {reinterpret_cast<const C*>(at(first, 0)), matrix.row_stride / std::int64_t(sizeof(C))};
         }
@@ -138,7 +138,7 @@ struct Head {
     }
 
     // Rows [first, first + count) as a tile; lanes without a row hold zeros.
-    FASTNORM_INLINE void read_tile(std::int64_t first, std::int64_t count, C* tile, std::int64_t lanes) const {
+    void read_tile(std::int64_t first, std::int64_t count, C* tile, std::int64_t lanes) const {
         for (std::int64_t i = 0; i < count; ++i) {
             for (std::int64_t c = 0; c < cols; ++c) tile[c * lanes + i] = element_at<T>(at(first + i, c));
         }
@@ -146,7 +146,7 @@ struct Head {
             for (std::int64_t i = count; i < lanes; ++i) tile[c * lanes + i] = 0;
         }
     }
-    FASTNORM_INLINE void write_tile(std::int64_t first, std::int64_t count, const C* tile, std::int64_t lanes) const {
+    void write_tile(std::int64_t first, std::int64_t count, const C* tile, std::int64_t lanes) const {
         for (std::int64_t i = 0; i < count; ++i) {
             for (std::int64_t c = 0; c < cols; ++c) put_element<T>(at(first + i, c), tile[c * lanes + i]);
         }
@@ -181,7 +181,7 @@ struct TileMask {
         __builtin_memcpy(&value, address, sizeof value);
         return value;
     }
-    FASTNORM_INLINE void read(std::int64_t first, std::int64_t count, std::int64_t first_row, std::int64_t rows) {
+    void read(std::int64_t first, std::int64_t count, std::int64_t first_row, std::int64_t rows) {
         if (kind == MaskKind::none) return;
         const char* origin = data + first * lane_stride + first_row * row_stride;
         const std::int64_t across = lane_stride == 0 ? 1 : count, along = row_stride == 0 ? 1 : rows;
