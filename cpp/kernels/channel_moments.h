@@ -33,7 +33,7 @@ FASTNORM_INLINE Moments segment_moments(const T* x, const T* target, std::int64_
         return {moments.mean + moments.mean_rest, moments.variance * double(cols)};
     } else {
         double mean, variance;
-        row_moments<T, 1, false>(&x, &target, cols, &mean, &variance);
+        row_moments<1>(&x, &target, cols, false, &mean, &variance);
         return {mean, variance * double(cols)};
     }
 }

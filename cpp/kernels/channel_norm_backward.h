@@ -41,13 +41,13 @@ void block_sums(
                 RowSums sums;
                 if (sizeof(S) == 8 || offset_fits(mean)) {
                     const Centre<S> centre{S(mean), 1, 0, 1};
-                    backward_sums<T, S, false, true, 1>(
-                        &dy_row, &x_row, &no_target, &centre, nullptr, size.inner, &sums
+                    backward_sums<true, 1>(
+                        &dy_row, &x_row, &no_target, &centre, Parameters<S>(nullptr, nullptr), size.inner, &sums
                     );
                 } else {
                     const Centre<double> centre{mean, 1, 0, 1};
-                    backward_sums<T, double, false, true, 1>(
-                        &dy_row, &x_row, &no_target, &centre, nullptr, size.inner, &sums
+                    backward_sums<true, 1>(
+                        &dy_row, &x_row, &no_target, &centre, Parameters<S>(nullptr, nullptr), size.inner, &sums
                     );
                 }
                 const double values[] = {sums.h, sums.h_x, sums.x};

@@ -17,17 +17,20 @@ public:
         packed_ = reinterpret_cast<T*>(scratch);
         if (!operand.contiguous) scratch += segment_elements * std::int64_t(sizeof(T));
     }
-    FASTNORM_INLINE void select(std::int64_t row, std::int64_t column) {
+    // Where the segment lies, or is packed.
+    FASTNORM_INLINE T* place(std::int64_t row, std::int64_t column) {
         start_ = operand_->data +
                  strided_offset(row, shape_->outer_axes, shape_->outer_extent, operand_->outer_stride) +
                  column * operand_->inner_stride[0];
+        return operand_->contiguous ? reinterpret_cast<T*>(start_) : packed_;
     }
-    FASTNORM_INLINE T* elements() const { return operand_->contiguous ? reinterpret_cast<T*>(start_) : packed_; }
-    FASTNORM_INLINE void fetch(std::int64_t count) const {
-        if (operand_->contiguous) return;
+    FASTNORM_INLINE const T* fetched(std::int64_t row, std::int64_t column, std::int64_t count) {
+        T* elements = place(row, column);
+        if (operand_->contiguous) return elements;
         for (std::int64_t i = 0; i < count; ++i) {
             __builtin_memcpy(packed_ + i, start_ + i * operand_->inner_stride[0], sizeof(T));
         }
+        return elements;
     }
     FASTNORM_INLINE void write_back(std::int64_t count) const {
         if (operand_->contiguous) return;
@@ -62,15 +65,15 @@ FASTNORM_INLINE auto apply(Function f, const V (&x)[3]) {
     return f(x[0], x[1], x[2]);
 }
 
-// put(target, v) for each result v at its place in out, `i` elements on.
-template <class T, class V, class Put>
-FASTNORM_INLINE void put_each(T* const (&out)[1], std::int64_t i, V v, Put put) {
-    put(out[0] + i, v);
+// Stores each result v at its place in out, `i` elements on.
+template <class T, class V>
+FASTNORM_INLINE void store_each(T* const (&out)[1], std::int64_t i, V v) {
+    store(out[0] + i, v);
 }
-template <class T, class V, class Put>
-FASTNORM_INLINE void put_each(T* const (&out)[2], std::int64_t i, Both<V> v, Put put) {
-    put(out[0] + i, v.first);
-    put(out[1] + i, v.second);
+template <class T, class V>
+FASTNORM_INLINE void store_each(T* const (&out)[2], std::int64_t i, Both<V> v) {
+    store(out[0] + i, v.first);
+    store(out[1] + i, v.second);
 }
 
 template <class T>
@@ -82,85 +85,162 @@ FASTNORM_INLINE bool equally_aligned(T* const (&out)[2]) {
     return (reinterpret_cast<std::uintptr_t>(out[0]) - reinterpret_cast<std::uintptr_t>(out[1])) % 64 == 0;
 }
 
-// Vectors that are computed before any of them is streamed. A load waits for earlier stores to the same place of
-// another page, so results that lie a line after their inputs, modulo pages, would hold up every single vector: gelu at
-// 16384 x 4096 on one Ice Lake core took 90 ms there, and 40 elsewhere.
+// Vectors whose results are computed, into the first-level cache, before any of them is written past the caches. A load
+// waits for earlier stores to the same place of another page, so results that lie a line after their inputs, modulo
+// pages, would hold up every single vector: gelu at 16384 x 4096 on one Ice Lake core took 90 ms there, and 40
+// elsewhere.
 constexpr int streamed_together = 4;
 
-// A whole step whose results are streamed. Its inputs are fetched from memory this many elements ahead, over the end of
-// a page, where the prefetcher of the processor stops: gelu at 16384 x 4096, one core, 40 ms without, 33 at 2 KiB, 32
-// at 4 and 8 KiB, 35 at 16 KiB; a copy takes 31.
-struct Streamed : Whole {};
-constexpr std::int64_t streamed_ahead = 1024;
-template <class Step>
-constexpr bool is_streamed = false;
-template <>
-constexpr bool is_streamed<Streamed> = true;
+// What a function is applied to: contiguous inputs, all of T but for the last, and results; and for each input what is
+// fetched from memory meanwhile. With `past`, the results go to `past`, by way of room for streamed_together vectors
+// in `out`.
+template <class T, class Last, int inputs, int results>
+struct Span {
+    const T* in[inputs];
+    const Last* last;
+    const T* ahead[inputs];
+    T* out[results];
+    T* past[results] = {};
 
-// out[...][i] = f(i, step) for i in [0, count).
-template <class T, int results, class Function>
-FASTNORM_INLINE void fill_segment(T* const (&out)[results], std::int64_t count, bool streaming, Function f) {
-    constexpr int lanes = native<compute_t<T>>;
-    const auto keep = [&](std::int64_t k, auto step) FASTNORM_INLINE_LAMBDA {
-        put_each(out, k, f(k, step), [&](T* target, auto v) FASTNORM_INLINE_LAMBDA { store_columns(target, v, step); });
-    };
-    std::int64_t i = 0;
-    if constexpr (sizeof(T) == sizeof(compute_t<T>)) {
-        if (streaming && equally_aligned(out)) {
-            const std::int64_t head = columns_to_alignment(out[0], count);
-            for_columns<lanes>(0, head, keep);
-            for (i = head; i + streamed_together * lanes <= count; i += streamed_together * lanes) {
-                decltype(f(i, Streamed{})) values[streamed_together];
+    FASTNORM_INLINE Span from(std::int64_t i) const {
+        Span rest = *this;
+        for (int k = 0; k < inputs; ++k) rest.in[k] += i, rest.ahead[k] += i;
+        for (int k = 0; k < results; ++k) rest.out[k] += i;
+        rest.last += i;
+        return rest;
+    }
+};
+
+// results = f(inputs) for [0, count), whole vectors; context is f. This is the only code of a kernel that knows its
+// function: whatever surrounds it exists once for all functions of so many inputs and results.
+template <class T, class Last, int inputs, int results>
+using Vectors = void (*)(const Span<T, Last, inputs, results>& span, std::int64_t count, const void* context);
+
+template <class T, class Last, int inputs, int results, class Function>
+void apply_vectors(const Span<T, Last, inputs, results>& places, std::int64_t count, const void* context) {
+    using V = Vec<compute_t<T>, native<compute_t<T>>>;
+    constexpr std::int64_t lanes = lane_count<V>, together = streamed_together * lanes;
+    const Function f = *static_cast<const Function*>(context);
+    const Span<T, Last, inputs, results> span = places;
+    const std::int64_t wrap = span.past[0] ? together - 1 : -1, complete = span.past[0] ? together - lanes : -1;
+    for (std::int64_t i = 0; i < count; i += lanes) {
+        V x[inputs];
+        FASTNORM_UNROLL
+        for (int k = 0; k < inputs; ++k) prefetch_read(span.ahead[k] + i);
+        FASTNORM_UNROLL
+        for (int k = 0; k < inputs - 1; ++k) x[k] = load<V>(span.in[k] + i);
+        x[inputs - 1] = load<V>(span.last + i);
+        store_each(span.out, i & wrap, apply(f, x));
+        if constexpr (sizeof(T) == sizeof(compute_t<T>)) {
+            if ((i & wrap) != complete) continue;
+            FASTNORM_UNROLL
+            for (int k = 0; k < results; ++k) {
                 FASTNORM_UNROLL
-                for (int k = 0; k < streamed_together; ++k) values[k] = f(i + k * lanes, Streamed{});
-                FASTNORM_UNROLL
-                for (int k = 0; k < streamed_together; ++k) {
-                    put_each(out, i + k * lanes, values[k], [](T* target, auto v) FASTNORM_INLINE_LAMBDA {
-                        stream(target, v);
-                    });
+                for (std::int64_t j = 0; j < together; j += lanes) {
+                    stream(span.past[k] + i - complete + j, load<V>(span.out[k] + j));
                 }
             }
         }
     }
-    for_columns<lanes>(i, count, keep);
 }
 
-// results = f(inputs), element by element, of the task's first `inputs` operands into the `results` after them.
-template <class T, int inputs, int results, class Function>
-FASTNORM_INLINE void map(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch, Function f) {
+// The same for any count: what does not fill a vector goes through one of its own.
+template <class T, class Last, int inputs, int results>
+FASTNORM_OUTLINE void apply_span(
+    const Span<T, Last, inputs, results>& span, std::int64_t count, Vectors<T, Last, inputs, results> vectors,
+    const void* context
+) {
     using V = Vec<compute_t<T>, native<compute_t<T>>>;
+    constexpr int lanes = lane_count<V>;
+    const int rest = int(count % lanes);
+    const std::int64_t whole = count - rest;
+    if (whole > 0) vectors(span, whole, context);
+    if (rest == 0) return;
+    T in[inputs][lanes], out[results][lanes];
+    Last last[lanes];
+    Span<T, Last, inputs, results> padded;
+    for (int k = 0; k < inputs - 1; ++k) store(in[k], load_partial<V>(span.in[k] + whole, rest, 0));
+    store(last, load_partial<V>(span.last + whole, rest, 0));
+    for (int k = 0; k < inputs; ++k) padded.in[k] = in[k], padded.ahead[k] = span.ahead[k] + whole;
+    for (int k = 0; k < results; ++k) padded.out[k] = out[k];
+    padded.last = last;
+    vectors(padded, lanes, context);
+    for (int k = 0; k < results; ++k) store_partial(span.out[k] + whole, load<V>(out[k]), rest);
+}
+
+// Inputs are fetched from memory this many elements ahead, over the end of a page, where the prefetcher of the
+// processor stops: gelu at 16384 x 4096, one core, 40 ms without, 33 at 2 KiB, 32 at 4 and 8 KiB, 35 at 16 KiB; a copy
+// takes 31.
+constexpr std::int64_t fetched_ahead = 1024;
+
+// results = f(inputs) for [0, count), past the caches if `streaming`.
+template <class T, class Last, int inputs, int results>
+FASTNORM_OUTLINE void write_span(
+    const Span<T, Last, inputs, results>& span, std::int64_t count, bool streaming,
+    Vectors<T, Last, inputs, results> vectors, const void* context
+) {
+    std::int64_t done = 0;
+    if constexpr (sizeof(T) == sizeof(compute_t<T>)) {
+        if (streaming && equally_aligned(span.out)) {
+            constexpr std::int64_t together = streamed_together * native<T>;
+            T room[results][together];
+            done = columns_to_alignment(span.out[0], count);
+            apply_span(span, done, vectors, context);
+            Span<T, Last, inputs, results> rest = span.from(done);
+            for (int k = 0; k < results; ++k) rest.past[k] = rest.out[k], rest.out[k] = room[k];
+            const std::int64_t whole = (count - done) / together * together;
+            vectors(rest, whole, context);
+            done += whole;
+        }
+    }
+    apply_span(span.from(done), count - done, vectors, context);
+}
+template <class T, class Last, int inputs, int results, class Function>
+FASTNORM_INLINE void fill_span(
+    const Span<T, Last, inputs, results>& span, std::int64_t count, bool streaming, const Function& f
+) {
+    write_span(span, count, streaming, apply_vectors<T, Last, inputs, results, Function>, &f);
+}
+
+template <class T, class Last, int inputs, int results>
+FASTNORM_OUTLINE void write_segments(
+    const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch,
+    Vectors<T, Last, inputs, results> vectors, const void* context
+) {
     static_assert(inputs + results <= Elementwise::max_operands, "as many operands as the task has");
     char* space = static_cast<char*>(scratch);
     Segment<T> in[inputs], out[results];
-    for (int k = 0; k < inputs; ++k) in[k].attach(task.shape, task.operands[k], space);
+    Segment<Last> last;
+    for (int k = 0; k < inputs - 1; ++k) in[k].attach(task.shape, task.operands[k], space);
+    last.attach(task.shape, task.operands[inputs - 1], space);
     for (int k = 0; k < results; ++k) out[k].attach(task.shape, task.operands[inputs + k], space);
-    const std::int64_t per_row = segments_per_row(task);
+    const std::int64_t per_row = segments_per_row(task), ahead = task.stream ? fetched_ahead : 0;
     for (std::int64_t segment = begin; segment < end; ++segment) {
         const std::int64_t row = per_row == 1 ? segment : segment / per_row;
         const std::int64_t column = (segment - row * per_row) * segment_elements;
         const std::int64_t count = smaller(segment_elements, task.shape.cols - column);
-        const T* sources[inputs];
-        T* targets[results];
-        for (int k = 0; k < inputs; ++k) {
-            in[k].select(row, column);
-            in[k].fetch(count);
-            sources[k] = in[k].elements();
+        Span<T, Last, inputs, results> span;
+        for (int k = 0; k < inputs - 1; ++k) {
+            span.in[k] = in[k].fetched(row, column, count);
+            span.ahead[k] = span.in[k] + ahead;
         }
-        for (int k = 0; k < results; ++k) {
-            out[k].select(row, column);
-            targets[k] = out[k].elements();
-        }
-        fill_segment(targets, count, task.stream, [&](std::int64_t i, auto step) FASTNORM_INLINE_LAMBDA {
-            V x[inputs];
-            FASTNORM_UNROLL
-            for (int k = 0; k < inputs; ++k) {
-                if constexpr (is_streamed<decltype(step)>) prefetch_read(sources[k] + i + streamed_ahead);
-                x[k] = load_columns<V>(sources[k] + i, step);
-            }
-            return apply(f, x);
-        });
+        span.last = last.fetched(row, column, count);
+        span.ahead[inputs - 1] = reinterpret_cast<const T*>(span.last + ahead);
+        for (int k = 0; k < results; ++k) span.out[k] = out[k].place(row, column);
+        write_span(span, count, task.stream, vectors, context);
         for (int k = 0; k < results; ++k) out[k].write_back(count);
     }
+}
+
+// results = f(inputs), element by element, of the task's first `inputs` operands, of which the last has elements Last,
+// into the `results` after them.
+template <class T, int inputs, int results, class Last = T, class Function>
+FASTNORM_INLINE void map(
+    const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch, const Function& f
+) {
+    write_segments<T, Last, inputs, results>(
+        task, begin, end, scratch, apply_vectors<T, Last, inputs, results, Function>, &f
+    );
 }
 
 FASTNORM_TARGET_END

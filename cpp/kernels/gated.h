@@ -16,14 +16,14 @@ FASTNORM_TARGET_BEGIN
 
 template <class T, class Function>
 FASTNORM_INLINE void gated(const Gate& task, std::int64_t begin, std::int64_t end, void* scratch, Function act) {
-    map<T, 2, 1>(task, begin, end, scratch, [&](auto gate, auto up) FASTNORM_INLINE_LAMBDA { return act(gate) * up; });
+    map<T, 2, 1>(task, begin, end, scratch, [=](auto gate, auto up) FASTNORM_INLINE_LAMBDA { return act(gate) * up; });
 }
 
 template <class T, class Function, class Derivative>
 FASTNORM_INLINE void gated_backward(
     const Gate& task, std::int64_t begin, std::int64_t end, void* scratch, Function act, Derivative derivative
 ) {
-    map<T, 3, 2>(task, begin, end, scratch, [&](auto dy, auto gate, auto up) FASTNORM_INLINE_LAMBDA {
+    map<T, 3, 2>(task, begin, end, scratch, [=](auto dy, auto gate, auto up) FASTNORM_INLINE_LAMBDA {
         return Both<decltype(dy)>{(dy * up) * derivative(gate), dy * act(gate)};
     });
 }

@@ -19,8 +19,10 @@ FASTNORM_TARGET_BEGIN
 
 // mean and variance of R rows of float or half elements: `row_lanes` double lanes each, R rows at once for independent
 // sums. Meanwhile looks ahead.
-template <class T, int R, bool Streaming, class Ahead>
-void row_moments(const T* const* x, const Ahead* const* ahead, std::int64_t cols, double* mean, double* variance) {
+template <int R, class T, class Ahead>
+void row_moments(
+    const T* const* x, const Ahead* const* ahead, std::int64_t cols, bool streaming, double* mean, double* variance
+) {
     using V = Vec<double, row_lanes>;
     V shift[R], sums[R], squares[R];
     FASTNORM_UNROLL
@@ -31,7 +33,7 @@ void row_moments(const T* const* x, const Ahead* const* ahead, std::int64_t cols
     for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
         FASTNORM_UNROLL
         for (int r = 0; r < R; ++r) {
-            look_ahead<Streaming>(ahead[r], j);
+            look_ahead(ahead[r], j, streaming);
             const V d = load_columns<V>(x[r] + j, step, widen(*x[r])) - shift[r];
             sums[r] = sums[r] + d;
             squares[r] = mul_add(d, d, squares[r]);
@@ -52,7 +54,7 @@ void row_moments(const T* const* x, const Ahead* const* ahead, std::int64_t cols
 struct DoubleMoments {
     double mean, mean_rest, variance;
 };
-inline DoubleMoments row_moments(const double* x, std::int64_t cols, double scale) {
+FASTNORM_OUTLINE DoubleMoments row_moments(const double* x, std::int64_t cols, double scale) {
     using V = Vec<double, row_lanes>;
     const double n = double(cols), first = x[0] * scale;
     const V scales = broadcast<V>(scale), shift = broadcast<V>(first);
@@ -73,7 +75,7 @@ inline DoubleMoments row_moments(const double* x, std::int64_t cols, double scal
     return {mean, rest, variance < 0 ? 0 : variance};
 }
 
-inline Centre<double> double_centre(const double* x, std::int64_t cols, double eps, double& mean, double& rstd) {
+FASTNORM_OUTLINE Centre<double> double_centre(const double* x, std::int64_t cols, double eps, double& mean, double& rstd) {
     double scale = 1;
     DoubleMoments moments = row_moments(x, cols, scale);
     if (!in_range(moments.variance + eps, 0x1p-900, 0x1p900)) {
@@ -90,11 +92,11 @@ inline Centre<double> double_centre(const double* x, std::int64_t cols, double e
 struct LayerNorm {
     static constexpr bool centred = true;
 
-    template <class X, int R, bool Streaming, class Ahead>
+    template <int R, class X, class Ahead>
     static FASTNORM_INLINE void statistics(
         const NormForward& task, const X* const* x, const Ahead* const* ahead, double* mean, double* rstd
     ) {
-        row_moments<X, R, Streaming>(x, ahead, task.shape.cols, mean, rstd);
+        row_moments<R>(x, ahead, task.shape.cols, task.stream, mean, rstd);
         for (int r = 0; r < R; ++r) rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
     }
     static FASTNORM_INLINE Centre<double> centre(const NormForward& task, const double* x, double& mean, double& rstd) {
@@ -110,7 +112,7 @@ struct LayerNorm {
         if constexpr (sizeof(compute_t<X>) == 8) {
             double_centre(x, task.shape.cols, task.eps, mean, rstd);
         } else {
-            row_moments<X, 1, false>(&x, &target, task.shape.cols, &mean, &rstd);
+            row_moments<1>(&x, &target, task.shape.cols, false, &mean, &rstd);
             mean = float(mean);
             rstd = float(1 / __builtin_sqrt(rstd + task.eps));
         }

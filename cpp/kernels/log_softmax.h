@@ -23,10 +23,10 @@ void log_softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::in
         const double lift = row.sum == row.sum ? row.lift() : row.sum;
         const double m = row.maximum(), high = m + lift, part = high - m, rest = (m - (high - part)) + (lift - part);
         const C rounded = C(high);
-        const V subtracted = broadcast<V>(rounded), correction = broadcast<V>(C((high - double(rounded)) + rest));
-        fill_row(y, cols, task.stream, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-            prefetch_read(x + cols + j);
-            return (load_columns<V>(x + j, step) - subtracted) - correction;
+        const C correction = C((high - double(rounded)) + rest);
+        const Span<T, T, 1, 1> span{{}, x, {x + cols}, {y}};
+        fill_span(span, cols, task.stream, [=](V value) FASTNORM_INLINE_LAMBDA {
+            return (value - broadcast<V>(rounded)) - broadcast<V>(correction);
         });
         if (row.dominant >= 0) narrow(C(-lift), y[row.dominant]);
     });
@@ -41,11 +41,10 @@ void log_softmax_backward(const SoftmaxBackward& task, std::int64_t begin, std::
     C* e = take_work_row<C>(space, cols);
     for_rows<T>(task, begin, end, space, [&](const T* dy, const T* x, T* dx) {
         const ExponentialRow<T> row(x, e, cols, task.stream ? x : dx);
-        const V factor = broadcast<V>(C(row_sum<C>(dy, cols) / row.sum));
-        fill_row(dx, cols, task.stream, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-            prefetch_read(x + cols + j);
-            prefetch_read(dy + cols + j);
-            return negative_mul_add(load_columns<V>(e + j, step), factor, load_columns<V>(dy + j, step));
+        const C factor = C(row_sum<C>(dy, cols) / row.sum);
+        const Span<T, C, 2, 1> span{{dy}, e, {x + cols, dy + cols}, {dx}};
+        fill_span(span, cols, task.stream, [=](V upstream, V power) FASTNORM_INLINE_LAMBDA {
+            return negative_mul_add(power, broadcast<V>(factor), upstream);
         });
     });
 }

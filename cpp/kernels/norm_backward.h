@@ -22,10 +22,10 @@ struct RowSums {
     double h, h_x, x;  // sums of h, h * (x - mean), x - mean
 };
 
-template <class T, class C, bool HasWeight, bool Centred, int R, class X>
+template <bool Centred, int R, class T, class X, class C>
 void backward_sums(
-    const T* const* dy, const X* const* x, T* const* targets, const Centre<C>* centre, const compute_t<T>* weight,
-    std::int64_t cols, RowSums* sums
+    const T* const* dy, const X* const* x, T* const* targets, const Centre<C>* centre,
+    const Parameters<compute_t<T>>& parameters, std::int64_t cols, RowSums* sums
 ) {
     using V = Vec<C, row_lanes>;
     FASTNORM_UNROLL
@@ -36,13 +36,11 @@ void backward_sums(
         FASTNORM_UNROLL
         for (int r = 0; r < R; ++r) h_sum[r] = h_x_sum[r] = x_sum[r] = broadcast<V>(0);
         for_columns<row_lanes>(start, stop, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-            V w;
-            if constexpr (HasWeight) w = load_columns<V>(weight + j, step);
+            const V weight = parameters.template weight<V>(j, step);
             FASTNORM_UNROLL
             for (int r = 0; r < R; ++r) {
                 prefetch_write(targets[r] + j);
-                V h = load_columns<V>(dy[r] + j, step);
-                if constexpr (HasWeight) h = h * w;
+                const V h = load_columns<V>(dy[r] + j, step) * weight;
                 // Lanes past the end hold x = mean / scale, so that x - mean is 0 there.
                 V d = load_columns<V>(x[r] + j, step, element_t<V>(centre[r].mean / centre[r].scale));
                 if constexpr (sizeof(compute_t<T>) == 8) d = d * broadcast<V>(centre[r].scale);
@@ -74,7 +72,7 @@ struct Gradient {
     C rstd, slope, offset;
 };
 
-template <class Tile, class C, bool HasWeight, bool Accumulate, bool Centred, int R>
+template <bool Centred, int R, class Tile, class C>
 void backward_columns(
     const Tile& tile, const typename Tile::Element* const* dy, const typename Tile::Value* const* x,
     const typename Tile::template Results<R>& results, const Gradient<C>* gradient, std::int64_t begin,
@@ -84,17 +82,12 @@ void backward_columns(
     using V = Vec<C, row_lanes>;
     using P = Vec<S, row_lanes>;
     const std::int64_t next = R * tile.task.shape.cols;
-    const S* weight = static_cast<const S*>(tile.task.weight);
+    const Parameters<S> parameters(tile.task.weight, nullptr);
     S* dweight = tile.sums.dweight;
     S* dbias = tile.sums.dbias;
     for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-        V w;
-        if constexpr (HasWeight) w = load_columns<V>(weight + j, step);
-        P dweight_sum, dbias_sum;
-        if constexpr (Accumulate) {
-            dweight_sum = load_columns<P>(dweight + j, step);
-            dbias_sum = load_columns<P>(dbias + j, step);
-        }
+        const V weight = parameters.template weight<V>(j, step);
+        P dweight_sum = load_columns<P>(dweight + j, step), dbias_sum = load_columns<P>(dbias + j, step);
         FASTNORM_UNROLL
         for (int r = 0; r < R; ++r) {
             const Gradient<C>& g = gradient[r];
@@ -102,35 +95,20 @@ void backward_columns(
             prefetch_read(results.ahead[r] + next + j);
             const V dy_r = load_columns<V>(dy[r] + j, step);
             const V xhat = normalised<V, Centred>(x[r] + j, step, CentreLanes<V>::of(g.centre));
-            V h = dy_r;
-            if constexpr (HasWeight) h = h * w;
             const V along =
                 Centred ? mul_add(xhat, broadcast<V>(g.slope), broadcast<V>(g.offset)) : xhat * broadcast<V>(g.slope);
-            results.write(r, j, mul_add(h, broadcast<V>(g.rstd), along), step, streaming);
-            if constexpr (Accumulate) {
-                if constexpr (sizeof(C) == sizeof(S)) {
-                    dweight_sum = mul_add(dy_r, xhat, dweight_sum);
-                    dbias_sum = dbias_sum + dy_r;
-                } else {
-                    dweight_sum = dweight_sum + to_float(dy_r * xhat);
-                    dbias_sum = dbias_sum + to_float(dy_r);
-                }
+            results.write(r, j, mul_add(dy_r * weight, broadcast<V>(g.rstd), along), step, streaming);
+            if constexpr (sizeof(C) == sizeof(S)) {
+                dweight_sum = mul_add(dy_r, xhat, dweight_sum);
+                dbias_sum = dbias_sum + dy_r;
+            } else {
+                dweight_sum = dweight_sum + to_float(dy_r * xhat);
+                dbias_sum = dbias_sum + to_float(dy_r);
             }
         }
-        if constexpr (Accumulate) {
-            store_columns(dweight + j, dweight_sum, step);
-            store_columns(dbias + j, dbias_sum, step);
-        }
+        store_columns(dweight + j, dweight_sum, step);
+        store_columns(dbias + j, dbias_sum, step);
     });
-}
-
-// Whole vectors go past the caches if `streaming`, for which the target must be aligned.
-template <class T, class V, class Step>
-FASTNORM_INLINE void write_columns(T* target, V value, Step step, bool streaming) {
-    if constexpr (sizeof(T) == sizeof(element_t<V>) && !Step::partial) {
-        if (streaming) return stream(target, value);
-    }
-    store_columns(target, value, step);
 }
 
 // A tile of the arrays of a backward and the running parameter gradients of its block.
@@ -188,13 +166,12 @@ struct BackwardTile {
 };
 
 // R of the rows taken from a tile, from the k-th on, in compute type C.
-template <class Tile, class C, bool HasWeight, bool Accumulate, bool Centred, int R>
+template <class C, bool Centred, int R, class Tile>
 void backward_rows(const Tile& tile, int k, const double* mean, const double* rstd) {
     using T = typename Tile::Element;
     using S = compute_t<T>;
     const std::int64_t cols = tile.task.shape.cols;
     const std::int64_t counted = Centred ? cols : tile.task.counted;
-    const S* weight = static_cast<const S*>(tile.task.weight);
     const T* dy[R];
     const typename Tile::Value* x[R];
     T* targets[R];
@@ -211,7 +188,7 @@ void backward_rows(const Tile& tile, int k, const double* mean, const double* rs
     // Rows that are streamed are not wanted in the caches.
     for (int r = 0; r < R; ++r) targets[r] = streaming ? const_cast<T*>(dy[r]) : results.dx[r];
     RowSums sums[R];
-    backward_sums<T, C, HasWeight, Centred, R>(dy, x, targets, centre, weight, cols, sums);
+    backward_sums<Centred, R>(dy, x, targets, centre, Parameters<S>(tile.task.weight, nullptr), cols, sums);
     Gradient<C> gradient[R];
     const double n = double(counted);
     for (int r = 0; r < R; ++r) {
@@ -223,30 +200,11 @@ void backward_rows(const Tile& tile, int k, const double* mean, const double* rs
         gradient[r].slope = C(-rstd[r] * h_xhat / n);
         gradient[r].offset = C(-rstd[r] * sums[r].h / n);
     }
-    backward_columns<Tile, C, HasWeight, Accumulate, Centred, R>(tile, dy, x, results, gradient, 0, counted, streaming);
+    backward_columns<Centred, R>(tile, dy, x, results, gradient, 0, counted, streaming);
     if (!Centred && counted < cols) {
         for (int r = 0; r < R; ++r) gradient[r].slope = 0;
-        backward_columns<Tile, C, HasWeight, Accumulate, Centred, R>(
-            tile, dy, x, results, gradient, counted, cols, false
-        );
+        backward_columns<Centred, R>(tile, dy, x, results, gradient, counted, cols, false);
     }
-}
-
-template <class Tile>
-using BackwardRows = void (*)(const Tile& tile, int k, const double* mean, const double* rstd);
-
-// A weight has a gradient, so there is no weight without accumulation. Rare rows accumulate in any case, if only to
-// running sums that nobody reads, for fewer functions to compile.
-template <class Tile, class C, bool Centred, int R>
-FASTNORM_INLINE BackwardRows<Tile> choose_backward_rows(bool has_weight, bool accumulate) {
-    if (has_weight) return backward_rows<Tile, C, true, true, Centred, R>;
-    return accumulate ? backward_rows<Tile, C, false, true, Centred, R>
-                      : backward_rows<Tile, C, false, false, Centred, R>;
-}
-template <class Tile, bool Centred>
-FASTNORM_INLINE BackwardRows<Tile> choose_rare_backward_rows(bool has_weight) {
-    return has_weight ? backward_rows<Tile, double, true, true, Centred, 1>
-                      : backward_rows<Tile, double, false, true, Centred, 1>;
 }
 
 // The rows of a tile's task that lie in blocks [begin, end). Norm is LayerNorm or RmsNorm:
@@ -261,10 +219,8 @@ FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_
     const S* rstds = static_cast<const S*>(task.rstd);
     const std::int64_t cols = task.shape.cols;
     const bool accumulate = task.dweight_partials != nullptr;
-    const BackwardRows<Tile> several =
-        choose_backward_rows<Tile, S, Norm::centred, backward_rows_together>(task.weight, accumulate);
-    const BackwardRows<Tile> one = choose_backward_rows<Tile, S, Norm::centred, 1>(task.weight, accumulate);
-    const BackwardRows<Tile> one_in_double = choose_rare_backward_rows<Tile, Norm::centred>(task.weight);
+    // Sums that nobody wants are taken all the same, so that there is one function to compile.
+    if (!accumulate) tile.sums.clear();
     for (std::int64_t block = begin; block < end; ++block) {
         const std::int64_t last = smaller((block + 1) * task.block_rows, task.shape.rows);
         if (accumulate) tile.sums.start(task.dweight_partials + block * cols, task.dbias_partials + block * cols);
@@ -289,14 +245,15 @@ FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_
                     ordinary = ordinary && !far[k] && (sizeof(S) == 8 || fits_float(mean[k], rstd[k]));
                 }
                 if (ordinary) {
-                    several(tile, 0, mean, rstd);
+                    backward_rows<S, Norm::centred, backward_rows_together>(tile, 0, mean, rstd);
                 } else {
                     for (int k = 0; k < together; ++k) {
                         if (far[k]) {
                             tile.template far_row<Norm>(k);
+                        } else if (sizeof(S) == 8 || fits_float(mean[k], rstd[k])) {
+                            backward_rows<S, Norm::centred, 1>(tile, k, mean + k, rstd + k);
                         } else {
-                            const bool fits = sizeof(S) == 8 || fits_float(mean[k], rstd[k]);
-                            (fits ? one : one_in_double)(tile, k, mean + k, rstd + k);
+                            backward_rows<double, Norm::centred, 1>(tile, k, mean + k, rstd + k);
                         }
                     }
                 }

@@ -38,32 +38,13 @@ void add_row(
     using C = compute_t<T>;
     using V = Vec<C, row_lanes>;
     const V factor = broadcast<V>(alpha);
-    const auto columns = [&](std::int64_t j, auto step, auto write) FASTNORM_INLINE_LAMBDA {
+    const bool streams = streaming && summed && sizeof(T) == sizeof(C);
+    const std::int64_t head = streams ? columns_to_alignment(summed, cols) : 0;
+    for_columns_after<row_lanes>(head, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
         prefetch_read(ahead + j);
         const V sum = add_scaled(factor, load_columns<V>(residual + j, step), load_columns<V>(x + j, step));
         store_columns(total + j, sum, step);
-        write(j, sum, step);
-    };
-    const auto kept = [](std::int64_t, V, auto) FASTNORM_INLINE_LAMBDA {};
-    const auto stored = [&](std::int64_t j, V sum, auto step)
-                            FASTNORM_INLINE_LAMBDA { store_columns(summed + j, sum, step); };
-    std::int64_t j = 0;
-    if (!summed) {
-        for_columns<row_lanes>(0, cols, [&](std::int64_t k, auto step) FASTNORM_INLINE_LAMBDA {
-            columns(k, step, kept);
-        });
-        return;
-    }
-    if constexpr (sizeof(T) == sizeof(C)) {
-        if (streaming) {
-            j = columns_to_alignment(summed, cols);
-            if (j > 0) columns(0, Partial{int(j)}, stored);
-            const auto streamed = [&](std::int64_t k, V sum, auto) FASTNORM_INLINE_LAMBDA { stream(summed + k, sum); };
-            for (; j + row_lanes <= cols; j += row_lanes) columns(j, Whole{}, streamed);
-        }
-    }
-    for_columns<row_lanes>(j, cols, [&](std::int64_t k, auto step) FASTNORM_INLINE_LAMBDA {
-        columns(k, step, stored);
+        if (summed) write_columns(summed + j, sum, step, streams);
     });
 }
 
@@ -125,7 +106,7 @@ struct FarRows {
             const Centre<double> centre = double_centre(total, cols, task.norm.eps, mean, rstd);
             const double* const source = total;
             const T* const ahead = y[r];
-            choose_apply_rows<double, T, double, true, 1>(task.norm)(task.norm, &source, y + r, &ahead, &centre);
+            apply_rows<true, 1>(task.norm, &source, y + r, &ahead, &centre);
             return true;
         }
         return false;
@@ -287,7 +268,7 @@ FASTNORM_INLINE void AddBackwardTile<T>::far_row(int k) const {
         add_row_in_double(x.row(i), residual.row(i), double(Value(add.alpha)), total, task.shape.cols);
         Norm::returned(task, static_cast<const double*>(total), total, mean, rstd);
         const FarBackwardTile<T> far(*this);
-        choose_rare_backward_rows<FarBackwardTile<T>, true>(task.weight)(far, k, &mean, &rstd);
+        backward_rows<double, true, 1>(far, k, &mean, &rstd);
     }
 }
 

@@ -72,29 +72,34 @@ FASTNORM_INLINE V normalised(const T* x, Step step, const CentreLanes<V>& centre
     }
 }
 
-// weight and bias of a vector of columns, either of which may be absent.
-template <class V, bool HasWeight, bool HasBias>
-struct Parameters {
-    V weight, bias;
+// weight and bias of the columns; absent ones count as 1 and -0, with which fma(xhat, weight, bias) is exactly what it
+// is without them.
+template <class S>
+class Parameters {
+public:
+    FASTNORM_INLINE Parameters(const void* weight, const void* bias)
+        : weight_(weight ? static_cast<const S*>(weight) : one),
+          bias_(bias ? static_cast<const S*>(bias) : zero),
+          weight_columns_(weight ? -1 : 0),
+          bias_columns_(bias ? -1 : 0) {}
 
-    template <class S, class Step>
-    static FASTNORM_INLINE Parameters load(const S* weight, const S* bias, std::int64_t j, Step step) {
-        Parameters p = {};
-        if constexpr (HasWeight) p.weight = load_columns<V>(weight + j, step);
-        if constexpr (HasBias) p.bias = load_columns<V>(bias + j, step);
-        return p;
+    template <class V, class Step>
+    FASTNORM_INLINE V weight(std::int64_t j, Step step) const {
+        return load_columns<V>(weight_ + (j & weight_columns_), step);
     }
-    FASTNORM_INLINE V affine(V xhat) const {
-        if constexpr (HasWeight && HasBias) {
-            return mul_add(xhat, weight, bias);
-        } else if constexpr (HasWeight) {
-            return xhat * weight;
-        } else if constexpr (HasBias) {
-            return xhat + bias;
-        } else {
-            return xhat;
-        }
+    template <class V, class Step>
+    FASTNORM_INLINE V bias(std::int64_t j, Step step) const {
+        return load_columns<V>(bias_ + (j & bias_columns_), step);
     }
+
+private:
+    static constexpr S one[row_lanes] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static constexpr S zero[row_lanes] = {-S(0), -S(0), -S(0), -S(0), -S(0), -S(0), -S(0), -S(0),
+                                          -S(0), -S(0), -S(0), -S(0), -S(0), -S(0), -S(0), -S(0)};
+
+    const S* weight_;
+    const S* bias_;
+    std::int64_t weight_columns_, bias_columns_;  // masks of j
 };
 
 // Memory sits idle while a kernel computes, unless asked ahead. In the caches, taking the statistics of rows fetches
@@ -103,9 +108,9 @@ struct Parameters {
 // its own for each phase, since writing alone leaves it idle in the other. layer_norm on Ice Lake, 2 cores, where a
 // copy of the same arrays takes 113 us and 16.6 ms: 512 x 768 158 us without, 130 us with; 16384 x 4096 23 ms without,
 // 22 ms with all of it fetched by the writing, 18.5 ms with a half by each.
-template <bool Streaming, class T>
-FASTNORM_INLINE void look_ahead(const T* ahead, std::int64_t j) {
-    if constexpr (Streaming) {
+template <class T>
+FASTNORM_INLINE void look_ahead(const T* ahead, std::int64_t j, bool streaming) {
+    if (streaming) {
         prefetch_read(ahead + j / 2);
     } else {
         prefetch_write(ahead + j);
@@ -115,15 +120,14 @@ FASTNORM_INLINE void look_ahead(const T* ahead, std::int64_t j) {
 // y = affine(xhat) of R rows whose statistics are known, together so that weight and bias are loaded once. Centred:
 // layer_norm; else rms_norm, whose rows have no mean. Streams whole lines where the rows begin on one. Meanwhile
 // fetches the rows `ahead`, which are laid out like y, or half of each where y is streamed (see look_ahead).
-template <class X, class T, class C, bool Centred, bool HasWeight, bool HasBias, int R>
+template <bool Centred, int R, class X, class T, class C>
 void apply_rows(
     const NormForward& task, const X* const* x, T* const* y, const T* const* ahead, const Centre<C>* centre
 ) {
-    using S = compute_t<T>;
     using V = Vec<C, row_lanes>;
-    const S* weight = static_cast<const S*>(task.weight);
-    const S* bias = static_cast<const S*>(task.bias);
+    const Parameters<compute_t<T>> parameters(task.weight, task.bias);
     const std::int64_t cols = task.shape.cols;
+    const bool streaming = task.stream && sizeof(T) == sizeof(C);
     const int halving = task.stream ? 1 : 0;
     CentreLanes<V> lanes[R];
     const X* sources[R];
@@ -134,42 +138,16 @@ void apply_rows(
         lanes[r] = CentreLanes<V>::of(centre[r]);
         sources[r] = x[r], targets[r] = y[r], fetched[r] = ahead[r];
     }
-    const auto columns = [&](std::int64_t j, auto step, auto write) FASTNORM_INLINE_LAMBDA {
-        const auto parameters = Parameters<V, HasWeight, HasBias>::load(weight, bias, j, step);
+    const std::int64_t head = streaming && R == 1 ? columns_to_alignment(targets[0], cols) : 0;
+    for_columns_after<row_lanes>(head, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        const V weight = parameters.template weight<V>(j, step), bias = parameters.template bias<V>(j, step);
         FASTNORM_UNROLL
         for (int r = 0; r < R; ++r) {
             prefetch_read(fetched[r] + ((j + cols * halving) >> halving));
-            write(targets[r] + j, parameters.affine(normalised<V, Centred>(sources[r] + j, step, lanes[r])), step);
+            const V xhat = normalised<V, Centred>(sources[r] + j, step, lanes[r]);
+            write_columns(targets[r] + j, mul_add(xhat, weight, bias), step, streaming);
         }
-    };
-    const auto stored = [](T* target, V value, auto step)
-                            FASTNORM_INLINE_LAMBDA { store_columns(target, value, step); };
-    std::int64_t j = 0;
-    if constexpr (sizeof(T) == sizeof(C)) {
-        if (task.stream) {
-            if constexpr (R == 1) {
-                j = columns_to_alignment(targets[0], cols);
-                if (j > 0) columns(0, Partial{int(j)}, stored);
-            }
-            const auto streamed = [](T* target, V value, auto) FASTNORM_INLINE_LAMBDA { stream(target, value); };
-            for (; j + row_lanes <= cols; j += row_lanes) columns(j, Whole{}, streamed);
-        }
-    }
-    for_columns<row_lanes>(j, cols, [&](std::int64_t k, auto step) FASTNORM_INLINE_LAMBDA {
-        columns(k, step, stored);
     });
-}
-
-template <class X, class T, class C>
-using ApplyRows =
-    void (*)(const NormForward& task, const X* const* x, T* const* y, const T* const* ahead, const Centre<C>* centre);
-
-template <class X, class T, class C, bool Centred, int R>
-FASTNORM_INLINE ApplyRows<X, T, C> choose_apply_rows(const NormForward& task) {
-    if (task.weight) {
-        return task.bias ? apply_rows<X, T, C, Centred, true, true, R> : apply_rows<X, T, C, Centred, true, false, R>;
-    }
-    return task.bias ? apply_rows<X, T, C, Centred, false, true, R> : apply_rows<X, T, C, Centred, false, false, R>;
 }
 
 // Rows are what they are stored as. (Rows that are sums may be known better: see norm_of_sum.h.)
@@ -180,18 +158,14 @@ struct AsStored {
 // The norm of rows that lie in memory as X: their statistics, then y, together, one by one, or one by one in double
 // (elements of float and half types whose statistics leave float's comfortable range). Norm is LayerNorm or RmsNorm:
 //   Norm::centred
-//   Norm::statistics<X, R, Streaming>(task, x, ahead, mean, rstd)   of R rows of float or half elements
-//   Norm::centre(task, x, mean, rstd)                               of a float64 row
+//   Norm::statistics<R>(task, x, ahead, mean, rstd)   of R rows of float or half elements
+//   Norm::centre(task, x, mean, rstd)                 of a float64 row
 template <class Norm, class X, class T>
 class RowNorm {
 public:
     using C = compute_t<T>;
 
-    FASTNORM_INLINE explicit RowNorm(const NormForward& task)
-        : task_(task),
-          together_(choose_apply_rows<X, T, C, Norm::centred, sizeof(C) == 8 ? 1 : forward_rows_together>(task)),
-          one_(choose_apply_rows<X, T, C, Norm::centred, 1>(task)),
-          one_in_double_(choose_apply_rows<X, T, double, Norm::centred, 1>(task)) {}
+    FASTNORM_INLINE explicit RowNorm(const NormForward& task) : task_(task) {}
 
     // `count` rows, one or forward_rows_together, of which the first is row `row` of the task. The rows `ahead` are
     // fetched meanwhile. Where better.refine(r, mean, rstd) is true, it has written row r itself.
@@ -203,15 +177,15 @@ public:
         if constexpr (sizeof(C) == 8) {
             for (int r = 0; r < count; ++r) {
                 const Centre<double> centre = Norm::centre(task_, x[r], mean[r], rstd[r]);
-                one_in_double_(task_, x + r, y + r, ahead + r, &centre);
+                apply_rows<Norm::centred, 1>(task_, x + r, y + r, ahead + r, &centre);
             }
         } else {
             const T* fetched[forward_rows_together];
             for (int r = 0; r < count; ++r) fetched[r] = task_.stream ? ahead[r] : y[r];
-            if (task_.stream) {
-                statistics<true>(count, x, fetched, mean, rstd);
+            if (count > 1) {
+                Norm::template statistics<forward_rows_together>(task_, x, fetched, mean, rstd);
             } else {
-                statistics<false>(count, x, fetched, mean, rstd);
+                Norm::template statistics<1>(task_, x, fetched, mean, rstd);
             }
             apply(count, x, y, ahead, mean, rstd, better);
         }
@@ -222,17 +196,6 @@ public:
     }
 
 private:
-    template <bool Streaming>
-    FASTNORM_INLINE void statistics(
-        int count, const X* const* x, const T* const* ahead, double* mean, double* rstd
-    ) const {
-        if (count > 1) {
-            Norm::template statistics<X, forward_rows_together, Streaming>(task_, x, ahead, mean, rstd);
-        } else {
-            Norm::template statistics<X, 1, Streaming>(task_, x, ahead, mean, rstd);
-        }
-    }
-
     template <class Better>
     FASTNORM_INLINE void apply(
         int count, const X* const* x, T* const* y, const T* const* ahead, const double* mean, const double* rstd,
@@ -248,21 +211,19 @@ private:
                 together && fits_float(mean[r], rstd[r]) && !(task_.stream && columns_to_alignment(y[r], row_lanes));
             centre[r] = centre_of<C>(mean[r], rstd[r]);
         }
-        if (together) return together_(task_, x, y, ahead, centre);
+        if (together) return apply_rows<Norm::centred, forward_rows_together>(task_, x, y, ahead, centre);
         for (int r = 0; r < count; ++r) {
             if (written[r]) continue;
             if (fits_float(mean[r], rstd[r])) {
-                one_(task_, x + r, y + r, ahead + r, centre + r);
+                apply_rows<Norm::centred, 1>(task_, x + r, y + r, ahead + r, centre + r);
             } else {
                 const Centre<double> exact = centre_of<double>(mean[r], rstd[r]);
-                one_in_double_(task_, x + r, y + r, ahead + r, &exact);
+                apply_rows<Norm::centred, 1>(task_, x + r, y + r, ahead + r, &exact);
             }
         }
     }
 
     const NormForward& task_;
-    ApplyRows<X, T, C> together_, one_;
-    ApplyRows<X, T, double> one_in_double_;
 };
 
 // How many rows of a tile of `count` to take next, from row i on.

@@ -38,6 +38,10 @@ public:
         for (std::int64_t j = 0; j < cols_; ++j) dweight_partial[j] = dbias_partial[j] = 0;
         clear();
     }
+    FASTNORM_INLINE void clear() {
+        __builtin_memset(dweight, 0, std::size_t(2 * cols_) * sizeof(S));
+        rows_ = 0;
+    }
     FASTNORM_INLINE void rows_done(int count) {
         rows_ += count;
         if (rows_ >= fold_rows) fold();
@@ -47,10 +51,6 @@ public:
     }
 
 private:
-    FASTNORM_INLINE void clear() {
-        __builtin_memset(dweight, 0, std::size_t(2 * cols_) * sizeof(S));
-        rows_ = 0;
-    }
     FASTNORM_INLINE void fold() {
         for (int k = 0; k < 2; ++k) {
             const S* sums = k == 0 ? dweight : dbias;

@@ -13,8 +13,10 @@
 FASTNORM_TARGET_BEGIN
 
 // Mean square of the first `counted` columns of R rows, times scale^2. Meanwhile looks ahead.
-template <class T, int R, bool Streaming, class Ahead>
-void mean_squares(const T* const* x, const Ahead* const* ahead, std::int64_t counted, double scale, double* result) {
+template <int R, class T, class Ahead>
+void mean_squares(
+    const T* const* x, const Ahead* const* ahead, std::int64_t counted, bool streaming, double scale, double* result
+) {
     using V = Vec<double, row_lanes>;
     V squares[R];
     FASTNORM_UNROLL
@@ -22,7 +24,7 @@ void mean_squares(const T* const* x, const Ahead* const* ahead, std::int64_t cou
     for_columns<row_lanes>(0, counted, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
         FASTNORM_UNROLL
         for (int r = 0; r < R; ++r) {
-            look_ahead<Streaming>(ahead[r], j);
+            look_ahead(ahead[r], j, streaming);
             V value = load_columns<V>(x[r] + j, step);
             if constexpr (sizeof(compute_t<T>) == 8) value = value * broadcast<V>(scale);
             squares[r] = mul_add(value, value, squares[r]);
@@ -33,13 +35,13 @@ void mean_squares(const T* const* x, const Ahead* const* ahead, std::int64_t cou
 }
 
 // xhat = (x * scale) * (rstd / scale); scale is 1 but for float64 rows near the ends of its range.
-inline double scaled_rms_rstd(const double* x, std::int64_t counted, double eps, double& scale) {
+FASTNORM_OUTLINE double scaled_rms_rstd(const double* x, std::int64_t counted, double eps, double& scale) {
     double mean_square;
     scale = 1;
-    mean_squares<double, 1, false>(&x, &x, counted, scale, &mean_square);
+    mean_squares<1>(&x, &x, counted, false, scale, &mean_square);
     if (!in_range(mean_square + eps, 0x1p-900, 0x1p900)) {
         scale = normalising_scale(x, counted, eps);
-        mean_squares<double, 1, false>(&x, &x, counted, scale, &mean_square);
+        mean_squares<1>(&x, &x, counted, false, scale, &mean_square);
     }
     return 1 / __builtin_sqrt(mean_square + eps * scale * scale);
 }
@@ -48,11 +50,11 @@ inline double scaled_rms_rstd(const double* x, std::int64_t counted, double eps,
 struct RmsNorm {
     static constexpr bool centred = false;
 
-    template <class X, int R, bool Streaming, class Ahead>
+    template <int R, class X, class Ahead>
     static FASTNORM_INLINE void statistics(
         const NormForward& task, const X* const* x, const Ahead* const* ahead, double*, double* rstd
     ) {
-        mean_squares<X, R, Streaming>(x, ahead, task.counted, 1, rstd);
+        mean_squares<R>(x, ahead, task.counted, task.stream, 1, rstd);
         for (int r = 0; r < R; ++r) rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
     }
     static FASTNORM_INLINE Centre<double> centre(const NormForward& task, const double* x, double&, double& rstd) {
@@ -72,7 +74,7 @@ struct RmsNorm {
             double scale;
             rstd = scaled_rms_rstd(x, task.counted, task.eps, scale) * scale;
         } else {
-            mean_squares<X, 1, false>(&x, &target, task.counted, 1, &rstd);
+            mean_squares<1>(&x, &target, task.counted, false, 1, &rstd);
             rstd = float(1 / __builtin_sqrt(rstd + task.eps));
         }
     }

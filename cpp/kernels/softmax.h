@@ -37,13 +37,6 @@ FASTNORM_INLINE void for_rows(const SoftmaxBackward& task, std::int64_t begin, s
     }
 }
 
-// row[j] = f(j, step) for every column.
-template <class T, class Function>
-FASTNORM_INLINE void fill_row(T* row, std::int64_t cols, bool streaming, Function f) {
-    T* const rows[] = {row};
-    fill_segment(rows, cols, streaming, f);
-}
-
 // The work row at the beginning of the scratch, which moves on.
 template <class C>
 FASTNORM_INLINE C* take_work_row(char*& space, std::int64_t cols) {
@@ -61,10 +54,10 @@ void softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::int64_
     C* e = take_work_row<C>(space, cols);
     for_rows<T>(task, begin, end, space, [&](const T* x, T* y) {
         const ExponentialRow<T> row(x, e, cols, task.stream ? x : y);
-        const V factor = broadcast<V>(C(1 / row.sum));
-        fill_row(y, cols, task.stream, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-            prefetch_read(x + cols + j);
-            return load_columns<V>(e + j, step) * factor;
+        const C factor = C(1 / row.sum);
+        const Span<T, C, 1, 1> span{{}, e, {x + cols}, {y}};
+        fill_span(span, cols, task.stream, [=](V power) FASTNORM_INLINE_LAMBDA {
+            return power * broadcast<V>(factor);
         });
     });
 }
@@ -78,11 +71,10 @@ void softmax_backward(const SoftmaxBackward& task, std::int64_t begin, std::int6
     C* e = take_work_row<C>(space, cols);
     for_rows<T>(task, begin, end, space, [&](const T* dy, const T* x, T* dx) {
         const ExponentialRow<T> row(x, e, cols, task.stream ? x : dx);
-        const V factor = broadcast<V>(C(1 / row.sum)), mean = broadcast<V>(C(row_dot(dy, e, cols) / row.sum));
-        fill_row(dx, cols, task.stream, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-            prefetch_read(x + cols + j);
-            prefetch_read(dy + cols + j);
-            return (load_columns<V>(e + j, step) * factor) * (load_columns<V>(dy + j, step) - mean);
+        const C factor = C(1 / row.sum), mean = C(row_dot(dy, e, cols) / row.sum);
+        const Span<T, C, 2, 1> span{{dy}, e, {x + cols, dy + cols}, {dx}};
+        fill_span(span, cols, task.stream, [=](V upstream, V power) FASTNORM_INLINE_LAMBDA {
+            return (power * broadcast<V>(factor)) * (upstream - broadcast<V>(mean));
         });
     });
 }

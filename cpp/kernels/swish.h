@@ -99,31 +99,9 @@ FASTNORM_INLINE Vec<T, N> swish_derivative(Vec<T, N> x, Vec<T, N> beta) {
 
 template <class T>
 void swish_forward(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    using C = compute_t<T>;
-    using V = Vec<C, native<C>>;
-    char* space = static_cast<char*>(scratch);
-    Segment<T> in, out;
-    Segment<C> parameter;
-    in.attach(task.shape, task.operands[0], space);
-    parameter.attach(task.shape, task.operands[1], space);
-    out.attach(task.shape, task.operands[2], space);
-    const std::int64_t per_row = segments_per_row(task);
-    for (std::int64_t segment = begin; segment < end; ++segment) {
-        const std::int64_t row = segment / per_row, column = segment % per_row * segment_elements;
-        const std::int64_t count = smaller(segment_elements, task.shape.cols - column);
-        in.select(row, column);
-        in.fetch(count);
-        parameter.select(row, column);
-        parameter.fetch(count);
-        out.select(row, column);
-        const T* x = in.elements();
-        const C* beta = parameter.elements();
-        T* y = out.elements();
-        for_columns<native<C>>(0, count, [&](std::int64_t i, auto step) FASTNORM_INLINE_LAMBDA {
-            store_columns(y + i, swish(load_columns<V>(x + i, step), load_columns<V>(beta + i, step)), step);
-        });
-        out.write_back(count);
-    }
+    map<T, 2, 1, compute_t<T>>(task, begin, end, scratch, [](auto x, auto beta) FASTNORM_INLINE_LAMBDA {
+        return swish(x, beta);
+    });
 }
 
 // dx of segments [begin, end), and the share of each in its row's dbeta: a sum over sixteen lanes.

@@ -183,6 +183,28 @@ FASTNORM_INLINE void for_columns(std::int64_t begin, std::int64_t end, Body body
     if (j < end) body(j, Partial{int(end - j)});
 }
 
+// The same over [0, end) with a partial step over the first `head` columns, after which rows are aligned.
+template <int Lanes, class Body>
+FASTNORM_INLINE void for_columns_after(std::int64_t head, std::int64_t end, Body body) {
+    std::int64_t j = 0;
+    for (std::int64_t part = head;; part = end - j) {
+        if (part > 0) body(j, Partial{int(part)});
+        j += part;
+        if (j == end) return;
+        for (; j + Lanes <= end; j += Lanes) body(j, Whole{});
+        if (j == end) return;
+    }
+}
+
+// Stores a step; whole ones past the caches if `streaming`, for which the target must be aligned.
+template <class T, class V, class Step>
+FASTNORM_INLINE void write_columns(T* target, V v, Step step, bool streaming) {
+    if constexpr (sizeof(T) == sizeof(element_t<V>) && !Step::partial) {
+        if (streaming) return stream(target, v);
+    }
+    store_columns(target, v, step);
+}
+
 // Columns before `target + columns` is aligned for streaming, at most `cols`; streaming is for elements that fill
 // registers one to one.
 template <class T>

@@ -137,13 +137,13 @@ struct Memory<Vec<float, 8>> {
         _mm256_maskstore_ps(target, first_lanes(count), v.r);
     }
     template <class S>
-    static FASTNORM_INLINE V load_partial(const S* source, int count, float fill) {
+    static FASTNORM_OUTLINE V load_partial(const S* source, int count, float fill) {
         float lanes[8] = {fill, fill, fill, fill, fill, fill, fill, fill};
         for (int i = 0; i < count; ++i) lanes[i] = widen(source[i]);
         return load(static_cast<const float*>(lanes));
     }
     template <class S>
-    static FASTNORM_INLINE void store_partial(S* target, V v, int count) {
+    static FASTNORM_OUTLINE void store_partial(S* target, V v, int count) {
         S lanes[8];
         store(static_cast<S*>(lanes), v);
         for (int i = 0; i < count; ++i) target[i] = lanes[i];
