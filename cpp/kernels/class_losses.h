@@ -60,7 +60,7 @@ public:
           e_(e),
           gradient_(gradient),
           cols_(task.shape.cols),
-          row_(z, e, cols_, gradient && !task.stream ? gradient : z + streamed_ahead) {}
+          row_(z, e, cols_, gradient && !task.stream ? gradient : z + fetched_ahead) {}
 
     // The loss for a class, and its gradient times `scale`.
     FASTNORM_INLINE double of_label(std::int64_t t, double scale) {
@@ -176,9 +176,11 @@ private:
     }
     template <class Function>
     FASTNORM_INLINE void write(Function f) {
-        fill_row(gradient_, cols_, task_.stream, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        const bool streaming = sizeof(T) == sizeof(C) && task_.stream;
+        const std::int64_t head = streaming ? columns_to_alignment(gradient_, cols_, stream_alignment) : 0;
+        for_columns_after<lane_count<W>>(head, cols_, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
             if (!task_.stream) prefetch_read(z_ + cols_ + j);
-            return f(j, step);
+            write_columns(gradient_ + j, f(j, step), step, streaming);
         });
     }
 

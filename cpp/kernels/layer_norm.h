@@ -75,7 +75,9 @@ FASTNORM_OUTLINE DoubleMoments row_moments(const double* x, std::int64_t cols, d
     return {mean, rest, variance < 0 ? 0 : variance};
 }
 
-FASTNORM_OUTLINE Centre<double> double_centre(const double* x, std::int64_t cols, double eps, double& mean, double& rstd) {
+FASTNORM_OUTLINE Centre<double> double_centre(
+    const double* x, std::int64_t cols, double eps, double& mean, double& rstd
+) {
     double scale = 1;
     DoubleMoments moments = row_moments(x, cols, scale);
     if (!in_range(moments.variance + eps, 0x1p-900, 0x1p900)) {

@@ -53,7 +53,7 @@ void softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::int64_
     char* space = static_cast<char*>(scratch);
     C* e = take_work_row<C>(space, cols);
     for_rows<T>(task, begin, end, space, [&](const T* x, T* y) {
-        const ExponentialRow<T> row(x, e, cols, task.stream ? x : y);
+        const ExponentialRow<T> row(x, e, cols, task.stream ? x + fetched_ahead : y);
         const C factor = C(1 / row.sum);
         const Span<T, C, 1, 1> span{{}, e, {x + cols}, {y}};
         fill_span(span, cols, task.stream, [=](V power) FASTNORM_INLINE_LAMBDA {
@@ -70,7 +70,7 @@ void softmax_backward(const SoftmaxBackward& task, std::int64_t begin, std::int6
     char* space = static_cast<char*>(scratch);
     C* e = take_work_row<C>(space, cols);
     for_rows<T>(task, begin, end, space, [&](const T* dy, const T* x, T* dx) {
-        const ExponentialRow<T> row(x, e, cols, task.stream ? x : dx);
+        const ExponentialRow<T> row(x, e, cols, task.stream ? x + fetched_ahead : dx);
         const C factor = C(1 / row.sum), mean = C(row_dot(dy, e, cols) / row.sum);
         const Span<T, C, 2, 1> span{{dy}, e, {x + cols, dy + cols}, {dx}};
         fill_span(span, cols, task.stream, [=](V upstream, V power) FASTNORM_INLINE_LAMBDA {

@@ -33,14 +33,14 @@ struct SplitConstant {
 
 // a + b exactly, for |a| >= |b| (or a = 0).
 template <class V>
-FASTNORM_INLINE Pair<V> fast_two_sum(V a, V b) {
+FASTNORM_MATH Pair<V> fast_two_sum(V a, V b) {
     const V sum = a + b;
     return {sum, (a - sum) + b};
 }
 
 // a + b exactly.
 template <class V>
-FASTNORM_INLINE Pair<V> two_sum(V a, V b) {
+FASTNORM_MATH Pair<V> two_sum(V a, V b) {
     const V sum = a + b;
     const V b_part = sum - a;
     return {sum, (a - (sum - b_part)) + (b - b_part)};
@@ -48,26 +48,26 @@ FASTNORM_INLINE Pair<V> two_sum(V a, V b) {
 
 // a * b exactly.
 template <class V>
-FASTNORM_INLINE Pair<V> product(V a, V b) {
+FASTNORM_MATH Pair<V> product(V a, V b) {
     Pair<V> result;
     result.hi = two_product(a, b, result.lo);
     return result;
 }
 template <class V>
-FASTNORM_INLINE Pair<V> product(Pair<V> a, V b) {
+FASTNORM_MATH Pair<V> product(Pair<V> a, V b) {
     Pair<V> result = product(a.hi, b);
     result.lo = mul_add(a.lo, b, result.lo);
     return result;
 }
 template <class V>
-FASTNORM_INLINE Pair<V> product(Pair<V> a, Pair<V> b) {
+FASTNORM_MATH Pair<V> product(Pair<V> a, Pair<V> b) {
     Pair<V> result = product(a.hi, b.hi);
     result.lo = mul_add(a.hi, b.lo, mul_add(a.lo, b.hi, result.lo));
     return result;
 }
 
 template <class V>
-FASTNORM_INLINE Pair<V> sum(Pair<V> a, Pair<V> b) {
+FASTNORM_MATH Pair<V> sum(Pair<V> a, Pair<V> b) {
     Pair<V> result = two_sum(a.hi, b.hi);
     result.lo = result.lo + (a.lo + b.lo);
     return result;
@@ -75,7 +75,7 @@ FASTNORM_INLINE Pair<V> sum(Pair<V> a, Pair<V> b) {
 
 // 1 / a. The remainder 1 - a * reciprocal is exact but for its last bits.
 template <class V>
-FASTNORM_INLINE Pair<V> reciprocal(Pair<V> a) {
+FASTNORM_MATH Pair<V> reciprocal(Pair<V> a) {
     const V hi = broadcast<V>(1) / a.hi;
     V remainder;
     if constexpr (has_fma) {
@@ -89,7 +89,7 @@ FASTNORM_INLINE Pair<V> reciprocal(Pair<V> a) {
 
 // a / b with one division. The remainder a - quotient * b is exact but for its last bits.
 template <class V>
-FASTNORM_INLINE Pair<V> quotient(Pair<V> a, Pair<V> b) {
+FASTNORM_MATH Pair<V> quotient(Pair<V> a, Pair<V> b) {
     const V inverse = broadcast<V>(1) / b.hi;
     const V hi = a.hi * inverse;
     const Pair<V> back = product(hi, b.hi);
@@ -101,7 +101,7 @@ FASTNORM_INLINE Pair<V> quotient(Pair<V> a, Pair<V> b) {
 
 // c[First] + c[First + Step] x + c[First + 2 Step] x^2 + ..., by Horner's rule.
 template <int First, int Step, int N, class V>
-FASTNORM_INLINE V horner(V x, const element_t<V> (&c)[N]) {
+FASTNORM_MATH V horner(V x, const element_t<V> (&c)[N]) {
     if constexpr (First + Step >= N) {
         return broadcast<V>(c[First]);
     } else {
@@ -111,7 +111,7 @@ FASTNORM_INLINE V horner(V x, const element_t<V> (&c)[N]) {
 
 // c[First] + c[First + 1] x + ...; long ones as even and odd part, which halves the chain of dependent operations.
 template <int First = 0, int N, class V>
-FASTNORM_INLINE V polynomial(V x, const element_t<V> (&c)[N]) {
+FASTNORM_MATH V polynomial(V x, const element_t<V> (&c)[N]) {
     if constexpr (N - First <= 6) {
         return horner<First, 1>(x, c);
     } else {
@@ -167,7 +167,7 @@ struct Reduction<double> {
 
 // The integer nearest to x / ln(2): adding the large number leaves no bits for a fraction.
 template <class V>
-FASTNORM_INLINE V whole_powers(V x) {
+FASTNORM_MATH V whole_powers(V x) {
     using R = Reduction<element_t<V>>;
     return mul_add(x, broadcast<V>(R::reciprocal), broadcast<V>(R::magic)) - broadcast<V>(R::magic);
 }
@@ -175,7 +175,7 @@ FASTNORM_INLINE V whole_powers(V x) {
 // exp(x) from the series, highest power first towards r = x - n ln(2). The first part of r is exact; the second is
 // added to the higher powers first, so that s is rounded once at its own size.
 template <class V, int N>
-FASTNORM_INLINE Exponential<V, V> exponential_by_series(V x, const element_t<V> (&series)[N]) {
+FASTNORM_MATH Exponential<V, V> exponential_by_series(V x, const element_t<V> (&series)[N]) {
     using R = Reduction<element_t<V>>;
     const V n = whole_powers(x);
     const V high = negative_mul_add(n, broadcast<V>(R::ln2_high), x);
@@ -185,19 +185,19 @@ FASTNORM_INLINE Exponential<V, V> exponential_by_series(V x, const element_t<V> 
 }
 
 template <int N>
-FASTNORM_INLINE Exponential<Vec<float, N>, Vec<float, N>> exponential(Vec<float, N> x) {
+FASTNORM_MATH Exponential<Vec<float, N>, Vec<float, N>> exponential(Vec<float, N> x) {
     return exponential_by_series(x, exponential_series_single);
 }
 template <int N>
-FASTNORM_INLINE Exponential<Vec<double, N>, Vec<double, N>> exponential(Vec<double, N> x) {
+FASTNORM_MATH Exponential<Vec<double, N>, Vec<double, N>> exponential(Vec<double, N> x) {
     return exponential_by_series(x, exponential_series);
 }
 template <int N>
-FASTNORM_INLINE Exponential<Vec<double, N>, Vec<double, N>> exponential_for_float(Vec<double, N> x) {
+FASTNORM_MATH Exponential<Vec<double, N>, Vec<double, N>> exponential_for_float(Vec<double, N> x) {
     return exponential_by_series(x, exponential_series_short);
 }
 template <int N>
-FASTNORM_INLINE Exponential<Pair<Vec<double, N>>, Vec<double, N>> exponential(Pair<Vec<double, N>> x) {
+FASTNORM_MATH Exponential<Pair<Vec<double, N>>, Vec<double, N>> exponential(Pair<Vec<double, N>> x) {
     using V = Vec<double, N>;
     using R = Reduction<double>;
     const V n = whole_powers(x.hi);
@@ -211,7 +211,7 @@ FASTNORM_INLINE Exponential<Pair<Vec<double, N>>, Vec<double, N>> exponential(Pa
 
 // exp(x). NaN gives NaN; beyond the ends, where results round to 0 and infinity, x is taken for the end.
 template <class T, int N>
-FASTNORM_INLINE Vec<T, N> exp(Vec<T, N> x) {
+FASTNORM_MATH Vec<T, N> exp(Vec<T, N> x) {
     using V = Vec<T, N>;
     const V lowest = broadcast<V>(sizeof(T) == 4 ? T(-105) : T(-746)),
             highest = broadcast<V>(sizeof(T) == 4 ? T(89) : T(710));
@@ -221,7 +221,7 @@ FASTNORM_INLINE Vec<T, N> exp(Vec<T, N> x) {
 
 // 2^n for integral n, where it is a normal number.
 template <int N>
-FASTNORM_INLINE Vec<double, N> power_of_two(Vec<double, N> n) {
+FASTNORM_MATH Vec<double, N> power_of_two(Vec<double, N> n) {
     using V = Vec<double, N>;
     if constexpr (has_scale) {
         return scale(broadcast<V>(1), n);

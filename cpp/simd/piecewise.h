@@ -30,7 +30,7 @@ struct Piece {
 // The value at t of the polynomial of its piece. With `linear`, the first piece has t itself for c0 (its table entry is
 // huge, those of the others are below their pieces): a function that begins as t keeps its relative accuracy there.
 template <bool linear, class V>
-FASTNORM_INLINE V evaluate(const Piece<V>& piece, V t) {
+FASTNORM_MATH V evaluate(const Piece<V>& piece, V t) {
     const V d = t - piece.center;
     V slope = mul_add(piece.c6, d, piece.c5);
     slope = mul_add(slope, d, piece.c4);
@@ -42,7 +42,7 @@ FASTNORM_INLINE V evaluate(const Piece<V>& piece, V t) {
 
 // The row of each t in the low five bits. NaN has some row, and the polynomial then gives NaN.
 template <class V>
-FASTNORM_INLINE auto piece_index(const PiecewiseTable& table, V t) {
+FASTNORM_MATH auto piece_index(const PiecewiseTable& table, V t) {
     const V root = mul_add(t, broadcast<V>(table.alpha), broadcast<V>(table.beta));
     return as_bits(mul_add(root, root, broadcast<V>(0x1.8p23f)));
 }
@@ -52,7 +52,7 @@ FASTNORM_INLINE auto piece_index(const PiecewiseTable& table, V t) {
 // The row of each lane as an offset in bytes. They pass through memory, to be loaded as scalars one by one (volatile,
 // or the compiler extracts them from the register, which takes longer).
 template <int N>
-FASTNORM_INLINE void store_offsets(Bits<float, N> index, std::uint32_t* offsets) {
+FASTNORM_MATH void store_offsets(Bits<float, N> index, std::uint32_t* offsets) {
     if constexpr (N > 8) {
         store_offsets(index.lo, offsets);
         store_offsets(index.hi, offsets + N / 2);
@@ -63,7 +63,7 @@ FASTNORM_INLINE void store_offsets(Bits<float, N> index, std::uint32_t* offsets)
 }
 
 // Four neighbouring columns of the rows at eight offsets.
-FASTNORM_INLINE void load_columns_of_rows(
+FASTNORM_MATH void load_columns_of_rows(
     const float* first, const std::uint32_t* offsets, __m256& a, __m256& b, __m256& c, __m256& d
 ) {
     const auto rows = [&](int lane) FASTNORM_INLINE_LAMBDA {
@@ -87,7 +87,7 @@ FASTNORM_INLINE void load_columns_of_rows(
 }
 
 template <bool linear, int N>
-FASTNORM_INLINE Vec<float, N> piecewise_at(const PiecewiseTable& table, Vec<float, N> t, const std::uint32_t* offsets) {
+FASTNORM_MATH Vec<float, N> piecewise_at(const PiecewiseTable& table, Vec<float, N> t, const std::uint32_t* offsets) {
     if constexpr (N > 8) {
         const Vec<float, N / 2> lo = piecewise_at<linear>(table, t.lo, offsets);
         return {lo, piecewise_at<linear>(table, t.hi, offsets + N / 2)};
@@ -100,7 +100,7 @@ FASTNORM_INLINE Vec<float, N> piecewise_at(const PiecewiseTable& table, Vec<floa
 }
 
 template <const PiecewiseTable& table, bool linear, int N>
-FASTNORM_INLINE Vec<float, N> piecewise(Vec<float, N> t) {
+FASTNORM_MATH Vec<float, N> piecewise(Vec<float, N> t) {
     alignas(32) std::uint32_t offsets[N];
     store_offsets(piece_index(table, t), offsets);
     return piecewise_at<linear>(table, t, offsets);
@@ -120,12 +120,12 @@ constexpr PiecewiseColumns transposed(const PiecewiseTable& table) {
 }
 
 #if FASTNORM_REGISTER_BYTES == 64
-FASTNORM_INLINE Vec<float, 16> lookup32(const float* column, Bits<float, 16> index) {
+FASTNORM_MATH Vec<float, 16> lookup32(const float* column, Bits<float, 16> index) {
     return {_mm512_permutex2var_ps(_mm512_load_ps(column), index.r, _mm512_load_ps(column + 16))};
 }
 #else
 template <int N>
-FASTNORM_INLINE Vec<float, N> lookup32(const float* column, Bits<float, N> index) {
+FASTNORM_MATH Vec<float, N> lookup32(const float* column, Bits<float, N> index) {
     using V = Vec<float, N>;
     // The fifth bit as the sign of a number other than zero.
     const V sign = from_bits((index << 27) | broadcast_bits<V>(1));
@@ -134,7 +134,7 @@ FASTNORM_INLINE Vec<float, N> lookup32(const float* column, Bits<float, N> index
 #endif
 
 template <bool linear, int N>
-FASTNORM_INLINE Vec<float, N> piecewise_at(const PiecewiseColumns& columns, Vec<float, N> t, Bits<float, N> index) {
+FASTNORM_MATH Vec<float, N> piecewise_at(const PiecewiseColumns& columns, Vec<float, N> t, Bits<float, N> index) {
     if constexpr (N > native<float>) {
         return {piecewise_at<linear>(columns, t.lo, index.lo), piecewise_at<linear>(columns, t.hi, index.hi)};
     } else {
@@ -146,7 +146,7 @@ FASTNORM_INLINE Vec<float, N> piecewise_at(const PiecewiseColumns& columns, Vec<
 }
 
 template <const PiecewiseTable& table, bool linear, int N>
-FASTNORM_INLINE Vec<float, N> piecewise(Vec<float, N> t) {
+FASTNORM_MATH Vec<float, N> piecewise(Vec<float, N> t) {
     static constexpr PiecewiseColumns columns = transposed(table);
     return piecewise_at<linear>(columns, t, piece_index(table, t));
 }

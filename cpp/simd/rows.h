@@ -183,7 +183,8 @@ FASTNORM_INLINE void for_columns(std::int64_t begin, std::int64_t end, Body body
     if (j < end) body(j, Partial{int(end - j)});
 }
 
-// The same over [0, end) with a partial step over the first `head` columns, after which rows are aligned.
+// The same over [0, end) with a partial step over the first `head` columns, less than `Lanes`, after which rows are
+// aligned.
 template <int Lanes, class Body>
 FASTNORM_INLINE void for_columns_after(std::int64_t head, std::int64_t end, Body body) {
     std::int64_t j = 0;
@@ -205,12 +206,12 @@ FASTNORM_INLINE void write_columns(T* target, V v, Step step, bool streaming) {
     store_columns(target, v, step);
 }
 
-// Columns before `target + columns` is aligned for streaming, at most `cols`; streaming is for elements that fill
-// registers one to one.
+// Columns before `target + columns` is aligned for streaming, to whole lines unless told, at most `cols`; streaming is
+// for elements that fill registers one to one.
 template <class T>
-FASTNORM_INLINE std::int64_t columns_to_alignment(const T* target, std::int64_t cols) {
-    const std::size_t past = reinterpret_cast<std::uintptr_t>(target) % 64;
-    return smaller(past == 0 ? 0 : std::int64_t((64 - past) / sizeof(T)), cols);
+FASTNORM_INLINE std::int64_t columns_to_alignment(const T* target, std::int64_t cols, std::size_t alignment = 64) {
+    const std::size_t past = reinterpret_cast<std::uintptr_t>(target) % alignment;
+    return smaller(past == 0 ? 0 : std::int64_t((alignment - past) / sizeof(T)), cols);
 }
 
 FASTNORM_TARGET_END

@@ -12,28 +12,7 @@
 #pragma once
 
 #include "simd/storage.h"
-
-#if defined(_MSC_VER)
-#define FASTNORM_INLINE __forceinline
-#define FASTNORM_OUTLINE __declspec(noinline)
-#define FASTNORM_INLINE_LAMBDA
-#define FASTNORM_UNROLL
-#else
-#define FASTNORM_OUTLINE __attribute__((noinline))
-#if defined(FASTNORM_COMPACT)
-#define FASTNORM_INLINE inline
-#define FASTNORM_INLINE_LAMBDA
-#else
-#define FASTNORM_INLINE inline __attribute__((always_inline))
-#define FASTNORM_INLINE_LAMBDA __attribute__((always_inline))
-#endif
-// For loops over a few vectors held in an array: only unrolled do they live in registers.
-#if defined(__clang__)
-#define FASTNORM_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define FASTNORM_UNROLL _Pragma("GCC unroll 8")
-#endif
-#endif
+#include "tasks/compiler.h"
 
 // Everything a target compiles has internal linkage inside a namespace of the target's name: the linker can never keep
 // one target's copy of an inline function for another.

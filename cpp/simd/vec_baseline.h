@@ -166,6 +166,31 @@ FASTNORM_INLINE Vec<double, 2> lookup16(const double* table, Bits<double, 2> ind
 }
 #endif
 
+// Elements of half types one by one: calls, so that kernels without instructions for them stay small.
+template <class S>
+FASTNORM_OUTLINE __m128 widen_each(const S* source, int count, float fill) {
+    float lanes[4] = {fill, fill, fill, fill};
+    for (int i = 0; i < count; ++i) lanes[i] = widen(source[i]);
+    return _mm_loadu_ps(lanes);
+}
+template <class S>
+FASTNORM_OUTLINE void narrow_each(S* target, __m128 values, int count) {
+    float lanes[4];
+    _mm_storeu_ps(lanes, values);
+    for (int i = 0; i < count; ++i) narrow(lanes[i], target[i]);
+}
+FASTNORM_INLINE __m128 widen_four(const bfloat16* source) {
+    const __m128i halves = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(source));
+    return _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), halves));
+}
+FASTNORM_INLINE __m128 widen_four(const float16* source) {
+#if defined(__F16C__)
+    return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(source)));
+#else
+    return widen_each(source, 4, 0);
+#endif
+}
+
 template <>
 struct Memory<Vec<float, 4>> {
     using V = Vec<float, 4>;
@@ -176,11 +201,11 @@ struct Memory<Vec<float, 4>> {
     static FASTNORM_INLINE void stream(float* target, V v) { _mm_stream_ps(target, v.r); }
     template <class S>
     static FASTNORM_INLINE V load(const S* source) {
-        return {_mm_setr_ps(widen(source[0]), widen(source[1]), widen(source[2]), widen(source[3]))};
+        return {widen_four(source)};
     }
     template <class S>
     static FASTNORM_INLINE void store(S* target, V v) {
-        store_partial(target, v, 4);
+        narrow_each(target, v.r, 4);
     }
     template <class S>
     static FASTNORM_INLINE void stream(S* target, V v) {
@@ -188,15 +213,11 @@ struct Memory<Vec<float, 4>> {
     }
     template <class S>
     static FASTNORM_INLINE V load_partial(const S* source, int count, float fill) {
-        float lanes[4] = {fill, fill, fill, fill};
-        for (int i = 0; i < count; ++i) lanes[i] = widen(source[i]);
-        return load(static_cast<const float*>(lanes));
+        return {widen_each(source, count, fill)};
     }
     template <class S>
     static FASTNORM_INLINE void store_partial(S* target, V v, int count) {
-        float lanes[4];
-        store(static_cast<float*>(lanes), v);
-        for (int i = 0; i < count; ++i) narrow(lanes[i], target[i]);
+        narrow_each(target, v.r, count);
     }
 };
 
@@ -216,10 +237,10 @@ struct Memory<Vec<double, 2>> {
     static FASTNORM_INLINE V load(const double* source) { return {_mm_loadu_pd(source)}; }
     static FASTNORM_INLINE void store(double* target, V v) { _mm_storeu_pd(target, v.r); }
     static FASTNORM_INLINE void stream(double* target, V v) { _mm_stream_pd(target, v.r); }
-    static FASTNORM_INLINE V load_partial(const double* source, int count, double fill) {
+    static FASTNORM_OUTLINE V load_partial(const double* source, int count, double fill) {
         return {_mm_setr_pd(count > 0 ? source[0] : fill, count > 1 ? source[1] : fill)};
     }
-    static FASTNORM_INLINE void store_partial(double* target, V v, int count) {
+    static FASTNORM_OUTLINE void store_partial(double* target, V v, int count) {
         if (count > 0) target[0] = first(v);
         if (count > 1) target[1] = second(v);
     }

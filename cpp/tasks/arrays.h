@@ -7,12 +7,14 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "tasks/compiler.h"
+
 namespace fastnorm {
 
 enum class Element : int { float32, float64, float16, bfloat16 };
 constexpr int element_count = 4;
 
-constexpr std::int64_t item_size(Element element) {
+FASTNORM_INLINE constexpr std::int64_t item_size(Element element) {
     return element == Element::float64 ? 8 : element == Element::float32 ? 4 : 2;
 }
 
@@ -38,10 +40,10 @@ struct Operand {
 constexpr int tile_rows = 16;
 
 // Distance between packed rows in bytes: whole lines and one more, so that power-of-two rows do not share cache sets.
-constexpr std::int64_t packed_row_bytes(std::int64_t cols, std::int64_t size) {
+FASTNORM_INLINE constexpr std::int64_t packed_row_bytes(std::int64_t cols, std::int64_t size) {
     return (cols * size + 63) / 64 * 64 + 64;
 }
-constexpr std::int64_t packed_bytes(std::int64_t cols, std::int64_t size) {
+FASTNORM_INLINE constexpr std::int64_t packed_bytes(std::int64_t cols, std::int64_t size) {
     return tile_rows * packed_row_bytes(cols, size);
 }
 

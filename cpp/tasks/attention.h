@@ -41,8 +41,12 @@ constexpr std::int64_t attention_stats = 3;
 // A tile is that many rows side by side in the lanes: two registers of 64 bytes. A unit of work is a tile of queries
 // (of keys, for dkeys and dvalues) of a head.
 constexpr std::int64_t tile_bytes = 128;
-constexpr std::int64_t attention_tile(Element element) { return tile_bytes / (element == Element::float64 ? 8 : 4); }
-constexpr std::int64_t tiles_of(std::int64_t rows, std::int64_t tile) { return (rows + tile - 1) / tile; }
+FASTNORM_INLINE constexpr std::int64_t attention_tile(Element element) {
+    return tile_bytes / (element == Element::float64 ? 8 : 4);
+}
+FASTNORM_INLINE constexpr std::int64_t tiles_of(std::int64_t rows, std::int64_t tile) {
+    return (rows + tile - 1) / tile;
+}
 
 // Rows of the other side that a tile meets at a time. Sums over them start at zero in every block, so that a sum of n
 // terms is rounded at most block + n / block times.
@@ -50,7 +54,7 @@ constexpr std::int64_t attention_block = 64;
 
 // Scratch of the kernels: tiles of dim and of width rows (two each: operand and sum), two blocks of scores and one of
 // the mask, and packed rows of a block where they cannot be used in place.
-constexpr std::int64_t attention_scratch_bytes(std::int64_t dim, std::int64_t width) {
+FASTNORM_INLINE constexpr std::int64_t attention_scratch_bytes(std::int64_t dim, std::int64_t width) {
     const std::int64_t tiles = 2 * (dim + width) + 3 * attention_block;
     const std::int64_t rows = attention_block * ((dim + width) * 8 + 2 * 64);
     return tiles * tile_bytes + rows;

@@ -25,12 +25,14 @@ struct Channels {
     // weight[channel]. group_norm sees the channels of a group as `outer` and (sample, group) as channels.
     std::int64_t weight_period, weight_step, weight_outer_step;
 
-    constexpr std::int64_t blocks() const { return (outer + block_outer - 1) / block_outer; }
-    constexpr std::int64_t columns() const { return planes ? channels : channels * inner; }
-    constexpr double count() const { return double(outer) * double(inner); }
+    FASTNORM_INLINE constexpr std::int64_t blocks() const { return (outer + block_outer - 1) / block_outer; }
+    FASTNORM_INLINE constexpr std::int64_t columns() const { return planes ? channels : channels * inner; }
+    FASTNORM_INLINE constexpr double count() const { return double(outer) * double(inner); }
     // Units of channel_apply and channel_gradient: tiles of planes of one outer index, or of rows.
-    constexpr std::int64_t tiles_across() const { return planes ? (channels + tile_rows - 1) / tile_rows : 1; }
-    constexpr std::int64_t tiles() const {
+    FASTNORM_INLINE constexpr std::int64_t tiles_across() const {
+        return planes ? (channels + tile_rows - 1) / tile_rows : 1;
+    }
+    FASTNORM_INLINE constexpr std::int64_t tiles() const {
         return planes ? outer * tiles_across() : (outer + tile_rows - 1) / tile_rows;
     }
 };
@@ -85,9 +87,11 @@ struct ChannelBackward {
 };
 
 // Scratch of the kernels beyond packed tiles.
-constexpr std::int64_t moments_scratch_bytes(const Channels& size) {
+FASTNORM_INLINE constexpr std::int64_t moments_scratch_bytes(const Channels& size) {
     return (size.planes ? 2 * size.blocks() * size.group : size.columns()) * 8;
 }
-constexpr std::int64_t sums_scratch_bytes(const Channels& size) { return 3 * size.blocks() * size.group * 8; }
+FASTNORM_INLINE constexpr std::int64_t sums_scratch_bytes(const Channels& size) {
+    return 3 * size.blocks() * size.group * 8;
+}
 
 }  // namespace fastnorm

@@ -16,7 +16,7 @@ struct Elementwise {
     bool stream;  // write the results past the caches
 };
 
-constexpr std::int64_t segments_per_row(const Elementwise& task) {
+FASTNORM_INLINE constexpr std::int64_t segments_per_row(const Elementwise& task) {
     return (task.shape.cols + segment_elements - 1) / segment_elements;
 }
 

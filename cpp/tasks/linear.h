@@ -21,12 +21,12 @@ struct Matrix {
     bool wide, aligned;
 };
 
-constexpr Matrix transposed(const Matrix& matrix) {
+FASTNORM_INLINE constexpr Matrix transposed(const Matrix& matrix) {
     return {matrix.data, matrix.cols, matrix.rows, matrix.wide, matrix.aligned};
 }
 
 // Whether neighbours along the axis are `size` bytes apart.
-constexpr bool is_dense(const MatrixAxis& axis, std::int64_t size) {
+FASTNORM_INLINE constexpr bool is_dense(const MatrixAxis& axis, std::int64_t size) {
     return axis.count == 1 && (axis.stride[0] == size || axis.extent[0] <= 1);
 }
 
@@ -63,29 +63,31 @@ struct Product {
     bool staged;               // C takes no tiles in place: a unit is computed in scratch
 };
 
-constexpr std::int64_t product_units(const Product& task) {
+FASTNORM_INLINE constexpr std::int64_t product_units(const Product& task) {
     return (task.rows + task.row_block - 1) / task.row_block * ((task.cols + task.col_block - 1) / task.col_block);
 }
 
 // Scratch, each part of whole cache lines: rows of A with padding between them against rows that share cache sets; a
 // block of B, or the columns that do not fill a register; the staged unit.
 constexpr std::int64_t packed_a_rows = 48, product_padding = 16;
-constexpr std::int64_t packed_depth(const Product& task) { return task.depth < depth_block ? task.depth : depth_block; }
-constexpr std::int64_t packed_a_elements(const Product& task) {
+FASTNORM_INLINE constexpr std::int64_t packed_depth(const Product& task) {
+    return task.depth < depth_block ? task.depth : depth_block;
+}
+FASTNORM_INLINE constexpr std::int64_t packed_a_elements(const Product& task) {
     return task.packs_a ? packed_a_rows * (packed_depth(task) + product_padding) : 0;
 }
-constexpr std::int64_t packed_b_elements(const Product& task) {
+FASTNORM_INLINE constexpr std::int64_t packed_b_elements(const Product& task) {
     const std::int64_t cols = task.packs_b ? (task.packed_cols + 15) / 16 * 16 : task.cols % 16 == 0 ? 0 : 16;
     return cols * packed_depth(task);
 }
-constexpr std::int64_t product_scratch(const Product& task, std::int64_t compute_size) {
+FASTNORM_INLINE constexpr std::int64_t product_scratch(const Product& task, std::int64_t compute_size) {
     const std::int64_t staged = task.staged ? task.row_block * task.col_block : 0;
     return (packed_a_elements(task) + packed_b_elements(task) + staged) * compute_size;
 }
 
 // Divides a product among at most `threads` threads with a second-level cache of l2 bytes each. The sizes are those of
 // the element type and of the compute type.
-inline void divide(Product& task, std::int64_t size, std::int64_t compute_size, int threads, std::int64_t l2) {
+FASTNORM_INLINE void divide(Product& task, std::int64_t size, std::int64_t compute_size, int threads, std::int64_t l2) {
     const auto smaller = [](std::int64_t a, std::int64_t b) { return a < b ? a : b; };
     const auto parts = [](std::int64_t whole, std::int64_t count, std::int64_t unit) {
         return ((whole + count - 1) / count + unit - 1) / unit * unit;

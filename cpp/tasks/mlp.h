@@ -9,7 +9,7 @@
 namespace fastnorm {
 
 // Whether the backward needs z beside a = f(z).
-constexpr bool mlp_keeps_z(Activation activation) {
+FASTNORM_INLINE constexpr bool mlp_keeps_z(Activation activation) {
     return activation != Activation::none && activation != Activation::relu;
 }
 
@@ -18,27 +18,27 @@ constexpr std::int64_t mlp_block_rows = 48;
 
 // Gradients of parameters are summed over groups of rows, each from its first row to its last, and the groups' sums are
 // added in their order. Groups depend on the number of rows alone: at most eight, of at least 96 rows.
-constexpr std::int64_t mlp_group_rows(std::int64_t rows) {
+FASTNORM_INLINE constexpr std::int64_t mlp_group_rows(std::int64_t rows) {
     const std::int64_t blocks = (rows + mlp_block_rows - 1) / mlp_block_rows;
     const std::int64_t in_group = (blocks + 7) / 8;
     return mlp_block_rows * (in_group < 2 ? 2 : in_group);
 }
 
 // Rows are padded to whole vectors of the widest registers, so that sizes do not depend on the target.
-constexpr std::int64_t mlp_cols(std::int64_t cols, std::int64_t compute_size) {
+FASTNORM_INLINE constexpr std::int64_t mlp_cols(std::int64_t cols, std::int64_t compute_size) {
     const std::int64_t lanes = 64 / compute_size;
     return (cols + lanes - 1) / lanes * lanes;
 }
 
 // From one row of a block to the next: not a multiple of 2 KiB, which would put the rows into the same sets of the
 // first-level cache.
-constexpr std::int64_t mlp_step(std::int64_t cols, std::int64_t compute_size) {
+FASTNORM_INLINE constexpr std::int64_t mlp_step(std::int64_t cols, std::int64_t compute_size) {
     const std::int64_t padded = mlp_cols(cols, compute_size);
     return padded * compute_size % 2048 == 0 ? padded + 64 / compute_size : padded;
 }
 
 // Fewer columns than fill two registers: the gradient of such a weight is summed transposed, lanes along its rows.
-constexpr bool mlp_is_narrow(std::int64_t in, std::int64_t out, std::int64_t compute_size) {
+FASTNORM_INLINE constexpr bool mlp_is_narrow(std::int64_t in, std::int64_t out, std::int64_t compute_size) {
     return out * compute_size <= 64 && in > out;
 }
 
@@ -91,7 +91,7 @@ struct MlpRows {
 
 // Scratch of one thread: the input, and two buffers that take turns; for the backward, which uses those for gradients,
 // what the layers keep too.
-inline std::int64_t mlp_scratch_elements(const MlpRows& task, std::int64_t compute_size, bool backward) {
+FASTNORM_INLINE std::int64_t mlp_scratch_elements(const MlpRows& task, std::int64_t compute_size, bool backward) {
     std::int64_t steps = mlp_step(task.layers[0].in, compute_size) + 2 * task.widest;
     for (std::int64_t l = 0; backward && l < task.count; ++l) {
         const MlpLayer& layer = task.layers[l];

@@ -6,7 +6,7 @@
 namespace fastnorm {
 
 // Running sums of dweight and dbias over the rows of a block, in the compute type.
-constexpr std::int64_t parameter_sums_bytes(std::int64_t cols, std::int64_t size) {
+FASTNORM_INLINE constexpr std::int64_t parameter_sums_bytes(std::int64_t cols, std::int64_t size) {
     return (2 * cols * size + 63) / 64 * 64;
 }
 

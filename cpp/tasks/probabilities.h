@@ -6,7 +6,9 @@
 namespace fastnorm {
 
 // One row in the compute type, of `cols` elements of `size` bytes: whole lines.
-constexpr std::int64_t work_row_bytes(std::int64_t cols, std::int64_t size) { return (cols * size + 63) / 64 * 64; }
+FASTNORM_INLINE constexpr std::int64_t work_row_bytes(std::int64_t cols, std::int64_t size) {
+    return (cols * size + 63) / 64 * 64;
+}
 
 // y of each row from x. Scratch: a work row in the compute type, and packing space.
 struct SoftmaxForward {

@@ -23,7 +23,7 @@ struct AddNormBackward {
 
 // The rows whose sums are held at once, at most, and the scratch that those and one in double take.
 constexpr int summed_rows = 4;
-constexpr std::int64_t summed_bytes(std::int64_t cols, std::int64_t size) {
+FASTNORM_INLINE constexpr std::int64_t summed_bytes(std::int64_t cols, std::int64_t size) {
     return summed_rows * packed_row_bytes(cols, size) + packed_row_bytes(cols, sizeof(double));
 }
 
