@@ -169,10 +169,12 @@ def test_noise_moves_ages_and_keeps_their_order() -> None:
     model = MemN2N(VOCAB, DIM, 1, 30)
     stories = np.ones((200, 30, 1), int)
     stories[:, :10] = 0
-    plain = model._memory(stories, None)[:, :, -1]
+    plain = model._memory(stories)[:, :, -1]
     np.testing.assert_array_equal(plain[0, 10:], VOCAB - 1 + np.arange(20, 0, -1))
     assert not plain[:, :10].any()
-    noisy = model._memory(stories, (np.random.default_rng(0), 0.1))[:, :, -1]
+    sentences = model._memory(stories)
+    model._move_ages(sentences, np.random.default_rng(0), 0.1)
+    noisy = sentences[:, :, -1]
     assert not noisy[:, :10].any()
     assert (np.diff(noisy[:, 10:]) < 0).all()
     moved = (noisy[:, 10:] - plain[:, 10:]).max(axis=1)

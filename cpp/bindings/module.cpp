@@ -50,5 +50,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     register_ops(m, fastnorm::linear_methods);
     register_ops(m, fastnorm::loss_methods);
     register_ops(m, fastnorm::elementwise_loss_methods);
+    register_ops(m, fastnorm::embedding_methods);
     fastnorm::register_runtime(m);
 }

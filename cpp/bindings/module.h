@@ -22,5 +22,6 @@ extern const PyMethodDef attention_methods[];
 extern const PyMethodDef linear_methods[];
 extern const PyMethodDef loss_methods[];
 extern const PyMethodDef elementwise_loss_methods[];
+extern const PyMethodDef embedding_methods[];
 
 }  // namespace fastnorm

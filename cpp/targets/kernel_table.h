@@ -5,6 +5,7 @@
 #include "tasks/attention.h"
 #include "tasks/channel_norms.h"
 #include "tasks/elementwise_losses.h"
+#include "tasks/embeddings.h"
 #include "tasks/gates.h"
 #include "tasks/linear.h"
 #include "tasks/mlp.h"
@@ -24,6 +25,9 @@
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY elementwise_losses
+#include "targets/family.inc"
+#undef FASTNORM_FAMILY
+#define FASTNORM_FAMILY embeddings
 #include "targets/family.inc"
 #undef FASTNORM_FAMILY
 #define FASTNORM_FAMILY gates

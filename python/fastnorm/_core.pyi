@@ -454,7 +454,11 @@ def memory_read_backward(
 # What the statistics are made of, as in reference.STATISTICS.
 def moments(x: ArrayLike, axis: Axis | None = None) -> tuple[int, Array, Array]: ...
 
-# What MLP and the optimisers are made of, as in reference.TRAINING.
+# What MLP, MemN2N and the optimisers are made of, as in reference.TRAINING.
+def embedding_sums(tables: Sequence[ArrayLike], words: ArrayLike, encoding: ArrayLike) -> tuple[Array, ...]: ...
+def embedding_sums_backward(
+    dys: Sequence[ArrayLike], tables: Sequence[ArrayLike], words: ArrayLike, encoding: ArrayLike
+) -> tuple[Array, ...]: ...
 def mlp_gradients(
     x: ArrayLike,
     target: ArrayLike,

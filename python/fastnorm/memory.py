@@ -10,8 +10,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
+from ._backend import active
 from ._typing import Array, ArrayLike
 from .attention import memory_read, memory_read_backward
+from .losses import cross_entropy
 
 __all__ = ["Epoch", "MemN2N"]
 
@@ -78,7 +80,8 @@ class MemN2N:
     start takes a number of epochs instead of waiting for the validation loss. It differs from the code in that the row
     of word 0 is zero from the first batch on, and in the question's own table too.
 
-    Reads run on the active backend; the embeddings are NumPy. Every batch has the same bits for any number of threads.
+    Embeddings, reads and the loss run on the active backend, the products of a batch with a table in NumPy. Every batch
+    has the same bits for any number of threads.
 
     References
     ----------
@@ -146,7 +149,9 @@ class MemN2N:
         self.parameters: dict[str, Array] = {
             name: (0.1 * rng.standard_normal(shape)).astype(self.dtype) for name, shape in shapes.items()
         }
-        self._embeddings = tuple(dict.fromkeys([table for pair in self._read for table in pair] + [self._question]))
+        self._remembered = tuple(dict.fromkeys(table for pair in self._read for table in pair))
+        self._embeddings = tuple(dict.fromkeys((*self._remembered, self._question)))
+        self._encodings: dict[int, Array] = {}
         self._forget_nil()
 
     def forward(self, stories: ArrayLike, questions: ArrayLike) -> Array:
@@ -160,7 +165,8 @@ class MemN2N:
         questions : array_like of int
             (n, words), at most as many words as in `stories`.
         """
-        return self._forward(*self._checked(stories, questions), noise=None)
+        stories, questions = self._checked(stories, questions)
+        return self._forward(self._memory(stories), questions)
 
     def backward(self, dlogits: ArrayLike) -> dict[str, Array]:
         """Return the gradient of each parameter for the last `forward`.
@@ -174,9 +180,8 @@ class MemN2N:
             raise ValueError("MemN2N: backward needs a forward before it")
         saved = self._saved
         dlogits = np.asarray(dlogits, self.dtype)
-        gradients = {name: np.zeros_like(value) for name, value in self.parameters.items()}
-        dmemory = {name: np.zeros_like(value) for name, value in saved.memory.items()}
-        gradients[self._answer] += dlogits.T @ saved.states[-1]
+        gradients: dict[str, Array] = {self._answer: dlogits.T @ saved.states[-1]}
+        memory: dict[str, Array] = {}
         du = dlogits @ self.parameters[self._answer]
         for hop in reversed(range(self.hops)):
             u, (look, take) = saved.states[hop], self._read[hop]
@@ -185,16 +190,21 @@ class MemN2N:
             before, dlook, dtake = memory_read_backward(
                 du, u, saved.memory[look], saved.memory[take], linear=saved.linear
             )
-            dmemory[look] += dlook
-            dmemory[take] += dtake
+            _add(memory, look, dlook)
+            _add(memory, take, dtake)
             if self.tying == "layerwise":
-                gradients["hop"] += du.T @ u
+                _add(gradients, "hop", du.T @ u)
                 du = du @ self.parameters["hop"]
             du = du + before
-        for name, gradient in dmemory.items():
-            _scatter(gradients[name], saved.sentences, gradient, saved.encoding)
-        _scatter(gradients[self._question], saved.questions, du, saved.encoding)
-        return gradients
+        remembered = self._tables(self._remembered)
+        dmemory = [memory[name] for name in self._remembered]
+        dtables = active.embedding_sums_backward(dmemory, remembered, saved.sentences, saved.encoding)
+        for name, gradient in zip(self._remembered, dtables, strict=True):
+            _add(gradients, name, gradient)
+        encoding = saved.encoding[: saved.questions.shape[1]]
+        asked = self._tables((self._question,))
+        _add(gradients, self._question, *active.embedding_sums_backward([du], asked, saved.questions, encoding))
+        return {name: gradients[name] for name in self.parameters}
 
     def fit(
         self,
@@ -259,6 +269,7 @@ class MemN2N:
         if count < batch_size:
             raise ValueError(f"MemN2N: batch_size is {batch_size}, needs at most the {count} questions to train with")
         rng = np.random.default_rng(seed)
+        sentences = self._memory(stories)
         history = []
         for number in range(1, linear_start + epochs + 1):
             self.linear = number <= linear_start
@@ -268,11 +279,14 @@ class MemN2N:
             loss = 0.0
             for _ in range(count // batch_size):
                 batch = rng.integers(0, count, batch_size)
-                logits = self._forward(stories[batch], questions[batch], (rng, noise) if noise else None)
-                losses, dlogits = _cross_entropy(logits, answers[batch])
-                loss += losses
+                told = sentences[batch]
+                if noise:
+                    self._move_ages(told, rng, noise)
+                logits = self._forward(told, questions[batch])
+                total, dlogits = cross_entropy(logits, answers[batch], reduction="sum", return_grad=True)
+                loss += float(total)
                 self._descend(self.backward(dlogits), learning_rate, clip)
-            wrong = self.predict(stories[count:], questions[count:]) != answers[count:]
+            wrong = self._predict(sentences[count:], questions[count:]) != answers[count:]
             error = float(np.mean(wrong)) if held else math.nan
             loss /= count // batch_size * batch_size
             history.append(Epoch(number, self.linear, learning_rate, loss, error))
@@ -283,11 +297,7 @@ class MemN2N:
     def predict(self, stories: ArrayLike, questions: ArrayLike) -> Array:
         """Return the word ids of the answers, (n,)."""
         stories, questions = self._checked(stories, questions)
-        answers = np.empty(len(stories), np.int64)
-        for start in range(0, len(stories), 256):
-            part = slice(start, start + 256)
-            answers[part] = np.argmax(self._forward(stories[part], questions[part], None)[:, : self.vocab_size], axis=1)
-        return answers
+        return self._predict(self._memory(stories), questions)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write settings and parameters to an ``.npz`` file."""
@@ -332,14 +342,20 @@ class MemN2N:
             raise ValueError(f"MemN2N: questions has {questions.shape[1]} words, needs at most {stories.shape[2]}")
         return stories, questions
 
-    def _forward(self, stories: Array, questions: Array, noise: tuple[np.random.Generator, float] | None) -> Array:
-        sentences = self._memory(stories, noise)
+    def _predict(self, sentences: Array, questions: Array) -> Array:
+        answers = np.empty(len(questions), np.int64)
+        for start in range(0, len(questions), 256):
+            part = slice(start, start + 256)
+            logits = self._forward(sentences[part], questions[part])
+            answers[part] = np.argmax(logits[:, : self.vocab_size], axis=1)
+        return answers
+
+    def _forward(self, sentences: Array, questions: Array) -> Array:
         encoding = self._encoding(sentences.shape[2])
-        memory = {
-            name: _embed(self.parameters[name], sentences, encoding)
-            for name in dict.fromkeys(table for pair in self._read for table in pair)
-        }
-        states = [_embed(self.parameters[self._question], questions, encoding)]
+        embedded = active.embedding_sums(self._tables(self._remembered), sentences, encoding)
+        memory = dict(zip(self._remembered, embedded, strict=True))
+        asked = self._tables((self._question,))
+        states = [*active.embedding_sums(asked, questions, encoding[: questions.shape[1]])]
         for look, take in self._read:
             u = states[-1]
             read = memory_read(u, memory[look], memory[take], linear=self.linear)
@@ -350,7 +366,10 @@ class MemN2N:
         logits: Array = states[-1] @ self.parameters[self._answer].T
         return logits
 
-    def _memory(self, stories: Array, noise: tuple[np.random.Generator, float] | None) -> Array:
+    def _tables(self, names: tuple[str, ...]) -> tuple[Array, ...]:
+        return tuple(self.parameters[name] for name in names)
+
+    def _memory(self, stories: Array) -> Array:
         """Return the last sentences, `memory_size` of them, with their ages as the last word where `temporal`."""
         count, _, words = stories.shape
         kept = stories[:, -self.memory_size :]
@@ -359,37 +378,41 @@ class MemN2N:
         if self.temporal:
             told = np.any(sentences != 0, axis=2)
             ages = np.cumsum(told[:, ::-1], axis=1)[:, ::-1]  # 1 for the most recent
-            if noise is not None:
-                ages = self._jittered(ages, *noise)
             sentences[:, :, -1] = np.where(told, self.vocab_size - 1 + ages, 0)
         return sentences
 
-    def _jittered(self, ages: Array, rng: np.random.Generator, noise: float) -> Array:
-        """Return the ages as if empty sentences stood between the others."""
-        jittered = np.zeros_like(ages)
-        for row, age in zip(jittered, ages, strict=True):
-            count = int(age[0])
-            blanks = int(rng.integers(0, math.ceil(noise * count) + 1))
-            chosen = np.sort(rng.permutation(count + blanks)[:count])
-            new = np.concatenate(([0], np.minimum(chosen + 1, self.memory_size)))
-            row[:] = new[age]
-        return jittered
+    def _move_ages(self, sentences: Array, rng: np.random.Generator, noise: float) -> None:
+        """Make the ages what they were if empty sentences, up to this share, stood between the others."""
+        if not self.temporal:
+            return
+        ages = np.maximum(sentences[:, :, -1] - (self.vocab_size - 1), 0)
+        counts = np.max(ages, axis=1, keepdims=True)
+        places = counts + rng.integers(0, np.ceil(noise * counts).astype(np.int64) + 1)
+        # Which of its places the sentences of a story keep: the first in a random order of them.
+        columns = np.arange(max(places.max(), 1))
+        order = np.argsort(np.where(columns < places, rng.random((len(ages), len(columns))), 2), axis=1)
+        kept = np.sort(np.where(columns < counts, order, len(columns)), axis=1)
+        moved = np.take_along_axis(kept, np.maximum(ages - 1, 0), axis=1) + 1
+        sentences[:, :, -1] = np.where(ages > 0, self.vocab_size - 1 + np.minimum(moved, self.memory_size), 0)
 
     def _encoding(self, words: int) -> Array:
         """Return the factor of each position, (words, dim)."""
-        if not self.position_encoding:
-            return np.ones((words, self.dim), self.dtype)
-        j = np.arange(1, words + 1)[:, None] - (words + 1) / 2
-        k = np.arange(1, self.dim + 1) - (self.dim + 1) / 2
-        return (1 + 4 * k * j / (self.dim * words)).astype(self.dtype)
+        if words not in self._encodings:
+            j = np.arange(1, words + 1)[:, None] - (words + 1) / 2
+            k = np.arange(1, self.dim + 1) - (self.dim + 1) / 2
+            factors = 1 + 4 * k * j / (self.dim * words) if self.position_encoding else np.ones((words, self.dim))
+            self._encodings[words] = factors.astype(self.dtype)
+        return self._encodings[words]
 
     def _descend(self, gradients: dict[str, Array], learning_rate: float, clip: float) -> None:
         for name, gradient in gradients.items():
-            # The Frobenius norm is never below the spectral one, and much cheaper.
             rate = learning_rate
-            if np.linalg.norm(gradient) > clip:
-                rate *= min(1.0, clip / float(np.linalg.norm(gradient, 2)))
-            self.parameters[name] -= self.dtype.type(rate) * gradient
+            # The Frobenius norm is never below the spectral one, and much cheaper.
+            if np.vdot(gradient, gradient) > clip * clip:
+                wide = gradient.astype(np.float64)
+                rate *= min(1.0, clip / math.sqrt(np.linalg.eigvalsh(wide.T @ wide)[-1]))
+            np.multiply(gradient, self.dtype.type(rate), out=gradient)
+            self.parameters[name] -= gradient
         self._forget_nil()
 
     def _forget_nil(self) -> None:
@@ -408,27 +431,9 @@ class _Saved(NamedTuple):
     linear: bool
 
 
-def _embed(table: Array, words: Array, encoding: Array) -> Array:
-    """Return the sum of the words' rows times their positions' factors: (..., words) -> (..., dim)."""
-    embedded: Array = np.einsum("...jd,jd->...d", table[words], encoding[: words.shape[-1]])
-    return embedded
-
-
-def _scatter(gradient: Array, words: Array, dembedded: Array, encoding: Array) -> None:
-    """Add the gradient of `_embed` with respect to the table."""
-    rows, dim = gradient.shape
-    terms = dembedded[..., None, :] * encoding[: words.shape[-1]]
-    places = words[..., None] * dim + np.arange(dim)
-    gradient += np.bincount(places.ravel(), terms.ravel(), rows * dim).reshape(rows, dim).astype(gradient.dtype)
-
-
-def _cross_entropy(logits: Array, answers: Array) -> tuple[float, Array]:
-    """Return the sum of the losses and its gradient with respect to the logits."""
-    shifted = logits - np.max(logits, axis=1, keepdims=True)
-    weights = np.exp(shifted)
-    total = np.sum(weights, axis=1, keepdims=True)
-    rows = np.arange(len(answers))
-    loss = float(np.sum(np.log(total[:, 0]) - shifted[rows, answers], dtype=np.float64))
-    dlogits = weights / total
-    dlogits[rows, answers] -= 1
-    return loss, dlogits
+def _add(sums: dict[str, Array], name: str, term: Array) -> None:
+    """Add a term to a sum of arrays, which takes the memory of its first."""
+    if name in sums:
+        sums[name] += term
+    else:
+        sums[name] = term

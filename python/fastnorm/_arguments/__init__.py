@@ -41,6 +41,7 @@ from .elementwise_losses import (
     sigmoid_focal_loss,
     sigmoid_focal_loss_backward,
 )
+from .embeddings import embedding_sums, embedding_sums_backward
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -92,6 +93,8 @@ __all__ = [
     "cross_entropy_backward",
     "deep_norm",
     "deep_norm_backward",
+    "embedding_sums",
+    "embedding_sums_backward",
     "focal_loss",
     "focal_loss_backward",
     "gated_linear",

@@ -35,6 +35,7 @@ from .elementwise_losses import (
     sigmoid_focal_loss,
     sigmoid_focal_loss_backward,
 )
+from .embeddings import embedding_sums, embedding_sums_backward  # noqa: F401
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -137,7 +138,7 @@ __all__ = [
     "tanh_backward",
 ]
 
-# The training of networks: functions of a backend behind `MLP` and the optimisers.
-TRAINING = ("mlp_gradients", "mlp_train", "optimizer_update")
+# The training of networks: functions of a backend behind `MLP`, `MemN2N` and the optimisers.
+TRAINING = ("embedding_sums", "embedding_sums_backward", "mlp_gradients", "mlp_train", "optimizer_update")
 # Statistics: functions of a backend that have no backward.
 STATISTICS = ("moments",)

@@ -1,0 +1,4 @@
+// The ops of embeddings.inc.
+#pragma once
+
+#include "kernels/embedding_sum.h"

@@ -1,0 +1,53 @@
+"""The argument rules of sums of embeddings, which `MemN2N` is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._typing import Array
+from .optim import sequence
+from .rules import Rules, is_half
+
+
+def embedding_sums(tables: object, words: object, encoding: object) -> tuple[tuple[Array, ...], Array, Array]:
+    """Return the canonical arguments of `embedding_sums`."""
+    return _sentences(Rules("embedding_sums"), tables, words, encoding)
+
+
+def embedding_sums_backward(
+    dys: object, tables: object, words: object, encoding: object
+) -> tuple[tuple[Array, ...], tuple[Array, ...], Array, Array]:
+    """Return the canonical arguments of `embedding_sums_backward`."""
+    rules = Rules("embedding_sums_backward")
+    checked, words, encoding = _sentences(rules, tables, words, encoding)
+    result = np.broadcast_to(np.zeros((), checked[0].dtype), (*words.shape[:-1], checked[0].shape[1]))
+    given = sequence(rules, "dys", dys)
+    if len(given) != len(checked):
+        raise rules.value_error("dys", f"has {len(given)} entries", f"{len(checked)}, one for each table")
+    gradients = tuple(rules.gradient(f"dys[{i}]", dy, result, "the result") for i, dy in enumerate(given))
+    return gradients, checked, words, encoding
+
+
+def _sentences(rules: Rules, tables: object, words: object, encoding: object) -> tuple[tuple[Array, ...], Array, Array]:
+    listed = sequence(rules, "tables", tables)
+    if not listed:
+        raise rules.value_error("tables", "is empty", "at least one table")
+    first = rules.array("tables[0]", listed[0])
+    if is_half(first.dtype):
+        raise rules.type_error("tables[0]", f"has dtype {first.dtype}", "float32 or float64")
+    if first.ndim != 2:
+        raise rules.value_error("tables[0]", f"has shape {first.shape}", "(rows, dim)")
+    others = (rules.gradient(f"tables[{i}]", table, first, "tables[0]") for i, table in enumerate(listed[1:], 1))
+    ids = rules.ndarray("words", words)
+    if ids.dtype.kind not in "iu":
+        raise rules.type_error("words", f"has dtype {ids.dtype}", "integers")
+    if ids.ndim == 0:
+        raise rules.value_error("words", "has no axes", "(..., positions)")
+    lowest, highest = (ids.min(), ids.max()) if ids.size else (0, -1)
+    if lowest < 0 or highest >= first.shape[0]:
+        found = lowest if lowest < 0 else highest
+        raise rules.value_error("words", f"has id {found}", f"ids from 0 to {first.shape[0] - 1}, the rows of a table")
+    factors = rules.array("encoding", encoding, like=first)
+    shape = np.broadcast_to(np.zeros((), first.dtype), (ids.shape[-1], first.shape[1]))
+    factors = rules.gradient("encoding", factors, shape, "(positions, dim) of words and tables")
+    return (first, *others), ids.astype(np.int64, copy=False), factors
