@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -82,16 +82,32 @@ def _failing(call: Callable[[], Any]) -> None:
         raise AssertionError("a bad call was taken")
 
 
+@pytest.fixture
+def settled() -> Iterator[None]:
+    """Collections see new objects only, which makes them fast.
+
+    What is counted is counted between collections: garbage in cycles, such as the frames of an exception, holds what it
+    has until it is collected, whenever that is, and a collection empties the interpreter's lists of free objects.
+    """
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @needs_refcount
+@pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize("case", CASES, ids=label)
 def test_references(case: Case, backend: str, rng: np.random.Generator) -> None:
     watched, all_calls = calls(case, rng)
     for call in all_calls:
         call()
     for call in all_calls:
+        gc.collect()
         before = [sys.getrefcount(thing) for thing in watched]
         for _ in range(100):
             call()
+        gc.collect()
         after = [sys.getrefcount(thing) for thing in watched]
         # The interpreter itself holds some of them for a while, None above all; a loss would show a hundred times.
         assert all(abs(b - a) < 50 for a, b in zip(before, after, strict=True)), call
@@ -109,6 +125,7 @@ def test_results_belong_to_the_caller(case: Case, backend: str, rng: np.random.G
     assert not any(np.shares_memory(y, array) for array in inputs if array is not None)
 
 
+@pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize("case", CASES, ids=label)
 def test_python_memory(case: Case, native: ModuleType, rng: np.random.Generator) -> None:
     """Objects and NumPy's memory, as tracemalloc counts them."""
@@ -119,9 +136,11 @@ def test_python_memory(case: Case, native: ModuleType, rng: np.random.Generator)
         tracemalloc.start()
         try:
             for _ in range(3):
+                gc.collect()
                 before = tracemalloc.get_traced_memory()[0]
                 for _ in range(rounds):
                     call()
+                gc.collect()
                 grown.append(tracemalloc.get_traced_memory()[0] - before)
         finally:
             tracemalloc.stop()
