@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import pytest
+import report
 import run
 from babi_solvers import SOLVERS
 from published import PAPER
@@ -225,3 +227,30 @@ def test_a_small_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert "paper" in shown
     with pytest.raises(FileNotFoundError, match=r"qa2_\*_train.txt"):
         run.main(["--tasks", "2", "--data", str(tmp_path)])
+
+
+def test_a_report(tmp_path: Path) -> None:
+    """It trains each model once, also where it is taken up again, and keeps what is written by hand."""
+    trained: list[tuple[report.Setting, int, int]] = []
+
+    def train(setting: report.Setting, tasks: Sequence[int], seed: int) -> report.Training:
+        trained.append((setting, tasks[0], seed))
+        return report.Training({task: task + seed / 2 for task in tasks}, 2.0 - seed, 30.0)
+
+    file = tmp_path / "folder" / "results.json"
+    report.Results(file).complete(train, 1, 1)
+    assert len(trained) == 4 * 20 + 4
+    report.Results(file).complete(train, 2, 1)
+    assert len(trained) == len(set(trained)) == 2 * 4 * 20 + 4
+    document = tmp_path / "document.md"
+    document.write_text("By hand.\n" + report.MARK + "to be replaced\n")
+    report.write(document, report.Results(file), "Trained.")
+    text = document.read_text()
+    assert text.startswith("By hand.\n")
+    assert "replaced" not in text
+    assert "82 minutes on one thread" in text
+    row = "| 4 two-arg-relations | 4.2 (4.0 to 4.5) | 32.0 | 4.2 (4.0 to 4.5) | 3.8 |"
+    for part in (row, "| mean | 10.8 | 25.1 |", "| mean of the seeds with the lowest loss | 11.0 | 25.1 |"):
+        assert part in text
+    assert "BoW 15.2 (15.0 to 15.5) against PE 15.2 (15.0 to 15.5) | BoW 24.3 against PE 0.0 |" in text
+    assert "| 2 two-supporting-facts | 2.0 | 62.0 | 2.0 | 15.6 |" in text

@@ -27,24 +27,25 @@ def _told(rng: Random, first: str, direction: str, second: str) -> str:
 
 
 def is_direction(rng: Random) -> Story:
-    """Task 4: three places in a line; what lies on one side of the middle one, or what the middle one lies beside."""
+    """Task 4: three places in a line; what lies in some direction of the second place of a fact.
+
+    The published generator asks for the second place of a fact too. Where the place asked about stands in both facts,
+    the answer then is the parity of both wordings and both directions: a memory network tosses a coin (25 % errors in
+    all, with and without position encoding, where the paper has 32 and 4). In the stories of the public data set that
+    we have seen quoted, answers are the first place of a fact, as here.
+    """
     story = Story()
     direction = rng.choice(("north", "east"))
     ahead, middle, behind = rng.sample(PLACES, 3)
-    facts = [(ahead, middle), (middle, behind)]
-    rng.shuffle(facts)
-    lines = {pair: story.tell(_told(rng, pair[0], direction, pair[1])) for pair in facts}
-    pair = rng.choice(facts)
-    first, second = pair
-    question, answer = rng.choice(
-        (
-            (f"what is {direction} of the {second}", first),
-            (f"what is the {first} {direction} of", second),
-            (f"what is {OPPOSITE[direction]} of the {first}", second),
-            (f"what is the {second} {OPPOSITE[direction]} of", first),
-        )
-    )
-    story.ask(question, answer, [lines[pair]])
+    facts = []
+    for first, second in rng.sample(((ahead, middle), (middle, behind)), 2):
+        mirrored = rng.random() < 0.5
+        facts.append((second, OPPOSITE[direction], first) if mirrored else (first, direction, second))
+    lines = [story.tell(f"the {first} is {side} of the {second}") for first, side, second in facts]
+    support = rng.randrange(2)
+    first, side, second = facts[support]
+    question = rng.choice((f"what is {side} of the {second}", f"what is the {second} {OPPOSITE[side]} of"))
+    story.ask(question, first, [lines[support]])
     return story
 
 
