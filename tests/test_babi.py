@@ -238,17 +238,17 @@ def test_a_report(tmp_path: Path) -> None:
         return report.Training({task: task + seed / 2 for task in tasks}, 2.0 - seed, 30.0)
 
     file = tmp_path / "folder" / "results.json"
-    report.Results(file).complete(train, 1, 1)
+    report.Results(file, 1, 1).complete(train)
     assert len(trained) == 4 * 20 + 4
-    report.Results(file).complete(train, 2, 1)
+    report.Results(file, 2, 1).complete(train)
     assert len(trained) == len(set(trained)) == 2 * 4 * 20 + 4
     document = tmp_path / "document.md"
     document.write_text("By hand.\n" + report.MARK + "to be replaced\n")
-    report.write(document, report.Results(file), "Trained.")
+    report.write(document, report.Results(file, 2, 1), "Trained.")
     text = document.read_text()
     assert text.startswith("By hand.\n")
     assert "replaced" not in text
-    assert "82 minutes on one thread" in text
+    assert "took 82 minutes" in text
     row = "| 4 two-arg-relations | 4.2 (4.0 to 4.5) | 32.0 | 4.2 (4.0 to 4.5) | 3.8 |"
     for part in (row, "| mean | 10.8 | 25.1 |", "| mean of the seeds with the lowest loss | 11.0 | 25.1 |"):
         assert part in text

@@ -45,11 +45,14 @@ class Training(NamedTuple):
 
 
 class Results:
-    """Trainings by setting, tasks and seed, written to a file after each so that a run can be taken up again."""
+    """Trainings by setting, tasks and seed, written to a file after each so that a run can be taken up again.
 
-    def __init__(self, path: Path) -> None:
+    `seeds` of each model for one task, `joint_seeds` of each for all tasks.
+    """
+
+    def __init__(self, path: Path, seeds: int, joint_seeds: int) -> None:
         """Read what has been done before."""
-        self.path = path
+        self.path, self.seeds, self.joint_seeds = path, seeds, joint_seeds
         self._entries: dict[str, list[Any]] = json.loads(path.read_text()) if path.exists() else {}
 
     @staticmethod
@@ -57,27 +60,21 @@ class Results:
         trained = "joint" if setting.joint else str(task)
         return f"{setting.variant} {setting.hops} {trained} {seed}"
 
-    def find(self, setting: Setting, task: int, seed: int) -> Training | None:
-        """The training that task 1 to 20 was tested in, where there is one."""
-        entry = self._entries.get(self._key(setting, task, seed))
-        if entry is None:
-            return None
-        errors, loss, seconds = entry
-        return Training({int(number): error for number, error in errors.items()}, loss, seconds)
-
     def trainings(self, setting: Setting, task: int) -> list[Training]:
-        """All seeds that there are, the first missing one ends them."""
-        found: list[Training] = []
-        while (training := self.find(setting, task, len(found))) is not None:
-            found.append(training)
+        """Those that tested a task, one for each seed."""
+        found = []
+        for seed in range(self.joint_seeds if setting.joint else self.seeds):
+            errors, loss, seconds = self._entries[self._key(setting, task, seed)]
+            found.append(Training({int(number): error for number, error in errors.items()}, loss, seconds))
         return found
 
-    def complete(self, train: Callable[[Setting, Sequence[int], int], Training], seeds: int, joint_seeds: int) -> None:
+    def complete(self, train: Callable[[Setting, Sequence[int], int], Training]) -> None:
         """Train what is missing, seed by seed."""
-        for seed in range(max(seeds, joint_seeds)):
+        for seed in range(max(self.seeds, self.joint_seeds)):
             for setting in (*SEPARATE, *JOINT):
-                groups = [tuple(TASKS)] if setting.joint else [(task,) for task in TASKS]
-                for tasks in groups if seed < (joint_seeds if setting.joint else seeds) else []:
+                if seed >= (self.joint_seeds if setting.joint else self.seeds):
+                    continue
+                for tasks in [tuple(TASKS)] if setting.joint else [(task,) for task in TASKS]:
                     key = self._key(setting, tasks[0], seed)
                     if key not in self._entries:
                         self._entries[key] = list(train(setting, tasks, seed))
@@ -86,7 +83,9 @@ class Results:
 
     def seconds(self) -> float:
         """How long all trainings took together."""
-        return math.fsum(entry[2] for entry in self._entries.values())
+        separate = (training for setting in SEPARATE for task in TASKS for training in self.trainings(setting, task))
+        joint = (training for setting in JOINT for training in self.trainings(setting, 1))
+        return math.fsum(training.seconds for training in (*separate, *joint))
 
 
 def _number(value: float) -> str:
@@ -170,14 +169,14 @@ def _processor() -> str:
 
 def markdown(results: Results, training: str) -> str:
     """The part of the document below its line of origin; `training` says how the models were trained."""
-    seeds = len(results.trainings(SEPARATE[0], 1)), len(results.trainings(JOINT[0], 1))
+    seeds, joint_seeds = results.seeds, results.joint_seeds
     paragraphs = (
-        f"{training} Test error in percent on the same stories for all seeds, of which there are {seeds[0]} where a "
-        f"model is trained for each task and {seeds[1]} where one is trained for all: mean and range. Paper: Table 1 "
-        "of arXiv:1503.08895, the best of ten trainings by training error; NumPy port: one training each with "
+        f"{training} Test error in percent, mean and range over {seeds} seeds of a model for each task and "
+        f"{joint_seeds} of a model for all, with the same stories for every seed. Paper: Table 1 of arXiv:1503.08895, "
+        "the best of ten trainings by training error; NumPy port: one training each with "
         "vinhkhuc/MemN2N-babi-python. Both of these are on the public data set.",
-        f"`python examples/babi/run.py --report docs/babi.md --seeds {seeds[0]} --joint-seeds {seeds[1]}`: "
-        f"{results.seconds() / 60:.0f} minutes on one thread of a {_processor()} that others used too.",
+        f"`FASTNORM_NUM_THREADS=1 python examples/babi/run.py --report docs/babi.md --seeds {seeds} "
+        f"--joint-seeds {joint_seeds}` took {results.seconds() / 60:.0f} minutes of training ({_processor()}, shared).",
     )
     lines = [
         "## Results",

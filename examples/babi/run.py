@@ -125,8 +125,8 @@ def report(options: argparse.Namespace) -> None:
         errors, loss = test_errors(tasks, chosen, seed)
         return Training(dict(zip(tasks, errors, strict=True)), loss, time.perf_counter() - started)
 
-    results = Results(options.results)
-    results.complete(train_setting, options.seeds, options.joint_seeds)
+    results = Results(options.results, options.seeds, options.joint_seeds)
+    results.complete(train_setting)
     epochs = [f"{options.epochs or count} epochs" for count in (100, 60)]
     dims = [options.dim or dim for dim in (20, 50)]
     text = (
