@@ -16,12 +16,12 @@ constexpr double backward_nanoseconds = 2;
 // Sentences, or groups of columns of table rows, are shared out in chunks of about this.
 constexpr double chunk_nanoseconds = 5000;
 
-// An array as contiguous aligned memory, copied where it is not; empty with an error set where there is no memory.
-Reference contiguous(const Array& array) {
-    PyArray_Descr* descr = PyArray_DESCR(array.object);
-    Py_INCREF(descr);
-    return Reference(PyArray_FromArray(array.object, descr, NPY_ARRAY_CARRAY_RO));
+// An array as contiguous aligned memory of a type, its own unless told, copied where it is not; empty with an error set
+// where there is no memory.
+Reference contiguous(const Array& array, int type_number) {
+    return Reference(PyArray_FromArray(array.object, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY_RO));
 }
+Reference contiguous(const Array& array) { return contiguous(array, PyArray_TYPE(array.object)); }
 
 // The arrays of a tuple or list, all of one type and shape.
 std::optional<std::vector<Array>> as_arrays(PyObject* slot) {
@@ -56,8 +56,9 @@ struct Sentences {
     }
 };
 
-// True where the arguments are canonical; an error is set then where there is no memory.
-bool as_sentences(PyObject* tables, PyObject* words, PyObject* encoding, Sentences& s) {
+// True where the arguments are canonical; an error is set then where there is no memory. The encoding is wanted in the
+// tables' type or in double.
+bool as_sentences(PyObject* tables, PyObject* words, PyObject* encoding, bool wide, Sentences& s) {
     const std::optional<std::vector<Array>> arrays = as_arrays(tables);
     const std::optional<Array> factors = as_array(encoding);
     if (!arrays || !factors || !PyArray_CheckExact(words)) return false;
@@ -76,7 +77,7 @@ bool as_sentences(PyObject* tables, PyObject* words, PyObject* encoding, Sentenc
     s.count = 1;
     for (int i = 0; i < last; ++i) s.count *= s.shape[i] = PyArray_DIM(given, i);
     s.shape[last] = s.dim;
-    s.encoding = contiguous(*factors);
+    s.encoding = contiguous(*factors, wide ? NPY_DOUBLE : PyArray_TYPE(factors->object));
     s.words = Reference(
         PyArray_FromArray(given, PyArray_DescrFromType(NPY_INT64), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST)
     );
@@ -96,7 +97,7 @@ std::int64_t chunk_of(std::int64_t units, double nanoseconds) {
 
 Outcome run_forward(const Call& call) {
     Sentences s;
-    if (!as_sentences(call[0], call[1], call[2], s)) return not_canonical;
+    if (!as_sentences(call[0], call[1], call[2], false, s)) return not_canonical;
     if (!s.words || !s.encoding) return finished(nullptr);
     Reference results(PyTuple_New(Py_ssize_t(s.tables.size())));
     if (!results) return finished(nullptr);
@@ -158,7 +159,7 @@ void sort_places(const Sentences& s, std::int64_t* first, WordPlace* places) {
 Outcome run_backward(const Call& call) {
     Sentences s;
     const std::optional<std::vector<Array>> dys = as_arrays(call[0]);
-    if (!dys || !as_sentences(call[1], call[2], call[3], s)) return not_canonical;
+    if (!dys || !as_sentences(call[1], call[2], call[3], true, s)) return not_canonical;
     if (!s.words || !s.encoding) return finished(nullptr);
     const Array& dy = (*dys)[0];
     if (dys->size() != s.tables.size() || dy.element != s.element() || dy.ndim() != s.ndim ||
@@ -180,7 +181,7 @@ Outcome run_backward(const Call& call) {
         PyTuple_SET_ITEM(results.get(), Py_ssize_t(i), dtable);
         const EmbeddingSumBackward task{
             PyArray_DATA(gradient.array()),
-            PyArray_DATA(s.encoding.array()),
+            static_cast<const double*>(PyArray_DATA(s.encoding.array())),
             static_cast<const WordPlace*>(places.data()),
             static_cast<const std::int64_t*>(first.data()),
             PyArray_DATA(reinterpret_cast<PyArrayObject*>(dtable)),

@@ -39,7 +39,6 @@ void embedding_sum_backward(const EmbeddingSumBackward& task, std::int64_t begin
     using V = Vec<double, native<C>>;
     const std::int64_t dim = task.dim, groups = (dim + embedding_group - 1) / embedding_group;
     const C* dy = static_cast<const C*>(task.dy);
-    const C* encoding = static_cast<const C*>(task.encoding);
     for (std::int64_t unit = begin; unit < end; ++unit) {
         const std::int64_t row = unit / groups, first = unit % groups * embedding_group;
         const WordPlace* last = task.places + task.first[row + 1];
@@ -49,7 +48,7 @@ void embedding_sum_backward(const EmbeddingSumBackward& task, std::int64_t begin
                 V sum = broadcast<V>(0);
                 for (const WordPlace* place = task.places + task.first[row]; place < last; ++place) {
                     const V gradient = load_columns<V>(dy + place->sentence * dim + column, step);
-                    sum = mul_add(load_columns<V>(encoding + place->position * dim + column, step), gradient, sum);
+                    sum = mul_add(load_columns<V>(task.encoding + place->position * dim + column, step), gradient, sum);
                 }
                 store_columns(dtable + column, sum, step);
             }

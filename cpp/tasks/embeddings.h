@@ -25,7 +25,7 @@ struct WordPlace {
 // groups of a row one after another.
 struct EmbeddingSumBackward {
     const void* dy;
-    const void* encoding;
+    const double* encoding;
     const WordPlace* places;
     const std::int64_t* first;
     void* dtable;

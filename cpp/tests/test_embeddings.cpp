@@ -45,10 +45,14 @@ Results run_backward(const KernelTable& kernels, const Shape& s) {
         }
     }
     first.push_back(std::int64_t(places.size()));
+    Guarded encoding(std::size_t(p.positions * p.dim) * sizeof(double), true);
+    for (std::int64_t i = 0; i < p.positions * p.dim; ++i)
+        put(Element::float64, encoding.data() + i * 8, value_at(i, 2));
     // The table's values serve as dy.
     const Guarded dtable(std::size_t(p.rows * p.dim * p.size), s.at_end);
-    const EmbeddingSumBackward task{p.table.data(), p.encoding.data(), places.data(),
-                                    first.data(),   dtable.data(),     p.dim};
+    const EmbeddingSumBackward task{p.table.data(), reinterpret_cast<const double*>(encoding.data()),
+                                    places.data(),  first.data(),
+                                    dtable.data(),  p.dim};
     const std::int64_t units = p.rows * ((p.dim + embedding_group - 1) / embedding_group);
     kernels.embedding_sum_backward[int(s.element)](task, units / 2, units, nullptr);
     kernels.embedding_sum_backward[int(s.element)](task, 0, units / 2, nullptr);
