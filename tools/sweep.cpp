@@ -5,10 +5,13 @@
 #include "kernels/gelu.h"
 #include "kernels/sigmoid.h"
 #include "kernels/silu.h"
+#include "kernels/swish.h"
 #include "kernels/tanh.h"
 
 #include <cmath>
 #include <cstring>
+
+#include <immintrin.h>
 
 namespace {
 
@@ -46,6 +49,14 @@ struct Kernel {
      [](const double* x, double* y, std::int64_t count) {                                    \
          reference_values(x, y, count, [](auto v) { return expression; });                   \
      }}
+template <class V>
+V swish_of(V x, double beta) {
+    return swish(x, broadcast<V>(element_t<V>(beta)));
+}
+template <class V>
+V swish_derivative_of(V x, double beta) {
+    return swish_derivative(x, broadcast<V>(element_t<V>(beta)));
+}
 const Kernel swept[] = {
     FASTNORM_SWEPT(sigmoid(v)),
     FASTNORM_SWEPT(sigmoid_derivative(v)),
@@ -59,7 +70,25 @@ const Kernel swept[] = {
     FASTNORM_SWEPT(gelu_derivative<Approximation::tanh>(v)),
     FASTNORM_SWEPT(gelu<Approximation::sigmoid>(v)),
     FASTNORM_SWEPT(gelu_derivative<Approximation::sigmoid>(v)),
+    FASTNORM_SWEPT(swish_of(v, 0.3f)),
+    FASTNORM_SWEPT(swish_derivative_of(v, 0.3f)),
+    FASTNORM_SWEPT(swish_of(v, 1.5)),
+    FASTNORM_SWEPT(swish_derivative_of(v, 1.5)),
+    FASTNORM_SWEPT(swish_of(v, -20)),
+    FASTNORM_SWEPT(swish_derivative_of(v, -20)),
 };
+
+}  // namespace
+
+struct SweepResult {
+    double worst;  // of those not correctly rounded, in units in the last place of the exact value's binade
+    float worst_x;
+    float broken_x;        // the first of the broken ones
+    std::uint32_t broken;  // NaN, infinity or the sign of a result not as it should be
+    std::uint64_t counted, correctly_rounded;
+};
+
+namespace {
 
 // Spacing of floats at |value|: 2^-149 for subnormal ones.
 double spacing(double value) {
@@ -68,15 +97,46 @@ double spacing(double value) {
     return std::ldexp(1.0, (exponent < -125 ? -125 : exponent) - 24);
 }
 
-}  // namespace
+std::uint32_t bits_of(float value) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
 
-struct SweepResult {
-    double worst;  // in units in the last place of the exact value's binade
-    float worst_x;
-    float broken_x;        // the first of the broken ones
-    std::uint32_t broken;  // NaN, infinity or the sign of a result not as it should be
-    std::uint64_t counted, correctly_rounded;
-};
+// Whether `group` results are correctly rounded, and none is NaN.
+constexpr int group = 64;
+bool are_right(const float* y, const double* exact) {
+    std::uint32_t wrong = 0;
+    for (int i = 0; i < group; ++i) {
+        const float rounded = float(exact[i]);
+        wrong |= (bits_of(y[i]) ^ bits_of(rounded)) | std::uint32_t(rounded != rounded);
+    }
+    return wrong == 0;
+}
+
+void judge(float x, float y, double exact, SweepResult& result) {
+    if (std::isnan(x)) {
+        result.broken += !std::isnan(y);
+        return;
+    }
+    const float rounded = float(exact);
+    ++result.counted;
+    if (bits_of(y) == bits_of(rounded)) {
+        ++result.correctly_rounded;
+        return;
+    }
+    if (std::isinf(rounded) || !std::isfinite(y) || std::signbit(y) != std::signbit(rounded)) {
+        if (result.broken++ == 0) result.broken_x = x;
+        if (!std::isfinite(y) || std::isinf(rounded)) return;
+    }
+    const double error = std::fabs(double(y) - exact) / spacing(exact);
+    if (error > result.worst) {
+        result.worst = error;
+        result.worst_x = x;
+    }
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -87,52 +147,54 @@ int sweep_supported(int target) {
     return 1;
 }
 
+// Of whole blocks.
+void sweep_results(int function, const float* x, float* y) { swept[function].block(x, y); }
+
+// Results below 2^-1022 are 0 here: beside floats they are, and subnormal ones would take four times as long.
 void sweep_reference(int function, const double* x, double* y, std::int64_t count) {
+    const unsigned state = _mm_getcsr();
+    _mm_setcsr(state | _MM_FLUSH_ZERO_ON);
     swept[function].reference(x, y, count);
+    _mm_setcsr(state);
 }
 
 // Adds results y at x, whose exact values are given, to `result`.
 void sweep_judge(const float* x, const float* y, const double* exact, std::int64_t count, SweepResult* result) {
-    for (std::int64_t i = 0; i < count; ++i) {
-        if (std::isnan(x[i])) {
-            result->broken += !std::isnan(y[i]);
-            continue;
-        }
-        const float rounded = float(exact[i]);
-        ++result->counted;
-        if (y[i] == rounded && std::signbit(y[i]) == std::signbit(rounded)) {
-            ++result->correctly_rounded;
-            if (std::isinf(rounded)) continue;
-        } else if (std::isinf(rounded) || !std::isfinite(y[i]) || std::signbit(y[i]) != std::signbit(rounded)) {
-            if (result->broken++ == 0) result->broken_x = x[i];
-            if (!std::isfinite(y[i]) || std::isinf(rounded)) continue;
-        }
-        const double error = std::fabs(double(y[i]) - exact[i]) / spacing(exact[i]);
-        if (error > result->worst) {
-            result->worst = error;
-            result->worst_x = x[i];
+    for (std::int64_t i = 0; i < count;) {
+        if (count - i >= group && are_right(y + i, exact + i)) {
+            result->counted += group;
+            result->correctly_rounded += group;
+            i += group;
+        } else {
+            const std::int64_t end = count - i < group ? count : i + group;
+            for (; i < end; ++i) judge(x[i], y[i], exact[i], *result);
         }
     }
 }
 
-// Inputs are the floats with bits first, first + stride, ... below last. `reference` is sweep_reference of any target.
+// Inputs are the floats with bits first, first + stride, ... below last; the exact values are computed once for all of
+// `targets` targets. `reference` and `values` are sweep_reference and sweep_results of any targets.
 void sweep_range(
     int function, std::uint64_t first, std::uint64_t last, std::uint64_t stride,
-    void (*reference)(int, const double*, double*, std::int64_t), SweepResult* result
+    void (*reference)(int, const double*, double*, std::int64_t), int targets,
+    void (*const* values)(int, const float*, float*), SweepResult* results
 ) {
-    static thread_local float x[block], y[block];
-    static thread_local double wide[block], exact[block];
-    *result = SweepResult{};
+    alignas(64) float x[block] = {}, y[block];
+    alignas(64) double wide[block], exact[block];
+    for (int k = 0; k < targets; ++k) results[k] = SweepResult{};
     while (first < last) {
-        int count = 0;
-        for (; count < block && first < last; ++count, first += stride) {
+        const std::uint64_t left = (last - first + stride - 1) / stride;
+        const int count = left < block ? int(left) : block;
+        for (int i = 0; i < count; ++i, first += stride) {
             const std::uint32_t bits = std::uint32_t(first);
-            std::memcpy(&x[count], &bits, sizeof bits);
-            wide[count] = x[count];
+            std::memcpy(&x[i], &bits, sizeof bits);
+            wide[i] = x[i];
         }
-        swept[function].block(x, y);
         reference(function, wide, exact, count);
-        sweep_judge(x, y, exact, count, result);
+        for (int k = 0; k < targets; ++k) {
+            values[k](function, x, y);
+            sweep_judge(x, y, exact, count, &results[k]);
+        }
     }
 }
 

@@ -26,10 +26,10 @@ public:
     }
     FASTNORM_INLINE const T* fetched(std::int64_t row, std::int64_t column, std::int64_t count) {
         T* elements = place(row, column);
-        if (operand_->contiguous) return elements;
-        for (std::int64_t i = 0; i < count; ++i) {
-            __builtin_memcpy(packed_ + i, start_ + i * operand_->inner_stride[0], sizeof(T));
-        }
+        const std::int64_t stride = operand_->inner_stride[0];
+        if (operand_->contiguous || (stride == 0 && start_ == repeated_ && count <= repetitions_)) return elements;
+        for (std::int64_t i = 0; i < count; ++i) __builtin_memcpy(packed_ + i, start_ + i * stride, sizeof(T));
+        repeated_ = start_, repetitions_ = count;
         return elements;
     }
     FASTNORM_INLINE void write_back(std::int64_t count) const {
@@ -44,6 +44,9 @@ private:
     const Operand* operand_;
     T* packed_;
     char* start_;
+    // Where the packed elements are from and how many: an operand whose stride is 0 is packed once, not once a segment.
+    const char* repeated_ = nullptr;
+    std::int64_t repetitions_ = 0;
 };
 
 // What a function of two results returns.

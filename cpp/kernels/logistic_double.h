@@ -41,13 +41,20 @@ struct LogisticDouble {
     }
     static FASTNORM_INLINE V tail(Number t) { return tail_times(t, one()); }
 
-    // S(t) (1 - S(t)) times 2^n.
-    static FASTNORM_INLINE V bell(Number t, double n) {
+    // S(t) (1 - S(t)) as a number times 2^n.
+    struct Scaled {
+        V number, n;
+    };
+    static FASTNORM_INLINE Scaled scaled_bell(Number t) {
         const auto e = M::exponential(M::negative(t));
         const Number fraction = M::one_plus(e.s);
         const Number whole = M::one_plus(M::scaled(fraction, power(e.n)));
-        const Number result = M::quotient(fraction, M::product(whole, whole));
-        return M::times_power(M::rounded(result), e.n + broadcast<V>(n));
+        return {M::rounded(M::quotient(fraction, M::product(whole, whole))), e.n};
+    }
+    // The same times 2^n.
+    static FASTNORM_INLINE V bell(Number t, double n) {
+        const Scaled result = scaled_bell(t);
+        return M::times_power(result.number, result.n + broadcast<V>(n));
     }
 
     // D(t).

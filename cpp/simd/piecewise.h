@@ -27,17 +27,14 @@ struct Piece {
     V center, c0, c1, c2, c3, c4, c5, c6;
 };
 
-// The value at t of the polynomial of its piece. With `linear`, the first piece has t itself for c0 (its table entry is
-// huge, those of the others are below their pieces): a function that begins as t keeps its relative accuracy there.
-template <bool linear, class V>
-FASTNORM_MATH V evaluate(const Piece<V>& piece, V t) {
-    const V d = t - piece.center;
+// (f(center + d) - c0) / d.
+template <class V>
+FASTNORM_MATH V difference_quotient(const Piece<V>& piece, V d) {
     V slope = mul_add(piece.c6, d, piece.c5);
     slope = mul_add(slope, d, piece.c4);
     slope = mul_add(slope, d, piece.c3);
     slope = mul_add(slope, d, piece.c2);
-    slope = mul_add(slope, d, piece.c1);
-    return mul_add(slope, d, linear ? min(piece.c0, t) : piece.c0);
+    return mul_add(slope, d, piece.c1);
 }
 
 // The row of each t in the low five bits. NaN has some row, and the polynomial then gives NaN.
@@ -51,15 +48,9 @@ FASTNORM_MATH auto piece_index(const PiecewiseTable& table, V t) {
 
 // The row of each lane as an offset in bytes. They pass through memory, to be loaded as scalars one by one (volatile,
 // or the compiler extracts them from the register, which takes longer).
-template <int N>
-FASTNORM_MATH void store_offsets(Bits<float, N> index, std::uint32_t* offsets) {
-    if constexpr (N > 8) {
-        store_offsets(index.lo, offsets);
-        store_offsets(index.hi, offsets + N / 2);
-    } else {
-        const __m256i bytes = _mm256_and_si256(_mm256_slli_epi32(index.r, 5), _mm256_set1_epi32(31 * 32));
-        _mm256_store_si256(reinterpret_cast<__m256i*>(offsets), bytes);
-    }
+FASTNORM_MATH void store_offsets(Bits<float, 8> index, std::uint32_t* offsets) {
+    const __m256i bytes = _mm256_and_si256(_mm256_slli_epi32(index.r, 5), _mm256_set1_epi32(31 * 32));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(offsets), bytes);
 }
 
 // Four neighbouring columns of the rows at eight offsets.
@@ -86,24 +77,15 @@ FASTNORM_MATH void load_columns_of_rows(
     d = _mm256_castpd_ps(_mm256_unpackhi_pd(cd_even, cd_odd));
 }
 
-template <bool linear, int N>
-FASTNORM_MATH Vec<float, N> piecewise_at(const PiecewiseTable& table, Vec<float, N> t, const std::uint32_t* offsets) {
-    if constexpr (N > 8) {
-        const Vec<float, N / 2> lo = piecewise_at<linear>(table, t.lo, offsets);
-        return {lo, piecewise_at<linear>(table, t.hi, offsets + N / 2)};
-    } else {
-        Piece<Vec<float, N>> p;
-        load_columns_of_rows(&table.rows[0][0], offsets, p.center.r, p.c0.r, p.c1.r, p.c2.r);
-        load_columns_of_rows(&table.rows[0][4], offsets, p.c3.r, p.c4.r, p.c5.r, p.c6.r);
-        return evaluate<linear>(p, t);
-    }
-}
-
-template <const PiecewiseTable& table, bool linear, int N>
-FASTNORM_MATH Vec<float, N> piecewise(Vec<float, N> t) {
+// The piece of each t, of a register of them.
+template <const PiecewiseTable& table, int N>
+FASTNORM_MATH Piece<Vec<float, N>> piece_of(Vec<float, N> t) {
     alignas(32) std::uint32_t offsets[N];
     store_offsets(piece_index(table, t), offsets);
-    return piecewise_at<linear>(table, t, offsets);
+    Piece<Vec<float, N>> p;
+    load_columns_of_rows(&table.rows[0][0], offsets, p.center.r, p.c0.r, p.c1.r, p.c2.r);
+    load_columns_of_rows(&table.rows[0][4], offsets, p.c3.r, p.c4.r, p.c5.r, p.c6.r);
+    return p;
 }
 
 #else
@@ -133,24 +115,41 @@ FASTNORM_MATH Vec<float, N> lookup32(const float* column, Bits<float, N> index) 
 }
 #endif
 
-template <bool linear, int N>
-FASTNORM_MATH Vec<float, N> piecewise_at(const PiecewiseColumns& columns, Vec<float, N> t, Bits<float, N> index) {
-    if constexpr (N > native<float>) {
-        return {piecewise_at<linear>(columns, t.lo, index.lo), piecewise_at<linear>(columns, t.hi, index.hi)};
-    } else {
-        const auto column = [&](int i) FASTNORM_INLINE_LAMBDA { return lookup32(columns.of[i], index); };
-        const Piece<Vec<float, N>> piece = {column(0), column(1), column(2), column(3),
-                                            column(4), column(5), column(6), column(7)};
-        return evaluate<linear>(piece, t);
-    }
-}
-
-template <const PiecewiseTable& table, bool linear, int N>
-FASTNORM_MATH Vec<float, N> piecewise(Vec<float, N> t) {
+template <const PiecewiseTable& table, int N>
+FASTNORM_MATH Piece<Vec<float, N>> piece_of(Vec<float, N> t) {
     static constexpr PiecewiseColumns columns = transposed(table);
-    return piecewise_at<linear>(columns, t, piece_index(table, t));
+    const auto index = piece_index(table, t);
+    const auto column = [&](int i) FASTNORM_INLINE_LAMBDA { return lookup32(columns.of[i], index); };
+    return {column(0), column(1), column(2), column(3), column(4), column(5), column(6), column(7)};
 }
 
 #endif
+
+// The value at t. With `linear`, the first piece has t itself for c0 (its table entry is huge, those of the others are
+// below their pieces): a function that begins as t keeps its relative accuracy there.
+template <const PiecewiseTable& table, bool linear, int N>
+FASTNORM_MATH Vec<float, N> piecewise(Vec<float, N> t) {
+    if constexpr (N > native<float>) {
+        return {piecewise<table, linear>(t.lo), piecewise<table, linear>(t.hi)};
+    } else {
+        const Piece<Vec<float, N>> p = piece_of<table>(t);
+        const Vec<float, N> d = t - p.center;
+        return mul_add(difference_quotient(p, d), d, linear ? min(p.c0, t) : p.c0);
+    }
+}
+
+// A polynomial at t + lo, |lo| far below |t|, but for its last step: c0 + slope d + correction, where the correction
+// makes good the rounding of d.
+template <class V>
+struct LastStep {
+    V c0, slope, d, correction;
+};
+template <const PiecewiseTable& table, int N>
+FASTNORM_MATH LastStep<Vec<float, N>> last_step(Vec<float, N> t, Vec<float, N> lo) {
+    const Piece<Vec<float, N>> p = piece_of<table>(t);
+    const Vec<float, N> near = t - p.center, d = near + lo, slope = difference_quotient(p, d);
+    const Vec<float, N> derivative = mul_sub(broadcast<Vec<float, N>>(2), slope, p.c1);  // c1 + 2 c2 d + ...
+    return {p.c0, slope, d, derivative * (lo - (d - near))};
+}
 
 FASTNORM_TARGET_END

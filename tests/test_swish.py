@@ -1,0 +1,76 @@
+"""What is special about swish: its parameter beta, of every size, and the gradient for it."""
+
+from __future__ import annotations
+
+import mpmath as mp
+import numpy as np
+import pytest
+from fastnorm import reference, silu, swish, swish_backward
+
+
+def exact_beta_term(x: float, beta: float) -> mp.mpf:
+    """x^2 s (1 - s) where s = sigmoid(beta x)."""
+    e = mp.exp(-abs(mp.mpf(x) * mp.mpf(beta)))
+    return mp.mpf(x) ** 2 * e / (1 + e) ** 2
+
+
+@pytest.mark.parametrize("x", [1e100, 1e160, -1e200, 1e300, 1.7e308])
+def test_gradient_for_beta_where_its_factors_overflow(implementation: str, x: float) -> None:
+    """x^2 overflows, and exp(-z) vanishes, long before their product does either."""
+    for z in (0.3, 500.0, 740.0, 800.0, 1000.0, 1300.0, 1400.0):
+        for dy in (1.0, 1e-300):
+            beta = z / x
+            exact = exact_beta_term(x, beta) * dy
+            _, dbeta = swish_backward(np.array([dy]), np.array([x]), beta)
+            if exact > 1.7e308:
+                assert np.isinf(dbeta)
+            else:
+                assert abs(dbeta - exact) <= max(1e-12 * exact, 1e-320)
+
+
+def test_gradient_for_beta_far_out_in_float32(implementation: str) -> None:
+    """sigmoid' is below the smallest float32 where x^2 times it is not."""
+    x, beta = np.float32(1e30), np.float32(1.2e-28)
+    _, dbeta = swish_backward(np.array([1e-5], np.float32), np.array([x]), float(beta))
+    exact = exact_beta_term(float(x), float(beta)) * float(np.float32(1e-5))
+    assert abs(dbeta - exact) < 1e-6 * exact
+
+
+@pytest.mark.parametrize("beta", [0.7, -1.3, 25.0])
+def test_errors_in_float32(implementation: str, beta: float) -> None:
+    """Below 1 ULP, and below 2 for the derivative, around its zero too."""
+    beta = float(np.float32(beta))
+    z = np.linspace(-30, 30, 200_001)
+    x = np.concatenate([z, z[np.abs(z) < 3] / 1.7]).astype(np.float64) / beta
+    x = x.astype(np.float32)
+    ones = np.ones_like(x)
+    for result, exact, ulps in (
+        (swish(x, beta), reference.swish(x.astype(np.float64), beta), 1.0),
+        (
+            swish_backward(ones, x, beta)[0],
+            reference.swish_backward(ones.astype(np.float64), x.astype(np.float64), beta)[0],
+            2.0,
+        ),
+    ):
+        assert np.all(np.abs(result - exact) < ulps * np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64))
+
+
+def test_beta_of_one_is_silu_and_of_zero_half_of_x(implementation: str) -> None:
+    x = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    beta = np.where(np.arange(1000) % 3 == 0, 1, 0).astype(np.float32)
+    y = swish(x, beta)
+    np.testing.assert_array_equal(y[::3], silu(x)[::3])
+    np.testing.assert_array_equal(y[1::3], x[1::3] / 2)
+
+
+def test_a_number_is_an_array_of_it(implementation: str) -> None:
+    """The same bits, over segments and in every layout of beta."""
+    x = np.random.default_rng(1).standard_normal((3, 5000)).astype(np.float32)
+    y = swish(x, 1.5)
+    for beta in (np.full((3, 1), 1.5, np.float32), np.full(5000, 1.5, np.float32), np.full((3, 5000), 1.5, np.float32)):
+        np.testing.assert_array_equal(swish(x, beta), y)
+    dy = np.random.default_rng(2).standard_normal((3, 5000)).astype(np.float32)
+    dx, dbeta = swish_backward(dy, x, 1.5)
+    rows_dx, rows_dbeta = swish_backward(dy, x, np.full((3, 1), 1.5, np.float32))
+    np.testing.assert_array_equal(dx, rows_dx)
+    assert abs(rows_dbeta.sum() - dbeta) < 1e-4
