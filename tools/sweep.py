@@ -1,10 +1,10 @@
 """Measure the error of the float32 activations and their derivatives over all 2^32 inputs.
 
-    python tools/sweep.py                          every target this processor can run, all inputs (minutes)
+    python tools/sweep.py                          every target this processor can run, all inputs (20 minutes of one core)
     python tools/sweep.py --stride 257             every 257th input (seconds)
     python tools/sweep.py --functions silu tanh    some functions, with their derivatives
     python tools/sweep.py --peers                  also PyTorch, JAX, SciPy and ONNX Runtime where they are installed
-    python tools/sweep.py --document               also writes docs/accuracy.md
+    python tools/sweep.py --document [LOG ...]     also writes docs/accuracy.md, with the tables that earlier runs printed
     python tools/sweep.py --check-reference        also measures the reference itself against mpmath
 
 Compiles tools/sweep.cpp with $CXX and prints a table in markdown. Errors are in units in the last place of the exact
@@ -230,41 +230,44 @@ def check_reference(library: ctypes.CDLL, count: int) -> list[float]:
 DOCUMENT = """\
 # Accuracy of the activations in float32
 
-Written by `python {command}`. {inputs}, errors in units in the last place of the exact result (2^-149 where it
-is subnormal), against an evaluation in float64 whose own error is below 2^-45 relative (`--check-reference`, mpmath).
-"Wrong sign or special value" counts results that are NaN or infinite where they should not be, or have the wrong sign;
-a zero in the place of a negative number of the smallest size is one.
+Written by `python tools/sweep.py --document` from the tables of its runs. Rows with "all" cover all 2^32 inputs, those
+with "1/n" every n-th bit pattern. Errors are in units in the last place of the exact result (2^-149 where it is
+subnormal), against an evaluation in float64 whose own error is below 2^-45 relative (`--check-reference`, mpmath);
+results that are correctly rounded all have 0.5. "Wrong sign or special value" counts results that are NaN or infinite
+where they should not be, or have the wrong sign; a zero in the place of a negative number of the smallest size is one.
 
 The promise of fastnorm is below 1 ULP, derivatives below 2 ULP, and no wrong sign or special value. `avx2` and `avx512`
-give the same bits; `baseline`, which has no fused multiply-add, computes in double. Libraries: {libraries}.
+give the same bits; `baseline`, which has no fused multiply-add, computes in double. "swish 1.5" is swish with
+beta = 1.5. Libraries: PyTorch, JAX, SciPy and ONNX Runtime{libraries}.
 
 {table}
 """
 
 
-def document(rows: list[Row], options: argparse.Namespace, libraries: dict[str, str]) -> None:
-    """Write docs/accuracy.md, function by function."""
+def printed_rows(log: Path) -> list[str]:
+    """The rows of a table that a run printed."""
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if any(line.startswith(f"| {function} |") for function in FUNCTIONS)]
+
+
+def document(rows: list[str], libraries: dict[str, str]) -> None:
+    """Write docs/accuracy.md, function by function; of rows for the same, the last."""
+    latest = {tuple(row.split("|")[1:3]): row for row in rows}
     order = {function: number for number, function in enumerate(FUNCTIONS)}
-    table = "\n".join(map(str, sorted(rows, key=lambda row: order[row.function])))
-    arguments = " ".join(argument for argument in sys.argv[1:])
-    inputs = "All 2^32 inputs" if options.stride == 1 else f"Every {options.stride}th of the 2^32 inputs"
-    text = DOCUMENT.format(
-        command=f"tools/sweep.py {arguments}",
-        inputs=inputs,
-        libraries=", ".join(f"{name} {version}" for name, version in libraries.items()) or "none",
-        table=f"{HEADER}\n{table}",
-    )
+    table = sorted(latest.values(), key=lambda row: order[row.split("|")[1].strip()])
+    versions = ", ".join(f"{name} {version}" for name, version in libraries.items())
+    text = DOCUMENT.format(libraries=f" ({versions})" if versions else "", table="\n".join([HEADER, *table]))
     (ROOT / "docs" / "accuracy.md").write_text(text, encoding="utf-8")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stride", type=int, default=1, help="distance of the inputs' bit patterns")
-    parser.add_argument("--functions", nargs="+", choices=OPS, default=list(OPS))
+    parser.add_argument("--functions", nargs="*", choices=OPS, default=list(OPS))
     parser.add_argument("--targets", nargs="+", choices=tuple(TARGET_FLAGS), default=list(TARGET_FLAGS))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--peers", action="store_true", help="also sweep the other libraries that are installed")
-    parser.add_argument("--document", action="store_true", help="also write docs/accuracy.md")
+    parser.add_argument("--document", nargs="*", metavar="LOG", type=Path, help="also write docs/accuracy.md")
     parser.add_argument("--check-reference", action="store_true", help="measure the reference with mpmath")
     parser.add_argument("--points", type=int, default=100_000, help="inputs for --check-reference")
     options = parser.parse_args()
@@ -303,8 +306,8 @@ def main() -> int:
                 if name in calls:
                     result = sweep_peer(calls[name], FUNCTIONS.index(name), reference, options.stride)
                     report(Row(peer, name, result, options.stride))
-    if options.document:
-        document(rows, options, libraries)
+    if options.document is not None:
+        document([row for log in options.document for row in printed_rows(log)] + list(map(str, rows)), libraries)
     failed = [row for row in rows if row.who.startswith("fastnorm") and not row.kept]
     for row in failed:
         print(f"over its bound: {row}", file=sys.stderr)
