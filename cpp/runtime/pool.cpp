@@ -361,8 +361,8 @@ private:
             last_generation = generation_of(state);
             wake_children(seat);
             work(seat);
-            // What kernels streamed past the caches is in memory after this, too: on x86 a locked instruction drains the
-            // buffers of such stores (Intel SDM vol. 3, 11.3.1; AMD APM vol. 2, 7.4), so none needs an sfence.
+            // What kernels streamed past the caches is in memory after this, too: on x86 a locked instruction drains
+            // the buffers of such stores (Intel SDM vol. 3, 11.3.1; AMD APM vol. 2, 7.4), so none needs an sfence.
             const State before = state_.fetch_sub(one_worker, std::memory_order_seq_cst);
             // From here on the job may be over and the next one begun: a wake-up that comes late is one without cause.
             if ((before & open_bit) == 0 && workers_in(before) == 1 && caller_.asleep()) caller_.wake();
