@@ -1,0 +1,101 @@
+"""Put the time of an element beside its floor: what its operations and its bytes cost at least.
+
+::
+
+    python bench/compare.py --op relu,gelu,softmax --shape 512x768 --threads 1 --peers "" --save times.json
+    python bench/floors.py times.json build/cp311-cp311-linux_x86_64 --ghz 2.8
+
+Operations are the vector instructions of the innermost loops of the avx512 kernels (``objdump``), of which a core
+starts two a cycle; loads and stores are counted as bytes instead, which move at the speed of the copy of the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ELEMENTS = 16  # floats of a register
+OPERATIONS_A_CYCLE = 2
+EXPONENTIALS = r"^double row_exponentials<float>\(.*, float const\*, "
+# The functions of an op's passes over a row; by default that over vectors which is named after it.
+PASSES = {
+    "gelu": [r"gelu_map<\S*0, float>"],
+    "gelu_backward": [r"gelu_backward_map<\S*0, float>"],
+    "swish_backward": [r"^void swish_gradients<float>"],
+    "softmax": [EXPONENTIALS, r"apply_vectors.* softmax_forward<float>"],
+    "softmax_backward": [EXPONENTIALS, r"apply_vectors.* softmax_backward<float>"],
+    "log_softmax": [EXPONENTIALS, r"apply_vectors.* log_softmax_forward<float>"],
+    "log_softmax_backward": [EXPONENTIALS, r"apply_vectors.* log_softmax_backward<float>"],
+}
+Instructions = list[tuple[int, str]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("summary", type=Path, help="what compare.py --save has written")
+    parser.add_argument("build", type=Path, help="the build folder, for the objects")
+    parser.add_argument("--ghz", type=float, required=True, help="clock of the core")
+    options = parser.parse_args(arguments)
+    rows = json.loads(options.summary.read_text(encoding="utf-8"))["rows"]
+    objects = [path for path in options.build.rglob("avx512.cpp.o") if re.search("activations|gates|prob", str(path))]
+    known = [loop for path in objects for loop in loops(path)]
+    print("| 1 thread | ns an element | operations | at least, ns | bytes | at least, ns |\n|---|---|---|---|---|---|")
+    for row in rows:
+        op = row["workload"]
+        function = op if op.endswith("_backward") else f"{op}_forward"
+        patterns = PASSES.get(op, [rf"apply_vectors<float, float.*[: ]{function}<float>"])
+        count = sum(max(count for name, count in known if re.search(pattern, name)) for pattern in patterns)
+        elements = math.prod(int(extent) for extent in row["shape"].split("x"))
+        moved = row["bytes_moved"] / elements
+        print(
+            f"| {op} | {row['seconds']['fastnorm'] / elements * 1e9:.2f} | {count} "
+            f"| {count / ELEMENTS / OPERATIONS_A_CYCLE / options.ghz:.2f} "
+            f"| {moved:.0f} | {moved / row['copy_gb_per_s']:.2f} |"
+        )
+    return 0
+
+
+def loops(path: Path) -> Iterator[tuple[str, int]]:
+    """Functions over floats of an object, with the vector operations of each loop that has no loop inside."""
+    command = ["objdump", "-d", "-C", "--no-show-raw-insn", str(path)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for name, body in re.findall(r"^[0-9a-f]+ <(.*)>:\n((?:.+\n)+)", text, re.MULTILINE):
+        plain = re.sub(r"fastnorm::|\(anonymous namespace\)::|avx512::", "", name)
+        if not re.search(r"<float[,>]", plain):
+            continue
+        instructions: Instructions = []
+        for line in body.splitlines():
+            address, *words = line.split("\t")
+            if words:
+                instructions.append((int(address.strip().rstrip(":"), 16), " ".join(words)))
+        spans = [span for at, text in instructions if (span := backward_jump(at, text, instructions[0][0]))]
+        for first, last in spans:
+            if any(first <= a and b <= last and (a, b) != (first, last) for a, b in spans if b - a < last - first):
+                continue
+            count = sum(first <= at <= last and is_operation(text) for at, text in instructions)
+            if count:
+                yield plain, count
+
+
+def backward_jump(at: int, text: str, start: int) -> tuple[int, int] | None:
+    """The loop that a jump closes."""
+    target = re.match(r"j\w+ +([0-9a-f]+) ", text)
+    if target is None or not start <= int(target[1], 16) <= at:
+        return None
+    return int(target[1], 16), at
+
+
+def is_operation(text: str) -> bool:
+    """Whether an instruction computes on a whole register."""
+    return "%zmm" in text and not re.match(r"vmov\w+ +(.*\),%zmm|%zmm\d+,.*\))", text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
