@@ -74,3 +74,22 @@ def test_a_number_is_an_array_of_it(implementation: str) -> None:
     rows_dx, rows_dbeta = swish_backward(dy, x, np.full((3, 1), 1.5, np.float32))
     np.testing.assert_array_equal(dx, rows_dx)
     assert abs(rows_dbeta.sum() - dbeta) < 1e-4
+
+
+@pytest.mark.parametrize("beta", [0.3, 1.5, -1.5, 20.0])
+def test_zeros_keep_their_sign_and_the_ends_of_the_polynomials_their_digits(implementation: str, beta: float) -> None:
+    """beta x may round to the last number that has a polynomial, -20, and lie beyond it."""
+    beta = float(np.float32(beta))
+    end = np.float32(20 / beta)
+    near = (end.view(np.int32) + np.arange(-40, 41, dtype=np.int32)).view(np.float32)
+    x = np.concatenate([near, -near, np.zeros(1, np.float32), -np.zeros(1, np.float32)])
+    wide = x.astype(np.float64)
+    y, exact = swish(x, beta), reference.swish(wide, beta)
+    dx, derivative = (
+        swish_backward(np.ones_like(x), x, beta)[0],
+        reference.swish_backward(np.ones_like(wide), wide, beta)[0],
+    )
+    np.testing.assert_array_equal(np.signbit(y), np.signbit(x))
+    for result, value, ulps in ((y, exact, 1.0), (dx, derivative, 2.0)):
+        spacing = np.spacing(np.abs(value).astype(np.float32)).astype(np.float64)
+        assert np.all(np.abs(result - value) < ulps * spacing)

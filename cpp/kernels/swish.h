@@ -92,7 +92,7 @@ struct SwishFloat {
     FASTNORM_INLINE SwishFloat(V x_, V beta_) : x(x_), beta(beta_), z(x_ * beta_) {
         const V a = abs(x), b = abs(beta), whole = a * b, last = broadcast<V>(logistic_tail.last_t);
         t = min(last, whole);
-        lo = select(whole < last, mul_sub(a, b, whole), broadcast<V>(0));
+        lo = select(whole <= last, mul_sub(a, b, whole), broadcast<V>(0));
     }
 
     // Whether z is in the range of the polynomials, and beta is not 1.
@@ -109,8 +109,9 @@ struct SwishFloat {
         const V rest = mul_add(step.slope, step.d, step.c0 - tail) + step.correction;
         const V complement = one - tail, error = (one - complement) - tail;
         const auto negative = z < broadcast<V>(0);
+        // The two products of -0 may differ in sign, and y has that of x.
         const V y = mul_add(x, select(negative, tail, complement), x * select(negative, rest, error - rest));
-        return any(!is_usual()) ? rare_value(y) : y;
+        return any(!is_usual()) ? rare_value(copy_sign(y, x)) : copy_sign(y, x);
     }
     FASTNORM_OUTLINE V rare_value(V y) const {
         const V wide = to_float(Double::value(to_double(x), to_double(beta)));
