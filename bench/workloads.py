@@ -45,6 +45,7 @@ class Workload:
 WORKLOADS = {
     "layer_norm": Workload("layer_norm"),
     "layer_norm_plain": Workload("layer_norm", frozenset({"weight", "bias"})),
+    "layer_norm_channels": Workload("layer_norm", keywords={"axis": 1}, shapes=CHANNEL_SHAPES[3:]),
     "layer_norm_backward": Workload("layer_norm_backward"),
     "rms_norm": Workload("rms_norm", frozenset({"bias"})),
     "rms_norm_backward": Workload("rms_norm_backward", frozenset({"bias"})),

@@ -29,11 +29,16 @@ def to_numpy(array: Any) -> NDArray[Any]:
     return np.asarray(array)
 
 
-def layer_norm(x: jax.Array, weight: jax.Array | None = None, bias: jax.Array | None = None) -> jax.Array:
-    """Layer norm over the last axis."""
-    y = (x - x.mean(-1, keepdims=True)) * jax.lax.rsqrt(x.var(-1, keepdims=True) + 1e-5)
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
+def layer_norm(axis: int) -> Callable[..., jax.Array]:
+    """Layer norm over one axis."""
+
+    def function(x: jax.Array, weight: jax.Array | None = None, bias: jax.Array | None = None) -> jax.Array:
+        x = jnp.moveaxis(x, axis, -1)
+        y = (x - x.mean(-1, keepdims=True)) * jax.lax.rsqrt(x.var(-1, keepdims=True) + 1e-5)
+        y = y if weight is None else y * weight
+        return jnp.moveaxis(y if bias is None else y + bias, -1, axis)
+
+    return function
 
 
 def rms_norm(x: jax.Array, weight: jax.Array | None = None, bias: jax.Array | None = None) -> jax.Array:
@@ -251,7 +256,7 @@ def _call_with_keywords(function: Callable[..., Any], sample: Sample) -> Call:
 
 # The backward formulas of NumPy are made of operators and methods that JAX arrays have too.
 CALLS: dict[str, Builder] = {
-    "layer_norm": partial(_call, layer_norm),
+    "layer_norm": lambda sample: _call(layer_norm(sample.keywords.get("axis", -1)), sample),
     "layer_norm_backward": partial(_call, numpy_formulas.layer_norm_backward),
     "rms_norm": partial(_call, rms_norm),
     "rms_norm_backward": partial(_call, numpy_formulas.rms_norm_backward),

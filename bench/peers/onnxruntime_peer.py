@@ -44,8 +44,10 @@ def _call_nodes(sample: Sample, nodes: list[Any], opset: int) -> Call:
 
 
 def layer_norm(sample: Sample) -> Call | None:
-    """Operator LayerNormalization, which needs a weight."""
-    return _call(sample, "LayerNormalization", 17, axis=-1, epsilon=1e-5) if "weight" in sample.arrays else None
+    """Operator LayerNormalization over the last axis, which needs a weight."""
+    if "weight" not in sample.arrays or sample.keywords.get("axis", -1) != -1:
+        return None
+    return _call(sample, "LayerNormalization", 17, axis=-1, epsilon=1e-5)
 
 
 def rms_norm(sample: Sample) -> Call | None:

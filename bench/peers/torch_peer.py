@@ -112,9 +112,13 @@ def instance_norm_backward(sample: Sample) -> Call:
 
 
 def layer_norm(sample: Sample) -> Call:
-    """``F.layer_norm`` over the last axis."""
-    t = tensors(sample)
-    return Call(functional.layer_norm, (t["x"], t["x"].shape[-1:], t["weight"], t["bias"]), {"eps": 1e-5})
+    """``F.layer_norm`` over the last axis, around which any other is permuted: back again as a view, without a copy."""
+    t, axis = tensors(sample), sample.keywords.get("axis", -1)
+    x, weight, bias = t["x"], t["weight"], t["bias"]
+    if axis == -1:
+        return Call(functional.layer_norm, (x, x.shape[-1:], weight, bias), {"eps": 1e-5})
+    shape = (x.shape[axis],)
+    return Call(lambda: functional.layer_norm(x.movedim(axis, -1), shape, weight, bias, 1e-5).movedim(-1, axis))
 
 
 def layer_norm_backward(sample: Sample) -> Call:

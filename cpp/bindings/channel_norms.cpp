@@ -327,7 +327,7 @@ Outcome run_batch_norm(const Call& call) {
         task.momentum = *momentum;
         task.correction = *correction;
     }
-    task.stream = y.warm && 2 * x->bytes() > stream_bytes && x->data() != y.array.data();
+    task.stream = y.warm && 2 * x->bytes() > stream_bytes && x->data() != y.array.data() && task.y.contiguous;
     const std::int64_t item = item_size(x->element);
     if (x->size() > 0) {
         if (!run_forward(task, x->element, packing_bytes(geometry, 2, item), from_x)) return finished(nullptr);
@@ -463,7 +463,7 @@ Outcome run_batch_norm_backward(const Call& call) {
     task.coefficients = forward.coefficients = columns > 0 ? numbers.take(4 * columns) : nullptr;
     task.through = through;
     task.sums = through || task.dweight || task.dbias;
-    task.stream = fresh.warm && 3 * x->bytes() > stream_bytes;
+    task.stream = fresh.warm && 3 * x->bytes() > stream_bytes && task.dx.contiguous;
     if (stats.given()) {
         copy_numbers(*stats.mean, forward.mean);
         copy_numbers(*stats.rstd, forward.rstd);
@@ -526,7 +526,7 @@ Outcome run_group_norm(const Call& call, const GroupForward& slots) {
     task.mean = numbers.take(size.channels);
     task.m2 = numbers.take(size.channels);
     task.rstd = numbers.take(size.channels);
-    task.stream = y.warm && 2 * x->bytes() > stream_bytes && x->data() != y.array.data();
+    task.stream = y.warm && 2 * x->bytes() > stream_bytes && x->data() != y.array.data() && task.y.contiguous;
     if (!run_forward(task, x->element, packing_bytes(geometry, 2, item_size(x->element)), true))
         return finished(nullptr);
     return finished(y.object.release());
@@ -601,7 +601,7 @@ Outcome run_group_norm_backward(const GroupBackward& slots) {
     task.through = task.sums = true;
     task.plane_dweight = accumulate ? numbers.take(planes) : nullptr;
     task.plane_dbias = accumulate ? numbers.take(planes) : nullptr;
-    task.stream = fresh.warm && 3 * x->bytes() > stream_bytes;
+    task.stream = fresh.warm && 3 * x->bytes() > stream_bytes && task.dx.contiguous;
     if (!run_backward(task, x->element, packing_bytes(geometry, 3, item_size(x->element)), true))
         return finished(nullptr);
     const double* const shares[2] = {task.plane_dweight, task.plane_dbias};

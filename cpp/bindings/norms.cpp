@@ -167,7 +167,7 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
         task.counted = counted_columns(slots.rms.fraction, rows.cols);
         task.mean = mean ? PyArray_DATA(mean.array()) : nullptr;
         task.rstd = rstd ? PyArray_DATA(rstd.array()) : nullptr;
-        task.stream = warm && 2 * x->bytes() > stream_bytes && x->data() != y->data();
+        task.stream = warm && 2 * x->bytes() > stream_bytes && x->data() != y->data() && task.y.contiguous;
         const std::int64_t size = item_size(x->element);
         if (!run_kernel(
                 forward[int(x->element)], task, rows.rows, rows_per_chunk(rows, size),
@@ -232,7 +232,7 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
         task.counted = counted_columns(slots.rms.fraction, task.shape.cols);
         task.mean = mean.data();
         task.rstd = rstd.data();
-        task.stream = fresh.warm && 3 * x->bytes() > stream_bytes;
+        task.stream = fresh.warm && 3 * x->bytes() > stream_bytes && task.dx.contiguous;
         const std::int64_t scratch = packing_bytes(geometry, 3, item_size(x->element));
         if (!run_backward(backward[int(x->element)], task, task, *x, gradients, norm_backward_nanoseconds, scratch)) {
             return finished(nullptr);

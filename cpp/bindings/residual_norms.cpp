@@ -100,9 +100,10 @@ Outcome add_norm_forward(const ForwardKernels& forward, const ForwardArguments& 
         task.norm.counted = rows.cols;
         task.norm.mean = task.norm.rstd = nullptr;
         task.replaces = replaces(summed);
-        task.norm.stream = y.warm && summed.warm && count * x->bytes() > stream_bytes && !replaces(y) && !task.replaces;
         task.residual = geometry.operands[1];
         task.summed = slots.returns_sum ? geometry.operands[3] : Operand{nullptr, nullptr, nullptr, true};
+        task.norm.stream = y.warm && summed.warm && count * x->bytes() > stream_bytes && !replaces(y) &&
+                           !task.replaces && task.norm.y.contiguous && task.summed.contiguous;
         task.alpha = *alpha;
         const std::int64_t size = item_size(x->element);
         const std::int64_t scratch =
@@ -165,7 +166,8 @@ Outcome add_norm_backward(const BackwardKernels& backward, const BackwardArgumen
         task.norm.eps = *eps;
         task.norm.counted = geometry.rows.cols;
         task.norm.mean = task.norm.rstd = nullptr;
-        task.norm.stream = dx.warm && dresidual.warm && 5 * x->bytes() > stream_bytes;
+        task.norm.stream = dx.warm && dresidual.warm && 5 * x->bytes() > stream_bytes && task.norm.dx.contiguous &&
+                           task.dresidual.contiguous;
         task.alpha = *alpha;
         const std::int64_t scratch = packing_bytes(geometry, 6, item_size(x->element)) +
                                      summed_bytes(geometry.rows.cols, item_size(compute_element(x->element)));

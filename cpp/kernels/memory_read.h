@@ -75,16 +75,19 @@ struct SlotProducts {
     V products(const C* row, std::int64_t step) const {
         constexpr int group = column_group<C>;
         const std::int64_t cols = slots.cols;
+        const auto row_from = [&](std::int64_t column) FASTNORM_INLINE_LAMBDA {
+            return [=](int i) FASTNORM_INLINE_LAMBDA { return row + i * step + column; };
+        };
         V sum = broadcast<V>(0), columns[group];
         std::int64_t c = 0;
         for (; c + group <= cols; c += group) {
-            load_column_group(row + c, step, columns);
+            load_column_group(row_from(c), columns);
             FASTNORM_UNROLL
             for (int j = 0; j < group; ++j) sum = mul_add(columns[j], broadcast<V>(vector[c + j]), sum);
         }
         if (c == cols) return sum;
         const std::int64_t last = cols < group ? 0 : cols - group;
-        load_column_group(row + last, step, columns);
+        load_column_group(row_from(last), columns);
         FASTNORM_UNROLL
         for (int j = 0; j < group; ++j) {
             if (last + j >= c && last + j < cols) sum = mul_add(columns[j], broadcast<V>(vector[last + j]), sum);
