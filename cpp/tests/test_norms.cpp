@@ -73,9 +73,72 @@ Results run_norm(const KernelTable& table, const Shape& s, bool rms, bool has_we
     return results;
 }
 
+// layer_norm over the channels of images: rows are (image, position), neighbours within an image, and columns lie along
+// two axes, which cannot be walked as one. Strips of every target are broken by the ends of images, tiles and columns.
+std::string run_over_channels(const KernelTable& table, const Shape& s, std::int64_t images, bool contiguous) {
+    const std::int64_t size = item_size(s.element), positions = s.rows, half = s.cols / 2, gap = 3;
+    const std::int64_t along = positions + gap, apart = half * along + gap;
+    const std::int64_t outer[] = {images, positions}, inner[] = {2, half};
+    const std::int64_t outer_stride[] = {
+        contiguous ? positions * s.cols * size : 2 * apart * size, contiguous ? s.cols * size : size
+    };
+    const std::int64_t inner_stride[] = {contiguous ? half * size : apart * size, contiguous ? size : along * size};
+    const auto offset = [&](std::int64_t image, std::int64_t position, std::int64_t j) {
+        return image * outer_stride[0] + position * outer_stride[1] + j / half * inner_stride[0] +
+               j % half * inner_stride[1];
+    };
+    const std::size_t bytes = std::size_t(offset(images - 1, positions - 1, s.cols - 1) + size);
+    const Guarded x(bytes, s.at_end), y(bytes, s.at_end), scratch(std::size_t(2 * packed_bytes(s.cols, size)), true);
+    const auto each = [&](auto body) {
+        for (std::int64_t image = 0; image < images; ++image) {
+            for (std::int64_t position = 0; position < positions; ++position) {
+                for (std::int64_t j = 0; j < s.cols; ++j) body(offset(image, position, j));
+            }
+        }
+    };
+    std::int64_t index = 0;
+    each([&](std::int64_t at) { put(s.element, x.data() + at, value_at(index++, 1)); });
+    const Rows rows{images * positions, s.cols, 2, contiguous ? 1 : 2, outer, contiguous ? &s.cols : inner};
+    const std::int64_t* strides = contiguous ? &size : inner_stride;
+    NormForward task = {};
+    task.shape = rows;
+    task.x = {x.data(), outer_stride, strides, contiguous};
+    task.y = {y.data(), outer_stride, strides, contiguous};
+    task.eps = 1e-5;
+    task.counted = s.cols;
+    table.layer_norm_forward[int(s.element)](task, 0, rows.rows, scratch.data());
+    std::string results;
+    each([&](std::int64_t at) { results.append(y.data() + at, std::size_t(size)); });
+    // What lies between the elements is untouched.
+    std::string between = y.content();
+    each([&](std::int64_t at) {
+        between.replace(std::size_t(at), std::size_t(size), std::string(std::size_t(size), '\xff'));
+    });
+    CHECK(between.find_first_not_of('\xff') == std::string::npos);
+    return results;
+}
+
+void test_over_channels() {
+    for (const Element element : {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
+        for (const std::int64_t cols : {2, 6, 16, 30, 66}) {
+            for (const std::int64_t positions : {1, 2, 7, 9, 16, 21, 49}) {
+                const Shape s{positions, cols, element, Layout::contiguous, positions % 2 == 0, false};
+                const std::string expected = run_over_channels(scalar::kernel_table(), s, 3, true);
+                CHECK(run_over_channels(scalar::kernel_table(), s, 3, false) == expected);
+                for (const std::string& name : available_targets()) {
+                    set_target(name);
+                    const std::string packed = run_over_channels(kernels(), s, 3, false);
+                    CHECK(packed == (name == "baseline" ? run_over_channels(kernels(), s, 3, true) : expected));
+                }
+            }
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
+    test_over_channels();
     for (const bool rms : {false, true}) {
         compare_all([&](const KernelTable& table, const Shape& s) {
             const bool has_weight = (s.cols / 2) % 2 == 0 || s.rows == 6, has_bias = s.cols % 2 == 0 || s.rows == 37;
