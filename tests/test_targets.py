@@ -51,7 +51,7 @@ def test_no_weak_symbols() -> None:
 
 
 def test_one_public_symbol() -> None:
-    """Each object defines its table for the others, the norms' the packing of rows for all families, and nothing else."""
+    """Each object defines its table for the others, the norms' move_rows for all families too, and nothing else."""
     for path in objects():
         target = path.name.partition(".")[0]
         public = [name for kind, name in symbols(path) if kind.isupper() and kind != "U"]
