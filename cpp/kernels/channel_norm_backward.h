@@ -258,8 +258,6 @@ template <class T>
 void column_gradients(
     const ChannelBackward& task, RowTile<T>& dy, RowTile<T>& x, RowTile<T>& dx, std::int64_t first, int count
 ) {
-    using D = Vec<double, row_lanes>;
-    using S = compute_t<T>;
     const std::int64_t cols = task.forward.size.columns();
     const bool through = task.through;
     dy.fetch(first, count);
@@ -272,44 +270,18 @@ void column_gradients(
         dy_rows[r] = dy.row(r), targets[r] = dx.row(r);
         x_rows[r] = through ? x.row(r) : dy_rows[r];
     }
-    const bool streaming = streams_columns(task.stream, targets[0], cols);
-    for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-        const double* const coefficients = task.coefficients + j;
-        const D centre = load_columns<D>(coefficients, step), factor = load_columns<D>(coefficients + cols, step, 1);
-        const D slope = load_columns<D>(coefficients + 2 * cols, step, 1);
-        const D offset = load_columns<D>(coefficients + 3 * cols, step);
-        const auto rows = [&](auto value) FASTNORM_INLINE_LAMBDA {
-            for (int r = 0; r < count; ++r) {
-                prefetch_read(dy_rows[r] + tile_rows * cols + j);
-                prefetch_read(x_rows[r] + tile_rows * cols + j);
-                write_columns(targets[r] + j, value(dy_rows[r] + j, x_rows[r] + j), step, streaming);
-            }
-        };
-        const auto wide = [&](const T* dy_r, const T* x_r) FASTNORM_INLINE_LAMBDA {
-            const D change = load_columns<D>(dy_r, step);
-            if (!through) return as_stored<S>(change * factor);
-            return as_stored<S>(mul_add(change, factor, mul_add(load_columns<D>(x_r, step) - centre, slope, offset)));
-        };
-        if constexpr (sizeof(S) == 8) {
-            rows(wide);
-        } else {
-            using V = Vec<S, row_lanes>;
-            const V c = to_float(centre), f = to_float(factor), s = to_float(slope), o = to_float(offset);
-            const auto narrow = [&](const T* dy_r, const T* x_r) FASTNORM_INLINE_LAMBDA {
-                const V change = load_columns<V>(dy_r, step);
-                if (!through) return change * f;
-                return mul_add(change, f, mul_add(load_columns<V>(x_r, step) - c, s, o));
-            };
-            const auto ordinary = lanes_fit(f, c);
-            const auto fits = through ? ordinary & lanes_fit(s, o) : ordinary;
-            if (any(!fits)) {
-                rows([&](const T* dy_r, const T* x_r)
-                         FASTNORM_INLINE_LAMBDA { return select(fits, narrow(dy_r, x_r), wide(dy_r, x_r)); });
-            } else {
-                rows(narrow);
-            }
+    write_column_rows<4>(
+        task.coefficients, cols, targets, count,
+        are_adjacent(dy_rows, count, cols) && are_adjacent(x_rows, count, cols) && are_adjacent(targets, count, cols),
+        through, task.stream, [&](int r, std::int64_t j, auto step, const auto* values) FASTNORM_INLINE_LAMBDA {
+            auto centre = values[0];
+            using V = decltype(centre);
+            const V change = load_columns<V>(dy_rows[r] + j, step);
+            if (!through) return change * values[1];
+            const V along = mul_add(load_columns<V>(x_rows[r] + j, step) - centre, values[2], values[3]);
+            return mul_add(change, values[1], along);
         }
-    });
+    );
     dx.write_back(first, count);
 }
 
