@@ -6,7 +6,8 @@
     python bench/floors.py times.json build/cp311-cp311-linux_x86_64 --ghz 2.8
 
 Operations are the vector instructions of the innermost loops of the avx512 kernels (``objdump``) that no branch jumps
-over, of which a core starts two a cycle; loads and stores are counted as bytes instead, which move at the speed of the copy of the same run.
+over, of which a core starts two a cycle; loads and stores are counted as bytes instead, which move at the speed of the
+copy of the same run.
 """
 
 from __future__ import annotations
