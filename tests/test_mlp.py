@@ -300,6 +300,7 @@ def test_saving(dtype: np.dtype[Any], tmp_path: Path, rng: np.random.Generator) 
 
 INTERRUPTED = """
 import os, signal, threading, numpy as np, fastnorm
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it from its start
 rng = np.random.default_rng(0)
 x, y = rng.standard_normal((20000, 64)).astype("f"), rng.standard_normal((20000, 1)).astype("f")
 net, steps = fastnorm.MLP([64, 256, 1], seed=0), fastnorm.Adam()
@@ -319,7 +320,6 @@ def test_interrupt(native: ModuleType) -> None:
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.startswith("stopped after"), done.stderr
     assert time.monotonic() - start < 50
-    assert signal.getsignal(signal.SIGINT) is not None
 
 
 def test_fit_releases_the_gil(native: ModuleType) -> None:

@@ -60,7 +60,7 @@ public:
           e_(e),
           gradient_(gradient),
           cols_(task.shape.cols),
-          row_(z, e, cols_, gradient && !task.stream ? gradient : z + fetched_ahead) {}
+          row_(z, e, cols_, fetched_meanwhile<T>(z, gradient, cols_, task.stream || !gradient)) {}
 
     // The loss for a class, and its gradient times `scale`.
     FASTNORM_INLINE double of_label(std::int64_t t, double scale) {

@@ -18,7 +18,7 @@ void log_softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::in
     char* space = static_cast<char*>(scratch);
     C* e = take_work_row<C>(space, cols);
     for_rows<T>(task, begin, end, space, [&](const T* x, T* y) {
-        ExponentialRow<T> row(x, e, cols, task.stream ? x + fetched_ahead : y);
+        ExponentialRow<T> row(x, e, cols, fetched_meanwhile<T>(x, y, cols, task.stream));
         row.find_dominant();
         const double lift = row.sum == row.sum ? row.lift() : row.sum;
         const double m = row.maximum(), high = m + lift, part = high - m, rest = (m - (high - part)) + (lift - part);
@@ -40,7 +40,7 @@ void log_softmax_backward(const SoftmaxBackward& task, std::int64_t begin, std::
     char* space = static_cast<char*>(scratch);
     C* e = take_work_row<C>(space, cols);
     for_rows<T>(task, begin, end, space, [&](const T* dy, const T* x, T* dx) {
-        const ExponentialRow<T> row(x, e, cols, task.stream ? x + fetched_ahead : dx);
+        const ExponentialRow<T> row(x, e, cols, fetched_meanwhile<T>(x, dx, cols, task.stream));
         const C factor = C(row_sum<C>(dy, cols) / row.sum);
         const Span<T, C, 2, 1> span{{dy}, e, {x + cols, dy + cols}, {dx}};
         fill_span(span, cols, task.stream, [=](V upstream, V power) FASTNORM_INLINE_LAMBDA {

@@ -37,6 +37,17 @@ FASTNORM_INLINE void for_rows(const SoftmaxBackward& task, std::int64_t begin, s
     }
 }
 
+// What is fetched while the exponentials of a row of x are computed: the lines of the result, or, where that is streamed
+// past the caches, the next row of x, so that memory is read meanwhile and written afterwards; of a row too long for the
+// nearer caches, just what comes next. 16384 x 4096 on two Ice Lake cores: softmax 23.0 ms otherwise and 22.4 so, its
+// backward 40.3 and 34.7, cross_entropy with its gradient 22.0 and 20.3; a row of 256 KiB fetched whole costs 10 %.
+template <class T>
+FASTNORM_INLINE const T* fetched_meanwhile(const T* x, const T* result, std::int64_t cols, bool streaming) {
+    constexpr std::int64_t longest = 64 << 10;
+    if (!streaming) return result;
+    return x + (cols * std::int64_t(sizeof(T)) <= longest ? cols : fetched_ahead);
+}
+
 // The work row at the beginning of the scratch, which moves on.
 template <class C>
 FASTNORM_INLINE C* take_work_row(char*& space, std::int64_t cols) {
@@ -53,7 +64,7 @@ void softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::int64_
     char* space = static_cast<char*>(scratch);
     C* e = take_work_row<C>(space, cols);
     for_rows<T>(task, begin, end, space, [&](const T* x, T* y) {
-        const ExponentialRow<T> row(x, e, cols, task.stream ? x + fetched_ahead : y);
+        const ExponentialRow<T> row(x, e, cols, fetched_meanwhile<T>(x, y, cols, task.stream));
         const C factor = C(1 / row.sum);
         const Span<T, C, 1, 1> span{{}, e, {x + cols}, {y}};
         fill_span(span, cols, task.stream, [=](V power) FASTNORM_INLINE_LAMBDA {
@@ -70,7 +81,7 @@ void softmax_backward(const SoftmaxBackward& task, std::int64_t begin, std::int6
     char* space = static_cast<char*>(scratch);
     C* e = take_work_row<C>(space, cols);
     for_rows<T>(task, begin, end, space, [&](const T* dy, const T* x, T* dx) {
-        const ExponentialRow<T> row(x, e, cols, task.stream ? x + fetched_ahead : dx);
+        const ExponentialRow<T> row(x, e, cols, fetched_meanwhile<T>(x, dx, cols, task.stream));
         const C factor = C(1 / row.sum), mean = C(row_dot(dy, e, cols) / row.sum);
         const Span<T, C, 2, 1> span{{dy}, e, {x + cols, dy + cols}, {dx}};
         fill_span(span, cols, task.stream, [=](V upstream, V power) FASTNORM_INLINE_LAMBDA {
