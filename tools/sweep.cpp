@@ -90,29 +90,21 @@ struct SweepResult {
 
 namespace {
 
-// Spacing of floats at |value|: 2^-149 for subnormal ones.
-double spacing(double value) {
-    int exponent;
-    std::frexp(value, &exponent);
-    return std::ldexp(1.0, (exponent < -125 ? -125 : exponent) - 24);
-}
-
-std::uint32_t bits_of(float value) {
-    std::uint32_t bits;
+template <class To, class From>
+To bits_as(From value) {
+    static_assert(sizeof(To) == sizeof(From), "of one size");
+    To bits;
     std::memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
-// Whether `group` results are correctly rounded, and none is NaN.
-constexpr int group = 64;
-bool are_right(const float* y, const double* exact) {
-    std::uint32_t wrong = 0;
-    for (int i = 0; i < group; ++i) {
-        const float rounded = float(exact[i]);
-        wrong |= (bits_of(y[i]) ^ bits_of(rounded)) | std::uint32_t(rounded != rounded);
-    }
-    return wrong == 0;
+// What turns an error into units in the last place of a float of size |value|: 1 / 2^-149 for subnormal ones.
+double units(double value) {
+    const std::uint64_t exponent = bits_as<std::uint64_t>(value) >> 52 & 0x7ff, least = 1023 - 126;
+    return bits_as<double>((2 * 1023 + 23 - (exponent < least ? least : exponent)) << 52);
 }
+
+bool is_right(float y, float rounded) { return bits_as<std::uint32_t>(y) == bits_as<std::uint32_t>(rounded); }
 
 void judge(float x, float y, double exact, SweepResult& result) {
     if (std::isnan(x)) {
@@ -121,7 +113,7 @@ void judge(float x, float y, double exact, SweepResult& result) {
     }
     const float rounded = float(exact);
     ++result.counted;
-    if (bits_of(y) == bits_of(rounded)) {
+    if (is_right(y, rounded)) {
         ++result.correctly_rounded;
         return;
     }
@@ -129,10 +121,38 @@ void judge(float x, float y, double exact, SweepResult& result) {
         if (result.broken++ == 0) result.broken_x = x;
         if (!std::isfinite(y) || std::isinf(rounded)) return;
     }
-    const double error = std::fabs(double(y) - exact) / spacing(exact);
+    const double error = std::fabs(double(y) - exact) * units(exact);
     if (error > result.worst) {
         result.worst = error;
         result.worst_x = x;
+    }
+}
+
+// The same for `group` results together, in loops that compile to vectors. Those with anything but plain numbers among
+// them, and those that change what is known of the worst, are judged one by one.
+constexpr int group = 256;
+void judge_group(const float* x, const float* y, const double* exact, SweepResult& result) {
+    constexpr std::uint32_t infinity = 0x7f800000, sign = 0x80000000;
+    std::uint32_t special = 0, right = 0;
+    double worst = 0;
+    for (int i = 0; i < group; ++i) {
+        const float rounded = float(exact[i]);
+        const std::uint32_t y_bits = bits_as<std::uint32_t>(y[i]), rounded_bits = bits_as<std::uint32_t>(rounded);
+        special |=
+            std::uint32_t((y_bits & infinity) == infinity) | std::uint32_t((rounded_bits & infinity) == infinity);
+        special |= (y_bits ^ rounded_bits) & sign;
+        right += y_bits == rounded_bits;
+    }
+    for (int i = 0; i < group; ++i) {
+        const double error = std::fabs(double(y[i]) - exact[i]) * units(exact[i]);
+        const double counts = is_right(y[i], float(exact[i])) ? 0 : error;
+        worst = worst > counts ? worst : counts;
+    }
+    if (special || worst > result.worst) {
+        for (int i = 0; i < group; ++i) judge(x[i], y[i], exact[i], result);
+    } else {
+        result.counted += group;
+        result.correctly_rounded += right;
     }
 }
 
@@ -160,16 +180,9 @@ void sweep_reference(int function, const double* x, double* y, std::int64_t coun
 
 // Adds results y at x, whose exact values are given, to `result`.
 void sweep_judge(const float* x, const float* y, const double* exact, std::int64_t count, SweepResult* result) {
-    for (std::int64_t i = 0; i < count;) {
-        if (count - i >= group && are_right(y + i, exact + i)) {
-            result->counted += group;
-            result->correctly_rounded += group;
-            i += group;
-        } else {
-            const std::int64_t end = count - i < group ? count : i + group;
-            for (; i < end; ++i) judge(x[i], y[i], exact[i], *result);
-        }
-    }
+    std::int64_t i = 0;
+    for (; i + group <= count; i += group) judge_group(x + i, y + i, exact + i, *result);
+    for (; i < count; ++i) judge(x[i], y[i], exact[i], *result);
 }
 
 // Inputs are the floats with bits first, first + stride, ... below last; the exact values are computed once for all of

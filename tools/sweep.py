@@ -143,28 +143,29 @@ def sweep(
     return totals
 
 
-def sweep_peer(function: Function, number: int, reference: ctypes.CDLL, stride: int) -> Result:
-    """A function of another library over the same inputs."""
-    total = Result()
-    step = 1 << 20
+def sweep_peers(functions: Sequence[Function], number: int, reference: ctypes.CDLL, stride: int) -> list[Result]:
+    """One function of several other libraries over the same inputs, whose exact values are computed once."""
+    totals = [Result() for _ in functions]
+    step = 1 << 17
     for first in range(0, 1 << 32, step * stride):
         bits = np.arange(first, min(first + step * stride, 1 << 32), stride, dtype=np.uint64).astype(np.uint32)
         x = bits.view(np.float32)
         with np.errstate(all="ignore"):
-            y = np.ascontiguousarray(function(x), np.float32)
+            results = [np.ascontiguousarray(function(x), np.float32) for function in functions]
             wide = x.astype(np.float64)
         exact = np.empty_like(wide)
         count = ctypes.c_int64(len(x))
         doubles, floats = ctypes.POINTER(ctypes.c_double), ctypes.POINTER(ctypes.c_float)
         reference.sweep_reference(number, wide.ctypes.data_as(doubles), exact.ctypes.data_as(doubles), count)
-        reference.sweep_judge(
-            x.ctypes.data_as(floats),
-            y.ctypes.data_as(floats),
-            exact.ctypes.data_as(doubles),
-            count,
-            ctypes.byref(total),
-        )
-    return total
+        for y, total in zip(results, totals):
+            reference.sweep_judge(
+                x.ctypes.data_as(floats),
+                y.ctypes.data_as(floats),
+                exact.ctypes.data_as(doubles),
+                count,
+                ctypes.byref(total),
+            )
+    return totals
 
 
 def reference_points(count: int) -> list[float]:
@@ -264,7 +265,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stride", type=int, default=1, help="distance of the inputs' bit patterns")
     parser.add_argument("--functions", nargs="*", choices=OPS, default=list(OPS))
-    parser.add_argument("--targets", nargs="+", choices=tuple(TARGET_FLAGS), default=list(TARGET_FLAGS))
+    parser.add_argument("--targets", nargs="*", choices=tuple(TARGET_FLAGS), default=list(TARGET_FLAGS))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--peers", action="store_true", help="also sweep the other libraries that are installed")
     parser.add_argument("--document", nargs="*", metavar="LOG", type=Path, help="also write docs/accuracy.md")
@@ -295,17 +296,23 @@ def main() -> int:
             results = sweep(compiled, reference, FUNCTIONS.index(name), options.stride, options.threads)
             for target, result in zip(targets, results):
                 report(Row(f"fastnorm {target}", name, result, options.stride))
+        calls: dict[str, dict[str, Function]] = {}
         for peer, (package, load) in (PEERS if options.peers else {}).items():
             try:
-                calls = load()
+                calls[peer] = load()
             except ImportError as error:
                 print(f"{peer} is not installed ({error.name})", file=sys.stderr)
                 continue
             libraries[peer] = importlib.metadata.version(package)
-            for name in functions:
-                if name in calls:
-                    result = sweep_peer(calls[name], FUNCTIONS.index(name), reference, options.stride)
-                    report(Row(peer, name, result, options.stride))
+        for name in functions:
+            able_peers = [peer for peer in calls if name in calls[peer]]
+            if not able_peers:
+                continue
+            results = sweep_peers(
+                [calls[peer][name] for peer in able_peers], FUNCTIONS.index(name), reference, options.stride
+            )
+            for peer, result in zip(able_peers, results):
+                report(Row(peer, name, result, options.stride))
     if options.document is not None:
         document([row for log in options.document for row in printed_rows(log)] + list(map(str, rows)), libraries)
     failed = [row for row in rows if row.who.startswith("fastnorm") and not row.kept]

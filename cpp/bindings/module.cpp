@@ -40,7 +40,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     }
     register_ops(m, fastnorm::norm_methods);
     register_ops(m, fastnorm::residual_norm_methods);
-    register_ops(m, fastnorm::channel_norm_methods);
+    register_ops(m, fastnorm::batch_norm_methods);
+    register_ops(m, fastnorm::group_norm_methods);
+    register_ops(m, fastnorm::moments_methods);
     register_ops(m, fastnorm::activation_methods);
     register_ops(m, fastnorm::mlp_methods);
     register_ops(m, fastnorm::optim_methods);

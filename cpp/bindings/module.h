@@ -10,7 +10,9 @@ namespace fastnorm {
     {#name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(name)), METH_FASTCALL | METH_KEYWORDS, \
      #name "($module, " signature ")\n--\n\n"}
 
-extern const PyMethodDef channel_norm_methods[];
+extern const PyMethodDef batch_norm_methods[];
+extern const PyMethodDef group_norm_methods[];
+extern const PyMethodDef moments_methods[];
 extern const PyMethodDef mlp_methods[];
 extern const PyMethodDef norm_methods[];
 extern const PyMethodDef optim_methods[];

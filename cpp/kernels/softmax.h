@@ -37,10 +37,11 @@ FASTNORM_INLINE void for_rows(const SoftmaxBackward& task, std::int64_t begin, s
     }
 }
 
-// What is fetched while the exponentials of a row of x are computed: the lines of the result, or, where that is streamed
-// past the caches, the next row of x, so that memory is read meanwhile and written afterwards; of a row too long for the
-// nearer caches, just what comes next. 16384 x 4096 on two Ice Lake cores: softmax 23.0 ms otherwise and 22.4 so, its
-// backward 40.3 and 34.7, cross_entropy with its gradient 22.0 and 20.3; a row of 256 KiB fetched whole costs 10 %.
+// What is fetched while the exponentials of a row of x are computed: the lines of the result, or, where that is
+// streamed past the caches, the next row of x, so that memory is read meanwhile and written afterwards; of a row too
+// long for the nearer caches, just what comes next. 16384 x 4096 on two Ice Lake cores: softmax 23.0 ms otherwise
+// and 22.4 so, its backward 40.3 and 34.7, cross_entropy with its gradient 22.0 and 20.3; a row of 256 KiB fetched
+// whole costs 10 %.
 template <class T>
 FASTNORM_INLINE const T* fetched_meanwhile(const T* x, const T* result, std::int64_t cols, bool streaming) {
     constexpr std::int64_t longest = 64 << 10;
@@ -59,7 +60,7 @@ FASTNORM_INLINE C* take_work_row(char*& space, std::int64_t cols) {
 template <class T>
 void softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    using V = Vec<C, native<C>>;
+    using V = Step<T, 1>;
     const std::int64_t cols = task.shape.cols;
     char* space = static_cast<char*>(scratch);
     C* e = take_work_row<C>(space, cols);
@@ -76,7 +77,7 @@ void softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::int64_
 template <class T>
 void softmax_backward(const SoftmaxBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    using V = Vec<C, native<C>>;
+    using V = Step<T, 2>;
     const std::int64_t cols = task.shape.cols;
     char* space = static_cast<char*>(scratch);
     C* e = take_work_row<C>(space, cols);

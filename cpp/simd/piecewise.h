@@ -105,6 +105,9 @@ constexpr PiecewiseColumns transposed(const PiecewiseTable& table) {
 FASTNORM_MATH Vec<float, 16> lookup32(const float* column, Bits<float, 16> index) {
     return {_mm512_permutex2var_ps(_mm512_load_ps(column), index.r, _mm512_load_ps(column + 16))};
 }
+FASTNORM_MATH Vec<float, 32> lookup32(const float* column, Bits<float, 32> index) {
+    return {lookup32(column, index.lo), lookup32(column, index.hi)};
+}
 #else
 template <int N>
 FASTNORM_MATH Vec<float, N> lookup32(const float* column, Bits<float, N> index) {
