@@ -20,7 +20,16 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-PANELS = ("layer_norm", "layer_norm_backward", "rms_norm", "rms_norm_backward", "gelu", "gelu_backward")
+PANELS = (
+    "layer_norm",
+    "layer_norm_backward",
+    "rms_norm",
+    "softmax",
+    "gelu",
+    "gelu_backward",
+    "silu",
+    "swiglu",
+)
 # The names of the legend; the colours are Okabe and Ito's, which the colour-blind can tell apart.
 LINES = {
     "fastnorm": ("fastnorm", "#D55E00"),

@@ -1,6 +1,6 @@
 """Measure the error of the float32 activations and their derivatives over all 2^32 inputs.
 
-    python tools/sweep.py                          every target this processor can run, all inputs (20 minutes of one core)
+    python tools/sweep.py                          every target this processor can run, all inputs (half an hour of one core)
     python tools/sweep.py --stride 257             every 257th input (seconds)
     python tools/sweep.py --functions silu tanh    some functions, with their derivatives
     python tools/sweep.py --peers                  also PyTorch, JAX, SciPy and ONNX Runtime where they are installed

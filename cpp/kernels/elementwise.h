@@ -49,12 +49,12 @@ private:
     std::int64_t repetitions_ = 0;
 };
 
-// What a function of `inputs` arguments is applied to at a time. In registers of 512 bits the operations of a function
+// What a function of `inputs` arguments takes of each at a time. In registers of 512 bits the operations of a function
 // of one argument are most of its time even where the data come from the last cache, and two vectors in one step keep
 // more of them under way: silu at 512 x 768 on one Ice Lake core 114.9 us one by one and 109.7 by twos; with `out`,
 // where vectors lie across two lines, 172 and 143. Functions of more arguments run out of registers.
 template <class T, int inputs>
-using Step = Vec<compute_t<T>, (inputs == 1 && native<compute_t<T>> == 16 ? 2 : 1) * native<compute_t<T>>>;
+using Argument = Vec<compute_t<T>, (inputs == 1 && native<compute_t<T>> == 16 ? 2 : 1) * native<compute_t<T>>>;
 
 // What a function of two results returns.
 template <class V>
@@ -122,14 +122,14 @@ struct Span {
     }
 };
 
-// results = f(inputs) for [0, count), whole steps; context is f. This is the only code of a kernel that knows its
+// results = f(inputs) for [0, count), whole arguments; context is f. This is the only code of a kernel that knows its
 // function: whatever surrounds it exists once for all functions of so many inputs and results.
 template <class T, class Last, int inputs, int results>
 using Vectors = void (*)(const Span<T, Last, inputs, results>& span, std::int64_t count, const void* context);
 
 template <class T, class Last, int inputs, int results, class Function>
 void apply_vectors(const Span<T, Last, inputs, results>& places, std::int64_t count, const void* context) {
-    using V = Step<T, inputs>;
+    using V = Argument<T, inputs>;
     constexpr std::int64_t lanes = lane_count<V>, together = streamed_together<compute_t<T>>, line = 64 / sizeof(T);
     const Function f = *static_cast<const Function*>(context);
     const Span<T, Last, inputs, results> span = places;
@@ -158,13 +158,13 @@ void apply_vectors(const Span<T, Last, inputs, results>& places, std::int64_t co
     }
 }
 
-// The same for any count: what does not fill a step goes through one of its own.
+// The same for any count: what does not fill an argument goes through one of its own.
 template <class T, class Last, int inputs, int results>
 FASTNORM_OUTLINE void apply_span(
     const Span<T, Last, inputs, results>& span, std::int64_t count, Vectors<T, Last, inputs, results> vectors,
     const void* context
 ) {
-    using V = Step<T, inputs>;
+    using V = Argument<T, inputs>;
     constexpr int lanes = lane_count<V>;
     const int rest = int(count % lanes);
     const std::int64_t whole = count - rest;

@@ -13,7 +13,7 @@ FASTNORM_TARGET_BEGIN
 template <class T>
 void log_softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    using V = Step<T, 1>;
+    using V = Argument<T, 1>;
     const std::int64_t cols = task.shape.cols;
     char* space = static_cast<char*>(scratch);
     C* e = take_work_row<C>(space, cols);
@@ -35,7 +35,7 @@ void log_softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::in
 template <class T>
 void log_softmax_backward(const SoftmaxBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    using V = Step<T, 2>;
+    using V = Argument<T, 2>;
     const std::int64_t cols = task.shape.cols;
     char* space = static_cast<char*>(scratch);
     C* e = take_work_row<C>(space, cols);

@@ -60,7 +60,7 @@ FASTNORM_INLINE C* take_work_row(char*& space, std::int64_t cols) {
 template <class T>
 void softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    using V = Step<T, 1>;
+    using V = Argument<T, 1>;
     const std::int64_t cols = task.shape.cols;
     char* space = static_cast<char*>(scratch);
     C* e = take_work_row<C>(space, cols);
@@ -77,7 +77,7 @@ void softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::int64_
 template <class T>
 void softmax_backward(const SoftmaxBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    using V = Step<T, 2>;
+    using V = Argument<T, 2>;
     const std::int64_t cols = task.shape.cols;
     char* space = static_cast<char*>(scratch);
     C* e = take_work_row<C>(space, cols);
