@@ -235,7 +235,8 @@ Written by `python tools/sweep.py --document` from the tables of its runs. Rows 
 with "1/n" every n-th bit pattern. Errors are in units in the last place of the exact result (2^-149 where it is
 subnormal), against an evaluation in float64 whose own error is below 2^-45 relative (`--check-reference`, mpmath);
 results that are correctly rounded all have 0.5. "Wrong sign or special value" counts results that are NaN or infinite
-where they should not be, or have the wrong sign; a zero in the place of a negative number of the smallest size is one.
+where they should not be, or have the wrong sign, be it of a zero: counts near 10^9 are +0 where the exact value is a
+negative number too small for a float.
 
 The promise of fastnorm is below 1 ULP, derivatives below 2 ULP, and no wrong sign or special value. `avx2` and `avx512`
 give the same bits; `baseline`, which has no fused multiply-add, computes in double. "swish 1.5" is swish with
