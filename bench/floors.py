@@ -23,6 +23,8 @@ from pathlib import Path
 
 ELEMENTS = 16  # floats of a register
 OPERATIONS_A_CYCLE = 2
+# Loops over functions of one argument take two registers a step (elementwise.h).
+BY_TWOS = "apply_vectors<float, float, 1, "
 EXPONENTIALS = r"^double row_exponentials<float>\(.*, float const\*, "
 # The functions of an op's passes over a row; by default that over vectors which is named after it.
 PASSES = {
@@ -84,7 +86,7 @@ def loops(path: Path) -> Iterator[tuple[str, int]]:
             rare = [span for at, text in inside if (span := forward_jump(at, text, last))]
             count = sum(is_operation(text) and not any(a < at < b for a, b in rare) for at, text in inside)
             if count:
-                yield plain, count
+                yield plain, -(-count // 2) if BY_TWOS in plain else count
 
 
 def backward_jump(at: int, text: str, start: int) -> tuple[int, int] | None:
