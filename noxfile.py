@@ -16,10 +16,14 @@ def tests(session: nox.Session) -> None:
 def targets(session: nox.Session) -> None:
     """Run the Python tests once on each instruction set of this machine."""
     session.install(".[test]")
-    listing = session.run("python", "-c", "import fastnorm; print(*fastnorm.available_targets())", silent=True)
+    listing = session.run(
+        "python", "-c", "import fastnorm; print(*fastnorm.available_targets())", silent=True
+    )
     for target in str(listing).split():
         env = {"FASTNORM_TARGET": target}
-        session.run("python", "-c", f"import fastnorm; assert fastnorm.active_target() == {target!r}", env=env)
+        session.run(
+            "python", "-c", f"import fastnorm; assert fastnorm.active_target() == {target!r}", env=env
+        )
         session.run("python", "-m", "pytest", "tests", "-q", *session.posargs, env=env)
 
 

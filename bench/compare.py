@@ -25,9 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     names = ",".join(WORKLOADS)
     parser.add_argument("--op", default="layer_norm", help=f"workloads, comma-separated, or all: {names}")
-    parser.add_argument("--shape", default="512x768", help="shapes, comma-separated, or all (default: %(default)s)")
     parser.add_argument(
-        "--threads", default=",".join(map(str, default_threads())), help="thread counts (default: %(default)s)"
+        "--shape", default="512x768", help="shapes, comma-separated, or all (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads",
+        default=",".join(map(str, default_threads())),
+        help="thread counts (default: %(default)s)",
     )
     parser.add_argument("--dtype", default="float32", help="type of the arrays (default: %(default)s)")
     parser.add_argument(
@@ -35,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=",".join(peers.DEFAULT),
         help=f"libraries (default: %(default)s; also {', '.join(peers.OPTIONAL)})",
     )
-    parser.add_argument("--seconds", type=float, default=2.0, help="time for a comparison (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="time for a comparison (default: %(default)s)"
+    )
     parser.add_argument("--save", type=Path, metavar="JSON", help="write the summary to this file")
     options = parser.parse_args(arguments)
 
@@ -45,7 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = None if options.shape == "all" else [parse_shape(text) for text in options.shape.split(",")]
     requests = [
         Request(
-            name, shape, int(threads), options.dtype, options.seconds, tuple(filter(None, options.peers.split(",")))
+            name,
+            shape,
+            int(threads),
+            options.dtype,
+            options.seconds,
+            tuple(filter(None, options.peers.split(","))),
         )
         for threads in options.threads.split(",")
         for name in chosen

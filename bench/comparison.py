@@ -66,7 +66,8 @@ class Comparison:
     error, bound, unit : float, float, str
         Largest error against the float64 twin and what the contract allows.
     copy_rate : float
-        Bytes a second, read and written, of the fastest copy that moves as many bytes with at most as many threads.
+        Bytes a second, read and written, of the fastest copy that moves as many bytes with at most as many
+        threads.
     copy_kind : str
         What did this copying.
     neighbours : float or None
@@ -115,7 +116,10 @@ class Comparison:
         """Return what `to_json` has written."""
         request = {**values["request"], "shape": tuple(values["request"]["shape"])}
         request["peers"] = tuple(request["peers"])
-        times = {name: Timing(tuple(timing["seconds"]), timing["loops"]) for name, timing in values["times"].items()}
+        times = {
+            name: Timing(tuple(timing["seconds"]), timing["loops"])
+            for name, timing in values["times"].items()
+        }
         return cls(**{**values, "request": Request(**request), "times": times})
 
 
@@ -203,7 +207,8 @@ def widened(array: NDArray[Any]) -> NDArray[Any]:
 def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
     """Compare results with the float64 twin, block of rows by block of rows.
 
-    Results with the rows of x belong to them, the halves of a packed array too; all others are sums over the rows.
+    Results with the rows of x belong to them, the halves of a packed array too; all others are sums over the
+    rows.
     """
     x = sample.x
     if x.ndim == 1 or not CONTRACTS[sample.op].rowwise:
@@ -223,8 +228,14 @@ def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
         }
         part = replace(sample, arrays=arrays)
         exact = part.exact()
-        rowwise = [result[block] for result, rowed in zip(results, by_row, strict=True) if rowed and result is not None]
-        outcome = judge(part, tuple(rowwise), tuple(e for e, rowed in zip(exact, by_row, strict=True) if rowed))
+        rowwise = [
+            result[block]
+            for result, rowed in zip(results, by_row, strict=True)
+            if rowed and result is not None
+        ]
+        outcome = judge(
+            part, tuple(rowwise), tuple(e for e, rowed in zip(exact, by_row, strict=True) if rowed)
+        )
         worst = max(worst, outcome, key=lambda outcome: outcome.error)
         for index, values in enumerate(exact):
             if not by_row[index] and values is not None:
@@ -242,7 +253,8 @@ def has_rows_of(x: NDArray[Any], array: Any) -> bool:
 
 
 def copy_rates(n_bytes: int, threads: int) -> dict[str, float]:
-    """Return bytes a second, read and written, of copying an array of `n_bytes` in warm memory, by what copies it.
+    """Return bytes a second, read and written, of copying an array of `n_bytes` in warm memory, by what
+    copies it.
 
     np.copyto is faster where the arrays fit in a cache, fastnorm's copy past the caches where they do not.
     """

@@ -33,8 +33,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     option = metafunc.config.getoption
     given = [parse_shape(text) for text in (option("--shape") or "").split(",") if text]
     pairs = [(name, shape) for name in option("--op").split(",") for shape in given or WORKLOADS[name].shapes]
-    metafunc.parametrize(("workload", "shape"), pairs, ids=[f"{name}-{format_shape(shape)}" for name, shape in pairs])
-    metafunc.parametrize("threads", [int(text) for text in option("--threads").split(",")], ids="{}-threads".format)
+    metafunc.parametrize(
+        ("workload", "shape"), pairs, ids=[f"{name}-{format_shape(shape)}" for name, shape in pairs]
+    )
+    metafunc.parametrize(
+        "threads", [int(text) for text in option("--threads").split(",")], ids="{}-threads".format
+    )
 
 
 @pytest.fixture(scope="session")

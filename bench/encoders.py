@@ -52,7 +52,9 @@ def numpy_encoder(encode: Any) -> Embed:
         x = layer_norm(x, "embeddings.LayerNorm")
         excluded = np.where(mask, np.float32(0), np.float32(-np.inf))[:, None, None, :]
         for layer in encode.layers:
-            attended = linear(attention(x, excluded, f"{layer}.attention.self"), f"{layer}.attention.output.dense")
+            attended = linear(
+                attention(x, excluded, f"{layer}.attention.self"), f"{layer}.attention.output.dense"
+            )
             attended += x
             x = layer_norm(attended, f"{layer}.attention.output.LayerNorm")
             inner = linear(x, f"{layer}.intermediate.dense")
@@ -86,7 +88,9 @@ def torch_encoder(encode: Any) -> Embed:
         return functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
     def layer_norm(x: Any, name: str) -> Any:
-        return functional.layer_norm(x, (features,), weights[f"{name}.weight"], weights[f"{name}.bias"], encode.eps)
+        return functional.layer_norm(
+            x, (features,), weights[f"{name}.weight"], weights[f"{name}.bias"], encode.eps
+        )
 
     def embed(ids: Array, mask: Array) -> Array:
         with torch.inference_mode():
@@ -115,7 +119,12 @@ def onnxruntime_encoder(encode: Any, threads: int) -> Embed:
     from onnx import TensorProto, helper, numpy_helper
 
     nodes: list[Any] = []
-    constants = {**encode.weights, "places": encode.places, "zero": np.zeros(1, np.int64), "first": np.array([1])}
+    constants = {
+        **encode.weights,
+        "places": encode.places,
+        "zero": np.zeros(1, np.int64),
+        "first": np.array([1]),
+    }
     constants["second"] = np.array([2])
 
     def node(kind: str, inputs: str, **attributes: Any) -> str:
@@ -167,5 +176,7 @@ def onnxruntime_encoder(encode: Any, threads: int) -> Embed:
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return lambda ids, mask: np.asarray(session.run(None, {"ids": ids, "mask": mask})[0])

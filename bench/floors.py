@@ -1,13 +1,14 @@
-"""Put the time of an element, in the fastest round, beside its floor: what its operations and its bytes cost at least.
+"""Put the time of an element, in the fastest round, beside its floor: what its operations and its bytes cost
+at least.
 
 ::
 
     python bench/compare.py --op relu,gelu,softmax --shape 512x768 --threads 1 --peers "" --save times.json
     python bench/floors.py times.json build/cp311-cp311-linux_x86_64 --ghz 2.8
 
-Operations are the vector instructions of the innermost loops of the avx512 kernels (``objdump``) that no branch jumps
-over, of which a core starts two a cycle; loads and stores are counted as bytes instead, which move at the speed of the
-copy of the same run.
+Operations are the vector instructions of the innermost loops of the avx512 kernels (``objdump``) that no
+branch jumps over, of which a core starts two a cycle; loads and stores are counted as bytes instead, which
+move at the speed of the copy of the same run.
 """
 
 from __future__ import annotations
@@ -47,9 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ghz", type=float, required=True, help="clock of the core")
     options = parser.parse_args(arguments)
     rows = json.loads(options.summary.read_text(encoding="utf-8"))["rows"]
-    objects = [path for path in options.build.rglob("avx512.cpp.o") if re.search("activations|gates|prob", str(path))]
+    objects = [
+        path for path in options.build.rglob("avx512.cpp.o") if re.search("activations|gates|prob", str(path))
+    ]
     known = [loop for path in objects for loop in loops(path)]
-    print("| 1 thread | ns an element | operations | at least, ns | bytes | at least, ns |\n|---|---|---|---|---|---|")
+    print(
+        "| 1 thread | ns an element | operations | at least, ns | bytes | at least, ns "
+        "|\n|---|---|---|---|---|---|"
+    )
     for row in rows:
         op = row["workload"]
         function = op if op.endswith("_backward") else f"{op}_forward"
@@ -80,7 +86,9 @@ def loops(path: Path) -> Iterator[tuple[str, int]]:
                 instructions.append((int(address.strip().rstrip(":"), 16), " ".join(words)))
         spans = [span for at, text in instructions if (span := backward_jump(at, text, instructions[0][0]))]
         for first, last in spans:
-            if any(first <= a and b <= last and (a, b) != (first, last) for a, b in spans if b - a < last - first):
+            if any(
+                first <= a and b <= last and (a, b) != (first, last) for a, b in spans if b - a < last - first
+            ):
                 continue
             inside = [(at, text) for at, text in instructions if first <= at <= last]
             rare = [span for at, text in inside if (span := forward_jump(at, text, last))]

@@ -1,4 +1,6 @@
-"""What a result depends on besides the code: the machine, the versions, and who else was using the processors."""
+"""What a result depends on besides the code: the machine, the versions, and who else was using the
+processors.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ LIBRARIES = ("fastnorm", "numpy", "scipy", "torch", "jax", "onnxruntime")
 
 def describe() -> dict[str, str]:
     """Return the processor, the system and the versions of the libraries."""
-    found = {"cpu": _cpu_name(), "cpus": str(os.cpu_count()), "system": f"{platform.system()} {platform.machine()}"}
+    found = {
+        "cpu": _cpu_name(),
+        "cpus": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
     found["python"] = platform.python_version()
     for name in LIBRARIES:
         with suppress(importlib.metadata.PackageNotFoundError):

@@ -3,7 +3,8 @@
     python bench/memory_network.py --threads 1
     python bench/memory_network.py --threads 2 --memory 50
 
-The stories are those of examples/babi/, whose longest has ten sentences; a larger memory is filled up with empty ones.
+The stories are those of examples/babi/, whose longest has ten sentences; a larger memory is filled up with
+empty ones.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def main() -> None:
     native, twin = (format_seconds(times[name].median / EPOCHS) for name in models)
     best = times["reference"].best / times["native"].best
     print(
-        f"task 1, {OPTIONS.hops} hops, dimension {OPTIONS.dim}, {OPTIONS.memory} sentences, {OPTIONS.threads} threads:"
+        f"task 1, {OPTIONS.hops} hops, dimension {OPTIONS.dim}, {OPTIONS.memory} sentences, "
+        f"{OPTIONS.threads} threads:"
         f" native {native}, NumPy twin {twin} an epoch, {ratio:.1f} x (fastest: {best:.1f} x)"
     )
 

@@ -1,4 +1,5 @@
-"""Draw the picture of the README from a summary: bytes a second over the size of the array, a panel for each workload.
+"""Draw the picture of the README from a summary: bytes a second over the size of the array, a panel for each
+workload.
 
 ::
 
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     content = json.loads(options.summary.read_text(encoding="utf-8"))
     threads = options.threads or max(row["threads"] for row in content["rows"])
     rows = [row for row in content["rows"] if row["threads"] == threads and row["dtype"] == "float32"]
-    mpl.rcParams.update({"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "fastnorm", "axes.titlesize": 10})
+    mpl.rcParams.update(
+        {"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "fastnorm", "axes.titlesize": 10}
+    )
     names = [name for name in PANELS if any(row["workload"] == name for row in rows)]
     columns = min(2, len(names))
     lines = -(-len(names) // columns)
@@ -70,11 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figure.legend(handles.values(), handles, loc="upper center", ncols=len(handles), frameon=False)
     machine = content["machine"]
     plural = "s" if threads > 1 else ""
-    figure.text(0.5, 0.005, f"float32, {threads} thread{plural}, {machine['cpu']}", ha="center", color=GREY, fontsize=8)
+    figure.text(
+        0.5,
+        0.005,
+        f"float32, {threads} thread{plural}, {machine['cpu']}",
+        ha="center",
+        color=GREY,
+        fontsize=8,
+    )
     figure.tight_layout(rect=(0, 0.025, 1, 0.95))
     options.picture.parent.mkdir(parents=True, exist_ok=True)
     # Without a date the same numbers give the same file.
-    figure.savefig(options.picture, dpi=150, metadata={"Date": None} if options.picture.suffix == ".svg" else None)
+    figure.savefig(
+        options.picture, dpi=150, metadata={"Date": None} if options.picture.suffix == ".svg" else None
+    )
     return 0
 
 
@@ -83,7 +95,9 @@ def draw(axes: Axes, workload: str, rows: Sequence[dict[str, Any]]) -> None:
     rows = sorted(rows, key=size)
     for name, (label, colour) in LINES.items():
         points = [
-            (size(row), row["bytes_moved"] / row["seconds"][name] / 1e9) for row in rows if name in row["seconds"]
+            (size(row), row["bytes_moved"] / row["seconds"][name] / 1e9)
+            for row in rows
+            if name in row["seconds"]
         ]
         if points:
             ours = name == "fastnorm"

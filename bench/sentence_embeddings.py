@@ -2,8 +2,8 @@
 
     python bench/sentence_embeddings.py --batch 1,8 --length 32,128 --threads 2
 
-All have the same weights and the same tokens, random ones without padding; tokenising is not timed. The contenders run
-in turns, after their embeddings have been compared.
+All have the same weights and the same tokens, random ones without padding; tokenising is not timed. The
+contenders run in turns, after their embeddings have been compared.
 """
 
 from __future__ import annotations
@@ -71,10 +71,13 @@ def main() -> None:
             ids = rng.integers(1000, encode.config["vocab_size"], (batch, length))
             mask = np.ones(ids.shape, bool)
             expected = embeds["fastnorm"](ids, mask)
-            differences = {name: float(np.abs(embed(ids, mask) - expected).max()) for name, embed in embeds.items()}
+            differences = {
+                name: float(np.abs(embed(ids, mask) - expected).max()) for name, embed in embeds.items()
+            }
             assert max(differences.values()) <= AGREEMENT, differences
             calls = {
-                name: Call(embed, (ids, mask), spins=name in ("torch", "onnxruntime")) for name, embed in embeds.items()
+                name: Call(embed, (ids, mask), spins=name in ("torch", "onnxruntime"))
+                for name, embed in embeds.items()
             }
             times = time_in_turns(calls, seconds=OPTIONS.seconds, pause=0.025 if OPTIONS.threads > 1 else 0.0)
             print(f"batch {batch}, {length} tokens, {OPTIONS.threads} threads")

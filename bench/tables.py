@@ -32,7 +32,8 @@ def summary_table(comparisons: Sequence[Comparison]) -> str:
         "gain, torch, numpy, np.add: how many times as fast fastnorm is (median of ratios within a round)",
         "at best: the same over all peers, from the fastest round of each",
         "of copy: share of the speed of the fastest copy that moves as many bytes, the best round of either",
-        f"~: quartiles of the gain over {NOISY_SPREAD:.0%} apart, or others on over {NOISY_NEIGHBOURS:.0%} of the CPUs",
+        f"~: quartiles of the gain over {NOISY_SPREAD:.0%} apart, or others on over {NOISY_NEIGHBOURS:.0%} "
+        f"of the CPUs",
     ]
     return "\n".join([_align([header, *rows]), *notes])
 
@@ -97,7 +98,9 @@ def save(comparisons: Iterable[Comparison], path: Path) -> None:
     content = summary(comparisons)
     rows = ",\n".join(json.dumps(row) for row in content["rows"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'{{"machine": {json.dumps(content["machine"])},\n"rows": [\n{rows}\n]}}\n', encoding="utf-8")
+    path.write_text(
+        f'{{"machine": {json.dumps(content["machine"])},\n"rows": [\n{rows}\n]}}\n', encoding="utf-8"
+    )
 
 
 def _summary_row(comparison: Comparison, ours: str) -> list[str]:

@@ -1,8 +1,9 @@
 """Every workload, first checked against its twin, then timed against the peers: ``pytest bench``.
 
-All contenders of one benchmark are timed in turns, in a worker process that holds them all to the same number of
-threads. What pytest-benchmark sees is a replay of fastnorm's samples, so that its tables, JSON files and comparisons of
-runs work as usual; the other contenders are in ``extra_info``. ``--benchmark-disable`` leaves the checks only.
+All contenders of one benchmark are timed in turns, in a worker process that holds them all to the same number
+of threads. What pytest-benchmark sees is a replay of fastnorm's samples, so that its tables, JSON files and
+comparisons of runs work as usual; the other contenders are in ``extra_info``. ``--benchmark-disable`` leaves
+the checks only.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""One training step of a network with one hidden layer, and inference of a deep one, beside NumPy and installed peers.
+"""One training step of a network with one hidden layer, and inference of a deep one, beside NumPy and
+installed peers.
 
     python bench/training.py --sizes 3-4-1 --rows 5 --threads 1
     python bench/training.py --sizes 64-128-128-128-64 --rows 65536 --inference --threads 2
 
-Float32, ReLU, mean squared error, plain gradient descent; all start from the same weights. The contenders run in turns.
+Float32, ReLU, mean squared error, plain gradient descent; all start from the same weights. The contenders run
+in turns.
 """
 
 from __future__ import annotations
@@ -125,8 +127,12 @@ def main() -> None:
     mine = [w.copy() for w in weights], [b.copy() for b in biases]
     optimizer = fastnorm.SGD()
     functions: dict[str, Any] = {
-        "fastnorm": (lambda: net.forward(x)) if OPTIONS.inference else (lambda: net.step(x, y, optimizer=optimizer)),
-        "numpy": (lambda: numpy_forward(x, *mine)) if OPTIONS.inference else (lambda: numpy_step(x, y, *mine)),
+        "fastnorm": (lambda: net.forward(x))
+        if OPTIONS.inference
+        else (lambda: net.step(x, y, optimizer=optimizer)),
+        "numpy": (lambda: numpy_forward(x, *mine))
+        if OPTIONS.inference
+        else (lambda: numpy_step(x, y, *mine)),
     }
     for name, make in (("torch", torch_calls), ("jax", jax_calls)):
         try:
@@ -144,7 +150,10 @@ def main() -> None:
     for name, timing in sorted(times.items(), key=lambda item: item[1].median):
         ratio = Ratio.of(timing, times["fastnorm"]).median
         rate = products / timing.best / 1e9
-        print(f"  {name:9} {format_seconds(timing.median):>9}  {ratio:5.2f} x fastnorm  {rate:6.1f} GFLOP/s at best")
+        print(
+            f"  {name:9} {format_seconds(timing.median):>9}  {ratio:5.2f} x fastnorm  {rate:6.1f} GFLOP/s at "
+            f"best"
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A process for each number of threads.
 
-JAX, OpenMP and OpenBLAS read how many threads they may use when they are loaded, so every thread count needs a process
-of its own, and the affinity mask binds all contenders, whatever they make of such settings, to the same processors.
+JAX, OpenMP and OpenBLAS read how many threads they may use when they are loaded, so every thread count needs
+a process of its own, and the affinity mask binds all contenders, whatever they make of such settings, to the
+same processors.
 
 Run as a script this is the worker: it reads one request a line and writes one answer a line, both JSON.
 """
@@ -90,12 +91,16 @@ def thread_settings(threads: int) -> dict[str, str]:
 
 def default_threads() -> list[int]:
     """Return one thread and all processors of this process."""
-    return sorted({1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1})
+    return sorted(
+        {1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1}
+    )
 
 
 @contextmanager
 def bound(threads: int) -> Iterator[None]:
-    """Bind what is started in the block to as many processors as it may use threads, where the system can do that."""
+    """Bind what is started in the block to as many processors as it may use threads, where the system can do
+    that.
+    """
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

@@ -13,10 +13,12 @@ from fastnorm._report.samples import Sample, make_sample
 SHAPES = ((1, 64), (1, 768), (32, 768), (512, 768), (4096, 1024), (16384, 4096))
 # Of norms over channels: a small call, rows of features, images of a small and of a large net.
 CHANNEL_SHAPES = ((8, 64), (256, 128), (65536, 128), (8, 256, 28, 28), (32, 64, 56, 56))
-# (heads, length, dim) and (batch, slots, dim); the last two reads as the memory networks of the paper make them.
+# (heads, length, dim) and (batch, slots, dim); the last two reads as the memory networks of the paper make
+# them.
 ATTENTION_SHAPES = ((1, 16, 64), (8, 128, 64), (12, 512, 32), (8, 1024, 64))
 READ_SHAPES = ((1, 50, 20), (32, 50, 20), (256, 50, 50))
-# Of losses over classes, which are the last axis: a small call, an image classifier, a batch and a page of tokens.
+# Of losses over classes, which are the last axis: a small call, an image classifier, a batch and a page of
+# tokens.
 CLASS_SHAPES = ((1, 10), (512, 1000), (64, 128256), (4096, 32000))
 WITH_GRADIENT = {"reduction": "sum", "return_grad": True}
 NHWC_SHAPES = ((8, 28, 28, 256), (32, 56, 56, 64))
@@ -38,7 +40,9 @@ class Workload:
     def sample(self, shape: tuple[int, ...], dtype: str) -> Sample:
         """Return its arguments; a backward gets the statistics of the forward."""
         rng = np.random.default_rng(0)
-        sample = make_sample(self.op, shape, np.dtype(dtype), rng, without=self.without, keywords=self.keywords)
+        sample = make_sample(
+            self.op, shape, np.dtype(dtype), rng, without=self.without, keywords=self.keywords
+        )
         return sample.with_stats()
 
 
@@ -56,14 +60,18 @@ WORKLOADS = {
     "deep_norm": Workload("deep_norm", keywords={"alpha": 3.75}),
     "deep_norm_backward": Workload("deep_norm_backward", keywords={"alpha": 3.75}),
     "batch_norm": Workload("batch_norm", keywords={"training": True}, shapes=CHANNEL_SHAPES),
-    "batch_norm_backward": Workload("batch_norm_backward", keywords={"training": True}, shapes=CHANNEL_SHAPES),
+    "batch_norm_backward": Workload(
+        "batch_norm_backward", keywords={"training": True}, shapes=CHANNEL_SHAPES
+    ),
     "batch_norm_evaluation": Workload("batch_norm", shapes=CHANNEL_SHAPES),
     "batch_norm_nhwc": Workload("batch_norm", keywords={"training": True, "axis": -1}, shapes=NHWC_SHAPES),
     "batch_norm_nhwc_backward": Workload(
         "batch_norm_backward", keywords={"training": True, "axis": -1}, shapes=NHWC_SHAPES
     ),
     "group_norm": Workload("group_norm", keywords={"num_groups": 32}, shapes=CHANNEL_SHAPES[3:]),
-    "group_norm_backward": Workload("group_norm_backward", keywords={"num_groups": 32}, shapes=CHANNEL_SHAPES[3:]),
+    "group_norm_backward": Workload(
+        "group_norm_backward", keywords={"num_groups": 32}, shapes=CHANNEL_SHAPES[3:]
+    ),
     "instance_norm": Workload("instance_norm", shapes=CHANNEL_SHAPES[3:]),
     "instance_norm_backward": Workload("instance_norm_backward", shapes=CHANNEL_SHAPES[3:]),
     "gelu": Workload("gelu"),

@@ -1,9 +1,10 @@
 """Why deep_norm exists: a stack of a hundred post-norm blocks that trains, beside one that does not.
 
-Each block is ``x = layer_norm(alpha * x + f(x))`` with a feed-forward f of two layers. With alpha = 1 and Xavier's
-weights (plain post-norm) the first step of training changes the output the more the deeper the stack is, and a stack of
-100 blocks does not learn scikit-learn's handwritten digits. With the alpha and the smaller weights of DeepNet the
-change does not depend on the depth, and the stack learns. Norms and GELU are fastnorm's, the matrix products NumPy's::
+Each block is ``x = layer_norm(alpha * x + f(x))`` with a feed-forward f of two layers. With alpha = 1 and
+Xavier's weights (plain post-norm) the first step of training changes the output the more the deeper the stack
+is, and a stack of 100 blocks does not learn scikit-learn's handwritten digits. With the alpha and the smaller
+weights of DeepNet the change does not depend on the depth, and the stack learns. Norms and GELU are
+fastnorm's, the matrix products NumPy's::
 
     pip install fastnorm[examples]
     python examples/deep_stack.py --plot updates.svg
@@ -112,7 +113,9 @@ class Stack:
 
         found: list[Array] = [h.T @ dscores]
         dh = dscores @ self.last.T
-        for block, (before, inner, active, update) in zip(reversed(self.blocks), reversed(self._kept), strict=True):
+        for block, (before, inner, active, update) in zip(
+            reversed(self.blocks), reversed(self._kept), strict=True
+        ):
             dupdate, dbefore, _, _ = fastnorm.deep_norm_backward(dh, update, before, alpha=self.alpha)
             dinner = fastnorm.gelu_backward(dupdate @ block.w_out.T, inner)
             found += [active.T @ dupdate, before.T @ dinner]
@@ -141,7 +144,9 @@ def subtract(parameters: Sequence[Array], changes: Sequence[Array]) -> None:
 
 
 def update_size(blocks: int, x: Array, labels: NDArray[Any], *, deep: bool, seed: int = 0) -> float:
-    """Return by how much one step of gradient descent changes the stream, root mean square over rows and features."""
+    """Return by how much one step of gradient descent changes the stream, root mean square over rows and
+    features.
+    """
     stack = Stack(blocks, deep=deep, seed=seed)
     before = stack.stream(x)
     _, gradients = stack.gradients(x, labels)
@@ -198,8 +203,12 @@ def show_updates(x: Array, labels: NDArray[Any], depths: Sequence[int], picture:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration; the exit status is 1 where deep_norm does not do better."""
     parser = argparse.ArgumentParser(description="A deep stack that trains and one that does not.")
-    parser.add_argument("--blocks", type=int, default=100, help="depth of the stacks to train (default: %(default)s)")
-    parser.add_argument("--depths", type=int, nargs="*", default=DEPTHS, help="depths whose first update is measured")
+    parser.add_argument(
+        "--blocks", type=int, default=100, help="depth of the stacks to train (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--depths", type=int, nargs="*", default=DEPTHS, help="depths whose first update is measured"
+    )
     parser.add_argument("--steps", type=int, default=150, help="steps of training (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=64, help="digits a step (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam (default: %(default)s)")
@@ -210,7 +219,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.depths:
         show_updates(x[: options.batch], labels[: options.batch], options.depths, options.plot)
     guess = np.log(CLASSES)
-    print(f"\n{options.blocks} blocks, {options.steps} steps of {options.batch} digits (guessing: loss {guess:.2f})")
+    print(
+        f"\n{options.blocks} blocks, {options.steps} steps of {options.batch} digits (guessing: loss "
+        f"{guess:.2f})"
+    )
     final = {}
     for deep, name in ((True, "deep_norm"), (False, "alpha = 1")):
         stack = Stack(options.blocks, deep=deep)
@@ -219,7 +231,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seconds = time.perf_counter() - start
         final[deep] = float(np.mean(losses[-10:]))
         right = stack.accuracy(x_test, labels_test)
-        print(f"{name:9}  loss {losses[0]:.2f} -> {final[deep]:.2f}  right in the test {right:.1%}  {seconds:.1f} s")
+        print(
+            f"{name:9}  loss {losses[0]:.2f} -> {final[deep]:.2f}  right in the test {right:.1%}  "
+            f"{seconds:.1f} s"
+        )
     return 0 if final[True] < final[False] else 1
 
 

@@ -1,8 +1,8 @@
 """Batch norm of a batch that is spread over several processes, forward and backward.
 
 Each process holds a part of the batch. They exchange the moments of their parts, three numbers a channel, and
-normalise by the merged ones, which are those of the whole batch; in the backward they exchange the sums behind dweight
-and dbias. Parts may be uneven, and empty.
+normalise by the merged ones, which are those of the whole batch; in the backward they exchange the sums
+behind dweight and dbias. Parts may be uneven, and empty.
 
 ::
 
@@ -39,8 +39,9 @@ def batch_norm_backward(
 ) -> tuple[Array, Array, Array]:
     """Return this process's part of dx, and dweight and dbias of the whole batch.
 
-    ``dx = weight * rstd * (dy - dbias / n - xhat * dweight / n)`` with the sums over the whole batch: what the backward
-    with constant statistics gives, less an affine function of xhat, which batch_norm itself computes.
+    ``dx = weight * rstd * (dy - dbias / n - xhat * dweight / n)`` with the sums over the whole batch: what
+    the backward with constant statistics gives, less an affine function of xhat, which batch_norm itself
+    computes.
     """
     stats = merged.stats()
     dx, *sums = fastnorm.batch_norm_backward(dy, x, weight, bias, stats=stats)
@@ -61,8 +62,12 @@ def work(connection: Connection, x: Array, dy: Array, weight: Array, bias: Array
     connection.send((y, *batch_norm_backward(dy, x, weight, bias, merged, gather)))
 
 
-def run(x: Array, dy: Array, weight: Array, bias: Array, sizes: Sequence[int]) -> tuple[Array, Array, Array, Array]:
-    """Return y, dx, dweight and dbias of a batch divided into parts of these sizes, each in a process of its own."""
+def run(
+    x: Array, dy: Array, weight: Array, bias: Array, sizes: Sequence[int]
+) -> tuple[Array, Array, Array, Array]:
+    """Return y, dx, dweight and dbias of a batch divided into parts of these sizes, each in a process of its
+    own.
+    """
     context = multiprocessing.get_context("spawn")
     cuts = np.cumsum(sizes)[:-1]
     processes, connections = [], []
@@ -103,7 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fastnorm.batch_norm(x, weight, bias, training=True),
         *fastnorm.batch_norm_backward(dy, x, weight, bias, training=True),
     )
-    print(f"parts of {', '.join(map(str, sizes))} rows in {options.processes} processes, against one process:")
+    print(
+        f"parts of {', '.join(map(str, sizes))} rows in {options.processes} processes, against one process:"
+    )
     worst = 0.0
     for name, got, expected in zip(("y", "dx", "dweight", "dbias"), spread, whole, strict=True):
         assert expected is not None

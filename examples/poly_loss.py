@@ -1,10 +1,10 @@
 """Cross entropy, focal loss and PolyLoss on scikit-learn's handwritten digits, over several seeds.
 
-The same network with one hidden layer learns the digits with each loss. A seed is a split of the data, initial weights
-and an order of the batches, and all losses share it, so that their differences from cross entropy can be taken seed by
-seed; a difference counts as one only beyond twice its standard error, which the overlap of the splits makes too small
-rather than too large. Settings are those of the defaults, tuned for no loss. Network, losses and optimiser are
-fastnorm's::
+The same network with one hidden layer learns the digits with each loss. A seed is a split of the data,
+initial weights and an order of the batches, and all losses share it, so that their differences from cross
+entropy can be taken seed by seed; a difference counts as one only beyond twice its standard error, which the
+overlap of the splits makes too small rather than too large. Settings are those of the defaults, tuned for no
+loss. Network, losses and optimiser are fastnorm's::
 
     pip install fastnorm[examples]
     python examples/poly_loss.py --seeds 20 --plot accuracies.svg
@@ -69,7 +69,15 @@ class Classifier:
         return fastnorm.mlp_forward(x, self.weights, self.biases)
 
     def train(
-        self, x: Array, labels: Array, loss: Loss, rng: np.random.Generator, *, epochs: int, batch: int, lr: float
+        self,
+        x: Array,
+        labels: Array,
+        loss: Loss,
+        rng: np.random.Generator,
+        *,
+        epochs: int,
+        batch: int,
+        lr: float,
     ) -> float:
         """Take epochs of Adam and return the mean loss of the last one."""
         adam = fastnorm.Adam(lr=lr)
@@ -95,7 +103,14 @@ def digits(seed: int, train_size: int) -> tuple[Array, Array, Array, Array]:
 
 
 def accuracies(
-    seeds: int, *, train_size: int, hidden: int, epochs: int, batch: int, lr: float, losses: Mapping[str, Loss] = LOSSES
+    seeds: int,
+    *,
+    train_size: int,
+    hidden: int,
+    epochs: int,
+    batch: int,
+    lr: float,
+    losses: Mapping[str, Loss] = LOSSES,
 ) -> dict[str, Array]:
     """Return the share of right answers in the test for each loss and seed."""
     found: dict[str, list[float]] = {name: [] for name in losses}
@@ -153,9 +168,15 @@ def plot(results: Mapping[str, Array], path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description="Cross entropy, focal loss and PolyLoss over several seeds.")
-    parser.add_argument("--seeds", type=int, default=20, help="splits and initial weights (default: %(default)s)")
-    parser.add_argument("--train-size", type=int, default=600, help="digits to learn from (default: %(default)s)")
-    parser.add_argument("--hidden", type=int, default=64, help="width of the hidden layer (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=20, help="splits and initial weights (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--train-size", type=int, default=600, help="digits to learn from (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--hidden", type=int, default=64, help="width of the hidden layer (default: %(default)s)"
+    )
     parser.add_argument("--epochs", type=int, default=30, help="passes over the data (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="digits a step (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=2e-3, help="learning rate of Adam (default: %(default)s)")
@@ -174,7 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     seconds = time.perf_counter() - start
     print(
-        f"{options.train_size} digits to learn from, {options.seeds} seeds, {options.epochs} epochs, {seconds:.1f} s\n"
+        f"{options.train_size} digits to learn from, {options.seeds} seeds, {options.epochs} epochs, "
+        f"{seconds:.1f} s\n"
     )
     show(results)
     if options.plot:

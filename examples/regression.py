@@ -2,7 +2,8 @@
 
     python examples/regression.py [--seeds 5] [--epochs 100] [--plot curves.png]
 
-Both start from the same weights and take the same batches, so their scores agree to rounding; what differs is the time.
+Both start from the same weights and take the same batches, so their scores agree to rounding; what differs is
+the time.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ def plot(all_results: dict[str, dict[str, Results]], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5, help="splits and initial weights to average over")
     parser.add_argument("--epochs", type=int, default=100, help="passes over the data at most")
     parser.add_argument("--plot", type=Path, help="file for the loss curves")

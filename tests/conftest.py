@@ -1,7 +1,7 @@
 """Fixtures: the backends and instruction sets that a test runs on, and its random numbers.
 
-Where `FASTNORM_BACKEND` does not choose the twins, a missing extension fails the whole run: fastnorm is then not
-importable.
+Where `FASTNORM_BACKEND` does not choose the twins, a missing extension fails the whole run: fastnorm is then
+not importable.
 """
 
 from __future__ import annotations

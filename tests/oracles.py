@@ -1,4 +1,6 @@
-"""Exact results by other means than the twins: correctly rounded sums (`math.fsum`) and long numbers (mpmath)."""
+"""Exact results by other means than the twins: correctly rounded sums (`math.fsum`) and long numbers
+(mpmath).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ DIGITS = 60
 
 
 def normalised_row(row: Array, eps: float, *, centre: bool) -> tuple[list[float], float, float]:
-    """Return xhat, mean and rstd of a float32 row: sums are rounded once and float64 holds each square exactly."""
+    """Return xhat, mean and rstd of a float32 row: sums are rounded once and float64 holds each square
+    exactly.
+    """
     values = [float(value) for value in row]
     count = len(values)
     mean = math.fsum(values) / count if centre else 0.0
@@ -94,7 +98,9 @@ def rounded(function: Any, x: Array, form: str) -> Array:
         return np.array([float(function(point, form)) for point in x.tolist()])
 
 
-def ulp_error(got: Array, x: Array, function: Any, form: str, *, unit: float, smallest: float) -> tuple[float, float]:
+def ulp_error(
+    got: Array, x: Array, function: Any, form: str, *, unit: float, smallest: float
+) -> tuple[float, float]:
     """Return the largest error of `got` in ULP of the exact result, and where it is.
 
     `unit` is the distance from 1 to the next number of the type, `smallest` its smallest positive number.
@@ -103,7 +109,11 @@ def ulp_error(got: Array, x: Array, function: Any, form: str, *, unit: float, sm
     with mpmath.workdps(DIGITS):
         for value, point in zip(got.tolist(), x.tolist(), strict=True):
             exact = function(point, form)
-            spacing = max(unit * mpf(2) ** (exponent(exact) if exact else 0), mpf(smallest)) if exact else mpf(smallest)
+            spacing = (
+                max(unit * mpf(2) ** (exponent(exact) if exact else 0), mpf(smallest))
+                if exact
+                else mpf(smallest)
+            )
             error = float(abs(mpf(value) - exact) / spacing)
             if not error <= worst:
                 worst, where = error, point

@@ -33,7 +33,13 @@ Array = NDArray[Any]
 F32 = np.float32
 MAX = float(np.finfo(F32).max)
 
-LENGTHS = (*range(1, 301), *(size + d for size in (512, 1024, 4096) for d in (-2, -1, 0, 1, 2, 7)), 1536, 3000, 9001)
+LENGTHS = (
+    *range(1, 301),
+    *(size + d for size in (512, 1024, 4096) for d in (-2, -1, 0, 1, 2, 7)),
+    1536,
+    3000,
+    9001,
+)
 
 
 def hard_rows(rng: np.random.Generator, length: int) -> Iterator[tuple[str, Array]]:
@@ -62,7 +68,9 @@ def hard_rows(rng: np.random.Generator, length: int) -> Iterator[tuple[str, Arra
 
 @pytest.mark.parametrize("case", NORMS, ids=label)
 def test_norm_contract(case: Case, implementation: str, rng: np.random.Generator) -> None:
-    """abs(y - exact) <= 4 * 2^-24 * (abs(xhat * weight) + abs(weight) + abs(bias)) for every length and kind of row."""
+    """abs(y - exact) <= 4 * 2^-24 * (abs(xhat * weight) + abs(weight) + abs(bias)) for every length and kind
+    of row.
+    """
     for length in LENGTHS:
         labels, rows = zip(*hard_rows(rng, length), strict=True)
         x = np.array(rows).astype(F32)
@@ -125,18 +133,22 @@ def test_constant_rows(implementation: str) -> None:
             bias = np.linspace(-1, 1, length).astype(F32)
             y = fastnorm.layer_norm(x, None, bias)
             assert_within(
-                y[0], bias.astype(np.float64), norm_bound(np.zeros(1), np.ones(1), bias.astype(np.float64), x.dtype)
+                y[0],
+                bias.astype(np.float64),
+                norm_bound(np.zeros(1), np.ones(1), bias.astype(np.float64), x.dtype),
             )
             assert np.isfinite(y).all()
 
 
 @pytest.mark.parametrize("with_stats", [False, True], ids=["recomputed", "given"])
 @pytest.mark.parametrize("case", NORMS, ids=label)
-def test_backward_contract(case: Case, with_stats: bool, implementation: str, rng: np.random.Generator) -> None:
+def test_backward_contract(
+    case: Case, with_stats: bool, implementation: str, rng: np.random.Generator
+) -> None:
     """The norm of the error of each gradient is at most 1e-6 of the gradient's.
 
-    The twin is the oracle: central differences confirm it. Statistics that are given have been rounded to float32,
-    which for a mean far from zero is an error of the statistics and not of the backward.
+    The twin is the oracle: central differences confirm it. Statistics that are given have been rounded to
+    float32, which for a mean far from zero is an error of the statistics and not of the backward.
     """
     for shape, mean in (
         ((64, 768), 0.0),
@@ -161,7 +173,9 @@ def test_backward_contract(case: Case, with_stats: bool, implementation: str, rn
 
 @pytest.mark.parametrize("case", NORMS, ids=label)
 def test_backward_of_hard_rows(case: Case, implementation: str, rng: np.random.Generator) -> None:
-    """Means and magnitudes far from 1, with recomputed statistics; each gradient within the bounds of its terms."""
+    """Means and magnitudes far from 1, with recomputed statistics; each gradient within the bounds of its
+    terms.
+    """
     variant = Variant("hard", ("weight", "bias"))
     for length in (3, 64, 100, 1000, 4097):
         for name, row in hard_rows(rng, length):
@@ -172,7 +186,8 @@ def test_backward_of_hard_rows(case: Case, implementation: str, rng: np.random.G
             exact = case.exact_gradients(dy, inputs, variant.keywords)
             bounds = case.backward_bounds(dy, inputs, variant.keywords)
             if case.name == "layer_norm":
-                # Deviations of a row with a large mean are known as well as the float64 sums that they come from.
+                # Deviations of a row with a large mean are known as well as the float64 sums that they come
+                # from.
                 parts = norm_parts(case.name, inputs, {})
                 magnitude = np.mean(np.abs(parts.x), axis=1, keepdims=True) * parts.rstd
                 cancelled = summed(magnitude, length, np.dtype(np.float64))
@@ -189,7 +204,9 @@ FORMS = ("none", "tanh", "sigmoid")
 
 
 def sample_points(rng: np.random.Generator, dtype: np.dtype[Any], count: int, form: str = "none") -> Array:
-    """Finite numbers: over the line, over the exponents, in the tail, around the slope's zero, at ends of binades."""
+    """Finite numbers: over the line, over the exponents, in the tail, around the slope's zero, at ends of
+    binades.
+    """
     tail = 40.0 if dtype == np.float64 else 16.0
     zero = oracles.zero_of_gelu_derivative(form)
     exponents = np.arange(-20, 6)
@@ -199,7 +216,19 @@ def sample_points(rng: np.random.Generator, dtype: np.dtype[Any], count: int, fo
         np.concatenate([s * 2.0 ** rng.uniform(-30, 5, count // 2) for s in (-1, 1)]),
         zero + np.concatenate([s * 2.0 ** rng.uniform(-52, -1, count // 4) for s in (-1, 1)]),
         *(s * 2.0**exponents * (1 + d * UNIT_ROUNDOFF[dtype.name]) for s in (-1, 1) for d in (-2, 0, 2)),
-        [-0.0, 0.0, SMALLEST[dtype.name], -SMALLEST[dtype.name], 1e-30, -1e-30, 1e-38, -3e-39, 5.0, 100.0, -100.0],
+        [
+            -0.0,
+            0.0,
+            SMALLEST[dtype.name],
+            -SMALLEST[dtype.name],
+            1e-30,
+            -1e-30,
+            1e-38,
+            -3e-39,
+            5.0,
+            100.0,
+            -100.0,
+        ],
         [-13.1, -13.2, -14.3, -14.4, -14.5, -14.6, -37.6, -37.7, -38.5, -38.6, -38.7],
     ]
     return np.concatenate(points).astype(dtype)
@@ -215,7 +244,8 @@ def test_gelu_in_ulps(form: Any, dtype: Any, implementation: str, rng: np.random
     slope = fastnorm.gelu_backward(np.ones_like(x), x, approximate=form)
     kind = {"unit": 2 * UNIT_ROUNDOFF[dtype.name], "smallest": SMALLEST[dtype.name]}
     if implementation == "reference":
-        # The twin's roundings in float64 grow with the argument of the exponential and show where nothing else does.
+        # The twin's roundings in float64 grow with the argument of the exponential and show where nothing
+        # else does.
         assert_twin(x, y, slope, form)
         return
     error, where = oracles.ulp_error(y, x, oracles.gelu, form, **kind)
@@ -227,14 +257,18 @@ def test_gelu_in_ulps(form: Any, dtype: Any, implementation: str, rng: np.random
 def assert_twin(x: Array, y: Array, slope: Array, form: str) -> None:
     """The contract, with the bound on the twin's own error in float64."""
     twin_errors = gelu_twin_error(x.astype(np.float64), {"approximate": form})
-    for got, error, function in zip((y, slope), twin_errors, (oracles.gelu, oracles.gelu_derivative), strict=True):
+    for got, error, function in zip(
+        (y, slope), twin_errors, (oracles.gelu, oracles.gelu_derivative), strict=True
+    ):
         exact = oracles.rounded(function, x, form)
         assert_within(got, exact, ulp(exact, x.dtype) + error)
 
 
 @functools.cache
 def many_floats() -> tuple[Array, dict[Any, tuple[Array, ...]]]:
-    """Floats of every exponent and sign; for each form gelu, its derivative, and bounds on the errors of the two."""
+    """Floats of every exponent and sign; for each form gelu, its derivative, and bounds on the errors of the
+    two.
+    """
     bits = np.arange(0, 0x7F80_0000, 8209, dtype=np.uint32)
     x = np.concatenate([bits, bits | np.uint32(0x8000_0000)]).view(F32)
     wide_x = x.astype(np.float64)
@@ -250,7 +284,9 @@ def many_floats() -> tuple[Array, dict[Any, tuple[Array, ...]]]:
 
 
 def test_gelu_of_many_floats(implementation: str) -> None:
-    """A sweep over the bit patterns of all finite float32, against the twin in float64, itself checked with mpmath."""
+    """A sweep over the bit patterns of all finite float32, against the twin in float64, itself checked with
+    mpmath.
+    """
     x, exact = many_floats()
     for form, (y, slope, error, slope_error) in exact.items():
         assert_within(fastnorm.gelu(x, approximate=form), y, np.nextafter(ulp(y, x.dtype), 0) + error)

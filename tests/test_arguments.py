@@ -124,22 +124,46 @@ def out_table() -> Iterator[Bad]:
     yield Bad("out", np.lib.stride_tricks.as_strided(memory, SHAPE, (0, 4)), ValueError)
 
 
-NOT_NUMBERS = (None, "1e-5", b"1", [1e-5], (1e-5,), np.array(1e-5), np.array([1e-5]), 1j, True, np.True_, object())
+NOT_NUMBERS = (
+    None,
+    "1e-5",
+    b"1",
+    [1e-5],
+    (1e-5,),
+    np.array(1e-5),
+    np.array([1e-5]),
+    1j,
+    True,
+    np.True_,
+    object(),
+)
 
 
 def number_table(argument: str, bad_values: tuple[float, ...]) -> list[Bad]:
     return [
-        Bad(argument, value, TypeError) for value in NOT_NUMBERS if not (argument == "fraction" and value is None)
+        Bad(argument, value, TypeError)
+        for value in NOT_NUMBERS
+        if not (argument == "fraction" and value is None)
     ] + [
-        Bad(argument, value, ValueError) for value in (NAN, math.inf, -math.inf, 10**400, np.float64(NAN), *bad_values)
+        Bad(argument, value, ValueError)
+        for value in (NAN, math.inf, -math.inf, 10**400, np.float64(NAN), *bad_values)
     ]
 
 
 KEYWORD_TABLES: dict[str, list[Bad]] = {
     "axis": [
-        *(Bad("axis", value, ValueError) for value in (2, -3, 10**30, (0, 2), (-3,), (), (0, 0), (1, -1), (0, 1, 0))),
-        *(Bad("axis", value, TypeError) for value in (None, 1.0, "1", "last", [0], [0, 1], (0, 1.0), (None,), ("0",))),
-        *(Bad("axis", value, TypeError) for value in (True, (0, True), np.True_, np.array([0, 1]), {0, 1}, slice(1))),
+        *(
+            Bad("axis", value, ValueError)
+            for value in (2, -3, 10**30, (0, 2), (-3,), (), (0, 0), (1, -1), (0, 1, 0))
+        ),
+        *(
+            Bad("axis", value, TypeError)
+            for value in (None, 1.0, "1", "last", [0], [0, 1], (0, 1.0), (None,), ("0",))
+        ),
+        *(
+            Bad("axis", value, TypeError)
+            for value in (True, (0, True), np.True_, np.array([0, 1]), {0, 1}, slice(1))
+        ),
         Bad("x", F32(1), ValueError, None),
         Bad("x", 1.0, ValueError, None),
         Bad("x", np.array(1.0), ValueError, None),
@@ -147,9 +171,14 @@ KEYWORD_TABLES: dict[str, list[Bad]] = {
     "eps": number_table("eps", (-1e-5, -5e-324)),
     "weight_offset": number_table("weight_offset", ()),
     "fraction": number_table("fraction", (0, 0.0, -0.5, 1.0000001, 2)),
-    "return_stats": [Bad("return_stats", value, TypeError) for value in (None, 0, 1, "yes", np.array(True), [True])],
+    "return_stats": [
+        Bad("return_stats", value, TypeError) for value in (None, 0, 1, "yes", np.array(True), [True])
+    ],
     "approximate": [
-        *(Bad("approximate", value, ValueError) for value in ("", "exact", "None", "TANH", "tanh ", "quick", "n\0one")),
+        *(
+            Bad("approximate", value, ValueError)
+            for value in ("", "exact", "None", "TANH", "tanh ", "quick", "n\0one")
+        ),
         *(Bad("approximate", value, TypeError) for value in (None, True, False, 0, b"tanh", ["tanh"])),
     ],
 }
@@ -201,7 +230,10 @@ def stats_table(case: Case) -> list[Bad]:
     ]
     return [
         *(Bad("stats", (mean, rstd), error) for mean, rstd, error in pairs),
-        *(Bad("stats", value, TypeError) for value in (ROWS, 1.0, "ab", True, {"mean": ROWS}, np.ones((2, 3), F32))),
+        *(
+            Bad("stats", value, TypeError)
+            for value in (ROWS, 1.0, "ab", True, {"mean": ROWS}, np.ones((2, 3), F32))
+        ),
         *(Bad("stats", value, ValueError) for value in ((), (ROWS,), (ROWS, ROWS, ROWS))),
     ]
 
@@ -229,7 +261,9 @@ def prepared(case: Case, bad: Bad, *, is_backward: bool) -> tuple[list[Any], dic
     shape = SHAPE if x is None else x.shape
     arguments: dict[str, Any] = {"x": x}
     if "weight" in case.positional:
-        arguments |= {name: None if x is None else np.ones(shape[-1:], x.dtype) for name in ("weight", "bias")}
+        arguments |= {
+            name: None if x is None else np.ones(shape[-1:], x.dtype) for name in ("weight", "bias")
+        }
     arguments = {"dy": x, **arguments} if is_backward else arguments
     keywords: dict[str, Any] = {}
     if bad.argument in arguments:
@@ -280,7 +314,9 @@ def test_text_of_errors(case: Case, backend: str) -> None:
 
 @pytest.mark.parametrize("case", NORMS, ids=label)
 def test_text_of_parameter_errors(case: Case, backend: str) -> None:
-    with pytest.raises(ValueError, match=r"weight has shape \(3,\), needs \(4,\) to match x.shape \(3, 4\) along axis"):
+    with pytest.raises(
+        ValueError, match=r"weight has shape \(3,\), needs \(4,\) to match x.shape \(3, 4\) along axis"
+    ):
         case.forward(X, np.ones(3, F32))
     with pytest.raises(ValueError, match=r"axis is 5, needs -2 to 1"):
         case.forward(X, axis=5)
@@ -334,7 +370,11 @@ def test_good_arguments(case: Case, backend: str) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=label)
 def test_equal_arguments_of_other_types(case: Case, backend: str) -> None:
-    for name, value, other in (("axis", -1, (np.int8(1),)), ("eps", 0.5, np.float32(0.5)), ("fraction", 1.0, 1)):
+    for name, value, other in (
+        ("axis", -1, (np.int8(1),)),
+        ("eps", 0.5, np.float32(0.5)),
+        ("fraction", 1.0, 1),
+    ):
         if name in case.keywords:
             assert_same_bits(case.forward(X, **{name: value}), case.forward(X, **{name: other}))
 
@@ -358,7 +398,9 @@ def test_signature_errors(op: Callable[..., Any], backend: str) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=label)
 def test_parser_of_the_extension(case: Case, native: ModuleType) -> None:
-    """The extension's own parser, below the Python functions: each argument by position where allowed, by keyword."""
+    """The extension's own parser, below the Python functions: each argument by position where allowed, by
+    keyword.
+    """
     function = getattr(native, case.name)
     count = len(case.positional)
     y = case.forward(X)

@@ -1,4 +1,6 @@
-"""What attention and memory_read have beyond the other ops: masks, weights, a memory of fixed size, shared heads."""
+"""What attention and memory_read have beyond the other ops: masks, weights, a memory of fixed size, shared
+heads.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,18 @@ RELATIVE = {"float32": 2e-6, "float64": 1e-14, "float16": 1e-3, "bfloat16": 8e-3
 each_dtype = pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
 
 
-def heads(rng: np.random.Generator, lead: tuple[int, ...], lengths: tuple[int, int, int, int], dtype: Any) -> Any:
+def heads(
+    rng: np.random.Generator, lead: tuple[int, ...], lengths: tuple[int, int, int, int], dtype: Any
+) -> Any:
     """Query, keys and values for (queries, slots, dim, width)."""
     queries, slots, dim, width = lengths
     shapes = ((queries, dim), (slots, dim), (slots, width))
     return tuple(np.asarray(rng.standard_normal((*lead, *shape))).astype(dtype) for shape in shapes)
 
 
-def masks(rng: np.random.Generator, lead: tuple[int, ...], queries: int, slots: int, dtype: Any) -> dict[str, Array]:
+def masks(
+    rng: np.random.Generator, lead: tuple[int, ...], queries: int, slots: int, dtype: Any
+) -> dict[str, Array]:
     """Masks in every form: boolean and additive, the same for all queries, all heads, all slots."""
     computed = np.float64 if dtype == np.float64 else np.float32
     full = rng.random((*lead, queries, slots)) < 0.6
@@ -60,7 +66,9 @@ def test_masks(
         results += fastnorm.attention_backward(dy, *arrays, mask=mask, **options)
         exact += reference.attention_backward(dy.astype(np.float64), *wide, mask=exact_mask, **options)
         for got, expected in zip(results, exact, strict=True):
-            assert np.linalg.norm(got.astype(float) - expected) <= RELATIVE[dtype.name] * np.linalg.norm(expected), name
+            assert np.linalg.norm(got.astype(float) - expected) <= RELATIVE[dtype.name] * np.linalg.norm(
+                expected
+            ), name
         assert_same_bits(fastnorm.attention(*arrays, mask=mask, **options), results[0])
 
 
@@ -73,7 +81,9 @@ def test_a_mask_against_the_slots_alone(implementation: str, rng: np.random.Gene
 
 
 @each_dtype
-def test_nothing_to_attend_to_gives_zeros(dtype: np.dtype[Any], implementation: str, rng: np.random.Generator) -> None:
+def test_nothing_to_attend_to_gives_zeros(
+    dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
+) -> None:
     query, keys, values = heads(rng, (2,), (4, 70, 8, 3), dtype)
     mask = np.ones((4, 70), bool)
     mask[1] = False
@@ -97,15 +107,21 @@ def test_scores_of_any_size(order: str, implementation: str) -> None:
     winner = values[np.argmax(scores)]
     y = fastnorm.attention(np.ones((2, 1), np.float32), scores[:, None], values)
     np.testing.assert_array_equal(y, np.broadcast_to(winner, (2, 1)))
-    np.testing.assert_array_equal(fastnorm.memory_read(np.ones(1, np.float32), scores[:, None], values), winner)
+    np.testing.assert_array_equal(
+        fastnorm.memory_read(np.ones(1, np.float32), scores[:, None], values), winner
+    )
 
 
 def test_the_lowest_scores_count_in_every_block(implementation: str) -> None:
     """The lowest number is a score like any other, though the search for the largest starts there."""
     scores = np.full((150, 1), np.finfo(np.float32).min)
     values = np.arange(150, dtype=np.float32)[:, None]
-    np.testing.assert_allclose(fastnorm.memory_read(np.ones(1, np.float32), scores, values), [74.5], rtol=1e-6)
-    np.testing.assert_allclose(fastnorm.attention(np.ones((2, 1), np.float32), scores, values), 74.5, rtol=1e-6)
+    np.testing.assert_allclose(
+        fastnorm.memory_read(np.ones(1, np.float32), scores, values), [74.5], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        fastnorm.attention(np.ones((2, 1), np.float32), scores, values), 74.5, rtol=1e-6
+    )
 
 
 def test_not_a_number_stays(implementation: str) -> None:
@@ -125,13 +141,19 @@ def test_a_query_alone_has_the_same_bits(dtype: np.dtype[Any], linear: bool, bac
         mask = rng.random((2, 1, lengths[1])) < 0.7
         y, weights = fastnorm.attention(query, keys, values, mask=mask, linear=linear, return_weights=True)
         for chosen in (slice(0, 1), slice(3, 5), slice(0, 16), slice(7, 39)):
-            some = fastnorm.attention(query[:, chosen], keys, values, mask=mask, linear=linear, return_weights=True)
+            some = fastnorm.attention(
+                query[:, chosen], keys, values, mask=mask, linear=linear, return_weights=True
+            )
             assert_same_bits(some[0], y[:, chosen])
             assert_same_bits(some[1], weights[:, chosen])
-        one = fastnorm.memory_read(query[:, 9], keys, values, mask=mask[:, 0], linear=linear, return_weights=True)
+        one = fastnorm.memory_read(
+            query[:, 9], keys, values, mask=mask[:, 0], linear=linear, return_weights=True
+        )
         assert_same_bits(one[0], y[:, 9])
         assert_same_bits(one[1], weights[:, 9])
-        assert_same_bits(fastnorm.memory_read(query[1, 9], keys[1], values[1], mask=mask[1, 0], linear=linear), y[1, 9])
+        assert_same_bits(
+            fastnorm.memory_read(query[1, 9], keys[1], values[1], mask=mask[1, 0], linear=linear), y[1, 9]
+        )
 
 
 @each_dtype
@@ -147,12 +169,16 @@ def test_the_gradient_of_a_query_alone_has_the_same_bits(
         dy = np.asarray(rng.standard_normal((2, 40, lengths[3]))).astype(dtype)
         mask = rng.random((2, 1, lengths[1])) < 0.7
         dquery, _, _ = fastnorm.attention_backward(dy, query, keys, values, mask=mask, linear=linear)
-        alone, _, _ = fastnorm.memory_read_backward(dy[:, 9], query[:, 9], keys, values, mask=mask[:, 0], linear=linear)
+        alone, _, _ = fastnorm.memory_read_backward(
+            dy[:, 9], query[:, 9], keys, values, mask=mask[:, 0], linear=linear
+        )
         assert_same_bits(alone, dquery[:, 9])
 
 
 def test_heads_are_views(backend: str, rng: np.random.Generator) -> None:
-    """(batch, length, heads, dim) seen as (batch, heads, length, dim); the result lies in memory as the query does."""
+    """(batch, length, heads, dim) seen as (batch, heads, length, dim); the result lies in memory as the query
+    does.
+    """
     packed = rng.standard_normal((2, 9, 3, 4, 8)).astype(np.float32)
     query, keys, values = (packed[:, :, which].transpose(0, 2, 1, 3) for which in range(3))
     y = fastnorm.attention(query, keys, values)

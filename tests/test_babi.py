@@ -1,4 +1,6 @@
-"""The generated stories: every answer follows from the printed text, and the text is in the data set's format."""
+"""The generated stories: every answer follows from the printed text, and the text is in the data set's
+format.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,10 @@ def test_a_solver_finds_every_answer(task: tuple[int, str]) -> None:
     questions = asked(text)
     assert len(questions) == QUESTIONS
     for told, question in questions:
-        assert SOLVERS[number]([fact for fact in told if fact], question.text) == question.answer, (told, question)
+        assert SOLVERS[number]([fact for fact in told if fact], question.text) == question.answer, (
+            told,
+            question,
+        )
 
 
 def test_the_supporting_lines_suffice(task: tuple[int, str]) -> None:
@@ -66,7 +71,8 @@ def test_the_supporting_lines_suffice(task: tuple[int, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "lines"), [(1, 1), (2, 2), (3, 3), (4, 1), (5, 1), (6, 1), (11, 2), (13, 2), (15, 2), (16, 3), (19, 2)]
+    ("number", "lines"),
+    [(1, 1), (2, 2), (3, 3), (4, 1), (5, 1), (6, 1), (11, 2), (13, 2), (15, 2), (16, 3), (19, 2)],
 )
 def test_how_many_lines_support(number: int, lines: int) -> None:
     assert {len(question.support) for _, question in asked(write(generate(number, 20)))} == {lines}
@@ -213,7 +219,9 @@ def test_the_published_tables_are_those_of_the_paper() -> None:
 
 
 def test_a_small_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """One sentence a story answers task 4's questions: position encoding learns a part of it within seconds."""
+    """One sentence a story answers task 4's questions: position encoding learns a part of it within
+    seconds.
+    """
     options = ["--tasks", "1,4", "--variant", "PE", "--hops", "1", "--questions", "200", "--epochs", "3"]
     assert run.main([*options, "--seeds", "2"]) == 0
     shown = capsys.readouterr().out

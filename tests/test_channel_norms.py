@@ -35,7 +35,9 @@ def test_golden(backend: str) -> None:
     np.testing.assert_allclose(y.ravel(), expected, rtol=0, atol=0.51e-12)
     np.testing.assert_allclose(mean, [0.25], rtol=1e-15)
     np.testing.assert_allclose(var, [1.066666666667], rtol=0, atol=0.51e-12)
-    dx, dweight, dbias = fastnorm.batch_norm_backward(np.array([[1.0], [0], [0], [0]]), x, np.ones(1), training=True)
+    dx, dweight, dbias = fastnorm.batch_norm_backward(
+        np.array([[1.0], [0], [0], [0]]), x, np.ones(1), training=True
+    )
     expected = [0.268330303893, -0.357768372025, -0.089443434631, 0.178881502763]
     np.testing.assert_allclose(dx.ravel(), expected, rtol=0, atol=0.51e-12)
     assert dweight is not None
@@ -43,7 +45,12 @@ def test_golden(backend: str) -> None:
     assert dbias is None
 
 
-SPLITS: tuple[tuple[tuple[int, ...], int], ...] = (((40, 3), 1), ((6, 3, 40), 1), ((3, 5, 6, 4), -1), ((4, 3, 5), 1))
+SPLITS: tuple[tuple[tuple[int, ...], int], ...] = (
+    ((40, 3), 1),
+    ((6, 3, 40), 1),
+    ((3, 5, 6, 4), -1),
+    ((4, 3, 5), 1),
+)
 
 
 @pytest.mark.parametrize("mean", [1e4, 1e6])
@@ -76,7 +83,9 @@ def test_a_mean_far_from_zero(
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_extreme_channels_keep_to_themselves(dtype: Any, implementation: str, rng: np.random.Generator) -> None:
+def test_extreme_channels_keep_to_themselves(
+    dtype: Any, implementation: str, rng: np.random.Generator
+) -> None:
     """NaN, infinity, constants and the largest float in a channel leave the others as they are."""
     for shape in ((20, 6), (3, 6, 20)):
         x = rng.standard_normal(shape).astype(dtype)
@@ -110,9 +119,13 @@ def test_training_updates_the_running_arrays(
         mean, var = running(5, kind)
         expected_mean = (1 - momentum) * mean.astype(float) + momentum * values.mean(axis=1)
         expected_var = (1 - momentum) * var.astype(float) + momentum * values.var(axis=1, ddof=correction)
-        fastnorm.batch_norm(x, None, None, mean, var, training=True, momentum=momentum, running_correction=correction)
+        fastnorm.batch_norm(
+            x, None, None, mean, var, training=True, momentum=momentum, running_correction=correction
+        )
         for got, expected in ((mean, expected_mean), (var, expected_var)):
-            np.testing.assert_allclose(got, expected, rtol=values.shape[1] * 4 * roundoff(np.dtype(kind)), atol=1e-7)
+            np.testing.assert_allclose(
+                got, expected, rtol=values.shape[1] * 4 * roundoff(np.dtype(kind)), atol=1e-7
+            )
 
 
 def test_strided_and_misaligned_running_arrays(implementation: str, rng: np.random.Generator) -> None:
@@ -172,7 +185,13 @@ def test_bad_running_arrays(backend: str, rng: np.random.Generator) -> None:
     ]
     for changes, error, name in table:
         mean, var = running(5)
-        arguments: dict[str, Any] = {"x": x, "running_mean": mean, "running_var": var, "training": True, **changes}
+        arguments: dict[str, Any] = {
+            "x": x,
+            "running_mean": mean,
+            "running_var": var,
+            "training": True,
+            **changes,
+        }
         with pytest.raises(error, match=f"batch_norm: {name}"):
             fastnorm.batch_norm(**arguments)
         np.testing.assert_array_equal((mean, var), running(5))
@@ -192,8 +211,12 @@ def test_one_value_for_each_channel_is_enough_in_evaluation(backend: str) -> Non
 
 
 @pytest.mark.parametrize(("shape", "axis"), SPLITS, ids=str)
-def test_given_statistics(shape: tuple[int, ...], axis: int, implementation: str, rng: np.random.Generator) -> None:
-    """Those of the forward give its gradients; float64 ones give its result; without training they are constants."""
+def test_given_statistics(
+    shape: tuple[int, ...], axis: int, implementation: str, rng: np.random.Generator
+) -> None:
+    """Those of the forward give its gradients; float64 ones give its result; without training they are
+    constants.
+    """
     x, dy = batch(rng, *shape), batch(rng, *shape)
     channels = shape[axis]
     weight, bias = batch(rng, channels), batch(rng, channels)
@@ -245,7 +268,9 @@ def test_few_channels_are_shared_out_too(native: Any, rng: np.random.Generator) 
     for count in (1, 2, 3, 40):
         with fastnorm.threads(count):
             y = fastnorm.batch_norm(x, training=True)
-            results.append((y, *fastnorm.batch_norm_backward(dy, x, np.ones(2, np.float32), training=True)[:2]))
+            results.append(
+                (y, *fastnorm.batch_norm_backward(dy, x, np.ones(2, np.float32), training=True)[:2])
+            )
     for other in results[1:]:
         for one, two in zip(results[0], other, strict=True):
             assert one is not None
@@ -259,16 +284,22 @@ def test_in_place(backend: str, rng: np.random.Generator) -> None:
         expected = fastnorm.batch_norm(x, training=True), fastnorm.group_norm(x, 5), fastnorm.instance_norm(x)
         for op, y in zip(("batch_norm", "group_norm", "instance_norm"), expected, strict=True):
             z = x.copy()
-            more: dict[str, Any] = {"batch_norm": {"training": True}, "group_norm": {"num_groups": 5}}.get(op, {})
+            more: dict[str, Any] = {"batch_norm": {"training": True}, "group_norm": {"num_groups": 5}}.get(
+                op, {}
+            )
             assert getattr(fastnorm, op)(z, out=z, **more) is z
             np.testing.assert_array_equal(z, y)
 
 
 def test_the_three_are_relatives(implementation: str, rng: np.random.Generator) -> None:
-    """group_norm with a group for each channel is instance_norm, with one group layer_norm over all but the samples."""
+    """group_norm with a group for each channel is instance_norm, with one group layer_norm over all but the
+    samples.
+    """
     x, weight = batch(rng, 3, 6, 5, 7), batch(rng, 6)
     assert_same_bits(fastnorm.group_norm(x, 6, weight), fastnorm.instance_norm(x, weight))
-    np.testing.assert_allclose(fastnorm.group_norm(x, 1), fastnorm.layer_norm(x, axis=(1, 2, 3)), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        fastnorm.group_norm(x, 1), fastnorm.layer_norm(x, axis=(1, 2, 3)), rtol=0, atol=1e-6
+    )
     sample = x[0]
     assert_same_bits(fastnorm.group_norm(sample, 3, weight, axis=0), fastnorm.group_norm(x, 3, weight)[0])
     last = np.ascontiguousarray(np.moveaxis(x, 1, -1))

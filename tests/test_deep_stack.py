@@ -14,8 +14,8 @@ import pytest
 PATH = Path(__file__).resolve().parent.parent / "examples" / "deep_stack.py"
 DEPTHS = (6, 12, 24, 50, 100)
 ROWS = 32
-# The update may scatter about a constant, since six blocks are few and each depth has weights of its own. It was 0.020
-# to 0.026 over these depths; without the constants of DeepNet it went from 0.09 to 1.1.
+# The update may scatter about a constant, since six blocks are few and each depth has weights of its own. It
+# was 0.020 to 0.026 over these depths; without the constants of DeepNet it went from 0.09 to 1.1.
 FLAT, GROWTH = 2.0, 5.0
 
 
@@ -38,7 +38,8 @@ def example() -> ModuleType:
 def test_the_first_update_does_not_grow_with_the_depth(example: ModuleType, native: ModuleType) -> None:
     x, labels, _, _ = example.digits()
     deep, plain = (
-        [example.update_size(blocks, x[:ROWS], labels[:ROWS], deep=kind) for blocks in DEPTHS] for kind in (True, False)
+        [example.update_size(blocks, x[:ROWS], labels[:ROWS], deep=kind) for blocks in DEPTHS]
+        for kind in (True, False)
     )
     assert max(deep) / min(deep) <= FLAT
     assert plain[-1] / plain[0] >= GROWTH
@@ -65,7 +66,9 @@ def test_gradients_of_the_stack(example: ModuleType, backend: str, rng: np.rando
     assert abs((losses[0] - losses[1]) / (2 * step) - expected) <= 1e-6 * (1 + abs(expected)) + 1e-5
 
 
-def test_a_hundred_blocks_learn(example: ModuleType, native: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hundred_blocks_learn(
+    example: ModuleType, native: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Thirty steps: well below guessing with deep_norm, no better than guessing without."""
     x, labels, _, _ = example.digits()
     final = {}

@@ -14,7 +14,16 @@ SCRIPT = Path(__file__).resolve().parent.parent / "examples" / "distributed_batc
 @pytest.mark.parametrize(("processes", "rows"), [(1, 20), (3, 200), (4, 5)])
 def test_several_processes_agree_with_one(processes: int, rows: int) -> None:
     """Parts may be uneven and, with as few rows, empty."""
-    command = [sys.executable, str(SCRIPT), "--processes", str(processes), "--rows", str(rows), "--channels", "3"]
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        "--processes",
+        str(processes),
+        "--rows",
+        str(rows),
+        "--channels",
+        "3",
+    ]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     for name in ("y", "dx", "dweight", "dbias"):

@@ -39,7 +39,9 @@ def test_dtypes_of_results(case: Case, dtype: np.dtype[Any], backend: str, rng: 
 def test_half_results_are_rounded_once(
     case: Case, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
 ) -> None:
-    """The result of a half array is that of the same values in float32, rounded; the twin rounds its float64 result."""
+    """The result of a half array is that of the same values in float32, rounded; the twin rounds its float64
+    result.
+    """
     for variant in case.variants:
         inputs = case.make_inputs(rng, (6, 200), dtype, variant)
         single = tuple(None if array is None else array.astype(np.float32) for array in inputs)
@@ -75,7 +77,9 @@ def test_float32_parameters_of_half_inputs(
     fine = np.full(70, 1 + 2.0**-20, np.float32)
     exact = case.exact((x, fine, None), {})
     error = np.abs(case.forward(x, fine).astype(np.float64) - exact)
-    assert (error <= (UNIT_ROUNDOFF[dtype.name] + 8 * UNIT_ROUNDOFF["float32"]) * np.abs(exact) + 2.0**-20).all()
+    assert (
+        error <= (UNIT_ROUNDOFF[dtype.name] + 8 * UNIT_ROUNDOFF["float32"]) * np.abs(exact) + 2.0**-20
+    ).all()
 
 
 @pytest.mark.parametrize("case", CASES, ids=label)
@@ -139,7 +143,9 @@ def test_arrays_of_other_libraries(case: Case, kind: Any, backend: str, rng: np.
     foreign = tuple(None if array is None else kind(array) for array in inputs)
     assert_same_bits(case.forward(*foreign, **variant.keywords), case.forward(*inputs, **variant.keywords))
     expected = as_tuple(case.backward(inputs[0], *inputs, **variant.keywords))
-    for got, wanted in zip(as_tuple(case.backward(foreign[0], *foreign, **variant.keywords)), expected, strict=True):
+    for got, wanted in zip(
+        as_tuple(case.backward(foreign[0], *foreign, **variant.keywords)), expected, strict=True
+    ):
         assert_same_bits(got, wanted)
 
 
@@ -162,7 +168,9 @@ def test_memory_map(backend: str, tmp_path: Any) -> None:
 
 
 def test_ml_dtypes_is_not_imported() -> None:
-    code = "import sys, fastnorm, numpy as np; fastnorm.gelu(np.ones(3)); assert 'ml_dtypes' not in sys.modules"
+    code = (
+        "import sys, fastnorm, numpy as np; fastnorm.gelu(np.ones(3)); assert 'ml_dtypes' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

@@ -29,7 +29,14 @@ GOLDEN = (
 
 @pytest.mark.parametrize(("z", "y", "epsilon", "alpha", "gamma", "loss", "gradient"), GOLDEN)
 def test_golden_values(
-    z: float, y: int, epsilon: float, alpha: float, gamma: float, loss: float, gradient: float, implementation: str
+    z: float,
+    y: int,
+    epsilon: float,
+    alpha: float,
+    gamma: float,
+    loss: float,
+    gradient: float,
+    implementation: str,
 ) -> None:
     keywords: dict[str, Any] = {"alpha": alpha, "gamma": gamma, "return_grad": True}
     results = [fastnorm.poly_focal_loss(np.array([z]), [y], epsilon=epsilon, **keywords)]
@@ -57,13 +64,17 @@ def test_digits_in_both_tails(
     gamma: float, epsilon: float, dtype: Any, native: ModuleType, rng: np.random.Generator
 ) -> None:
     """A relative error of a few roundings wherever results are normal numbers, also for epsilon = -1."""
-    z = np.concatenate([rng.uniform(-1, 1, 20), rng.uniform(-30, 30, 60), rng.uniform(-90, 90, 20)]).astype(dtype)
+    z = np.concatenate([rng.uniform(-1, 1, 20), rng.uniform(-30, 30, 60), rng.uniform(-90, 90, 20)]).astype(
+        dtype
+    )
     for y in (0, 1):
         loss, gradient = fastnorm.poly_focal_loss(
             z, np.full_like(z, y), epsilon=epsilon, alpha=None, gamma=gamma, return_grad=True
         )
         for index, value in enumerate(z):
-            for got, exact in zip((loss, gradient), exact_terms(float(value), y, epsilon, gamma), strict=True):
+            for got, exact in zip(
+                (loss, gradient), exact_terms(float(value), y, epsilon, gamma), strict=True
+            ):
                 allowed = 4 * (2 + gamma) * ulp(np.float64(exact), np.dtype(dtype))
                 if abs(exact) >= np.finfo(dtype).tiny:
                     assert abs(float(exact - float(got[index]))) <= allowed, (value, y)
@@ -117,7 +128,9 @@ def test_reductions(dtype: Any, implementation: str, rng: np.random.Generator) -
 def test_a_square_beyond_float32_does_not_spoil_the_mean(implementation: str) -> None:
     prediction = np.zeros(1 << 10, np.float32)
     prediction[5] = 1e20
-    assert fastnorm.mse_loss(prediction, np.zeros_like(prediction)) == np.float32(float(np.float32(1e20)) ** 2 / 1024)
+    assert fastnorm.mse_loss(prediction, np.zeros_like(prediction)) == np.float32(
+        float(np.float32(1e20)) ** 2 / 1024
+    )
 
 
 def test_nothing_to_average(implementation: str) -> None:

@@ -1,4 +1,6 @@
-"""Sums of embeddings, which memory networks are made of: values, layouts, threads, bad arguments, references."""
+"""Sums of embeddings, which memory networks are made of: values, layouts, threads, bad arguments,
+references.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from tolerances import assert_same_bits, roundoff
 
 Array = NDArray[Any]
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-# (leading axes of the words, positions, rows, dim): as in memory networks, and around the widths of registers.
+# (leading axes of the words, positions, rows, dim): as in memory networks, and around the widths of
+# registers.
 SHAPES = (
     ((3, 5), 7, 20, 20),
     ((4,), 3, 9, 1),
@@ -35,7 +38,9 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
-def problem(rng: np.random.Generator, shape: Any, dtype: Any, tables: int = 2) -> tuple[list[Array], Array, Array]:
+def problem(
+    rng: np.random.Generator, shape: Any, dtype: Any, tables: int = 2
+) -> tuple[list[Array], Array, Array]:
     """Tables, words and the encoding."""
     lead, positions, rows, dim = shape
     words = rng.integers(0, rows, (*lead, positions))
@@ -79,7 +84,9 @@ def test_values(shape: Any, dtype: Any, implementation: str, rng: np.random.Gene
                 for place in map(tuple, np.argwhere(words == row))
             ]
             exact = float(sum(terms))
-            bound = unit * abs(exact) + 2 * (len(terms) + 1) * roundoff(DTYPES[1]) * float(sum(map(abs, terms)))
+            bound = unit * abs(exact) + 2 * (len(terms) + 1) * roundoff(DTYPES[1]) * float(
+                sum(map(abs, terms))
+            )
             assert abs(float(dtable[row, column]) - exact) <= bound
 
 
@@ -93,7 +100,9 @@ def test_bits(dtype: Any, native: ModuleType, rng: np.random.Generator) -> None:
     def both(relay: Callable[[Array], Array] = np.copy) -> list[Array]:
         relaid = [relay(table) for table in tables]
         forward = active.embedding_sums(relaid, relay(words), relay(encoding))
-        backward = active.embedding_sums_backward([relay(dy) for dy in dys], relaid, relay(words), relay(encoding))
+        backward = active.embedding_sums_backward(
+            [relay(dy) for dy in dys], relaid, relay(words), relay(encoding)
+        )
         return [*forward, *backward]
 
     with fastnorm.threads(1):

@@ -1,7 +1,7 @@
 """The examples, on whichever backends the run is about.
 
-They need the extra ``examples`` and the weights. Where `FASTNORM_TEST_EXAMPLES` is set a missing package is a failure,
-elsewhere the tests are skipped.
+They need the extra ``examples`` and the weights. Where `FASTNORM_TEST_EXAMPLES` is set a missing package is a
+failure, elsewhere the tests are skipped.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def example() -> ModuleType:
 TEXTS = (
     "Short.",
     "The soup needs a little more salt.",
-    "Dolphins and whales breathe air but never leave the water, whatever the old books about fish have to say.",
+    "Dolphins and whales breathe air but never leave the water, whatever the old books about fish have to "
+    "say.",
 )
 
 
@@ -54,7 +55,18 @@ def long_text(example: ModuleType) -> str:
 
 
 def test_it_runs_and_the_backends_agree(example: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--sentences", "3", "--passages", "8", "--batch-size", "2", "--length", "24", "--repeats", "1"]
+    arguments = [
+        "--sentences",
+        "3",
+        "--passages",
+        "8",
+        "--batch-size",
+        "2",
+        "--length",
+        "24",
+        "--repeats",
+        "1",
+    ]
     assert example.main([*arguments, "--backend", *BACKENDS]) == 0
     shown = capsys.readouterr().out
     for part in ("indexed 8 docstrings", "add and norm", "attention", "linear", "tokenise", "total"):
@@ -92,7 +104,9 @@ def test_embeddings_are_those_of_the_published_model(example: ModuleType, backen
 
 @pytest.mark.parametrize("length", [16, 64, 256])
 def test_a_sentence_has_the_same_bits_in_any_batch(example: ModuleType, length: int, backend: str) -> None:
-    """And for any number of threads. The native sums also ignore the padding behind a sentence, to the bit."""
+    """And for any number of threads. The native sums also ignore the padding behind a sentence, to the
+    bit.
+    """
     if backend == "reference":
         pytest.skip("the twins' products come from BLAS")
     encode = example.SentenceEncoder(example.find_model(), length)
@@ -118,7 +132,9 @@ def test_an_independent_evaluation_in_torch(example: ModuleType, backend: str) -
     for batch, length in sizes:
         # Sentences of different lengths, one of which fills its row.
         encode.tokenizer.enable_truncation(length)
-        ids, mask = encode.tokenise([text[(40 * i) % 400 :][: 10 + 90 * i] for i in range(batch - 1)] + [text], length)
+        ids, mask = encode.tokenise(
+            [text[(40 * i) % 400 :][: 10 + 90 * i] for i in range(batch - 1)] + [text], length
+        )
         assert mask[-1].all()
         assert np.abs(encode.embed(ids, mask) - embed(ids, mask)).max() <= example.AGREEMENT
 

@@ -15,10 +15,23 @@ Array = NDArray[Any]
 
 # Around the powers of two: vectors, registers and blocks end there.
 LENGTHS = sorted({1, 2, 3, 5, 6, 100, 1000, *(2**k + d for k in range(2, 13) for d in (-1, 0, 1))})
-SHAPES = ((1, 64), (2, 17), (4, 64), (5, 100), (9, 33), (33, 8), (130, 48), (3, 1029), (2, 3, 65), (2, 2, 2, 19))
+SHAPES = (
+    (1, 64),
+    (2, 17),
+    (4, 64),
+    (5, 100),
+    (9, 33),
+    (33, 8),
+    (130, 48),
+    (3, 1029),
+    (2, 3, 65),
+    (2, 2, 2, 19),
+)
 
 
-def check(case: Case, variant: Variant, shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator) -> None:
+def check(
+    case: Case, variant: Variant, shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator
+) -> None:
     inputs = case.make_inputs(rng, shape, dtype, variant)
     y = case.forward(*inputs, **variant.keywords)
     assert y.dtype == dtype
@@ -101,7 +114,9 @@ def test_axes(case: Case, axis: Any, implementation: str, rng: np.random.Generat
 
 @pytest.mark.parametrize("case", NORMS, ids=label)
 def test_axis_order_is_a_transposition(case: Case, backend: str, rng: np.random.Generator) -> None:
-    """Independent of the twin: another order of the axes means a transposed weight and a transposed gradient."""
+    """Independent of the twin: another order of the axes means a transposed weight and a transposed
+    gradient.
+    """
     x, dy = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
     weight = rng.standard_normal((3, 5)).astype(np.float32)
     dx, dweight, _ = case.backward(dy, x, weight, axis=(0, 2))
@@ -134,7 +149,9 @@ def test_statistics(case: Case, dtype: np.dtype[Any], implementation: str, rng: 
             assert got.dtype == kind
             # A relative rounding of the result, and in float64 the roundings of the sum.
             sums = summed(magnitude + expected, length, kind) if kind == np.float64 else 0.0
-            bound = 2 * roundoff(kind) * np.abs(expected) + sums + 4 * roundoff(np.dtype(np.float64)) * magnitude
+            bound = (
+                2 * roundoff(kind) * np.abs(expected) + sums + 4 * roundoff(np.dtype(np.float64)) * magnitude
+            )
             assert_within(got, expected, bound)
 
 

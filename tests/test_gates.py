@@ -31,7 +31,9 @@ def backward_of(name: str) -> Any:
 def test_packed_along_every_axis(
     name: str, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
 ) -> None:
-    """A packed array in any layout gives the bits of its halves as arrays of their own; so does a packed gradient."""
+    """A packed array in any layout gives the bits of its halves as arrays of their own; so does a packed
+    gradient.
+    """
     for shape in ((6,), (4, 34), (2, 18, 6), (2, 2, 2, 40)):
         packed = (2 * rng.standard_normal(shape)).astype(dtype)
         for axis in range(-len(shape), len(shape)):
@@ -95,7 +97,12 @@ def test_bad_splits(name: str, backend: str) -> None:
     packed = np.ones((3, 4), np.float32)
     for op, arguments in ((forward_of(name), ()), (backward_of(name), (packed[:, :2],))):
         for x, axis, error, text in (
-            (packed, 0, ValueError, r"gate has shape \(3, 4\), of odd length along axis 0, needs an even length"),
+            (
+                packed,
+                0,
+                ValueError,
+                r"gate has shape \(3, 4\), of odd length along axis 0, needs an even length",
+            ),
             (packed, 2, ValueError, r"axis is 2, needs -2 to 1"),
             (packed, (1,), TypeError, r"axis is \(1,\), needs an int"),
             (packed, True, TypeError, r"axis is True, needs an int"),
@@ -121,7 +128,9 @@ def test_scalars_and_empty(name: str, backend: str) -> None:
 
 @each_unit
 def test_layout_of_results(name: str, backend: str, rng: np.random.Generator) -> None:
-    """Results have their axes in memory in the order of gate's, a packed gradient in that of the packed array."""
+    """Results have their axes in memory in the order of gate's, a packed gradient in that of the packed
+    array.
+    """
     packed = rng.standard_normal((4, 6, 8)).astype(np.float32)
     for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
         x = packed.transpose(order)
@@ -149,7 +158,9 @@ def test_nan(name: str, dtype: np.dtype[Any], implementation: str) -> None:
 
 
 def test_glu_is_swapped(implementation: str, rng: np.random.Generator) -> None:
-    """glu(x) is sigmoid of the second half times the first, along any axis; each twin rounds to float32 only once."""
+    """glu(x) is sigmoid of the second half times the first, along any axis; each twin rounds to float32 only
+    once.
+    """
     dtype = np.float64 if implementation == "reference" else np.float32
     x = rng.standard_normal((4, 6, 8)).astype(dtype)
     for axis in range(-3, 3):
@@ -157,7 +168,9 @@ def test_glu_is_swapped(implementation: str, rng: np.random.Generator) -> None:
         y = fastnorm.glu(x, axis=axis)
         assert_same_bits(y, fastnorm.sigmoid(gate) * up)
         dy = rng.standard_normal(y.shape).astype(dtype)
-        expected = np.concatenate([dy * fastnorm.sigmoid(gate), fastnorm.sigmoid_backward(dy * up, gate)], axis)
+        expected = np.concatenate(
+            [dy * fastnorm.sigmoid(gate), fastnorm.sigmoid_backward(dy * up, gate)], axis
+        )
         assert_same_bits(fastnorm.glu_backward(dy, x, axis=axis), expected)
 
 
@@ -168,7 +181,9 @@ def test_beta_of_swiglu(implementation: str) -> None:
     np.testing.assert_array_equal(fastnorm.swiglu(gate, up, beta=0), gate / 2 * up)
     huge = fastnorm.swiglu(gate[[0, 2, 4]], up[[0, 2, 4]], beta=1e300)
     np.testing.assert_array_equal(huge, fastnorm.reglu(gate[[0, 2, 4]], up[[0, 2, 4]]))
-    assert_same_bits(fastnorm.swiglu(gate, up, beta=0.1), fastnorm.swiglu(gate, up, beta=float(np.float32(0.1))))
+    assert_same_bits(
+        fastnorm.swiglu(gate, up, beta=0.1), fastnorm.swiglu(gate, up, beta=float(np.float32(0.1)))
+    )
     assert_same_bits(fastnorm.swiglu(gate, up, beta=1), fastnorm.swiglu(gate, up))
     for beta, error in ((None, TypeError), ("1", TypeError), (True, TypeError), (math.nan, ValueError)):
         with pytest.raises(error, match="swiglu: beta"):
@@ -194,7 +209,11 @@ class TestGolden:
     def test_swiglu_and_glu(self, backend: str) -> None:
         """From the values and derivatives of swish with beta."""
         gate, up = np.array([2.0, 2.0]), np.array([1.0, 3.0])
-        expected = {0.0: (1, 0.5), 1.0: (1.761594155956, 1.09078424878), 1.702: (1.93565862314, 1.07381535431)}
+        expected = {
+            0.0: (1, 0.5),
+            1.0: (1.761594155956, 1.09078424878),
+            1.702: (1.93565862314, 1.07381535431),
+        }
         for beta, (value, slope) in expected.items():
             np.testing.assert_allclose(fastnorm.swiglu(gate, up, beta=beta), value * up, rtol=1e-11)
             dgate, dup = as_tuple(fastnorm.swiglu_backward(np.ones(2), gate, up, beta=beta))

@@ -1,4 +1,6 @@
-"""Every backward: the twin against central differences of the twin's forward, then each backend against the twin."""
+"""Every backward: the twin against central differences of the twin's forward, then each backend against the
+twin.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ from tolerances import UNIT_ROUNDOFF, assert_within, relative_error
 
 Array = NDArray[Any]
 
-# Derivatives by five points, of functions that bend over a length of about 1: the step that balances the rounding of
-# the function, u / step, with the error of the formula, step^4, and what is left of either, times 100 for its factors.
+# Derivatives by five points, of functions that bend over a length of about 1: the step that balances the
+# rounding of the function, u / step, with the error of the formula, step^4, and what is left of either, times
+# 100 for its factors.
 STEP = UNIT_ROUNDOFF["float64"] ** (1 / 5)
 STEP_ERROR = 100 * UNIT_ROUNDOFF["float64"] ** (4 / 5)
 
@@ -80,11 +83,15 @@ def test_twin_against_differences_over_axes(case: Case, axis: Any, rng: np.rando
     test_twin_against_differences(case, variant, (2, 3, 4), rng)
 
 
-def check(case: Case, variant: Variant, shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator) -> None:
+def check(
+    case: Case, variant: Variant, shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator
+) -> None:
     inputs = case.make_inputs(rng, shape, dtype, variant)
     dy = rng.standard_normal(shape).astype(dtype)
     for keywords in (
-        [variant.keywords, with_stats(case, inputs, variant.keywords)] if case.has_stats else [variant.keywords]
+        [variant.keywords, with_stats(case, inputs, variant.keywords)]
+        if case.has_stats
+        else [variant.keywords]
     ):
         exact_keywords = dict(keywords)
         if "stats" in keywords:
@@ -108,7 +115,19 @@ def dtype_of_parameters(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 LENGTHS = sorted({1, 2, 3, 5, 100, 1000, *(2**k + d for k in range(2, 13) for d in (-1, 0, 1))})
-SHAPES = ((1, 64), (2, 17), (5, 100), (9, 33), (33, 8), (65, 48), (128, 5), (129, 65), (300, 16), (3, 1029), (2, 3, 65))
+SHAPES = (
+    (1, 64),
+    (2, 17),
+    (5, 100),
+    (9, 33),
+    (33, 8),
+    (65, 48),
+    (128, 5),
+    (129, 65),
+    (300, 16),
+    (3, 1029),
+    (2, 3, 65),
+)
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
@@ -161,7 +180,9 @@ def test_rounding_of_a_given_mean_is_made_good(implementation: str, rng: np.rand
     x += np.float32(1e6)
     weight = rng.standard_normal(700).astype(np.float32)
     _, mean, rstd = fastnorm.layer_norm(x, return_stats=True)
-    exact = reference.layer_norm_backward(dy.astype(float), x.astype(float), weight.astype(float), weight.astype(float))
+    exact = reference.layer_norm_backward(
+        dy.astype(float), x.astype(float), weight.astype(float), weight.astype(float)
+    )
     given = fastnorm.layer_norm_backward(dy, x, weight, weight, stats=(mean, rstd))
     for got, expected in zip(given, exact, strict=True):
         assert got is not None

@@ -22,7 +22,9 @@ def relaid(inputs: tuple[Array | None, ...], layout: str) -> tuple[Array | None,
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("case", CASES, ids=label)
-def test_inputs(case: Case, layout: str, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator) -> None:
+def test_inputs(
+    case: Case, layout: str, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
+) -> None:
     """Each argument alone, and all of them, in this layout."""
     variant = case.variants[0]
     for shape in SHAPES:
@@ -56,7 +58,9 @@ def test_axes(case: Case, axis: Any, implementation: str, rng: np.random.Generat
         others = relaid(inputs, layout)
         for got, expected in zip(case.forward(*others, axis=axis, return_stats=True), results, strict=True):
             assert_same_bits(got, expected)
-        for got, expected in zip(case.backward(LAYOUTS[layout](dy), *others, axis=axis), gradients, strict=True):
+        for got, expected in zip(
+            case.backward(LAYOUTS[layout](dy), *others, axis=axis), gradients, strict=True
+        ):
             assert_same_bits(got, expected)
 
 
@@ -85,10 +89,13 @@ def test_broadcast_inputs(case: Case, implementation: str, rng: np.random.Genera
             x = np.broadcast_to(rng.standard_normal(small).astype(dtype), shape)
             mixture = (x, *inputs[1:])
             assert_same_bits(
-                case.forward(*mixture, **variant.keywords), case.forward(x.copy(), *inputs[1:], **variant.keywords)
+                case.forward(*mixture, **variant.keywords),
+                case.forward(x.copy(), *inputs[1:], **variant.keywords),
             )
             dense = as_tuple(case.backward(x.copy(), *inputs, **variant.keywords))
-            for got, expected in zip(as_tuple(case.backward(x, *inputs, **variant.keywords)), dense, strict=True):
+            for got, expected in zip(
+                as_tuple(case.backward(x, *inputs, **variant.keywords)), dense, strict=True
+            ):
                 assert_same_bits(got, expected)
 
 
@@ -122,7 +129,9 @@ def test_every_misalignment(case: Case, implementation: str, rng: np.random.Gene
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
 @pytest.mark.parametrize("case", CASES, ids=label)
 def test_out(case: Case, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator) -> None:
-    """`out` in any layout is returned itself, holds the bits of a fresh result, and nothing around it is written."""
+    """`out` in any layout is returned itself, holds the bits of a fresh result, and nothing around it is
+    written.
+    """
     variant = case.variants[0]
     for shape in SHAPES:
         inputs = case.make_inputs(rng, shape, dtype, variant)

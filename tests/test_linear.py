@@ -1,4 +1,6 @@
-"""What is special about dense layers, beside what test_ops.py tests: exact sums, leading axes, batches, messages."""
+"""What is special about dense layers, beside what test_ops.py tests: exact sums, leading axes, batches,
+messages.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +44,14 @@ def test_forward_against_exact_sums(backend: str, rng: np.random.Generator) -> N
 
 def test_no_features_and_no_outputs(backend: str, rng: np.random.Generator) -> None:
     x, weight, bias = layer(rng, 3, 0, 4, np.dtype(np.float32))
-    np.testing.assert_array_equal(fastnorm.linear(x, weight, bias, activation="relu"), [np.maximum(bias, 0)] * 3)
+    np.testing.assert_array_equal(
+        fastnorm.linear(x, weight, bias, activation="relu"), [np.maximum(bias, 0)] * 3
+    )
     x, weight, bias = layer(rng, 4, 5, 0, np.dtype(np.float32))
     assert fastnorm.linear(x, weight, bias).shape == (4, 0)
-    dx, dweight, dbias = fastnorm.linear_backward(np.ones((4, 0), np.float32), x, weight, bias, activation="gelu")
+    dx, dweight, dbias = fastnorm.linear_backward(
+        np.ones((4, 0), np.float32), x, weight, bias, activation="gelu"
+    )
     np.testing.assert_array_equal(dx, np.zeros((4, 5)))
     assert dweight.shape == (5, 0)
     assert dbias is not None
@@ -62,12 +68,16 @@ def test_leading_axes(backend: str, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
-def test_a_row_does_not_depend_on_the_batch(dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator) -> None:
+def test_a_row_does_not_depend_on_the_batch(
+    dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator
+) -> None:
     x, weight, bias = layer(rng, 61, 270, 40, dtype)
     for columns in (40, 33, 3, 1):
         y = fastnorm.linear(x, weight[:, :columns], bias[:columns], activation="relu")
         for rows in (slice(0, 1), slice(3, 5), slice(7, 20), slice(20, 61)):
-            assert_same_bits(fastnorm.linear(x[rows], weight[:, :columns], bias[:columns], activation="relu"), y[rows])
+            assert_same_bits(
+                fastnorm.linear(x[rows], weight[:, :columns], bias[:columns], activation="relu"), y[rows]
+            )
         assert_same_bits(y, fastnorm.linear(x, weight, bias, activation="relu")[:, :columns])
 
 
@@ -112,7 +122,12 @@ X, W, B = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32), np.ones(4, n
         ((np.float32(1.0), W), {}, ValueError, "x has no axes"),
         ((X, W, B), {"activation": "softplus"}, ValueError, "activation is 'softplus', needs one of 'relu'"),
         ((X, W, B), {"activation": 1}, TypeError, "activation has type int"),
-        ((X, W, B), {"out": np.empty((2, 3), np.float32)}, ValueError, r"out has shape \(2, 3\), needs \(2, 4\)"),
+        (
+            (X, W, B),
+            {"out": np.empty((2, 3), np.float32)},
+            ValueError,
+            r"out has shape \(2, 3\), needs \(2, 4\)",
+        ),
         ((X, W, B), {"out": np.broadcast_to(np.float32(0), (2, 4))}, ValueError, "out is read-only"),
     ],
 )
@@ -124,5 +139,7 @@ def test_bad_arguments(
 
 
 def test_bad_gradient(backend: str) -> None:
-    with pytest.raises(ValueError, match=r"linear_backward: dy has shape \(2, 3\), needs \(2, 4\) as the result"):
+    with pytest.raises(
+        ValueError, match=r"linear_backward: dy has shape \(2, 3\), needs \(2, 4\) as the result"
+    ):
         fastnorm.linear_backward(X, X, W, B)

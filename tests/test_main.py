@@ -18,7 +18,12 @@ FLOAT32 = np.dtype(np.float32)
 ENVIRONMENT = os.environ | {"PYTHONIOENCODING": "utf-8"}
 
 
-FEW = ["layer_norm", "rms_norm", "rms_norm_backward", "gelu"]  # of the ops, for runs that are not about all of them
+FEW = [
+    "layer_norm",
+    "rms_norm",
+    "rms_norm_backward",
+    "gelu",
+]  # of the ops, for runs that are not about all of them
 
 
 def run(*arguments: str, hide: tuple[str, ...] = (), few: bool = False) -> subprocess.CompletedProcess[str]:
@@ -79,7 +84,9 @@ def test_a_wrong_result_is_found_and_fails_the_run(
 ) -> None:
     monkeypatch.setattr(check, "op_names", lambda: FEW)
     right = fastnorm.rms_norm
-    monkeypatch.setattr(fastnorm, "rms_norm", lambda *args, **kwargs: right(*args, **kwargs) * np.float32(1.000001))
+    monkeypatch.setattr(
+        fastnorm, "rms_norm", lambda *args, **kwargs: right(*args, **kwargs) * np.float32(1.000001)
+    )
     assert command.main(["check", "--quick", *(["--plain"] if plain else [])]) == 1
     assert "broke the contract" in capsys.readouterr().out
 
@@ -121,7 +128,9 @@ def test_the_numpy_formulas_compute_what_the_ops_compute(op: str) -> None:
             continue
         for without in ([], samples.optional_names(op)):
             rng = np.random.default_rng(0)
-            sample = samples.make_sample(op, (6, 40), FLOAT32, rng, without=without, keywords=keywords).with_stats()
+            sample = samples.make_sample(
+                op, (6, 40), FLOAT32, rng, without=without, keywords=keywords
+            ).with_stats()
             results = samples.as_tuple(sample.call_of(function)())
             for result, exact in zip(results, sample.exact(), strict=True):
                 assert (result is None) == (exact is None)

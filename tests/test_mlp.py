@@ -27,7 +27,8 @@ from tolerances import UNIT_ROUNDOFF, assert_same_bits
 Array = NDArray[Any]
 
 ACTIVATIONS = (None, "relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu")
-# Sizes of the layers, and rows: below and above a block and a group of rows, and widths around the registers'.
+# Sizes of the layers, and rows: below and above a block and a group of rows, and widths around the
+# registers'.
 NETWORKS = (
     ((3, 4, 1), 5),
     ((7, 33, 20, 5), 200),
@@ -84,7 +85,8 @@ def test_forward_and_backward(
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradients_are_differences(loss: str, activation: Any, rng: np.random.Generator) -> None:
     """The twins' gradients of every loss and activation, by a central difference along a random direction."""
-    # The losses of scikit-learn are reported as means over the outputs and differentiated as sums: one output there.
+    # The losses of scikit-learn are reported as means over the outputs and differentiated as sums: one output
+    # there.
     outputs = 1 if loss in ("squared_error", "poisson") else 3
     weights, biases = network(rng, (4, 6, outputs), np.float64)
     x, share = rng.standard_normal((7, 4)), rng.random(7)
@@ -121,7 +123,12 @@ def test_losses(loss: str, native: ModuleType, rng: np.random.Generator) -> None
 
 def test_losses_are_those_of_the_package(backend: str, rng: np.random.Generator) -> None:
     logits, target = rng.standard_normal((20, 4)), rng.integers(0, 4, 20)
-    for name, function in (("mse", "mse_loss"), ("cross_entropy",) * 2, ("poly", "poly_loss"), ("focal", "focal_loss")):
+    for name, function in (
+        ("mse", "mse_loss"),
+        ("cross_entropy",) * 2,
+        ("poly", "poly_loss"),
+        ("focal", "focal_loss"),
+    ):
         if not hasattr(fastnorm, function):
             continue
         wanted = np.eye(4)[target] if name == "mse" else target
@@ -140,7 +147,9 @@ def test_same_bits(native: ModuleType, rng: np.random.Generator) -> None:
     for count in (2, 5):
         with fastnorm.threads(count):
             assert_same_bits(fastnorm.mlp_forward(x, weights, biases), y)
-            for one, other in zip(flat(fastnorm.mlp_backward(dy, x, weights, biases)), flat(gradients), strict=True):
+            for one, other in zip(
+                flat(fastnorm.mlp_backward(dy, x, weights, biases)), flat(gradients), strict=True
+            ):
                 assert_same_bits(one, other)
     for relay in LAYOUTS.values():
         laid = [relay(weight) for weight in weights]
@@ -151,7 +160,9 @@ def test_same_bits(native: ModuleType, rng: np.random.Generator) -> None:
     for rows in (slice(0, 1), slice(47, 50), slice(1000, 1333)):
         assert_same_bits(fastnorm.mlp_forward(x[rows], weights, biases), y[rows])
         assert_same_bits(fastnorm.mlp_backward(dy[rows], x[rows], weights, biases)[0], gradients[0][rows])
-    assert_same_bits(fastnorm.mlp_forward(x[:60].reshape(3, 20, 64), weights, biases), y[:60].reshape(3, 20, 17))
+    assert_same_bits(
+        fastnorm.mlp_forward(x[:60].reshape(3, 20, 64), weights, biases), y[:60].reshape(3, 20, 17)
+    )
     assert_same_bits(fastnorm.mlp_forward(x[0], weights, biases), y[0])
 
 
@@ -172,7 +183,9 @@ def test_without_biases_and_rows(backend: str, rng: np.random.Generator) -> None
     weights, biases = network(rng, (3, 8, 2), np.float64)
     x, dy = rng.standard_normal((4, 3)), rng.standard_normal((4, 2))
     zero = [np.zeros(8), np.zeros(2)]
-    np.testing.assert_array_equal(fastnorm.mlp_forward(x, weights, None), fastnorm.mlp_forward(x, weights, zero))
+    np.testing.assert_array_equal(
+        fastnorm.mlp_forward(x, weights, None), fastnorm.mlp_forward(x, weights, zero)
+    )
     assert fastnorm.mlp_backward(dy, x, weights, None)[2] is None
     _, _, some = fastnorm.mlp_backward(dy, x, weights, [biases[0], None])
     assert some is not None
@@ -189,7 +202,9 @@ def test_without_biases_and_rows(backend: str, rng: np.random.Generator) -> None
 
 
 def test_the_two_layer_regressor(backend: str) -> None:
-    """The reference case: hundreds of steps of plain gradient descent equal a plain NumPy version to rounding."""
+    """The reference case: hundreds of steps of plain gradient descent equal a plain NumPy version to
+    rounding.
+    """
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((50, 4)), rng.standard_normal((50, 1))
     w1, b1 = rng.standard_normal((4, 16)) * 0.01, np.zeros(16)
@@ -218,7 +233,10 @@ def test_step_is_forward_backward_and_update(
     """Several steps against the same in float64 twins."""
     x = rng.standard_normal((120, 6)).astype(dtype)
     target = rng.standard_normal((120, 3)).astype(dtype) if loss == "mse" else rng.integers(0, 3, 120)
-    for optimizer in (lambda: fastnorm.SGD(0.1, 0.9, nesterov=True), lambda: fastnorm.Adam(0.01, weight_decay=0.1)):
+    for optimizer in (
+        lambda: fastnorm.SGD(0.1, 0.9, nesterov=True),
+        lambda: fastnorm.Adam(0.01, weight_decay=0.1),
+    ):
         net, wide = (fastnorm.MLP([6, 20, 3], dtype=kind, seed=4) for kind in (dtype, np.float64))
         wide.load_state_dict({name: a.astype(np.float64) for name, a in net.state_dict().items()})
         one, other = optimizer(), optimizer()
@@ -270,7 +288,10 @@ def test_backward_of_the_last_forward(backend: str, rng: np.random.Generator) ->
 
 
 def test_initial_weights() -> None:
-    he, xavier = fastnorm.MLP([400, 300, 200], seed=0), fastnorm.MLP([400, 300, 200], activation="tanh", seed=0)
+    he, xavier = (
+        fastnorm.MLP([400, 300, 200], seed=0),
+        fastnorm.MLP([400, 300, 200], activation="tanh", seed=0),
+    )
     assert abs(he.weights[0].std() / math.sqrt(2 / 400) - 1) < 0.02
     bound = math.sqrt(6 / 700)
     assert 0.99 * bound < np.abs(xavier.weights[0]).max() <= bound * 1.0001
@@ -316,7 +337,9 @@ except KeyboardInterrupt:
 def test_interrupt(native: ModuleType) -> None:
     """Ctrl-C ends fit after a step, with valid parameters."""
     start = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.stdout.startswith("stopped after"), done.stderr
     assert time.monotonic() - start < 50
 

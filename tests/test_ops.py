@@ -65,7 +65,9 @@ def target(core: ModuleType, name: str) -> Iterator[None]:
 
 @each_dtype
 @each_variant
-def test_forward(op: Op, variant: Variant, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator) -> None:
+def test_forward(
+    op: Op, variant: Variant, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
+) -> None:
     """Each result within its bound of the twin in float64, and of the dtype of the inputs."""
     for shape in op.shapes:
         inputs = op.make_inputs(rng, shape, dtype, variant)
@@ -99,7 +101,9 @@ STEP_ERROR = 200 * UNIT_ROUNDOFF["float64"] ** (4 / 5)
 
 @each_variant
 def test_twin_against_differences(op: Op, variant: Variant, rng: np.random.Generator) -> None:
-    """<dy, J v> of the forward, by five points along random directions v of each argument, is <gradient, v>."""
+    """<dy, J v> of the forward, by five points along random directions v of each argument, is <gradient,
+    v>.
+    """
     inputs = op.make_inputs(rng, op.shapes[1], DTYPES["float64"], variant)
     dys = op.random_output_gradients(rng, inputs, variant.keywords)
     gradients = list(op.exact_gradients(dys, inputs, variant.keywords))
@@ -168,7 +172,9 @@ def test_half_results_are_rounded_once(
 
 @each_dtype
 @each_variant
-def test_layouts(op: Op, variant: Variant, dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator) -> None:
+def test_layouts(
+    op: Op, variant: Variant, dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator
+) -> None:
     """The same bits for arrays in any layout of memory, all of them at once and each by itself."""
     for shape in (op.shapes[1], op.shapes[3], op.shapes[-1]):
         inputs = op.make_inputs(rng, shape, dtype, variant)
@@ -212,14 +218,18 @@ def test_in_place(op: Op, native: ModuleType, rng: np.random.Generator) -> None:
             continue
         copied = inputs[0].copy()
         others = tuple(np.empty_like(y) for y in expected[1:])
-        got = as_tuple(op.forward(copied, *inputs[1:], **variant.keywords, out=(copied, *others) if others else copied))
+        got = as_tuple(
+            op.forward(copied, *inputs[1:], **variant.keywords, out=(copied, *others) if others else copied)
+        )
         assert got[0] is copied
         assert_all_same_bits(got, expected)
 
 
 @each_op
 def test_results_are_new(op: Op, backend: str, rng: np.random.Generator) -> None:
-    """Results share no memory with the arguments or each other, can be written, and follow the layout of x."""
+    """Results share no memory with the arguments or each other, can be written, and follow the layout of
+    x.
+    """
     inputs = op.make_inputs(rng, op.shapes[-1], FLOAT32, op.variants[0])
     dys = op.random_output_gradients(rng, inputs, op.variants[0].keywords)
     results = [y for y in everything(op, inputs, dys, op.variants[0].keywords) if isinstance(y, np.ndarray)]
@@ -244,7 +254,9 @@ def test_threads(op: Op, dtype: np.dtype[Any], native: ModuleType, rng: np.rando
     for shape in op.large:
         inputs = op.make_inputs(rng, shape, dtype, variant)
         dys = op.random_output_gradients(rng, inputs, variant.keywords) if dtype == FLOAT32 else ()
-        work = everything if dys else lambda op, inputs, _, keywords: as_tuple(op.forward(*inputs, **keywords))
+        work = (
+            everything if dys else lambda op, inputs, _, keywords: as_tuple(op.forward(*inputs, **keywords))
+        )
         with fastnorm.threads(1):
             expected = work(op, inputs, dys, variant.keywords)
         for count in (2, 5):
@@ -280,7 +292,9 @@ def test_a_row_does_not_depend_on_the_others(
 @pytest.mark.skipif(len(FUSED) < 2, reason="needs two instruction sets with fused multiply-add")
 @each_dtype
 @each_variant
-def test_targets(op: Op, variant: Variant, dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator) -> None:
+def test_targets(
+    op: Op, variant: Variant, dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator
+) -> None:
     for shape in op.shapes:
         inputs = op.make_inputs(rng, shape, dtype, variant)
         dys = op.random_output_gradients(rng, inputs, variant.keywords)
@@ -361,7 +375,9 @@ def refused(function: Any, argument: str, error: type[Exception], *args: Any, **
 
 @each_op
 def test_bad_arguments(op: Op, backend: str, rng: np.random.Generator) -> None:
-    """Every array argument of a wrong kind, gradients of a wrong shape or dtype, and what the op itself refuses."""
+    """Every array argument of a wrong kind, gradients of a wrong shape or dtype, and what the op itself
+    refuses.
+    """
     variant = op.variants[0]
     inputs = op.make_inputs(rng, op.shapes[1], FLOAT32, variant)
     dys = op.random_output_gradients(rng, inputs, variant.keywords)
@@ -375,7 +391,11 @@ def test_bad_arguments(op: Op, backend: str, rng: np.random.Generator) -> None:
             refused(op.backward, name, error, *dys, *mixture, **backward)
     gradient_names = list(op.backward.__annotations__)[: op.output_gradients]
     for index, (name, dy) in enumerate(zip(gradient_names, dys, strict=True)):
-        wrong = [*bad_values(dy), (dy.astype(np.float64), TypeError), (np.ones((3, 1, 2), np.float32), ValueError)]
+        wrong = [
+            *bad_values(dy),
+            (dy.astype(np.float64), TypeError),
+            (np.ones((3, 1, 2), np.float32), ValueError),
+        ]
         for bad, error in wrong:
             refused(op.backward, name, error, *dys[:index], bad, *dys[index + 1 :], *inputs, **backward)
     for name, bad, error in op.bad:
@@ -408,8 +428,12 @@ def test_bad_out(op: Op, backend: str, rng: np.random.Generator) -> None:
             (np.lib.stride_tricks.as_strided(memory, y.shape, (0,) * y.ndim), ValueError),
         ]
         for bad, error in table:
-            outs = tuple(bad if k == index else np.full(z.shape, math.nan, z.dtype) for k, z in enumerate(results))
-            refused(op.forward, "out", error, *inputs, **variant.keywords, out=outs if len(outs) > 1 else outs[0])
+            outs = tuple(
+                bad if k == index else np.full(z.shape, math.nan, z.dtype) for k, z in enumerate(results)
+            )
+            refused(
+                op.forward, "out", error, *inputs, **variant.keywords, out=outs if len(outs) > 1 else outs[0]
+            )
             for out in outs:
                 if isinstance(out, np.ndarray):
                     assert np.isnan(out).all()
@@ -424,7 +448,12 @@ def test_parser_of_the_extension(op: Op, native: ModuleType, rng: np.random.Gene
     expected = as_tuple(function(*inputs, **variant.keywords))
     named = dict(zip(op.positional, inputs, strict=True))
     assert_all_same_bits(as_tuple(function(**named, **variant.keywords)), expected)
-    for args, keywords in (((), {}), (inputs, {"unknown": 1}), (inputs * 9, {}), (inputs, {op.positional[0]: 1})):
+    for args, keywords in (
+        ((), {}),
+        (inputs, {"unknown": 1}),
+        (inputs * 9, {}),
+        (inputs, {op.positional[0]: 1}),
+    ):
         with pytest.raises(TypeError):
             function(*args, **keywords)
 

@@ -21,7 +21,9 @@ SHAPES = ((3, 5), (1,), (), (0,), (33, 40))
 STEPS = 6
 
 
-def textbook_sgd(p: Array, gs: list[Array], lr: float, momentum: float, nesterov: bool, weight_decay: float) -> Array:
+def textbook_sgd(
+    p: Array, gs: list[Array], lr: float, momentum: float, nesterov: bool, weight_decay: float
+) -> Array:
     p, v = p.copy(), np.zeros_like(p)
     for raw in gs:
         g = raw + weight_decay * p
@@ -31,7 +33,13 @@ def textbook_sgd(p: Array, gs: list[Array], lr: float, momentum: float, nesterov
 
 
 def textbook_adam(
-    p: Array, gs: list[Array], lr: float, betas: tuple[float, float], eps: float, weight_decay: float, decoupled: bool
+    p: Array,
+    gs: list[Array],
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
 ) -> Array:
     p, m, v = p.copy(), np.zeros_like(p), np.zeros_like(p)
     for t, raw in enumerate(gs, 1):
@@ -86,7 +94,9 @@ def test_against_the_formula(
     parameters = [np.asarray(p) for p in parameters]
     gs = [[np.asarray(rng.standard_normal(shape)).astype(dtype) for shape in SHAPES] for _ in range(STEPS)]
     wide = [[g.astype(np.float64) for g in step] for step in gs]
-    wanted = [expected(kind, settings, p.astype(np.float64), [s[i] for s in wide]) for i, p in enumerate(parameters)]
+    wanted = [
+        expected(kind, settings, p.astype(np.float64), [s[i] for s in wide]) for i, p in enumerate(parameters)
+    ]
     optimizer = make(kind, settings)
     for step in gs:
         assert optimizer.update(parameters, step) is None
@@ -127,7 +137,9 @@ def test_same_bits(kind: str, settings: dict[str, Any], native: ModuleType, rng:
 
 
 @pytest.mark.parametrize(("kind", "settings"), KINDS, ids=str)
-def test_against_torch(kind: str, settings: dict[str, Any], native: ModuleType, rng: np.random.Generator) -> None:
+def test_against_torch(
+    kind: str, settings: dict[str, Any], native: ModuleType, rng: np.random.Generator
+) -> None:
     torch = pytest.importorskip("torch")
     parameters, gs = random_problem(rng, np.float32)
     theirs = [torch.tensor(p.copy(), requires_grad=True) for p in parameters]
@@ -173,7 +185,9 @@ def test_settings_can_change(backend: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "settings"), KINDS, ids=str)
-def test_state_goes_on_in_copies(kind: str, settings: dict[str, Any], backend: str, rng: np.random.Generator) -> None:
+def test_state_goes_on_in_copies(
+    kind: str, settings: dict[str, Any], backend: str, rng: np.random.Generator
+) -> None:
     """Pickles, deep copies and loaded states go on as the optimiser does."""
     parameters, gs = [rng.standard_normal(5)], [[rng.standard_normal(5)] for _ in range(4)]
     optimizer = make(kind, settings)
@@ -189,7 +203,9 @@ def test_state_goes_on_in_copies(kind: str, settings: dict[str, Any], backend: s
     for theirs in others:
         assert_same_bits(theirs[0], parameters[0])
     with pytest.raises(ValueError, match="needs"):
-        make(kind, settings).load_state_dict({"steps": np.zeros(1, int), "unknown.0": np.zeros(5)}, parameters)
+        make(kind, settings).load_state_dict(
+            {"steps": np.zeros(1, int), "unknown.0": np.zeros(5)}, parameters
+        )
 
 
 BAD_SETTINGS = [
@@ -245,7 +261,9 @@ BAD_UPDATES: list[tuple[str, Any, Any, type[Exception]]] = [
 
 
 @pytest.mark.parametrize(("argument", "parameters", "gradients", "error"), BAD_UPDATES, ids=str)
-def test_bad_updates(argument: str, parameters: Any, gradients: Any, error: type[Exception], backend: str) -> None:
+def test_bad_updates(
+    argument: str, parameters: Any, gradients: Any, error: type[Exception], backend: str
+) -> None:
     for optimizer in (fastnorm.SGD(momentum=0.5), fastnorm.Adam()):
         before = copy.deepcopy(parameters)
         with pytest.raises(error, match=rf"update: {argument}.*needs"):

@@ -63,7 +63,9 @@ def test_every_op_has_a_backward_a_case_and_rules() -> None:
 
 @pytest.mark.parametrize("name", OPS)
 def test_signatures(name: str) -> None:
-    """Names, kinds, defaults and annotations are the same in fastnorm, its twin, and the stub of the extension."""
+    """Names, kinds, defaults and annotations are the same in fastnorm, its twin, and the stub of the
+    extension.
+    """
     public = inspect.signature(getattr(fastnorm, name))
     assert inspect.signature(getattr(reference, name)) == public
     assert inspect.signature(stub()[name]) == public
@@ -78,7 +80,9 @@ def test_argument_rules_take_the_same_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", FORWARD)
 def test_the_rule_for_backwards(name: str) -> None:
-    """dy, the forward's positional arguments, the forward's keywords that mean something, and stats where returned."""
+    """dy, the forward's positional arguments, the forward's keywords that mean something, and stats where
+    returned.
+    """
     forward = inspect.signature(getattr(fastnorm, name)).parameters
     backward = inspect.signature(getattr(fastnorm, backward_name(name))).parameters
     positional = [p.name for p in forward.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -151,4 +155,6 @@ def test_modules_export_what_the_package_does(module: str) -> None:
 
 
 def test_star_import() -> None:
-    subprocess.run([sys.executable, "-c", "from fastnorm import *; layer_norm, gelu, vjp"], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", "from fastnorm import *; layer_norm, gelu, vjp"], check=True, timeout=60
+    )

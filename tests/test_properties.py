@@ -41,7 +41,9 @@ def views(draw: st.DrawFn, dtype: np.dtype[Any], max_dims: int = 4) -> Array:
     parts = []
     for start, length, step in zip(starts, shape, steps, strict=True):
         part = slice(start, start + length * abs(step), abs(step))
-        parts.append(part if step > 0 else slice(start + (length - 1) * -step, start - 1 if start else None, step))
+        parts.append(
+            part if step > 0 else slice(start + (length - 1) * -step, start - 1 if start else None, step)
+        )
     view = large[tuple(parts)]
     assert view.shape == shape
     return view
@@ -59,14 +61,18 @@ def axes(draw: st.DrawFn, ndim: int) -> Any:
 @given(data=st.data())
 @common
 def test_norms(case: Case, implementation: str, data: st.DataObject) -> None:
-    """Any view, any axes, any parameters: within the bounds, forward and backward, and the bits of a dense copy."""
+    """Any view, any axes, any parameters: within the bounds, forward and backward, and the bits of a dense
+    copy.
+    """
     dtype = data.draw(st.sampled_from(list(DTYPES.values())))
     x = data.draw(views(dtype))
     keywords: dict[str, Any] = {"axis": data.draw(axes(x.ndim))}
     if case.name == "rms_norm":
         keywords["fraction"] = data.draw(st.one_of(st.none(), st.floats(1e-3, 1)))
         keywords["weight_offset"] = data.draw(st.sampled_from((0.0, 1.0)))
-    variant = Variant("drawn", tuple(name for name in ("weight", "bias") if data.draw(st.booleans())), keywords)
+    variant = Variant(
+        "drawn", tuple(name for name in ("weight", "bias") if data.draw(st.booleans())), keywords
+    )
     rng = np.random.default_rng(data.draw(SEEDS))
     _, *parameters = case.make_inputs(rng, x.shape, dtype, variant)
     inputs = (x, *parameters)
@@ -102,7 +108,9 @@ def test_activations(case: Case, implementation: str, data: st.DataObject) -> No
 @given(values=npst.arrays(np.float32, st.integers(1, 70), elements=st.floats(width=32)))
 @common
 def test_any_floats(implementation: str, values: Array) -> None:
-    """No value makes an op fail; NaN stays NaN; nothing finite becomes NaN in gelu; norms of finite rows are finite."""
+    """No value makes an op fail; NaN stays NaN; nothing finite becomes NaN in gelu; norms of finite rows are
+    finite.
+    """
     y = fastnorm.gelu(values)
     np.testing.assert_array_equal(np.isnan(y), np.isnan(values))
     dx = fastnorm.gelu_backward(np.ones_like(values), values)
@@ -111,7 +119,9 @@ def test_any_floats(implementation: str, values: Array) -> None:
         z = case.forward(values)
         assert np.isfinite(z).all() or not np.isfinite(values).all()
         if np.isfinite(values).all():
-            assert_within(z, case.exact((values, None, None), {}), case.forward_bound((values, None, None), {}))
+            assert_within(
+                z, case.exact((values, None, None), {}), case.forward_bound((values, None, None), {})
+            )
 
 
 @pytest.mark.parametrize("case", CASES, ids=label)
@@ -192,4 +202,6 @@ def test_numbers_of_rms_norm(implementation: str, weight_offset: float, eps: flo
     assert_within(case.forward(*inputs, **keywords), exact, bound)
     counted = math.ceil(15 * fraction)
     rstd = case.forward(*inputs, **keywords, return_stats=True)[1]
-    np.testing.assert_allclose(rstd, 1 / np.sqrt(np.mean(x[:, :counted].astype(float) ** 2, axis=1) + eps), rtol=1e-6)
+    np.testing.assert_allclose(
+        rstd, 1 / np.sqrt(np.mean(x[:, :counted].astype(float) ** 2, axis=1) + eps), rtol=1e-6
+    )

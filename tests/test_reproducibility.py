@@ -1,4 +1,5 @@
-"""Equal bits: for any number of threads, any other rows, from run to run, and on every CPU with fused multiply-add.
+"""Equal bits: for any number of threads, any other rows, from run to run, and on every CPU with fused
+multiply-add.
 
 Layouts, alignment and `out` are in test_layouts.py. The promises are those of the native backend.
 """
@@ -99,7 +100,10 @@ def test_a_row_does_not_depend_on_the_others(
             results = as_tuple(case.forward(x[chosen], *parameters, **variant.keywords))
             if case.has_stats:
                 results = case.forward(x[chosen], *parameters, **variant.keywords, return_stats=True)
-            return [*results, as_tuple(case.backward(dy[chosen], x[chosen], *parameters, **variant.keywords))[0]]
+            return [
+                *results,
+                as_tuple(case.backward(dy[chosen], x[chosen], *parameters, **variant.keywords))[0],
+            ]
 
         whole = rows(slice(None))
         order = rng.permutation(37)
@@ -110,7 +114,9 @@ def test_a_row_does_not_depend_on_the_others(
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.has_axis], ids=label)
-def test_an_element_does_not_depend_on_its_place(case: Case, native: ModuleType, rng: np.random.Generator) -> None:
+def test_an_element_does_not_depend_on_its_place(
+    case: Case, native: ModuleType, rng: np.random.Generator
+) -> None:
     for dtype in DTYPES.values():
         for variant in case.variants:
             x = case.make_inputs(rng, (1500,), dtype, variant)[0]
@@ -170,7 +176,9 @@ def test_targets_on_many_floats(native: ModuleType) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=label)
 def test_many_python_threads(case: Case, backend: str, rng: np.random.Generator) -> None:
-    """Calls from eight Python threads at once, each on its own arrays, give what they give one after another."""
+    """Calls from eight Python threads at once, each on its own arrays, give what they give one after
+    another.
+    """
     variant = case.variants[0]
     jobs = []
     for index in range(12):

@@ -1,4 +1,6 @@
-"""What is special about the norms of a sum: one gradient for two arguments, pairs as `out`, means far away."""
+"""What is special about the norms of a sum: one gradient for two arguments, pairs as `out`, means far
+away.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def arrays(rng: np.random.Generator, shape: tuple[int, ...], count: int, dtype: 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
 @pytest.mark.parametrize("op", ["layer_norm", "rms_norm"])
-def test_y_is_the_norm_of_the_returned_sum(op: str, name: str, native: ModuleType, rng: np.random.Generator) -> None:
+def test_y_is_the_norm_of_the_returned_sum(
+    op: str, name: str, native: ModuleType, rng: np.random.Generator
+) -> None:
     """To the bit, in the types that the sum is not rounded from, while the mean is near."""
     for shape in ((3, 64), (37, 130), (2, 3, 1029)):
         x, residual = arrays(rng, shape, 2, name)
@@ -34,14 +38,18 @@ def test_y_is_the_norm_of_the_returned_sum(op: str, name: str, native: ModuleTyp
 
 @pytest.mark.parametrize("distance", [1.0, 2.5, 1e2, 1e4, 1e6])
 def test_far_mean(distance: float, implementation: str, rng: np.random.Generator) -> None:
-    """The bound of layer_norm holds for the exact sum, which float32 cannot hold, and so does that of the backward."""
+    """The bound of layer_norm holds for the exact sum, which float32 cannot hold, and so does that of the
+    backward.
+    """
     for shape in ((7, 64), (5, 770), (4, 4099)):
         x, residual, dy, dsummed = arrays(rng, shape, 4)
         x = (x + distance).astype(F32)
         weight, bias = arrays(rng, shape[-1:], 2)
         y, summed = fastnorm.add_layer_norm(x, residual, weight, bias, alpha=0.5)
         exact_sum = x.astype(np.float64) + 0.5 * residual.astype(np.float64)
-        assert_within(summed, exact_sum, 0.5 * np.spacing(np.abs(exact_sum).astype(F32)).astype(np.float64) * 1.0001)
+        assert_within(
+            summed, exact_sum, 0.5 * np.spacing(np.abs(exact_sum).astype(F32)).astype(np.float64) * 1.0001
+        )
         xhat = (exact_sum - exact_sum.mean(axis=1, keepdims=True)) / np.sqrt(
             exact_sum.var(axis=1, keepdims=True) + 1e-5
         )
@@ -77,7 +85,9 @@ def test_either_gradient_may_be_absent(
     backward = getattr(fastnorm, f"{op}_backward")
     both = backward(dy, dsummed, x, residual, weight, alpha=2.5)
     first = backward(dy, None, x, residual, weight, alpha=2.5)
-    for got, expected in zip(first[:2], backward(dy, np.zeros_like(dy), x, residual, weight, alpha=2.5), strict=False):
+    for got, expected in zip(
+        first[:2], backward(dy, np.zeros_like(dy), x, residual, weight, alpha=2.5), strict=False
+    ):
         np.testing.assert_array_equal(got, expected)
     assert_same_bits(first[2], both[2])
     x[3] = np.nan
@@ -97,7 +107,9 @@ def test_deep_norm_is_add_layer_norm(backend: str, rng: np.random.Generator) -> 
         fastnorm.add_layer_norm(x, residual, weight, alpha=3.7)[0],
     )
     got = fastnorm.deep_norm_backward(dy, x, residual, weight, alpha=3.7)
-    for one, other in zip(got, fastnorm.add_layer_norm_backward(dy, None, x, residual, weight, alpha=3.7), strict=True):
+    for one, other in zip(
+        got, fastnorm.add_layer_norm_backward(dy, None, x, residual, weight, alpha=3.7), strict=True
+    ):
         if one is None or other is None:
             assert one is other
         else:

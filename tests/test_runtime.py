@@ -50,7 +50,9 @@ class TestBackend:
         before = fastnorm.get_backend()
         name: Any
         for name in ("", "numpy", "Native"):
-            with pytest.raises(ValueError, match=f"{function.__name__}: name is .* needs one of 'native', 'reference'"):
+            with pytest.raises(
+                ValueError, match=f"{function.__name__}: name is .* needs one of 'native', 'reference'"
+            ):
                 function(name)
         for name in (None, 1, True, b"native"):
             with pytest.raises(TypeError, match=f"{function.__name__}: name has type"):
@@ -80,7 +82,9 @@ class TestBackend:
             "FASTNORM_BACKEND",
         ):
             assert words in done.stderr
-        use = "import fastnorm; fastnorm.gelu(1.0); fastnorm.set_num_threads(3); fastnorm.set_backend('native')"
+        use = (
+            "import fastnorm; fastnorm.gelu(1.0); fastnorm.set_num_threads(3); fastnorm.set_backend('native')"
+        )
         done = run(hide + use, FASTNORM_BACKEND="reference")
         assert done.returncode != 0
         assert "set_backend" in done.stderr
@@ -90,8 +94,8 @@ class TestBackend:
         code = """
 import sys, fastnorm
 fastnorm.show_config()
-assert (fastnorm.available_targets(), fastnorm.active_target(), fastnorm.get_num_threads()) == ((), "reference", 1)
-with fastnorm.threads(3):
+assert (fastnorm.available_targets(), fastnorm.active_target(), fastnorm.get_num_threads()) == ((),
+"reference", 1) with fastnorm.threads(3):
     assert fastnorm.get_num_threads() == 1
 fastnorm.clear_cache()
 assert "fastnorm._core" not in sys.modules
@@ -109,10 +113,16 @@ class TestTargets:
     @needs_native
     def test_environment(self) -> None:
         for name in fastnorm.available_targets():
-            assert succeeds("import fastnorm; print(fastnorm.active_target())", FASTNORM_TARGET=name).strip() == name
+            assert (
+                succeeds("import fastnorm; print(fastnorm.active_target())", FASTNORM_TARGET=name).strip()
+                == name
+            )
         default = succeeds("import fastnorm; print(fastnorm.active_target())").strip()
         assert default == fastnorm.available_targets()[0]
-        assert succeeds("import fastnorm; print(fastnorm.active_target())", FASTNORM_TARGET="").strip() == default
+        assert (
+            succeeds("import fastnorm; print(fastnorm.active_target())", FASTNORM_TARGET="").strip()
+            == default
+        )
 
     @needs_native
     @pytest.mark.parametrize("name", ["sse9", "AVX2", "avx2,baseline", "neon " * 50])

@@ -122,7 +122,9 @@ def test_losses_beyond(loss: str, kind: str, backend: str) -> None:
     model = MLPClassifier((32,), loss=loss, max_iter=60, learning_rate_init=0.02, random_state=0)
     # Multilabel: all five labels of a row are right, 1 in 32 by chance.
     assert model.fit(X, y).score(X, y) > (0.4 if kind == "multilabel" else 0.9)
-    np.testing.assert_allclose(model.fit(X, y).predict_proba(X).sum(axis=1), 1) if kind != "multilabel" else None
+    np.testing.assert_allclose(
+        model.fit(X, y).predict_proba(X).sum(axis=1), 1
+    ) if kind != "multilabel" else None
 
 
 def test_focal_without_gamma_and_poly_without_epsilon_are_the_log_loss(backend: str) -> None:
@@ -139,7 +141,9 @@ def test_focal_without_gamma_and_poly_without_epsilon_are_the_log_loss(backend: 
 def test_float32(backend: str) -> None:
     X, y = regression()
     for solver in ("adam", "lbfgs"):
-        model = MLPRegressor(max_iter=10, random_state=0, solver=solver).fit(X.astype(np.float32), y.astype(np.float32))
+        model = MLPRegressor(max_iter=10, random_state=0, solver=solver).fit(
+            X.astype(np.float32), y.astype(np.float32)
+        )
         assert {array.dtype for array in (*model.coefs_, *model.intercepts_)} == {np.dtype(np.float32)}
         assert model.predict(X.astype(np.float32)).dtype == np.float32
 
@@ -188,7 +192,8 @@ def test_sparse(backend: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dense, other = (
-            MLPRegressor(max_iter=3, random_state=0).fit(kind(X), y) for kind in (np.asarray, sparse.csr_matrix)
+            MLPRegressor(max_iter=3, random_state=0).fit(kind(X), y)
+            for kind in (np.asarray, sparse.csr_matrix)
         )
     np.testing.assert_array_equal(dense.predict(X), other.predict(sparse.csr_matrix(X)))
     assert fastnorm.get_backend() == backend

@@ -1,4 +1,6 @@
-"""The one file that a built wheel is tested with: every op once, forward and backward. Needs pytest and NumPy only."""
+"""The one file that a built wheel is tested with: every op once, forward and backward. Needs pytest and NumPy
+only.
+"""
 
 from __future__ import annotations
 

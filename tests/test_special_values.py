@@ -40,7 +40,9 @@ def test_limits_of_gelu(dtype: np.dtype[Any], form: Any, implementation: str) ->
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_subnormal_results_of_gelu(name: str, form: Any, implementation: str) -> None:
-    """gelu(x) is x / 2 to the last bit for small x, and neither flushes to zero nor traps where it is subnormal."""
+    """gelu(x) is x / 2 to the last bit for small x, and neither flushes to zero nor traps where it is
+    subnormal.
+    """
     smallest = SMALLEST[name]
     for sign in (1, -1):
         x = (sign * smallest * np.array([2.0, 4.0, 6.0, 1000.0, 2.0**20])).astype(name)
@@ -82,7 +84,9 @@ def test_bad_rows_of_layer_norm(
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
 def test_bad_rows_of_rms_norm(dtype: np.dtype[Any], implementation: str, rng: np.random.Generator) -> None:
-    """NaN spreads over its row; an infinity makes the finite elements 0 and itself NaN, as the formula has it."""
+    """NaN spreads over its row; an infinity makes the finite elements 0 and itself NaN, as the formula has
+    it.
+    """
     for length in (2, 5, 64, 100, 1000):
         x = rng.standard_normal((3, length)).astype(dtype)
         x[1, length // 2] = math.nan
@@ -111,7 +115,9 @@ def test_elements_outside_the_fraction_stay_apart(implementation: str, rng: np.r
 
 @pytest.mark.parametrize("case", NORMS, ids=label)
 def test_bad_rows_of_the_backward(case: Case, implementation: str, rng: np.random.Generator) -> None:
-    """A NaN in dy or x makes dx of its row NaN, the parameters' gradients NaN where it enters, and nothing else."""
+    """A NaN in dy or x makes dx of its row NaN, the parameters' gradients NaN where it enters, and nothing
+    else.
+    """
     for length in (5, 64, 1000):
         x, dy = rng.standard_normal((2, 4, length)).astype(np.float32)
         weight = np.ones(length, np.float32)
@@ -174,4 +180,6 @@ def test_signalling_of_floating_point_errors(implementation: str) -> None:
         fastnorm.gelu(np.array([-1e30, 1e30, math.inf, math.nan, -14.2], np.float32))
         fastnorm.layer_norm(np.array([[3e38, -3e38], [1e-40, 0]], np.float32))
         fastnorm.rms_norm(np.zeros((2, 3), np.float32), eps=0.0)
-        fastnorm.rms_norm(np.array([[6e4, 1.0]], np.float16), np.array([6e4, 6e4], np.float16), weight_offset=6e4)
+        fastnorm.rms_norm(
+            np.array([[6e4, 1.0]], np.float16), np.array([6e4, 6e4], np.float16), weight_offset=6e4
+        )

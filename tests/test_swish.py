@@ -52,7 +52,9 @@ def test_errors_in_float32(implementation: str, beta: float) -> None:
             2.0,
         ),
     ):
-        assert np.all(np.abs(result - exact) < ulps * np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64))
+        assert np.all(
+            np.abs(result - exact) < ulps * np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
+        )
 
 
 def test_beta_of_one_is_silu_and_of_zero_half_of_x(implementation: str) -> None:
@@ -67,7 +69,11 @@ def test_a_number_is_an_array_of_it(implementation: str) -> None:
     """The same bits, over segments and in every layout of beta."""
     x = np.random.default_rng(1).standard_normal((3, 5000)).astype(np.float32)
     y = swish(x, 1.5)
-    for beta in (np.full((3, 1), 1.5, np.float32), np.full(5000, 1.5, np.float32), np.full((3, 5000), 1.5, np.float32)):
+    for beta in (
+        np.full((3, 1), 1.5, np.float32),
+        np.full(5000, 1.5, np.float32),
+        np.full((3, 5000), 1.5, np.float32),
+    ):
         np.testing.assert_array_equal(swish(x, beta), y)
     dy = np.random.default_rng(2).standard_normal((3, 5000)).astype(np.float32)
     dx, dbeta = swish_backward(dy, x, 1.5)
@@ -77,7 +83,9 @@ def test_a_number_is_an_array_of_it(implementation: str) -> None:
 
 
 @pytest.mark.parametrize("beta", [0.3, 1.5, -1.5, 20.0])
-def test_zeros_keep_their_sign_and_the_ends_of_the_polynomials_their_digits(implementation: str, beta: float) -> None:
+def test_zeros_keep_their_sign_and_the_ends_of_the_polynomials_their_digits(
+    implementation: str, beta: float
+) -> None:
     """beta x may round to the last number that has a polynomial, -20, and lie beyond it."""
     beta = float(np.float32(beta))
     end = np.float32(20 / beta)

@@ -1,7 +1,7 @@
 """The objects of the instruction sets must share no function with the rest of the extension.
 
-A function that two objects define weakly is kept once by the linker, compiled for whichever instruction set it met
-first: on an older CPU that is an illegal instruction. `FASTNORM_BUILD_DIR` names the build folder.
+A function that two objects define weakly is kept once by the linker, compiled for whichever instruction set
+it met first: on an older CPU that is an illegal instruction. `FASTNORM_BUILD_DIR` names the build folder.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def symbols(path: Path) -> list[tuple[str, str]]:
         # name, kind, and value and size where defined; a name may hold spaces.
         words = line.split()
         kind = next(
-            index for index in range(len(words) - 1, 0, -1) if len(words[index]) == 1 and words[index].isalpha()
+            index
+            for index in range(len(words) - 1, 0, -1)
+            if len(words[index]) == 1 and words[index].isalpha()
         )
         found.append((words[kind], " ".join(words[:kind])))
     return found
@@ -51,7 +53,9 @@ def test_no_weak_symbols() -> None:
 
 
 def test_one_public_symbol() -> None:
-    """Each object defines its table for the others, the norms' move_rows for all families too, and nothing else."""
+    """Each object defines its table for the others, the norms' move_rows for all families too, and nothing
+    else.
+    """
     for path in objects():
         target = path.name.partition(".")[0]
         public = [name for kind, name in symbols(path) if kind.isupper() and kind != "U"]

@@ -167,7 +167,9 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
         )
 
     def test_exit_while_the_pool_is_warm(self) -> None:
-        succeeds(FORK + "threading.Thread(target=lambda: [work() for _ in range(20)], daemon=True).start(); work()")
+        succeeds(
+            FORK + "threading.Thread(target=lambda: [work() for _ in range(20)], daemon=True).start(); work()"
+        )
 
 
 @pytest.mark.parametrize("case", CASES, ids=label)

@@ -25,7 +25,9 @@ def test_layer_norm(axes: int, given: tuple[str, ...], backend: str, rng: np.ran
     parameters = {name: rng.standard_normal(x.shape[-axes:]) for name in given}
     axis = tuple(range(-axes, 0))
     tensors = {name: leaf(value) for name, value in {"x": x, **parameters}.items()}
-    expected = functional.layer_norm(tensors["x"], x.shape[-axes:], tensors.get("weight"), tensors.get("bias"))
+    expected = functional.layer_norm(
+        tensors["x"], x.shape[-axes:], tensors.get("weight"), tensors.get("bias")
+    )
     expected.backward(torch.from_numpy(dy))
     close(fastnorm.layer_norm(x, axis=axis, **parameters), expected.detach())
     gradients = fastnorm.layer_norm_backward(dy, x, axis=axis, **parameters)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# By the name of the dtype: half the distance from 1 to the next number, the smallest positive number, the largest.
+# By the name of the dtype: half the distance from 1 to the next number, the smallest positive number, the
+# largest.
 UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
 SMALLEST = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149, "float64": 2.0**-1074}
 LARGEST = {
@@ -37,7 +38,8 @@ def roundoff(dtype: np.dtype[Any]) -> float:
 def last_rounding(exact: Array, dtype: np.dtype[Any]) -> Array:
     """Bound on what the rounding to the dtype of the result adds to a bound that holds before it.
 
-    For float32 and float64 the bounds hold after the rounding already, but for the spacing of subnormal numbers.
+    For float32 and float64 the bounds hold after the rounding already, but for the spacing of subnormal
+    numbers.
     """
     relative = UNIT_ROUNDOFF[dtype.name] * np.abs(exact) if is_half(dtype) else 0.0
     return np.asarray(relative + SMALLEST[dtype.name])
@@ -46,7 +48,8 @@ def last_rounding(exact: Array, dtype: np.dtype[Any]) -> Array:
 def summed(terms: Array, length: int, dtype: np.dtype[Any]) -> Array:
     """Bound on the error of a sum of `length` terms, given the sum of their magnitudes.
 
-    float64 sums may be added in any order, so the bound is that of the worst one. float32 sums are folded into float64.
+    float64 sums may be added in any order, so the bound is that of the worst one. float32 sums are folded
+    into float64.
     """
     additions = length if dtype == np.float64 else CHAIN
     return np.asarray((additions + TERM) * roundoff(dtype) * terms)
@@ -61,7 +64,9 @@ def ulp(exact: Array, dtype: np.dtype[Any]) -> Array:
     """Distance between neighbouring numbers of the type at each exact value, as float64."""
     magnitude = np.maximum(np.abs(np.asarray(exact, np.float64)), SMALLEST[dtype.name])
     exponent = np.frexp(magnitude)[1] - 1
-    return np.asarray(np.maximum(2.0 * UNIT_ROUNDOFF[dtype.name] * np.ldexp(1.0, exponent), SMALLEST[dtype.name]))
+    return np.asarray(
+        np.maximum(2.0 * UNIT_ROUNDOFF[dtype.name] * np.ldexp(1.0, exponent), SMALLEST[dtype.name])
+    )
 
 
 def relative_error(got: Array, exact: Array) -> float:
@@ -71,7 +76,8 @@ def relative_error(got: Array, exact: Array) -> float:
 
 
 def assert_within(got: Array, exact: Array, bound: Array) -> None:
-    """Assert that each element is within its bound of the exact value, NaN and infinity exactly where they belong.
+    """Assert that each element is within its bound of the exact value, NaN and infinity exactly where they
+    belong.
 
     Infinity belongs also where the bound reaches beyond the largest number of the type of `got`.
     """
@@ -87,8 +93,11 @@ def assert_within(got: Array, exact: Array, bound: Array) -> None:
         bound = np.broadcast_to(bound, exact.shape)
         worst = np.unravel_index(np.argmax(np.where(bad, error / bound, 0)), exact.shape)
         where = tuple(int(index) for index in worst)
-        text = f"{got[worst]!r} instead of {exact[worst]!r}, off by {error[worst]:.3g}, allowed {bound[worst]:.3g}"
-        raise AssertionError(f"{np.count_nonzero(bad)} of {exact.size} out of bounds, the worst at {where}: {text}")
+        text = f"{got[worst]!r} instead of {exact[worst]!r}"
+        text += f", off by {error[worst]:.3g}, allowed {bound[worst]:.3g}"
+        raise AssertionError(
+            f"{np.count_nonzero(bad)} of {exact.size} out of bounds, the worst at {where}: {text}"
+        )
 
 
 def assert_same_bits(got: Array, expected: Array) -> None:

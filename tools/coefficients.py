@@ -52,7 +52,9 @@ def chebyshev(f: Function, low: mpf, high: mpf, degree: int) -> list[mpf]:
     angles = [mp.pi * (2 * j + 1) / (2 * count) for j in range(count)]
     values = [f((low + high) / 2 + (high - low) / 2 * mp.cos(angle)) for angle in angles]
     return [
-        (2 if k else 1) * mp.fsum(v * mp.cos(k * angle) for v, angle in zip(values, angles, strict=True)) / count
+        (2 if k else 1)
+        * mp.fsum(v * mp.cos(k * angle) for v, angle in zip(values, angles, strict=True))
+        / count
         for k in range(degree + 1)
     ]
 
@@ -102,14 +104,19 @@ class Piecewise:
         self.alpha, self.beta = to_float32(alpha), to_float32(beta)
         self.edges = [(root - self.beta) / self.alpha for root in roots]
         self.edges[0] = mpf(0)
-        self.pieces = [self.fit(i, low, high) for i, (low, high) in enumerate(zip(self.edges, self.edges[1:]))]
+        self.pieces = [
+            self.fit(i, low, high) for i, (low, high) in enumerate(zip(self.edges, self.edges[1:]))
+        ]
 
     def fit(self, piece: int, low: mpf, high: mpf) -> list[mpf]:
         """[center, c0, ..., c6], rounded to float32 one by one, each time refitting those that follow."""
         margin = (high - low) * mpf("1e-4")
         low, high = max(low - margin, mpf(0)), high + margin
         count = 3 * DEGREE + 6
-        nodes = [(low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * j + 1) / (2 * count)) for j in range(count)]
+        nodes = [
+            (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * j + 1) / (2 * count))
+            for j in range(count)
+        ]
         if self.linear and piece == 0:
             # f(t) = t + c2 t^2 + ...: the kernel takes t itself for c0 (the least of t and the table's c0)
             fixed = [mpf(1) * 2**20, mpf(0)]
@@ -134,7 +141,8 @@ class Piecewise:
         result = list(fixed)
         for power in range(len(fixed), DEGREE + 1):
             left = [
-                v - sum(c * d**k for k, c in enumerate(result) if k) for v, d in zip(values, distances, strict=True)
+                v - sum(c * d**k for k, c in enumerate(result) if k)
+                for v, d in zip(values, distances, strict=True)
             ]
             scaled = [w / abs(d) ** skip for w, d in zip(weights, distances, strict=True)]
             result.append(to_float32(least_squares(distances, left, range(power, DEGREE + 1), scaled)[0]))
@@ -147,7 +155,9 @@ class Piecewise:
             middle = mp.findroot(lambda t: self.f(t) - low, middle) * mpf("0.999")
         middle = to_float32(middle)
         weights = [1 / abs(self.f(t)) for t in nodes]
-        base = least_squares([t - middle for t in nodes], [self.f(t) for t in nodes], range(DEGREE + 1), weights)
+        base = least_squares(
+            [t - middle for t in nodes], [self.f(t) for t in nodes], range(DEGREE + 1), weights
+        )
         fine = [next_float32(middle, steps) for steps in range(-2000, 2001)]
         # Where f hardly changes only a center far away will do, beyond the piece even.
         coarse = [to_float32(low + (high - low) * i / 100) for i in range(1, 800)]
@@ -262,10 +272,14 @@ def check(sources: dict[str, list[str]]) -> bool:
 
 
 def run(
-    description: str | None, outputs: dict[str, Callable[[], str]], sources: Callable[[], dict[str, list[str]]]
+    description: str | None,
+    outputs: dict[str, Callable[[], str]],
+    sources: Callable[[], dict[str, list[str]]],
 ) -> int:
     """The command line of a generator: print one of the outputs, or check the sources."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=(*outputs, "check"))
     what = parser.parse_args().what
     if what == "check":

@@ -151,7 +151,7 @@ FASTNORM_TARGET_BEGIN
 
 enum class Approximation { none, tanh, sigmoid };
 
-// ---- double --------------------------------------------------------------------------------------------------------
+// ---- double -----------------------------------------------------------------------------------------------
 
 template <Approximation form>
 struct GeluForm;
@@ -161,13 +161,14 @@ struct GeluForm;
 def header() -> str:
     text = HEADER + "".join(cpp_form(name, form) for name, form in FORMS.items())
     last, last_short = q_of("38.8"), q_of("14.7")
-    series = {"mills": (at_q(mills_factor), 23, 3, "R(t) (t + 4)"), "slope": (at_q(slope_factor), 22, 2, "U(t)")}
+    series = {
+        "mills": (at_q(mills_factor), 23, 3, "R(t) (t + 4)"),
+        "slope": (at_q(slope_factor), 22, 2, "U(t)"),
+    }
     for name, (f, degree, exact, comment) in series.items():
         coefficients = powers(f, mpf(-1), last, degree)
         low = ", ".join(hexadecimal(split(c)[1]) for c in coefficients[:exact])
-        text += (
-            f"\n// {comment} as powers of q = (t - 4)/(t + 4), t in [0, 38.8]; what is missing from the first ones;\n"
-        )
+        text += f"\n// {comment} as powers of q = (t - 4)/(t + 4), t in [0, 38.8]; what is missing from the first ones;\n"
         text += "// and a shorter series for t in [0, 14.7].\n"
         text += cpp_array(f"{name}_series", coefficients)
         text += f"constexpr double {name}_series_low[] = {{{low}}};\n"
@@ -199,7 +200,11 @@ def twin() -> str:
     text = ""
     for name, f, degree in (("_MILLS", mills_factor, 26), ("_SLOPE", slope_factor, 24)):
         values = chebyshev(in_s(f), mpf(-1), mpf(1), degree)
-        text += f"{name} = np.array(\n    [\n" + "".join(f"        {float(v)!r},\n" for v in values) + "    ]\n)\n"
+        text += (
+            f"{name} = np.array(\n    [\n"
+            + "".join(f"        {float(v)!r},\n" for v in values)
+            + "    ]\n)\n"
+        )
     return text
 
 

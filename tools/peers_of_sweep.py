@@ -26,7 +26,9 @@ def torch_functions() -> dict[str, Function]:
     def slope(kernel: Callable[..., torch.Tensor]) -> Function:
         return call(lambda x: kernel(torch.ones_like(x), x))
 
-    def slope_of_result(kernel: Callable[..., torch.Tensor], forward: Callable[..., torch.Tensor]) -> Function:
+    def slope_of_result(
+        kernel: Callable[..., torch.Tensor], forward: Callable[..., torch.Tensor]
+    ) -> Function:
         return call(lambda x: kernel(torch.ones_like(x), forward(x)))
 
     return {
@@ -98,7 +100,9 @@ def onnxruntime_functions() -> dict[str, Function]:
         x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy")
         graph = helper.make_graph([helper.make_node(node, ["x"], ["y"], **attributes)], node, [x], [y])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
         return lambda x: session.run(None, {"x": x})[0]
 
     return {

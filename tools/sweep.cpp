@@ -1,7 +1,7 @@
 // The float32 activations of one target against a double evaluation, over any part of the 2^32 inputs.
 //
-// tools/sweep.py compiles this file once per target as a shared library and drives it; it defines FASTNORM_TARGET
-// and FASTNORM_REGISTERS as the target files in cpp/targets do.
+// tools/sweep.py compiles this file once per target as a shared library and drives it; it defines
+// FASTNORM_TARGET and FASTNORM_REGISTERS as the target files in cpp/targets do.
 #include "kernels/gelu.h"
 #include "kernels/sigmoid.h"
 #include "kernels/silu.h"
@@ -128,8 +128,8 @@ void judge(float x, float y, double exact, SweepResult& result) {
     }
 }
 
-// The same for `group` results together, in loops that compile to vectors. Those with anything but plain numbers among
-// them, and those that change what is known of the worst, are judged one by one.
+// The same for `group` results together, in loops that compile to vectors. Those with anything but plain
+// numbers among them, and those that change what is known of the worst, are judged one by one.
 constexpr int group = 256;
 void judge_group(const float* x, const float* y, const double* exact, SweepResult& result) {
     constexpr std::uint32_t infinity = 0x7f800000, sign = 0x80000000;
@@ -137,9 +137,10 @@ void judge_group(const float* x, const float* y, const double* exact, SweepResul
     double worst = 0;
     for (int i = 0; i < group; ++i) {
         const float rounded = float(exact[i]);
-        const std::uint32_t y_bits = bits_as<std::uint32_t>(y[i]), rounded_bits = bits_as<std::uint32_t>(rounded);
-        special |=
-            std::uint32_t((y_bits & infinity) == infinity) | std::uint32_t((rounded_bits & infinity) == infinity);
+        const std::uint32_t y_bits = bits_as<std::uint32_t>(y[i]),
+                            rounded_bits = bits_as<std::uint32_t>(rounded);
+        special |= std::uint32_t((y_bits & infinity) == infinity) |
+                   std::uint32_t((rounded_bits & infinity) == infinity);
         special |= (y_bits ^ rounded_bits) & sign;
         right += y_bits == rounded_bits;
     }
@@ -179,14 +180,17 @@ void sweep_reference(int function, const double* x, double* y, std::int64_t coun
 }
 
 // Adds results y at x, whose exact values are given, to `result`.
-void sweep_judge(const float* x, const float* y, const double* exact, std::int64_t count, SweepResult* result) {
+void sweep_judge(
+    const float* x, const float* y, const double* exact, std::int64_t count, SweepResult* result
+) {
     std::int64_t i = 0;
     for (; i + group <= count; i += group) judge_group(x + i, y + i, exact + i, *result);
     for (; i < count; ++i) judge(x[i], y[i], exact[i], *result);
 }
 
-// Inputs are the floats with bits first, first + stride, ... below last; the exact values are computed once for all of
-// `targets` targets. `reference` and `values` are sweep_reference and sweep_results of any targets.
+// Inputs are the floats with bits first, first + stride, ... below last; the exact values are computed once
+// for all of `targets` targets. `reference` and `values` are sweep_reference and sweep_results of any
+// targets.
 void sweep_range(
     int function, std::uint64_t first, std::uint64_t last, std::uint64_t stride,
     void (*reference)(int, const double*, double*, std::int64_t), int targets,

@@ -106,7 +106,14 @@ def ulps(value: float) -> str:
 def compile_target(target: str, folder: Path) -> ctypes.CDLL:
     library = folder / f"sweep_{target}.so"
     command = [os.environ.get("CXX", "c++"), "-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno"]
-    command += ["-fno-trapping-math", "-w", "-shared", "-fPIC", f"-I{ROOT / 'cpp'}", f"-DFASTNORM_TARGET={target}"]
+    command += [
+        "-fno-trapping-math",
+        "-w",
+        "-shared",
+        "-fPIC",
+        f"-I{ROOT / 'cpp'}",
+        f"-DFASTNORM_TARGET={target}",
+    ]
     command += [f'-DFASTNORM_REGISTERS="simd/vec_{target}.h"', *TARGET_FLAGS[target]]
     command += [str(ROOT / "tools" / "sweep.cpp"), "-o", str(library)]
     subprocess.run(command, check=True)
@@ -143,12 +150,16 @@ def sweep(
     return totals
 
 
-def sweep_peers(functions: Sequence[Function], number: int, reference: ctypes.CDLL, stride: int) -> list[Result]:
+def sweep_peers(
+    functions: Sequence[Function], number: int, reference: ctypes.CDLL, stride: int
+) -> list[Result]:
     """One function of several other libraries over the same inputs, whose exact values are computed once."""
     totals = [Result() for _ in functions]
     step = 1 << 17
     for first in range(0, 1 << 32, step * stride):
-        bits = np.arange(first, min(first + step * stride, 1 << 32), stride, dtype=np.uint64).astype(np.uint32)
+        bits = np.arange(first, min(first + step * stride, 1 << 32), stride, dtype=np.uint64).astype(
+            np.uint32
+        )
         x = bits.view(np.float32)
         with np.errstate(all="ignore"):
             results = [np.ascontiguousarray(function(x), np.float32) for function in functions]
@@ -177,7 +188,9 @@ def reference_points(count: int) -> list[float]:
         for near in (bits - 1, bits, bits + 1):
             points.append(struct.unpack("<f", struct.pack("<I", max(near, 1)))[0])
     while 2 * len(points) < count:
-        x = generator.choice((generator.uniform(0, 15), generator.uniform(0, 60), 2.0 ** generator.uniform(-30, 4)))
+        x = generator.choice(
+            (generator.uniform(0, 15), generator.uniform(0, 60), 2.0 ** generator.uniform(-30, 4))
+        )
         points.append(struct.unpack("<f", struct.pack("<f", x))[0])
     return points + [-x for x in points]
 
@@ -263,12 +276,16 @@ def document(rows: list[str], libraries: dict[str, str]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--stride", type=int, default=1, help="distance of the inputs' bit patterns")
     parser.add_argument("--functions", nargs="*", choices=OPS, default=list(OPS))
     parser.add_argument("--targets", nargs="*", choices=tuple(TARGET_FLAGS), default=list(TARGET_FLAGS))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--peers", action="store_true", help="also sweep the other libraries that are installed")
+    parser.add_argument(
+        "--peers", action="store_true", help="also sweep the other libraries that are installed"
+    )
     parser.add_argument("--document", nargs="*", metavar="LOG", type=Path, help="also write docs/accuracy.md")
     parser.add_argument("--check-reference", action="store_true", help="measure the reference with mpmath")
     parser.add_argument("--points", type=int, default=100_000, help="inputs for --check-reference")
@@ -289,7 +306,10 @@ def main() -> int:
         if options.check_reference:
             errors = check_reference(reference, options.points)
             print(f"Reference, largest relative error over {options.points} inputs:")
-            print(", ".join(f"{name} 2^{error:.1f}" for name, error in zip(FUNCTIONS, errors)) + "\n", flush=True)
+            print(
+                ", ".join(f"{name} 2^{error:.1f}" for name, error in zip(FUNCTIONS, errors)) + "\n",
+                flush=True,
+            )
         print(HEADER)
         targets = [name for name in options.targets if name in able]
         compiled = [reference if name == able[-1] else compile_target(name, Path(folder)) for name in targets]
@@ -315,7 +335,9 @@ def main() -> int:
             for peer, result in zip(able_peers, results):
                 report(Row(peer, name, result, options.stride))
     if options.document is not None:
-        document([row for log in options.document for row in printed_rows(log)] + list(map(str, rows)), libraries)
+        document(
+            [row for log in options.document for row in printed_rows(log)] + list(map(str, rows)), libraries
+        )
     failed = [row for row in rows if row.who.startswith("fastnorm") and not row.kept]
     for row in failed:
         print(f"over its bound: {row}", file=sys.stderr)

@@ -57,9 +57,14 @@ def batch_norm(training: bool, axis: int) -> Callable[..., Any]:
         others = tuple(other for other in range(x.ndim) if other != axis % x.ndim)
         mean, variance = (x.mean(others), x.var(others)) if training else (running_mean, running_var)
         scale = weight * jax.lax.rsqrt(variance + 1e-5)
-        y = (x - jnp.expand_dims(mean, others)) * jnp.expand_dims(scale, others) + jnp.expand_dims(bias, others)
+        y = (x - jnp.expand_dims(mean, others)) * jnp.expand_dims(scale, others) + jnp.expand_dims(
+            bias, others
+        )
         count = x.size // mean.size
-        running = (0.9 * running_mean + 0.1 * mean, 0.9 * running_var + 0.1 * variance * count / max(count - 1, 1))
+        running = (
+            0.9 * running_mean + 0.1 * mean,
+            0.9 * running_var + 0.1 * variance * count / max(count - 1, 1),
+        )
         return (y, *running) if training else y
 
     return function
@@ -83,7 +88,9 @@ def gelu(approximate: str) -> Callable[[jax.Array], jax.Array]:
 
 
 def gelu_backward(approximate: str) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Return the gradient from dy and x; a pullback kept from the forward would have the derivative at hand."""
+    """Return the gradient from dy and x; a pullback kept from the forward would have the derivative at
+    hand.
+    """
     return lambda dy, x: jax.vjp(gelu(approximate), x)[1](dy)[0]
 
 
@@ -151,7 +158,9 @@ def read_backward(read: Callable[..., jax.Array]) -> Callable[..., Any]:
 
 def linear(activation: str | None) -> Callable[..., jax.Array]:
     """Return the dense layer with an activation."""
-    act = {None: lambda z: z, "relu": jax.nn.relu, "gelu": partial(jax.nn.gelu, approximate=False)}[activation]
+    act = {None: lambda z: z, "relu": jax.nn.relu, "gelu": partial(jax.nn.gelu, approximate=False)}[
+        activation
+    ]
 
     def layer(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
         return act(x @ weight + bias)

@@ -33,7 +33,9 @@ def _call(sample: Sample) -> Call | None:
     return None if function is None else sample.call_of(function)
 
 
-def _over_axis(function: Callable[..., Any], x: NDArray[Any], *parameters: NDArray[Any], axis: int) -> NDArray[Any]:
+def _over_axis(
+    function: Callable[..., Any], x: NDArray[Any], *parameters: NDArray[Any], axis: int
+) -> NDArray[Any]:
     return np.moveaxis(function(np.moveaxis(x, axis, -1), *parameters), -1, axis)
 
 

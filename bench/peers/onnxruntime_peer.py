@@ -39,7 +39,9 @@ def _call_nodes(sample: Sample, nodes: list[Any], opset: int) -> Call:
     output = helper.make_tensor_value_info("y", kind, None)
     graph = helper.make_graph(nodes, nodes[0].op_type, inputs, [output])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), _options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), _options, providers=["CPUExecutionProvider"]
+    )
     return Call(session.run, (None, dict(sample.arrays)))
 
 
@@ -58,7 +60,9 @@ def rms_norm(sample: Sample) -> Call | None:
 
 
 def batch_norm(sample: Sample) -> Call | None:
-    """Operator BatchNormalization with the channels along axis 1, in evaluation: training is for its own trainer."""
+    """Operator BatchNormalization with the channels along axis 1, in evaluation: training is for its own
+    trainer.
+    """
     if sample.keywords.get("training") or sample.keywords.get("axis", 1) != 1:
         return None
     return _call(sample, "BatchNormalization", 15, epsilon=1e-5)

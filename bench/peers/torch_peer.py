@@ -48,10 +48,13 @@ def tensors(sample: Sample) -> dict[str, Any]:
 
 
 def channels_first(t: dict[str, Any], sample: Sample) -> dict[str, Any]:
-    """Return the tensors with the channels along axis 1: without a copy, which PyTorch knows as channels_last."""
+    """Return the tensors with the channels along axis 1: without a copy, which PyTorch knows as
+    channels_last.
+    """
     axis = sample.keywords.get("axis", 1)
     return {
-        name: value.movedim(axis, 1) if value is not None and value.ndim > 2 else value for name, value in t.items()
+        name: value.movedim(axis, 1) if value is not None and value.ndim > 2 else value
+        for name, value in t.items()
     }
 
 
@@ -82,7 +85,9 @@ def batch_norm_backward(sample: Sample) -> Call:
 def group_norm(sample: Sample) -> Call:
     """``F.group_norm``."""
     t = tensors(sample)
-    return Call(functional.group_norm, (t["x"], sample.keywords["num_groups"], t["weight"], t["bias"]), {"eps": 1e-5})
+    return Call(
+        functional.group_norm, (t["x"], sample.keywords["num_groups"], t["weight"], t["bias"]), {"eps": 1e-5}
+    )
 
 
 def group_norm_backward(sample: Sample) -> Call:
@@ -112,13 +117,17 @@ def instance_norm_backward(sample: Sample) -> Call:
 
 
 def layer_norm(sample: Sample) -> Call:
-    """``F.layer_norm`` over the last axis, around which any other is permuted: back again as a view, without a copy."""
+    """``F.layer_norm`` over the last axis, around which any other is permuted: back again as a view, without
+    a copy.
+    """
     t, axis = tensors(sample), sample.keywords.get("axis", -1)
     x, weight, bias = t["x"], t["weight"], t["bias"]
     if axis == -1:
         return Call(functional.layer_norm, (x, x.shape[-1:], weight, bias), {"eps": 1e-5})
     shape = (x.shape[axis],)
-    return Call(lambda: functional.layer_norm(x.movedim(axis, -1), shape, weight, bias, 1e-5).movedim(-1, axis))
+    return Call(
+        lambda: functional.layer_norm(x.movedim(axis, -1), shape, weight, bias, 1e-5).movedim(-1, axis)
+    )
 
 
 def layer_norm_backward(sample: Sample) -> Call:
@@ -205,7 +214,8 @@ def softmax_backward(sample: Sample) -> Call:
     """From dy and x, as the op: the forward, and the kernel behind autograd, which takes its result."""
     t = tensors(sample)
     return Call(
-        lambda dy, x: aten._softmax_backward_data(dy, functional.softmax(x, -1), -1, x.dtype), (t["dy"], t["x"])
+        lambda dy, x: aten._softmax_backward_data(dy, functional.softmax(x, -1), -1, x.dtype),
+        (t["dy"], t["x"]),
     )
 
 
@@ -228,7 +238,9 @@ def _gated(sample: Sample, act: Callable[[torch.Tensor], torch.Tensor]) -> Call:
     """The activation times up, of two arrays or the halves of one."""
     t = tensors(sample)
     if t["up"] is None:
-        return Call(lambda packed: torch.mul(act(packed.chunk(2, -1)[0]), packed.chunk(2, -1)[1]), (t["gate"],))
+        return Call(
+            lambda packed: torch.mul(act(packed.chunk(2, -1)[0]), packed.chunk(2, -1)[1]), (t["gate"],)
+        )
     return Call(lambda gate, up: act(gate) * up, (t["gate"], t["up"]))
 
 
@@ -308,7 +320,9 @@ def bilinear_backward(sample: Sample) -> Call:
 
 
 def _attention(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    batched = [tensor[(None,) * (4 - tensor.ndim)] for tensor in (query, keys, values)]  # what fused kernels ask for
+    batched = [
+        tensor[(None,) * (4 - tensor.ndim)] for tensor in (query, keys, values)
+    ]  # what fused kernels ask for
     return functional.scaled_dot_product_attention(*batched, scale=1.0).view(query.shape)
 
 
@@ -338,9 +352,12 @@ def _read_backward(function: Read, sample: Sample) -> Call:
 def linear(sample: Sample) -> Call:
     """``F.linear``, whose weight is the transpose of ours, and the activation."""
     t = tensors(sample)
-    activation = {None: lambda z: z, "relu": torch.relu, "gelu": functional.gelu}[sample.keywords.get("activation")]
+    activation = {None: lambda z: z, "relu": torch.relu, "gelu": functional.gelu}[
+        sample.keywords.get("activation")
+    ]
     return Call(
-        lambda x, weight, bias: activation(functional.linear(x, weight, bias)), (t["x"], t["weight"].T, t["bias"])
+        lambda x, weight, bias: activation(functional.linear(x, weight, bias)),
+        (t["x"], t["weight"].T, t["bias"]),
     )
 
 
@@ -367,7 +384,9 @@ def mlp_backward(sample: Sample) -> Call:
 
 def _layers(sample: Sample) -> tuple[list[Any], list[Any]]:
     """Weights as PyTorch has them, and biases."""
-    return [tensor(w).T.contiguous() for w in sample.arrays["weights"]], [tensor(b) for b in sample.arrays["biases"]]
+    return [tensor(w).T.contiguous() for w in sample.arrays["weights"]], [
+        tensor(b) for b in sample.arrays["biases"]
+    ]
 
 
 def _network(x: torch.Tensor, weights: list[Any], biases: list[Any]) -> torch.Tensor:
@@ -434,7 +453,9 @@ def relu_gradient(dy: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return gradient
 
 
-def unary_backward_of_result(kernel: Callable[..., Any], function: Callable[..., Any], sample: Sample) -> Call:
+def unary_backward_of_result(
+    kernel: Callable[..., Any], function: Callable[..., Any], sample: Sample
+) -> Call:
     """Call the kernel behind autograd, which takes what the forward keeps: y."""
     t = tensors(sample)
     return Call(kernel, (t["dy"], function(t["x"])))

@@ -20,7 +20,8 @@ Outcome unary(const ElementwiseKernels& table, const Call& call, int x_slot, int
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
     const Array arrays[] = {*x, y.array};
-    if (!run_elementwise(table, Elementwise(), arrays, 1, 1, y.warm, forward_nanoseconds)) return finished(nullptr);
+    if (!run_elementwise(table, Elementwise(), arrays, 1, 1, y.warm, forward_nanoseconds))
+        return finished(nullptr);
     return finished(y.object.release());
 }
 
@@ -57,8 +58,8 @@ std::optional<GeluKernels> gelu_kernels(PyObject* approximate) {
     return std::nullopt;
 }
 
-// beta of swish, of the compute type, as an array that broadcasts to x; an empty reference where it is not canonical
-// or, with an error set, where there is no memory.
+// beta of swish, of the compute type, as an array that broadcasts to x; an empty reference where it is not
+// canonical or, with an error set, where there is no memory.
 Reference as_beta(PyObject* slot, const Array& x) {
     const Element compute = compute_element(x.element);
     if (PyFloat_CheckExact(slot)) {
@@ -97,7 +98,9 @@ Reference broadcast_to(const Array& beta, const Array& x) {
     }
     PyArray_Descr* descr = PyArray_DESCR(beta.object);
     Py_INCREF(descr);
-    return Reference(PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), x.shape(), strides, beta.data(), 0, nullptr));
+    return Reference(
+        PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), x.shape(), strides, beta.data(), 0, nullptr)
+    );
 }
 
 // One thread's time for an element, float32 in cache.
@@ -180,14 +183,16 @@ Outcome run_swish_backward(const Call& call) {
         std::max<std::int64_t>(1, segment_elements / std::max<std::int64_t>(1, task.shape.cols));
     const double nanoseconds = swish_backward_nanoseconds * double(x->size());
     const std::size_t scratch = std::size_t(3 * segment_elements * item_size(x->element));
-    if (!run_kernel(kernels().swish_backward[int(x->element)], task, segments, at_once, nanoseconds, scratch)) {
+    if (!run_kernel(
+            kernels().swish_backward[int(x->element)], task, segments, at_once, nanoseconds, scratch
+        )) {
         return finished(nullptr);
     }
     add_shares(task.dbeta_shares, per_row, {dbeta.array(), parameter.element});
     return finished(PyTuple_Pack(2, dx.get(), dbeta.get()));
 }
 
-// ---- the Python functions ------------------------------------------------------------------------------------------
+// ---- the Python functions ---------------------------------------------------------------------------------
 
 PyObject* gelu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
@@ -202,7 +207,8 @@ PyObject* gelu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwn
 
 PyObject* gelu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
-        "gelu_backward", 2, {{"dy", nullptr}, {"x", nullptr}, {"approximate", PyUnicode_InternFromString("none")}}
+        "gelu_backward", 2,
+        {{"dy", nullptr}, {"x", nullptr}, {"approximate", PyUnicode_InternFromString("none")}}
     );
     const OpFunction run = [](const Call& call) {
         const std::optional<GeluKernels> form = gelu_kernels(call[2]);
@@ -212,7 +218,9 @@ PyObject* gelu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyOb
 }
 
 PyObject* swish(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature("swish", 2, {{"x", nullptr}, {"beta", PyFloat_FromDouble(1)}, {"out", Py_None}});
+    static const Signature signature(
+        "swish", 2, {{"x", nullptr}, {"beta", PyFloat_FromDouble(1)}, {"out", Py_None}}
+    );
     return call_op(signature, run_swish, args, nargs, kwnames);
 }
 
@@ -224,16 +232,18 @@ PyObject* swish_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyO
 }
 
 // Ops of x alone and their backwards.
-#define FASTNORM_UNARY_OP(name)                                                                                        \
-    PyObject* name(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                            \
-        static const Signature signature(#name, 1, {{"x", nullptr}, {"out", Py_None}});                                \
-        const OpFunction run = [](const Call& call) { return unary(kernels().name##_forward, call, 0, 1); };           \
-        return call_op(signature, run, args, nargs, kwnames);                                                          \
-    }                                                                                                                  \
-    PyObject* name##_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                 \
-        static const Signature signature(#name "_backward", 2, {{"dy", nullptr}, {"x", nullptr}});                     \
-        const OpFunction run = [](const Call& call) { return unary_backward(kernels().name##_backward, call, 0, 1); }; \
-        return call_op(signature, run, args, nargs, kwnames);                                                          \
+#define FASTNORM_UNARY_OP(name)                                                                              \
+    PyObject* name(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                  \
+        static const Signature signature(#name, 1, {{"x", nullptr}, {"out", Py_None}});                      \
+        const OpFunction run = [](const Call& call) { return unary(kernels().name##_forward, call, 0, 1); }; \
+        return call_op(signature, run, args, nargs, kwnames);                                                \
+    }                                                                                                        \
+    PyObject* name##_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {       \
+        static const Signature signature(#name "_backward", 2, {{"dy", nullptr}, {"x", nullptr}});           \
+        const OpFunction run = [](const Call& call) {                                                        \
+            return unary_backward(kernels().name##_backward, call, 0, 1);                                    \
+        };                                                                                                   \
+        return call_op(signature, run, args, nargs, kwnames);                                                \
     }
 FASTNORM_UNARY_OP(relu)
 FASTNORM_UNARY_OP(sigmoid)

@@ -17,7 +17,9 @@ Signature::Signature(const char* op, int positional, std::initializer_list<Argum
 
 bool Signature::parse(PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, PyObject** slots) const {
     if (nargs > positional_) {
-        PyErr_Format(PyExc_TypeError, "%s() takes %d positional arguments but %zd were given", op_, positional_, nargs);
+        PyErr_Format(
+            PyExc_TypeError, "%s() takes %d positional arguments but %zd were given", op_, positional_, nargs
+        );
         return false;
     }
     for (int i = 0; i < count_; ++i) slots[i] = i < nargs ? args[i] : nullptr;
@@ -56,7 +58,8 @@ bool Signature::parse(PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames
 }
 
 PyObject* call_op(
-    const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames
+    const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs,
+    PyObject* kwnames
 ) {
     PyObject* slots[max_arguments];
     if (!signature.parse(args, nargs, kwnames, slots)) return nullptr;
@@ -67,10 +70,14 @@ PyObject* call_op(
     if (!rules) return nullptr;
     const Reference rule(PyObject_GetAttrString(rules.get(), signature.op()));
     if (!rule) return nullptr;
-    const Reference canonical(PyObject_Vectorcall(rule.get(), slots, std::size_t(signature.count()), nullptr));
+    const Reference canonical(
+        PyObject_Vectorcall(rule.get(), slots, std::size_t(signature.count()), nullptr)
+    );
     if (!canonical) return nullptr;
     if (!PyTuple_CheckExact(canonical.get()) || PyTuple_GET_SIZE(canonical.get()) != signature.count()) {
-        PyErr_Format(PyExc_SystemError, "%s: fastnorm._arguments did not return its arguments", signature.op());
+        PyErr_Format(
+            PyExc_SystemError, "%s: fastnorm._arguments did not return its arguments", signature.op()
+        );
         return nullptr;
     }
     PyObject* canonical_slots[max_arguments];
@@ -78,7 +85,8 @@ PyObject* call_op(
     outcome = function({canonical_slots, slots});
     if (!outcome.canonical) {
         PyErr_Format(
-            PyExc_SystemError, "%s: fastnorm._arguments returned arguments that are not canonical", signature.op()
+            PyExc_SystemError, "%s: fastnorm._arguments returned arguments that are not canonical",
+            signature.op()
         );
         return nullptr;
     }
@@ -227,10 +235,11 @@ bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObje
 }
 
 bool is_valid_out(
-    const Array& out, const Array& x, int ndim, const npy_intp* shape, std::initializer_list<PyObject*> inputs,
-    bool checked
+    const Array& out, const Array& x, int ndim, const npy_intp* shape,
+    std::initializer_list<PyObject*> inputs, bool checked
 ) {
-    const bool fits = out.element == x.element && out.ndim() == ndim && PyArray_CompareLists(out.shape(), shape, ndim);
+    const bool fits =
+        out.element == x.element && out.ndim() == ndim && PyArray_CompareLists(out.shape(), shape, ndim);
     if (!fits || !PyArray_ISWRITEABLE(out.object)) return false;
     if (checked) return true;
     // Elements that share memory are for fastnorm._arguments to refuse.

@@ -1,10 +1,10 @@
 // From a Python call to values: parsing, and what arrays are taken straight away.
 //
-// The rules for arguments are stated once, in the Python package fastnorm._arguments. The functions here only recognise
-// arguments that need no rule: exact ndarrays of a supported type, Python ints, floats and bools of valid value. They
-// answer "not canonical" for anything else, set no error, and the op then asks fastnorm._arguments, which raises the
-// error or returns canonical arguments. What memory safety needs (types, shapes, writeability) is checked here every
-// time.
+// The rules for arguments are stated once, in the Python package fastnorm._arguments. The functions here only
+// recognise arguments that need no rule: exact ndarrays of a supported type, Python ints, floats and bools of
+// valid value. They answer "not canonical" for anything else, set no error, and the op then asks
+// fastnorm._arguments, which raises the error or returns canonical arguments. What memory safety needs
+// (types, shapes, writeability) is checked here every time.
 #pragma once
 
 #include <cstdint>
@@ -71,8 +71,8 @@ private:
     PyObject* defaults_[max_arguments];
 };
 
-// What running an op on some arguments came to: a result, a Python error (null, canonical), or arguments that are not
-// canonical.
+// What running an op on some arguments came to: a result, a Python error (null, canonical), or arguments that
+// are not canonical.
 struct Outcome {
     PyObject* result;
     bool canonical;
@@ -80,8 +80,8 @@ struct Outcome {
 constexpr Outcome not_canonical{nullptr, false};
 inline Outcome finished(PyObject* result) { return {result, true}; }
 
-// One call of an op: its arguments, and the same as the caller gave them. The two differ where the arguments come from
-// fastnorm._arguments; rules beyond memory safety then hold already.
+// One call of an op: its arguments, and the same as the caller gave them. The two differ where the arguments
+// come from fastnorm._arguments; rules beyond memory safety then hold already.
 struct Call {
     PyObject* const* slots;
     PyObject* const* given;
@@ -93,7 +93,8 @@ struct Call {
 // Runs an op: parses, tries the arguments as they are, else as fastnorm._arguments returns them.
 using OpFunction = Outcome (*)(const Call& call);
 PyObject* call_op(
-    const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames
+    const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs,
+    PyObject* kwnames
 );
 
 // A part of an array: it has the axes and strides of the whole, but its own shape and start.
@@ -128,7 +129,9 @@ std::optional<Array> as_array(PyObject* slot);
 inline Element compute_element(Element element) {
     return element == Element::float64 ? Element::float64 : Element::float32;
 }
-inline int compute_type_number(Element element) { return element == Element::float64 ? NPY_DOUBLE : NPY_FLOAT; }
+inline int compute_type_number(Element element) {
+    return element == Element::float64 ? NPY_DOUBLE : NPY_FLOAT;
+}
 
 bool same_shape(const Array& a, const Array& b);
 
@@ -152,14 +155,14 @@ Array half_of(const Array& whole, int axis, int half, Part& part);
 // Whether two arrays lie apart in memory, judged by their first and last bytes.
 bool are_apart(const Array& a, const Array& b);
 
-// Whether `out` can take a result like x: same type and shape, writeable, and either exactly one of the inputs or apart
-// from all (where `checked`, the latter has been established).
+// Whether `out` can take a result like x: same type and shape, writeable, and either exactly one of the
+// inputs or apart from all (where `checked`, the latter has been established).
 bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObject*> inputs, bool checked);
 
 // The same for a result of x's type and another shape.
 bool is_valid_out(
-    const Array& out, const Array& x, int ndim, const npy_intp* shape, std::initializer_list<PyObject*> inputs,
-    bool checked
+    const Array& out, const Array& x, int ndim, const npy_intp* shape,
+    std::initializer_list<PyObject*> inputs, bool checked
 );
 
 }  // namespace fastnorm

@@ -9,7 +9,7 @@
 
 namespace fastnorm {
 
-// ---- geometry ------------------------------------------------------------------------------------------------------
+// ---- geometry ---------------------------------------------------------------------------------------------
 
 void Geometry::AxisList::append(const Array* arrays, int operand_count, int axis) {
     append_steps(arrays, operand_count, axis, arrays[0].shape()[axis], 1);
@@ -39,7 +39,8 @@ void Geometry::AxisList::finish(int operand_count) {
     for (int k = 0; k < operand_count; ++k) stride[k][0] = 0;
 }
 
-// Points rows and operands at the axis lists. Rows count as contiguous where their elements are neighbours and aligned.
+// Points rows and operands at the axis lists. Rows count as contiguous where their elements are neighbours
+// and aligned.
 void Geometry::use(const Array* arrays, int count) {
     rows.outer_axes = outer_.count;
     rows.inner_axes = inner_.count;
@@ -55,7 +56,9 @@ void Geometry::use(const Array* arrays, int count) {
     }
 }
 
-void Geometry::use_contiguous(const Array* arrays, int count, std::int64_t row_count, std::int64_t col_count) {
+void Geometry::use_contiguous(
+    const Array* arrays, int count, std::int64_t row_count, std::int64_t col_count
+) {
     outer_.count = inner_.count = 1;
     outer_.extent[0] = row_count;
     inner_.extent[0] = col_count;
@@ -158,17 +161,19 @@ bool Geometry::all_contiguous(int count) const {
     return true;
 }
 
-// ---- new arrays ----------------------------------------------------------------------------------------------------
+// ---- new arrays -------------------------------------------------------------------------------------------
 
 namespace {
 
 // The capsule that an array from the cache has as its base; the context holds the size.
 void release_capsule(PyObject* capsule) {
-    release_block(PyCapsule_GetPointer(capsule, nullptr), reinterpret_cast<std::size_t>(PyCapsule_GetContext(capsule)));
+    release_block(
+        PyCapsule_GetPointer(capsule, nullptr), reinterpret_cast<std::size_t>(PyCapsule_GetContext(capsule))
+    );
 }
 
-// The strides of a dense array of this shape whose axes lie in memory in the order that those of x do, as NumPy's
-// ufuncs give.
+// The strides of a dense array of this shape whose axes lie in memory in the order that those of x do, as
+// NumPy's ufuncs give.
 void dense_strides_like(const Array& x, const npy_intp* shape, npy_intp* strides) {
     int order[NPY_MAXDIMS];
     for (int i = 0; i < x.ndim(); ++i) {
@@ -189,10 +194,10 @@ void dense_strides_like(const Array& x, const npy_intp* shape, npy_intp* strides
 
 namespace {
 
-// Where a large result begins within a page: half a page from where x does. A load that follows a store to the same
-// place of another page waits for it, so results that keep the distance of x take less time: 16384 x 4096 float32 on
-// one Ice Lake core, at no distance, 64 bytes and half a page: copy 33, 40 and 30 ms, layer_norm 44, 46 and 38, gelu
-// 41, 91 and 40.
+// Where a large result begins within a page: half a page from where x does. A load that follows a store to
+// the same place of another page waits for it, so results that keep the distance of x take less time: 16384 x
+// 4096 float32 on one Ice Lake core, at no distance, 64 bytes and half a page: copy 33, 40 and 30 ms,
+// layer_norm 44, 46 and 38, gelu 41, 91 and 40.
 constexpr std::size_t page_bytes = 4096;
 std::size_t offset_in_page(const char* x) {
     return (reinterpret_cast<std::uintptr_t>(x) + page_bytes / 2) % page_bytes / 64 * 64;
@@ -210,7 +215,8 @@ NewArray new_like(const Array& x, const npy_intp* shape) {
         dense_strides_like(x, shape, strides);
         layout = strides;
     }
-    const std::size_t bytes = std::size_t(PyArray_MultiplyList(shape, x.ndim()) * item_size(x.element)) + page_bytes;
+    const std::size_t bytes =
+        std::size_t(PyArray_MultiplyList(shape, x.ndim()) * item_size(x.element)) + page_bytes;
     const Block block = bytes >= smallest_cached_bytes + page_bytes ? acquire_block(bytes) : Block{};
     if (!block.data) {
         Py_INCREF(descr);
@@ -227,7 +233,8 @@ NewArray new_like(const Array& x, const npy_intp* shape) {
     Py_INCREF(descr);
     char* data = static_cast<char*>(block.data) + offset_in_page(x.data());
     Reference array(PyArray_NewFromDescr(
-        &PyArray_Type, descr, x.ndim(), const_cast<npy_intp*>(shape), layout, data, NPY_ARRAY_WRITEABLE, nullptr
+        &PyArray_Type, descr, x.ndim(), const_cast<npy_intp*>(shape), layout, data, NPY_ARRAY_WRITEABLE,
+        nullptr
     ));
     if (!array || PyArray_SetBaseObject(array.array(), owner.release()) < 0) return {};
     return {std::move(array), block.warm};
@@ -252,7 +259,7 @@ Reference new_parameter_gradient(const Array& x, const Axes& axes) {
     return new_array(axes.count, shape, compute_type_number(x.element));
 }
 
-// ---- parameters and statistics -------------------------------------------------------------------------------------
+// ---- parameters and statistics ----------------------------------------------------------------------------
 
 namespace {
 
@@ -265,9 +272,9 @@ Parameter in_compute_type(const Array& array, const Array& x) {
         Py_INCREF(array.object);
         parameter.array = Reference(reinterpret_cast<PyObject*>(array.object));
     } else {
-        parameter.array = Reference(
-            PyArray_FromArray(array.object, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY | NPY_ARRAY_FORCECAST)
-        );
+        parameter.array = Reference(PyArray_FromArray(
+            array.object, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY | NPY_ARRAY_FORCECAST
+        ));
         parameter.failed = !parameter.array;
     }
     return parameter;
@@ -285,7 +292,8 @@ Parameter as_parameter(PyObject* slot, const Array& x, const Axes& axes) {
     if (slot == Py_None) return {};
     const std::optional<Array> array = as_array(slot);
     if (!array || array->ndim() != axes.count) return not_canonical_parameter();
-    if (array->element != x.element && array->element != compute_element(x.element)) return not_canonical_parameter();
+    if (array->element != x.element && array->element != compute_element(x.element))
+        return not_canonical_parameter();
     for (int i = 0; i < axes.count; ++i) {
         if (array->shape()[i] != x.shape()[axes.axis[i]]) return not_canonical_parameter();
     }
@@ -296,7 +304,8 @@ Parameter as_vector(PyObject* slot, const Array& x, npy_intp length) {
     if (slot == Py_None) return {};
     const std::optional<Array> array = as_array(slot);
     if (!array || array->ndim() != 1 || array->shape()[0] != length) return not_canonical_parameter();
-    if (array->element != x.element && array->element != compute_element(x.element)) return not_canonical_parameter();
+    if (array->element != x.element && array->element != compute_element(x.element))
+        return not_canonical_parameter();
     return in_compute_type(*array, x);
 }
 
@@ -312,12 +321,11 @@ Parameter as_statistic(PyObject* slot, const Array& x, const Axes& axes) {
     return in_compute_type(*array, x);
 }
 
-// ---- the GIL
-// ---------------------------------------------------------------------------------------------------------
+// ---- the GIL ----------------------------------------------------------------------------------------------
 
-// When the interpreter shuts down, Python before 3.14 ends a daemon thread that asks for the GIL by unwinding its
-// stack. The destructors on the way would drop references without the GIL, so the thread stops here until the process
-// ends, as newer versions make it.
+// When the interpreter shuts down, Python before 3.14 ends a daemon thread that asks for the GIL by unwinding
+// its stack. The destructors on the way would drop references without the GIL, so the thread stops here until
+// the process ends, as newer versions make it.
 void ReleasedGil::restore(PyThreadState* state) {
     try {
         PyEval_RestoreThread(state);
@@ -326,7 +334,7 @@ void ReleasedGil::restore(PyThreadState* state) {
     }
 }
 
-// ---- memory --------------------------------------------------------------------------------------------------------
+// ---- memory -----------------------------------------------------------------------------------------------
 
 Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
     if (bytes <= inline_bytes) {

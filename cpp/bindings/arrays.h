@@ -1,4 +1,5 @@
-// Arrays as the kernels take them: geometry, new results, parameters in the compute type, and running over threads.
+// Arrays as the kernels take them: geometry, new results, parameters in the compute type, and running over
+// threads.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +11,8 @@
 
 namespace fastnorm {
 
-// Rows and operands over a few arrays of one shape, with the storage their axes need. Not initialised beyond what
-// is used: a call on 64 numbers must not clear kilobytes.
+// Rows and operands over a few arrays of one shape, with the storage their axes need. Not initialised beyond
+// what is used: a call on 64 numbers must not clear kilobytes.
 class Geometry {
 public:
     static constexpr int max_operands = 6;
@@ -28,8 +29,8 @@ public:
     // Rows are the axes before `first_column`, columns those from there on, both in C order.
     void set_leading(const Array* arrays, int count, int first_column);
 
-    // Channels in groups of `group_channels` neighbours: rows are (place in the group, sample, group), columns all
-    // other axes. The samples are the first axis, unless that is the channels'.
+    // Channels in groups of `group_channels` neighbours: rows are (place in the group, sample, group),
+    // columns all other axes. The samples are the first axis, unless that is the channels'.
     void set_channel_groups(const Array* arrays, int count, int axis, std::int64_t group_channels);
 
     bool all_contiguous(int count) const;
@@ -52,9 +53,9 @@ private:
     AxisList outer_, inner_;
 };
 
-// A new array like x (same shape, type and order of axes in memory), empty with an error set where there is no memory.
-// Large ones come from the cache of results; `warm` tells that their pages have been used before, so that they may be
-// written past the cache.
+// A new array like x (same shape, type and order of axes in memory), empty with an error set where there is
+// no memory. Large ones come from the cache of results; `warm` tells that their pages have been used before,
+// so that they may be written past the cache.
 struct NewArray {
     Reference array;
     bool warm = false;
@@ -68,8 +69,8 @@ Reference new_array(int ndim, const npy_intp* shape, int type_number);
 Reference new_statistic(const Array& x, const Axes& axes);
 Reference new_parameter_gradient(const Array& x, const Axes& axes);
 
-// weight or bias as a contiguous array of the compute type, the array itself where it is one. An empty reference with
-// no error set where it is None; `canonical` false where it does not fit.
+// weight or bias as a contiguous array of the compute type, the array itself where it is one. An empty
+// reference with no error set where it is None; `canonical` false where it does not fit.
 struct Parameter {
     Reference array;
     bool canonical = true;
@@ -104,8 +105,8 @@ private:
     alignas(64) char inside_[inline_bytes];
 };
 
-// Work that takes longer than this is done without the GIL: releasing and taking it again costs 0.1 us when nobody
-// else wants it, and up to the interpreter's switch interval when somebody does.
+// Work that takes longer than this is done without the GIL: releasing and taking it again costs 0.1 us when
+// nobody else wants it, and up to the interpreter's switch interval when somebody does.
 constexpr double gil_microseconds = 20;
 
 // Input and output of more bytes than this do not stay in the cache: results are then written past it.
@@ -148,9 +149,9 @@ private:
     std::atomic<bool> taken_[most];
 };
 
-// Calls kernel(task, begin, end, scratch) over units [0, units) of `task`, on as many threads as the work is worth: it
-// takes one thread about `nanoseconds`. Threads take chunks of `units_per_chunk`; `scratch_bytes` are for each thread.
-// False with MemoryError set where there is no memory for scratch.
+// Calls kernel(task, begin, end, scratch) over units [0, units) of `task`, on as many threads as the work is
+// worth: it takes one thread about `nanoseconds`. Threads take chunks of `units_per_chunk`; `scratch_bytes`
+// are for each thread. False with MemoryError set where there is no memory for scratch.
 template <class Task>
 bool run_kernel(
     void (*kernel)(const Task&, std::int64_t, std::int64_t, void*), const Task& task, std::int64_t units,
@@ -160,7 +161,9 @@ bool run_kernel(
     const double microseconds = nanoseconds / 1000;
     const std::int64_t chunks = (units + units_per_chunk - 1) / units_per_chunk;
     const int threads =
-        chunks > 1 ? int(std::min<std::int64_t>({worthwhile_threads(microseconds), chunks, ScratchSlots::most})) : 1;
+        chunks > 1
+            ? int(std::min<std::int64_t>({worthwhile_threads(microseconds), chunks, ScratchSlots::most}))
+            : 1;
     const std::size_t slot_bytes = (scratch_bytes + 63) / 64 * 64;
     Buffer scratch(std::size_t(threads) * slot_bytes);
     if (!scratch) {

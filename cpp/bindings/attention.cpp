@@ -8,8 +8,8 @@ namespace fastnorm {
 
 namespace {
 
-// One thread's time for a score: an exponential, and a multiply-add for each column of the keys and of the values;
-// measured in cache, float32.
+// One thread's time for a score: an exponential, and a multiply-add for each column of the keys and of the
+// values; measured in cache, float32.
 constexpr double score_nanoseconds = 0.4;
 constexpr double column_nanoseconds = 0.013;
 // Tiles are shared out in chunks of about this.
@@ -31,15 +31,20 @@ bool same_lead(const Array& a, const Array& b, int lead_axes) {
     return PyArray_CompareLists(a.shape(), b.shape(), lead_axes);
 }
 
-std::optional<Heads> as_heads(PyObject* query_slot, PyObject* keys_slot, PyObject* values_slot, bool one_query) {
-    const std::optional<Array> query = as_array(query_slot), keys = as_array(keys_slot), values = as_array(values_slot);
+std::optional<Heads> as_heads(
+    PyObject* query_slot, PyObject* keys_slot, PyObject* values_slot, bool one_query
+) {
+    const std::optional<Array> query = as_array(query_slot), keys = as_array(keys_slot),
+                               values = as_array(values_slot);
     if (!query || !keys || !values) return std::nullopt;
     if (keys->element != query->element || values->element != query->element) return std::nullopt;
     const Heads heads{*query, *keys, *values, keys->ndim() - 2, one_query};
     const int lead = heads.lead_axes;
-    if (lead < 0 || values->ndim() != lead + 2 || query->ndim() != lead + (one_query ? 1 : 2)) return std::nullopt;
+    if (lead < 0 || values->ndim() != lead + 2 || query->ndim() != lead + (one_query ? 1 : 2))
+        return std::nullopt;
     if (!same_lead(*query, *keys, lead) || !same_lead(*query, *values, lead)) return std::nullopt;
-    if (values->shape()[lead] != heads.slots() || query->shape()[query->ndim() - 1] != heads.dim()) return std::nullopt;
+    if (values->shape()[lead] != heads.slots() || query->shape()[query->ndim() - 1] != heads.dim())
+        return std::nullopt;
     return heads;
 }
 
@@ -50,7 +55,8 @@ public:
     HeadMatrix matrix(const Array& array, int lead_axes, bool has_rows) {
         const std::int64_t size = item_size(array.element);
         HeadMatrix matrix = strided(array.object, lead_axes, has_rows);
-        std::uintptr_t misalignment = reinterpret_cast<std::uintptr_t>(matrix.data) | std::uintptr_t(matrix.row_stride);
+        std::uintptr_t misalignment =
+            reinterpret_cast<std::uintptr_t>(matrix.data) | std::uintptr_t(matrix.row_stride);
         for (int i = 0; i < lead_axes; ++i) misalignment |= std::uintptr_t(matrix.lead_stride[i]);
         const bool neighbours = matrix.col_stride == size || array.shape()[array.ndim() - 1] <= 1;
         matrix.contiguous = neighbours && misalignment % std::uintptr_t(size) == 0;
@@ -63,13 +69,15 @@ public:
         const int last = PyArray_NDIM(array) - 1;
         return {PyArray_BYTES(array), lead, has_rows ? strides[last - 1] : 0, strides[last], false};
     }
-    // A mask broadcasts against the leading axes, the queries and the slots: axes of length 1 are not stepped along.
+    // A mask broadcasts against the leading axes, the queries and the slots: axes of length 1 are not stepped
+    // along.
     HeadMatrix broadcast(PyArrayObject* array, const Heads& heads) {
         std::int64_t* lead = strides_[used_++];
         const int axes = heads.lead_axes + (heads.one_query ? 1 : 2), missing = axes - PyArray_NDIM(array);
         const auto stride = [&](int axis) -> std::int64_t {
-            return axis < missing || PyArray_DIM(array, axis - missing) == 1 ? 0
-                                                                             : PyArray_STRIDE(array, axis - missing);
+            return axis < missing || PyArray_DIM(array, axis - missing) == 1
+                       ? 0
+                       : PyArray_STRIDE(array, axis - missing);
         };
         for (int i = 0; i < heads.lead_axes; ++i) lead[i] = stride(i);
         return {PyArray_BYTES(array), lead, heads.one_query ? 0 : stride(axes - 2), stride(axes - 1), false};
@@ -89,7 +97,8 @@ std::optional<Mask> as_mask(PyObject* slot, const Heads& heads) {
     if (!PyArray_CheckExact(slot)) return std::nullopt;
     const Mask mask{
         reinterpret_cast<PyArrayObject*>(slot),
-        PyArray_TYPE(reinterpret_cast<PyArrayObject*>(slot)) == NPY_BOOL ? MaskKind::boolean : MaskKind::additive
+        PyArray_TYPE(reinterpret_cast<PyArrayObject*>(slot)) == NPY_BOOL ? MaskKind::boolean
+                                                                         : MaskKind::additive
     };
     if (mask.kind == MaskKind::additive) {
         const std::optional<Array> array = as_array(slot);
@@ -106,7 +115,9 @@ std::optional<Mask> as_mask(PyObject* slot, const Heads& heads) {
 }
 
 // What both directions are given; y and weights are left out.
-void describe(Attention& task, Layout& layout, const Heads& heads, const Mask& mask, std::int64_t* lead_extent) {
+void describe(
+    Attention& task, Layout& layout, const Heads& heads, const Mask& mask, std::int64_t* lead_extent
+) {
     const int lead = heads.lead_axes;
     task.heads = 1;
     for (int i = 0; i < lead; ++i) {
@@ -129,20 +140,25 @@ void describe(Attention& task, Layout& layout, const Heads& heads, const Mask& m
 
 template <class Task>
 bool run_tiles(
-    void (*kernel)(const Task&, std::int64_t, std::int64_t, void*), const Task& task, const Attention& forward,
-    Element element, std::int64_t rows, double products
+    void (*kernel)(const Task&, std::int64_t, std::int64_t, void*), const Task& task,
+    const Attention& forward, Element element, std::int64_t rows, double products
 ) {
     const std::int64_t units = forward.heads * tiles_of(rows, attention_tile(element));
-    // A tile costs the same however few of its lanes hold rows; one of half the lanes is the smallest. A single query
-    // costs about as much as six.
-    const double lanes = forward.queries == 1 ? 6 : std::max(double(rows), double(attention_tile(element)) / 2);
-    const double scores = lanes * double(forward.queries * forward.slots) / double(std::max<std::int64_t>(rows, 1));
-    const double cost = products * (score_nanoseconds + column_nanoseconds * double(forward.dim + forward.width));
+    // A tile costs the same however few of its lanes hold rows; one of half the lanes is the smallest. A
+    // single query costs about as much as six.
+    const double lanes =
+        forward.queries == 1 ? 6 : std::max(double(rows), double(attention_tile(element)) / 2);
+    const double scores =
+        lanes * double(forward.queries * forward.slots) / double(std::max<std::int64_t>(rows, 1));
+    const double cost =
+        products * (score_nanoseconds + column_nanoseconds * double(forward.dim + forward.width));
     const double nanoseconds = double(forward.heads) * scores * cost * (element == Element::float64 ? 2 : 1);
     const double unit = nanoseconds / double(std::max<std::int64_t>(units, 1));
-    const std::int64_t chunk = std::max<std::int64_t>(1, std::int64_t(chunk_nanoseconds / std::max(unit, 1.0)));
+    const std::int64_t chunk =
+        std::max<std::int64_t>(1, std::int64_t(chunk_nanoseconds / std::max(unit, 1.0)));
     return run_kernel(
-        kernel, task, units, chunk, nanoseconds, std::size_t(attention_scratch_bytes(forward.dim, forward.width))
+        kernel, task, units, chunk, nanoseconds,
+        std::size_t(attention_scratch_bytes(forward.dim, forward.width))
     );
 }
 
@@ -222,9 +238,11 @@ struct BackwardArguments {
 Outcome attend_backward(const BackwardArguments& slots) {
     const std::optional<Heads> heads = as_heads(slots.query, slots.keys, slots.values, slots.one_query);
     const std::optional<Array> dy = as_array(slots.dy);
-    if (!heads || !dy || dy->element != heads->query.element || dy->ndim() != heads->query.ndim()) return not_canonical;
+    if (!heads || !dy || dy->element != heads->query.element || dy->ndim() != heads->query.ndim())
+        return not_canonical;
     const int last = dy->ndim() - 1, lead = heads->lead_axes;
-    if (!PyArray_CompareLists(dy->shape(), heads->query.shape(), last) || dy->shape()[last] != heads->width()) {
+    if (!PyArray_CompareLists(dy->shape(), heads->query.shape(), last) ||
+        dy->shape()[last] != heads->width()) {
         return not_canonical;
     }
     const std::optional<Mask> mask = as_mask(slots.mask, *heads);
@@ -232,7 +250,8 @@ Outcome attend_backward(const BackwardArguments& slots) {
     if (!mask || !linear) return not_canonical;
 
     const Element element = heads->query.element;
-    const Reference dquery = std::move(new_like(heads->query).array), dkeys = std::move(new_like(heads->keys).array),
+    const Reference dquery = std::move(new_like(heads->query).array),
+                    dkeys = std::move(new_like(heads->keys).array),
                     dvalues = std::move(new_like(heads->values).array);
     if (!dquery || !dkeys || !dvalues) return finished(nullptr);
     std::int64_t lead_extent[NPY_MAXDIMS];
@@ -251,7 +270,9 @@ Outcome attend_backward(const BackwardArguments& slots) {
     task.stats = stats.data();
     const KernelTable& all = kernels();
     const Attention& forward = task.forward;
-    if (!run_tiles(all.attention_backward_query[int(element)], task, forward, element, forward.queries, 2.5)) {
+    if (!run_tiles(
+            all.attention_backward_query[int(element)], task, forward, element, forward.queries, 2.5
+        )) {
         return finished(nullptr);
     }
     // The first kernel has done all for a single query.
@@ -262,7 +283,7 @@ Outcome attend_backward(const BackwardArguments& slots) {
     return finished(PyTuple_Pack(3, dquery.get(), dkeys.get(), dvalues.get()));
 }
 
-// ---- the Python functions ------------------------------------------------------------------------------------------
+// ---- the Python functions ---------------------------------------------------------------------------------
 
 PyObject* attention(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
@@ -319,7 +340,8 @@ PyObject* memory_read(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObje
     );
     const OpFunction run = [](const Call& call) {
         return attend_forward(
-            {call[0], call[1], call[2], call[3], call[4], call[5], call[6], call.given[6], 1, true, call.checked()}
+            {call[0], call[1], call[2], call[3], call[4], call[5], call[6], call.given[6], 1, true,
+             call.checked()}
         );
     };
     return call_op(signature, run, args, nargs, kwnames);
@@ -345,10 +367,13 @@ PyObject* memory_read_backward(PyObject*, PyObject* const* args, Py_ssize_t narg
 
 const PyMethodDef attention_methods[] = {
     FASTNORM_METHOD(
-        attention, "query, keys, values, *, mask=None, scale=1.0, linear=False, return_weights=False, out=None"
+        attention,
+        "query, keys, values, *, mask=None, scale=1.0, linear=False, return_weights=False, out=None"
     ),
     FASTNORM_METHOD(attention_backward, "dy, query, keys, values, *, mask=None, scale=1.0, linear=False"),
-    FASTNORM_METHOD(memory_read, "query, keys, values, *, mask=None, linear=False, return_weights=False, out=None"),
+    FASTNORM_METHOD(
+        memory_read, "query, keys, values, *, mask=None, linear=False, return_weights=False, out=None"
+    ),
     FASTNORM_METHOD(memory_read_backward, "dy, query, keys, values, *, mask=None, linear=False"),
     {nullptr, nullptr, 0, nullptr},
 };

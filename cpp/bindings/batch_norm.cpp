@@ -38,7 +38,8 @@ GivenStatistics as_given_statistics(PyObject* slot, const Array& x, std::int64_t
     if (!PyTuple_CheckExact(slot) || PyTuple_GET_SIZE(slot) != 2) return stats;
     stats.mean = as_array(PyTuple_GET_ITEM(slot, 0));
     stats.rstd = as_array(PyTuple_GET_ITEM(slot, 1));
-    stats.canonical = is_given_statistic(stats.mean, x, channels) && is_given_statistic(stats.rstd, x, channels);
+    stats.canonical =
+        is_given_statistic(stats.mean, x, channels) && is_given_statistic(stats.rstd, x, channels);
     return stats;
 }
 
@@ -77,7 +78,8 @@ struct Running {
         const Parameter* parameters[] = {&mean, &var};
         for (int k = 0; k < 2; ++k) {
             if (parameters[k]->array.get() == slots[k]) continue;
-            if (PyArray_CopyInto(reinterpret_cast<PyArrayObject*>(slots[k]), parameters[k]->array.array()) < 0)
+            if (PyArray_CopyInto(reinterpret_cast<PyArrayObject*>(slots[k]), parameters[k]->array.array()) <
+                0)
                 return false;
         }
         return true;
@@ -128,24 +130,31 @@ Outcome run_batch_norm(const Call& call) {
     const std::optional<Array> x = as_array(call[x_slot]);
     Axes axes;
     if (!x || !as_channel_axis(call[axis_slot], x->ndim(), axes)) return not_canonical;
-    const std::optional<bool> training = as_flag(call[training_slot]), return_stats = as_flag(call[return_stats_slot]);
-    const std::optional<double> momentum = as_number(call[momentum_slot], 0), eps = as_number(call[eps_slot], 0);
+    const std::optional<bool> training = as_flag(call[training_slot]),
+                              return_stats = as_flag(call[return_stats_slot]);
+    const std::optional<double> momentum = as_number(call[momentum_slot], 0),
+                                eps = as_number(call[eps_slot], 0);
     const std::optional<double> correction = as_correction(call[correction_slot]);
     if (!training || !return_stats || !momentum || *momentum > 1 || !eps || !correction) return not_canonical;
     Channels size = channels_of(*x, axes.axis[0], axes.axis[0] + 1);
-    const Parameter weight = as_parameter(call[weight_slot], *x, axes), bias = as_parameter(call[bias_slot], *x, axes);
+    const Parameter weight = as_parameter(call[weight_slot], *x, axes),
+                    bias = as_parameter(call[bias_slot], *x, axes);
     const GivenStatistics stats = as_given_statistics(call[stats_slot], *x, size.channels);
     const Running running = as_running(call[mean_slot], call[var_slot], *x, axes);
-    if (!weight.canonical || !bias.canonical || !stats.canonical || !running.canonical()) return not_canonical;
+    if (!weight.canonical || !bias.canonical || !stats.canonical || !running.canonical())
+        return not_canonical;
     if (weight.failed || bias.failed || running.failed()) return finished(nullptr);
     const bool from_x = !stats.given() && (*training || !running.given());
     const bool update = from_x && running.given() && x->size() > 0;
     if (*training && from_x && size.count() == 1) return not_canonical;
-    const std::initializer_list<PyObject*> arrays_given = {call[x_slot],    call[weight_slot], call[bias_slot],
-                                                           call[mean_slot], call[var_slot],    call[out_slot]};
-    if (*training && running.given() && !can_update(running, arrays_given, call.checked())) return not_canonical;
+    const std::initializer_list<PyObject*> arrays_given = {
+        call[x_slot], call[weight_slot], call[bias_slot], call[mean_slot], call[var_slot], call[out_slot]
+    };
+    if (*training && running.given() && !can_update(running, arrays_given, call.checked()))
+        return not_canonical;
     Result y = result_like(
-        *x, call, out_slot, {call[x_slot], call[weight_slot], call[bias_slot], call[mean_slot], call[var_slot]}
+        *x, call, out_slot,
+        {call[x_slot], call[weight_slot], call[bias_slot], call[mean_slot], call[var_slot]}
     );
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
@@ -185,7 +194,8 @@ Outcome run_batch_norm(const Call& call) {
     task.stream = y.warm && 2 * x->bytes() > stream_bytes && x->data() != y.array.data() && task.y.contiguous;
     const std::int64_t item = item_size(x->element);
     if (x->size() > 0) {
-        if (!run_channel_forward(task, x->element, packing_bytes(geometry, 2, item), from_x)) return finished(nullptr);
+        if (!run_channel_forward(task, x->element, packing_bytes(geometry, 2, item), from_x))
+            return finished(nullptr);
         if (update && !running.write_back()) return finished(nullptr);
     } else if (from_x) {
         for (std::int64_t c = 0; c < channels; ++c) task.mean[c] = task.rstd[c] = std::nan("");
@@ -220,10 +230,12 @@ Outcome run_batch_norm_backward(const Call& call) {
     const std::optional<double> eps = as_number(call[eps_slot], 0);
     if (!training || !eps) return not_canonical;
     Channels size = channels_of(*x, axes.axis[0], axes.axis[0] + 1);
-    const Parameter weight = as_parameter(call[weight_slot], *x, axes), bias = as_parameter(call[bias_slot], *x, axes);
+    const Parameter weight = as_parameter(call[weight_slot], *x, axes),
+                    bias = as_parameter(call[bias_slot], *x, axes);
     const GivenStatistics stats = as_given_statistics(call[stats_slot], *x, size.channels);
     const Running running = as_running(call[mean_slot], call[var_slot], *x, axes);
-    if (!weight.canonical || !bias.canonical || !stats.canonical || !running.canonical()) return not_canonical;
+    if (!weight.canonical || !bias.canonical || !stats.canonical || !running.canonical())
+        return not_canonical;
     if (weight.failed || bias.failed || running.failed()) return finished(nullptr);
     const bool through = *training || (!stats.given() && !running.given());
     const bool from_x = through && !stats.given();
@@ -328,7 +340,8 @@ const PyMethodDef batch_norm_methods[] = {
     ),
     FASTNORM_METHOD(
         batch_norm_backward,
-        "dy, x, weight=None, bias=None, running_mean=None, running_var=None, *, training=False, eps=1e-05, axis=1, "
+        "dy, x, weight=None, bias=None, running_mean=None, running_var=None, *, training=False, eps=1e-05, "
+        "axis=1, "
         "stats=None"
     ),
     {nullptr, nullptr, 0, nullptr},

@@ -14,7 +14,8 @@ constexpr double apply_nanoseconds = 0.1;
 constexpr double sums_nanoseconds = 0.15;
 constexpr double gradient_nanoseconds = 0.15;
 
-// What the channels of a group of planes may take of the second-level cache, x and y (or dy, x and dx) together.
+// What the channels of a group of planes may take of the second-level cache, x and y (or dy, x and dx)
+// together.
 constexpr std::int64_t group_bytes = 512 << 10;
 
 // Blocks of planes that are merged: enough to share out, few enough to keep.
@@ -22,7 +23,8 @@ constexpr std::int64_t most_blocks = 128;
 
 // Whether there are groups enough for the threads; else the planes are shared out, in three steps.
 bool by_groups(const Channels& size, double nanoseconds) {
-    return size.planes && (size.channels + size.group - 1) / size.group >= 2 * worthwhile_threads(nanoseconds / 1000);
+    return size.planes &&
+           (size.channels + size.group - 1) / size.group >= 2 * worthwhile_threads(nanoseconds / 1000);
 }
 
 double elements(const Channels& size) { return size.count() * double(size.channels); }
@@ -39,7 +41,8 @@ std::int64_t tiles_per_chunk(const Channels& size, std::int64_t item) {
 Channels channels_of(const Array& x, int first, int last) {
     Channels size = {};
     size.outer = size.channels = size.inner = 1;
-    for (int i = 0; i < x.ndim(); ++i) (i < first ? size.outer : i < last ? size.channels : size.inner) *= x.shape()[i];
+    for (int i = 0; i < x.ndim(); ++i)
+        (i < first ? size.outer : i < last ? size.channels : size.inner) *= x.shape()[i];
     size.planes = size.inner >= least_plane;
     size.block_outer = size.planes ? std::max<std::int64_t>((size.outer + most_blocks - 1) / most_blocks, 1)
                                    : rows_per_block(size.outer);
@@ -71,7 +74,8 @@ void describe_channels(Channels& size, Geometry& geometry, const Array* arrays, 
     size.shape = geometry.rows;
     const std::int64_t bytes = count * size.outer * size.inner * item_size(arrays[0].element);
     const std::int64_t shared_out = std::max<std::int64_t>(size.channels / 8, 1);
-    size.group = std::min(std::max<std::int64_t>(group_bytes / std::max<std::int64_t>(bytes, 1), 1), shared_out);
+    size.group =
+        std::min(std::max<std::int64_t>(group_bytes / std::max<std::int64_t>(bytes, 1), 1), shared_out);
     // Packing takes neighbouring planes, a tile at a time.
     if (!geometry.all_contiguous(count)) size.group = (size.group + tile_rows - 1) / tile_rows * tile_rows;
 }
@@ -107,7 +111,8 @@ void clear_gradient(const Reference& gradient) {
 bool run_moments(ChannelForward& task, Element element, std::size_t scratch) {
     const double work = elements(task.size);
     return run_kernel(
-               kernels().channel_moments[int(element)], task, task.size.blocks(), 1, moments_nanoseconds * work, scratch
+               kernels().channel_moments[int(element)], task, task.size.blocks(), 1,
+               moments_nanoseconds * work, scratch
            ) &&
            run_kernel(
                kernels().channel_statistics[int(element)], task, task.size.channels, task.size.channels,
@@ -144,7 +149,8 @@ bool run_channel_backward(ChannelBackward& task, Element element, std::int64_t p
     const double work = elements(size), moments_work = from_x ? moments_nanoseconds * work : 0;
     const double nanoseconds = moments_work + (sums_nanoseconds + gradient_nanoseconds) * work;
     const bool fused = task.sums && by_groups(size, nanoseconds);
-    const std::size_t scratch = std::size_t(packing + std::max(moments_scratch_bytes(size), sums_scratch_bytes(size)));
+    const std::size_t scratch =
+        std::size_t(packing + std::max(moments_scratch_bytes(size), sums_scratch_bytes(size)));
     const std::int64_t partial = size.blocks() * size.columns();
     Numbers partials(fused ? 0 : (from_x ? 2 : 0) * partial + (task.sums ? 3 : 0) * partial);
     if (!partials) return PyErr_NoMemory(), false;
@@ -153,15 +159,19 @@ bool run_channel_backward(ChannelBackward& task, Element element, std::int64_t p
         forward.partials = partials.take(2 * partial);
         if (!run_moments(forward, element, scratch)) return false;
     } else if (!from_x) {
-        if (!run_kernel(kernels().channel_statistics[e], forward, size.channels, size.channels, 0, 0)) return false;
+        if (!run_kernel(kernels().channel_statistics[e], forward, size.channels, size.channels, 0, 0))
+            return false;
     }
-    if (fused) return run_kernel(kernels().channel_norm_backward[e], task, groups(size), 1, nanoseconds, scratch);
+    if (fused)
+        return run_kernel(kernels().channel_norm_backward[e], task, groups(size), 1, nanoseconds, scratch);
     if (task.sums) {
         task.partials = partials.take(3 * partial);
         if (!run_kernel(kernels().channel_sums[e], task, size.blocks(), 1, sums_nanoseconds * work, scratch))
             return false;
     }
-    return run_kernel(kernels().channel_slopes[e], task, size.channels, size.channels, 0.3 * double(partial), 0) &&
+    return run_kernel(
+               kernels().channel_slopes[e], task, size.channels, size.channels, 0.3 * double(partial), 0
+           ) &&
            run_kernel(
                kernels().channel_gradient[e], task, size.tiles(), tiles_per_chunk(size, item_size(element)),
                gradient_nanoseconds * work, std::size_t(packing)

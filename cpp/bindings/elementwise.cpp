@@ -2,7 +2,9 @@
 
 namespace fastnorm {
 
-std::size_t describe(Geometry& geometry, Elementwise& task, const Array* arrays, int inputs, int results, bool warm) {
+std::size_t describe(
+    Geometry& geometry, Elementwise& task, const Array* arrays, int inputs, int results, bool warm
+) {
     const int count = inputs + results;
     geometry.set_elementwise(arrays, count);
     task.shape = geometry.rows;

@@ -12,15 +12,18 @@ namespace fastnorm {
 template <class Task>
 using Kernels = void (*[element_count])(const Task&, std::int64_t, std::int64_t, void*);
 
-// Fills the task with the arrays: `inputs` inputs, then results, all of one shape and type. `warm` as in NewArray.
-// Returns the bytes of scratch that a thread needs.
-std::size_t describe(Geometry& geometry, Elementwise& task, const Array* arrays, int inputs, int results, bool warm);
+// Fills the task with the arrays: `inputs` inputs, then results, all of one shape and type. `warm` as in
+// NewArray. Returns the bytes of scratch that a thread needs.
+std::size_t describe(
+    Geometry& geometry, Elementwise& task, const Array* arrays, int inputs, int results, bool warm
+);
 
-// Runs a kernel over the arrays; it takes one thread `nanoseconds` for an element in float32, and about five times as
-// long in float64. False with an error set where there is no memory.
+// Runs a kernel over the arrays; it takes one thread `nanoseconds` for an element in float32, and about five
+// times as long in float64. False with an error set where there is no memory.
 template <class Task>
 bool run_elementwise(
-    const Kernels<Task>& table, Task task, const Array* arrays, int inputs, int results, bool warm, double nanoseconds
+    const Kernels<Task>& table, Task task, const Array* arrays, int inputs, int results, bool warm,
+    double nanoseconds
 ) {
     Geometry geometry;
     const std::size_t scratch = describe(geometry, task, arrays, inputs, results, warm);
@@ -28,8 +31,8 @@ bool run_elementwise(
     const double cost = nanoseconds * (out.element == Element::float64 ? 5 : 1);
     const std::int64_t segments = task.shape.rows * segments_per_row(task);
     const std::int64_t size = task.shape.rows * task.shape.cols;
-    // What repeats is packed once a call of the kernel: swish with one beta, 512 x 768, took two threads 330 us, a
-    // segment at a time, and one 260.
+    // What repeats is packed once a call of the kernel: swish with one beta, 512 x 768, took two threads 330
+    // us, a segment at a time, and one 260.
     const std::int64_t together = scratch > 0 ? std::clamp<std::int64_t>(segments / 16, 1, 8) : 1;
     return run_kernel(table[int(out.element)], task, segments, together, cost * double(size), scratch);
 }

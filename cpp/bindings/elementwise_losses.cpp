@@ -22,7 +22,8 @@ struct LossArguments {
 
 // A loss of each element, or its backward; `task` holds the loss's own parameters.
 Outcome elementwise_loss(
-    const Kernels<ElementwiseLoss>& table, ElementwiseLoss task, double nanoseconds, const LossArguments& slots
+    const Kernels<ElementwiseLoss>& table, ElementwiseLoss task, double nanoseconds,
+    const LossArguments& slots
 ) {
     const std::optional<Array> x = as_array(slots.x), target = as_array(slots.target);
     if (!x || !target || target->element != x->element || !same_shape(*target, *x)) return not_canonical;
@@ -110,12 +111,15 @@ Outcome focal(PyObject* epsilon, PyObject* alpha, PyObject* gamma, const LossArg
     return elementwise_loss(kernels().sigmoid_focal_loss, task, focal_nanoseconds, slots);
 }
 
-// ---- the Python functions ------------------------------------------------------------------------------------------
+// ---- the Python functions ---------------------------------------------------------------------------------
 
 PyObject* mse_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
         "mse_loss", 2,
-        {{"prediction", nullptr}, {"target", nullptr}, {"reduction", reduction_name("mean")}, {"return_grad", Py_False}}
+        {{"prediction", nullptr},
+         {"target", nullptr},
+         {"reduction", reduction_name("mean")},
+         {"return_grad", Py_False}}
     );
     const OpFunction run = [](const Call& c) { return squared_error({nullptr, c[0], c[1], c[2], c[3]}); };
     return call_op(signature, run, args, nargs, kwnames);
@@ -124,7 +128,10 @@ PyObject* mse_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject*
 PyObject* mse_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
         "mse_loss_backward", 3,
-        {{"dloss", nullptr}, {"prediction", nullptr}, {"target", nullptr}, {"reduction", reduction_name("mean")}}
+        {{"dloss", nullptr},
+         {"prediction", nullptr},
+         {"target", nullptr},
+         {"reduction", reduction_name("mean")}}
     );
     const OpFunction run = [](const Call& c) { return squared_error({c[0], c[1], c[2], c[3], nullptr}); };
     return call_op(signature, run, args, nargs, kwnames);
@@ -140,7 +147,9 @@ PyObject* sigmoid_focal_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs,
          {"reduction", reduction_name("none")},
          {"return_grad", Py_False}}
     );
-    const OpFunction run = [](const Call& c) { return focal(nullptr, c[2], c[3], {nullptr, c[0], c[1], c[4], c[5]}); };
+    const OpFunction run = [](const Call& c) {
+        return focal(nullptr, c[2], c[3], {nullptr, c[0], c[1], c[4], c[5]});
+    };
     return call_op(signature, run, args, nargs, kwnames);
 }
 
@@ -154,7 +163,9 @@ PyObject* sigmoid_focal_loss_backward(PyObject*, PyObject* const* args, Py_ssize
          {"gamma", PyFloat_FromDouble(2)},
          {"reduction", reduction_name("none")}}
     );
-    const OpFunction run = [](const Call& c) { return focal(nullptr, c[3], c[4], {c[0], c[1], c[2], c[5], nullptr}); };
+    const OpFunction run = [](const Call& c) {
+        return focal(nullptr, c[3], c[4], {c[0], c[1], c[2], c[5], nullptr});
+    };
     return call_op(signature, run, args, nargs, kwnames);
 }
 
@@ -169,7 +180,9 @@ PyObject* poly_focal_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, Py
          {"reduction", reduction_name("none")},
          {"return_grad", Py_False}}
     );
-    const OpFunction run = [](const Call& c) { return focal(c[2], c[3], c[4], {nullptr, c[0], c[1], c[5], c[6]}); };
+    const OpFunction run = [](const Call& c) {
+        return focal(c[2], c[3], c[4], {nullptr, c[0], c[1], c[5], c[6]});
+    };
     return call_op(signature, run, args, nargs, kwnames);
 }
 
@@ -184,7 +197,9 @@ PyObject* poly_focal_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t 
          {"gamma", PyFloat_FromDouble(2)},
          {"reduction", reduction_name("none")}}
     );
-    const OpFunction run = [](const Call& c) { return focal(c[3], c[4], c[5], {c[0], c[1], c[2], c[6], nullptr}); };
+    const OpFunction run = [](const Call& c) {
+        return focal(c[3], c[4], c[5], {c[0], c[1], c[2], c[6], nullptr});
+    };
     return call_op(signature, run, args, nargs, kwnames);
 }
 
@@ -196,12 +211,16 @@ const PyMethodDef elementwise_loss_methods[] = {
     FASTNORM_METHOD(
         sigmoid_focal_loss, "logits, target, *, alpha=0.25, gamma=2.0, reduction='none', return_grad=False"
     ),
-    FASTNORM_METHOD(sigmoid_focal_loss_backward, "dloss, logits, target, *, alpha=0.25, gamma=2.0, reduction='none'"),
     FASTNORM_METHOD(
-        poly_focal_loss, "logits, target, *, epsilon=1.0, alpha=0.25, gamma=2.0, reduction='none', return_grad=False"
+        sigmoid_focal_loss_backward, "dloss, logits, target, *, alpha=0.25, gamma=2.0, reduction='none'"
     ),
     FASTNORM_METHOD(
-        poly_focal_loss_backward, "dloss, logits, target, *, epsilon=1.0, alpha=0.25, gamma=2.0, reduction='none'"
+        poly_focal_loss,
+        "logits, target, *, epsilon=1.0, alpha=0.25, gamma=2.0, reduction='none', return_grad=False"
+    ),
+    FASTNORM_METHOD(
+        poly_focal_loss_backward,
+        "dloss, logits, target, *, epsilon=1.0, alpha=0.25, gamma=2.0, reduction='none'"
     ),
     {nullptr, nullptr, 0, nullptr},
 };

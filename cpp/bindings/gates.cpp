@@ -69,7 +69,8 @@ Outcome forward(const Unit& unit, const Call& call, const ForwardSlots& slots, d
     const Array arrays[] = {inputs.gate, inputs.up, y.array};
     Gate task;
     task.beta = beta;
-    if (!run_elementwise(unit.forward, task, arrays, 2, 1, y.warm, unit.forward_nanoseconds)) return finished(nullptr);
+    if (!run_elementwise(unit.forward, task, arrays, 2, 1, y.warm, unit.forward_nanoseconds))
+        return finished(nullptr);
     return finished(y.object.release());
 }
 
@@ -101,9 +102,12 @@ Outcome backward(const Unit& unit, const Call& call, const BackwardSlots& slots,
     const NewArray dgate = new_like(inputs.gate), dup = new_like(inputs.up);
     if (!dgate.array || !dup.array) return finished(nullptr);
     const Array arrays[] = {
-        *dy, inputs.gate, inputs.up, Array{dgate.array.array(), dy->element}, Array{dup.array.array(), dy->element}
+        *dy, inputs.gate, inputs.up, Array{dgate.array.array(), dy->element},
+        Array{dup.array.array(), dy->element}
     };
-    if (!run_elementwise(unit.backward, task, arrays, 3, 2, dgate.warm && dup.warm, unit.backward_nanoseconds))
+    if (!run_elementwise(
+            unit.backward, task, arrays, 3, 2, dgate.warm && dup.warm, unit.backward_nanoseconds
+        ))
         return finished(nullptr);
     return finished(PyTuple_Pack(2, dgate.array.get(), dup.array.get()));
 }
@@ -135,10 +139,12 @@ Unit glu_unit() { return {kernels().glu_forward, kernels().glu_backward, 0.5, 0.
 Unit reglu_unit() { return {kernels().reglu_forward, kernels().reglu_backward, 0.3, 0.6}; }
 Unit bilinear_unit() { return {kernels().bilinear_forward, kernels().bilinear_backward, 0.3, 0.6}; }
 
-// ---- the Python functions ------------------------------------------------------------------------------------------
+// ---- the Python functions ---------------------------------------------------------------------------------
 
 PyObject* glu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature("glu", 1, {{"x", nullptr}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}});
+    static const Signature signature(
+        "glu", 1, {{"x", nullptr}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}}
+    );
     const OpFunction run = [](const Call& call) { return forward(glu_unit(), call, {0, -1, 1, 2}); };
     return call_op(signature, run, args, nargs, kwnames);
 }
@@ -216,20 +222,21 @@ PyObject* geglu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyO
 }
 
 // Gated units without keywords of their own.
-#define FASTNORM_PLAIN_GATE(name)                                                                                      \
-    PyObject* name(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                            \
-        static const Signature signature(                                                                              \
-            #name, 2, {{"gate", nullptr}, {"up", Py_None}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}}            \
-        );                                                                                                             \
-        const OpFunction run = [](const Call& call) { return forward(name##_unit(), call, {0, 1, 2, 3}); };            \
-        return call_op(signature, run, args, nargs, kwnames);                                                          \
-    }                                                                                                                  \
-    PyObject* name##_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                 \
-        static const Signature signature(                                                                              \
-            #name "_backward", 3, {{"dy", nullptr}, {"gate", nullptr}, {"up", Py_None}, {"axis", PyLong_FromLong(-1)}} \
-        );                                                                                                             \
-        const OpFunction run = [](const Call& call) { return backward(name##_unit(), call, {0, 1, 2, 3}); };           \
-        return call_op(signature, run, args, nargs, kwnames);                                                          \
+#define FASTNORM_PLAIN_GATE(name)                                                                            \
+    PyObject* name(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                  \
+        static const Signature signature(                                                                    \
+            #name, 2, {{"gate", nullptr}, {"up", Py_None}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}}  \
+        );                                                                                                   \
+        const OpFunction run = [](const Call& call) { return forward(name##_unit(), call, {0, 1, 2, 3}); };  \
+        return call_op(signature, run, args, nargs, kwnames);                                                \
+    }                                                                                                        \
+    PyObject* name##_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {       \
+        static const Signature signature(                                                                    \
+            #name "_backward", 3,                                                                            \
+            {{"dy", nullptr}, {"gate", nullptr}, {"up", Py_None}, {"axis", PyLong_FromLong(-1)}}             \
+        );                                                                                                   \
+        const OpFunction run = [](const Call& call) { return backward(name##_unit(), call, {0, 1, 2, 3}); }; \
+        return call_op(signature, run, args, nargs, kwnames);                                                \
     }
 FASTNORM_PLAIN_GATE(reglu)
 FASTNORM_PLAIN_GATE(bilinear)

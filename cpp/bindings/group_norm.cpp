@@ -62,14 +62,16 @@ struct GroupBackward {
     PyObject *dy, *x, *num_groups, *weight, *bias, *eps, *axis;
 };
 
-// The gradients of the parameters from the shares of the planes, which are (place in the group, sample, group).
+// The gradients of the parameters from the shares of the planes, which are (place in the group, sample,
+// group).
 template <class S>
 void sum_samples(const Channels& size, const double* shares, void* sums) {
     const std::int64_t num_groups = size.weight_period, samples = size.channels / num_groups;
     for (std::int64_t place = 0; place < size.outer; ++place) {
         for (std::int64_t group = 0; group < num_groups; ++group) {
             double total = 0;
-            for (std::int64_t n = 0; n < samples; ++n) total += shares[(place * samples + n) * num_groups + group];
+            for (std::int64_t n = 0; n < samples; ++n)
+                total += shares[(place * samples + n) * num_groups + group];
             static_cast<S*>(sums)[group * size.outer + place] = S(total);
         }
     }
@@ -133,7 +135,8 @@ Outcome run_group_norm_backward(const GroupBackward& slots) {
     const double* const shares[2] = {task.plane_dweight, task.plane_dbias};
     for (int k = 0; k < 2; ++k) {
         if (!gradients[k]) continue;
-        (x->element == Element::float64 ? sum_samples<double> : sum_samples<float>)(size, shares[k], gradients[k]);
+        (x->element == Element::float64 ? sum_samples<double> : sum_samples<float>)(size, shares[k],
+                                                                                    gradients[k]);
     }
     return finished(PyTuple_Pack(3, dx.get(), dweight.get(), dbias.get()));
 }

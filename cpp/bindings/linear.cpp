@@ -16,7 +16,8 @@ bool shares_data(const Array& out, std::initializer_list<PyObject*> inputs) {
     return false;
 }
 
-// Where a forward writes: `out`, or a new array; where `out` is an input too, a new array that is copied at the end.
+// Where a forward writes: `out`, or a new array; where `out` is an input too, a new array that is copied at
+// the end.
 struct LayerResult {
     Reference returned, written;
     bool canonical = true;
@@ -41,7 +42,8 @@ struct LayerResult {
     }
     PyObject* finish() {
         if (!returned) return written.release();
-        if (returned.get() != written.get() && PyArray_CopyInto(returned.array(), written.array()) < 0) return nullptr;
+        if (returned.get() != written.get() && PyArray_CopyInto(returned.array(), written.array()) < 0)
+            return nullptr;
         return returned.release();
     }
 };
@@ -98,9 +100,11 @@ Outcome linear_gradient(const Call& call) {
     if (!bias.canonical) return not_canonical;
     LayerGradients gradients;
     gradients.dx = std::move(new_like(*x).array);
-    if (bias.failed || !gradients.dx || !new_gradients(gradients, *x, *weight, bias)) return finished(nullptr);
+    if (bias.failed || !gradients.dx || !new_gradients(gradients, *x, *weight, bias))
+        return finished(nullptr);
 
-    const MatrixArray dy_matrix(*dy, x->element), x_matrix(*x, x->element), weight_matrix(*weight, x->element);
+    const MatrixArray dy_matrix(*dy, x->element), x_matrix(*x, x->element),
+        weight_matrix(*weight, x->element);
     const bool is_linear = *activation == Activation::none;
     const MatrixBuffer dz_buffer(is_linear ? 0 : x_matrix.rows(), cols, x->element);
     if (!dz_buffer) return finished(PyErr_NoMemory());
@@ -122,9 +126,10 @@ Outcome linear_gradient(const Call& call) {
     );
 }
 
-// ---- gated_linear: y = gate(x w_gate + b_gate) * (x w_up + b_up) ---------------------------------------------------
+// ---- gated_linear: y = gate(x w_gate + b_gate) * (x w_up + b_up) ------------------------------------------
 
-// The arguments that forward and backward share, from slot `first` on: x, w_gate, w_up, b_gate, b_up, gate, beta.
+// The arguments that forward and backward share, from slot `first` on: x, w_gate, w_up, b_gate, b_up, gate,
+// beta.
 struct GatedArguments {
     bool canonical = false, failed = false;
     std::optional<Array> x, w_gate, w_up;
@@ -172,8 +177,8 @@ Outcome gated_forward(const Call& call) {
     return finished(result.finish());
 }
 
-// With g = x w_gate + b_gate and u = x w_up + b_up: dg = dy u gate'(g), du = dy gate(g), and the gradients of two
-// layers.
+// With g = x w_gate + b_gate and u = x w_up + b_up: dg = dy u gate'(g), du = dy gate(g), and the gradients of
+// two layers.
 Outcome gated_gradient(const Call& call) {
     const std::optional<Array> dy = as_array(call[0]);
     const GatedArguments arguments(call, 1);
@@ -181,7 +186,8 @@ Outcome gated_gradient(const Call& call) {
     if (arguments.failed) return finished(nullptr);
     const Array& x = *arguments.x;
     if (dy->element != x.element || dy->ndim() != x.ndim()) return not_canonical;
-    if (!PyArray_CompareLists(dy->shape(), ResultShape(x, arguments.cols()).shape, x.ndim())) return not_canonical;
+    if (!PyArray_CompareLists(dy->shape(), ResultShape(x, arguments.cols()).shape, x.ndim()))
+        return not_canonical;
     LayerGradients gate_gradients, up_gradients;
     Reference dx_array = std::move(new_like(x).array);
     if (!dx_array || !new_gradients(gate_gradients, x, *arguments.w_gate, arguments.b_gate) ||
@@ -190,7 +196,8 @@ Outcome gated_gradient(const Call& call) {
     }
     const MatrixArray a(x, x.element), gate(*arguments.w_gate, x.element), up(*arguments.w_up, x.element);
     const MatrixArray dy_matrix(*dy, x.element), dx(Array{dx_array.array(), x.element}, x.element);
-    const MatrixBuffer scaled(a.rows(), arguments.cols(), x.element), dg(a.rows(), arguments.cols(), x.element);
+    const MatrixBuffer scaled(a.rows(), arguments.cols(), x.element),
+        dg(a.rows(), arguments.cols(), x.element);
     const MatrixBuffer du(a.rows(), arguments.cols(), x.element), dx_of_gate(a.rows(), a.cols(), x.element);
     if (!scaled || !dg || !du || !dx_of_gate) return finished(PyErr_NoMemory());
 
@@ -208,13 +215,16 @@ Outcome gated_gradient(const Call& call) {
     task.other = scaled.matrix();
     if (!run_product(task, x.element)) return finished(nullptr);
 
-    if (!run_product(layer_product(dg.matrix(), transposed(gate.matrix()), {}, dx_of_gate.matrix()), x.element)) {
+    if (!run_product(
+            layer_product(dg.matrix(), transposed(gate.matrix()), {}, dx_of_gate.matrix()), x.element
+        )) {
         return finished(nullptr);
     }
     task = layer_product(du.matrix(), transposed(up.matrix()), {}, dx.matrix());
     task.finish = Finish::add;
     task.other = dx_of_gate.matrix();
-    if (!run_product(task, x.element) || !weight_gradients(a.matrix(), dg.matrix(), x.element, gate_gradients) ||
+    if (!run_product(task, x.element) ||
+        !weight_gradients(a.matrix(), dg.matrix(), x.element, gate_gradients) ||
         !weight_gradients(a.matrix(), du.matrix(), x.element, up_gradients)) {
         return finished(nullptr);
     }
@@ -224,11 +234,12 @@ Outcome gated_gradient(const Call& call) {
     ));
 }
 
-// ---- the Python functions ------------------------------------------------------------------------------------------
+// ---- the Python functions ---------------------------------------------------------------------------------
 
 PyObject* linear(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
-        "linear", 3, {{"x", nullptr}, {"weight", nullptr}, {"bias", Py_None}, {"activation", Py_None}, {"out", Py_None}}
+        "linear", 3,
+        {{"x", nullptr}, {"weight", nullptr}, {"bias", Py_None}, {"activation", Py_None}, {"out", Py_None}}
     );
     return call_op(signature, linear_forward, args, nargs, kwnames);
 }
@@ -276,8 +287,12 @@ PyObject* gated_linear_backward(PyObject*, PyObject* const* args, Py_ssize_t nar
 const PyMethodDef linear_methods[] = {
     FASTNORM_METHOD(linear, "x, weight, bias=None, *, activation=None, out=None"),
     FASTNORM_METHOD(linear_backward, "dy, x, weight, bias=None, *, activation=None"),
-    FASTNORM_METHOD(gated_linear, "x, w_gate, w_up, b_gate=None, b_up=None, *, gate='swish', beta=1.0, out=None"),
-    FASTNORM_METHOD(gated_linear_backward, "dy, x, w_gate, w_up, b_gate=None, b_up=None, *, gate='swish', beta=1.0"),
+    FASTNORM_METHOD(
+        gated_linear, "x, w_gate, w_up, b_gate=None, b_up=None, *, gate='swish', beta=1.0, out=None"
+    ),
+    FASTNORM_METHOD(
+        gated_linear_backward, "dy, x, w_gate, w_up, b_gate=None, b_up=None, *, gate='swish', beta=1.0"
+    ),
     {nullptr, nullptr, 0, nullptr},
 };
 

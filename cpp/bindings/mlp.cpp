@@ -21,10 +21,13 @@ Reference new_output(const Array& x, npy_intp cols) {
     shape[x.ndim() - 1] = cols;
     PyArray_Descr* descr = PyArray_DESCR(x.object);
     Py_INCREF(descr);
-    return Reference(PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), shape, nullptr, nullptr, 0, nullptr));
+    return Reference(
+        PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), shape, nullptr, nullptr, 0, nullptr)
+    );
 }
 
-// New arrays for the gradients of all parameters, merged: two lists, the second None where there are no biases.
+// New arrays for the gradients of all parameters, merged: two lists, the second None where there are no
+// biases.
 bool gradient_lists(Network& network, double penalty, Reference& dweights, Reference& dbiases) {
     const std::size_t count = network.layer_count();
     dweights = Reference(PyList_New(Py_ssize_t(count)));
@@ -34,7 +37,8 @@ bool gradient_lists(Network& network, double penalty, Reference& dweights, Refer
     if (!dweights || !dbiases) return false;
     const auto gradient = [&](std::size_t i) -> PyObject* {
         const Array& parameter = network.parameters()[i];
-        Reference array = new_array(parameter.ndim(), parameter.shape(), compute_type_number(network.element()));
+        Reference array =
+            new_array(parameter.ndim(), parameter.shape(), compute_type_number(network.element()));
         if (array) network.merge(i, penalty, PyArray_DATA(array.array()));
         return array.release();
     };
@@ -85,7 +89,8 @@ Outcome run_backward(const Call& call) {
     const std::optional<RowMatrix> rows = as_rows(*x, copy), slopes = as_rows(*dy, dy_copy);
     Reference dx = new_output(*x, x->shape()[x->ndim() - 1]);
     if (!rows || !slopes || !dx) return finished(nullptr);
-    if (!network.reserve(std::max<std::int64_t>(rows->rows, 1), true, true)) return finished(PyErr_NoMemory());
+    if (!network.reserve(std::max<std::int64_t>(rows->rows, 1), true, true))
+        return finished(PyErr_NoMemory());
     {
         const ReleasedGil released(network.microseconds() > gil_microseconds);
         network.pack();
@@ -110,7 +115,7 @@ Outcome run_backward(const Call& call) {
     return finished(PyTuple_Pack(3, dx.get(), dweights.get(), dbiases.get()));
 }
 
-// ---- training ------------------------------------------------------------------------------------------------------
+// ---- training ---------------------------------------------------------------------------------------------
 
 std::optional<LossKind> as_loss(PyObject* slot, double& option) {
     PyObject* name = slot;
@@ -175,7 +180,8 @@ struct Lesson {
         return true;
     }
 
-    // Rows [start, start + count) of the order, or of x: forward, loss and backward. Returns the loss with its penalty.
+    // Rows [start, start + count) of the order, or of x: forward, loss and backward. Returns the loss with
+    // its penalty.
     double run(const std::int64_t* order, std::int64_t start, std::int64_t count) {
         RowMatrix batch = x;
         if (!order) batch.data += start * x.row_stride;
@@ -185,7 +191,8 @@ struct Lesson {
         double total = double(count);
         if (loss.sample_weight) {
             total = 0;
-            for (std::int64_t i = start; i < start + count; ++i) total += loss.sample_weight[order ? order[i] : i];
+            for (std::int64_t i = start; i < start + count; ++i)
+                total += loss.sample_weight[order ? order[i] : i];
         }
         loss.scale = 1 / total;
         network.task().loss = loss_function(compute_element(network.element()));
@@ -210,14 +217,16 @@ private:
             return true;
         }
         const std::optional<Array> numbers = as_array(slot);
-        if (!numbers || numbers->element != input.element || numbers->ndim() != 2 || loss.kind == LossKind::focal)
+        if (!numbers || numbers->element != input.element || numbers->ndim() != 2 ||
+            loss.kind == LossKind::focal)
             return false;
         if (numbers->shape()[0] != x.rows || numbers->shape()[1] != loss.outputs) return false;
         PyArrayObject* target = array;
         loss.element = compute_element(input.element);
         if (loss.element != input.element) {
             PyArray_Descr* descr = PyArray_DescrFromType(compute_type_number(input.element));
-            target_copy = Reference(PyArray_FromArray(array, descr, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST));
+            target_copy =
+                Reference(PyArray_FromArray(array, descr, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST));
             failed = !target_copy;
             if (failed) return false;
             target = target_copy.array();
@@ -284,7 +293,8 @@ Outcome run_train(const Call& call) {
         {
             const bool brief = network.microseconds() * double(count) / double(batch) < gil_microseconds;
             const ReleasedGil released(!brief);
-            const auto began = brief ? std::chrono::steady_clock::time_point{} : std::chrono::steady_clock::now();
+            const auto began =
+                brief ? std::chrono::steady_clock::time_point{} : std::chrono::steady_clock::now();
             do {
                 const std::int64_t rows = std::min(batch, count - start);
                 total += lesson.run(order, start, rows) * double(rows);
@@ -306,7 +316,7 @@ Outcome run_train(const Call& call) {
     return finished(PyFloat_FromDouble(total / double(count)));
 }
 
-// ---- the Python functions ------------------------------------------------------------------------------------------
+// ---- the Python functions ---------------------------------------------------------------------------------
 
 PyObject* mlp_forward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
@@ -374,11 +384,13 @@ const PyMethodDef mlp_methods[] = {
     FASTNORM_METHOD(mlp_forward, "x, weights, biases, *, activation='relu', output_activation=None"),
     FASTNORM_METHOD(mlp_backward, "dy, x, weights, biases, *, activation='relu', output_activation=None"),
     FASTNORM_METHOD(
-        mlp_gradients, "x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty"
+        mlp_gradients,
+        "x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty"
     ),
     FASTNORM_METHOD(
         mlp_train,
-        "x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty, rule, order, "
+        "x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty, rule, "
+        "order, "
         "batch_size"
     ),
     {nullptr, nullptr, 0, nullptr},

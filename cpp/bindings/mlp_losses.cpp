@@ -101,7 +101,8 @@ std::int64_t row_of(const LossContext& loss, std::int64_t row) {
 // Outputs one class of which is the target, or each with a probability: the kernels of the losses.
 template <class C>
 void grade_classes(
-    const LossContext& loss, std::int64_t first, std::int64_t rows, std::int64_t step, const C* y, C* dy, double* total
+    const LossContext& loss, std::int64_t first, std::int64_t rows, std::int64_t step, const C* y, C* dy,
+    double* total
 ) {
     const std::int64_t cols = loss.outputs, size = sizeof(C), row_stride = step * size;
     constexpr std::int64_t few = 64;
@@ -161,7 +162,8 @@ void grade_rows(
         C* gradient = static_cast<C*>(dy) + r * step;
         const char* target = loss.target + row * loss.row_stride;
         const bool is_binary = int(loss.kind) >= int(LossKind::binary_cross_entropy);
-        const double value = is_binary ? binary(loss, target, outputs, slopes) : numbers(loss, target, outputs, slopes);
+        const double value =
+            is_binary ? binary(loss, target, outputs, slopes) : numbers(loss, target, outputs, slopes);
         const double share = (loss.sample_weight ? loss.sample_weight[row] : 1) * loss.scale;
         for (std::int64_t j = 0; j < loss.outputs; ++j) gradient[j] = C(share * slopes[j]);
         *total += share * value;
@@ -170,6 +172,8 @@ void grade_rows(
 
 }  // namespace
 
-MlpLoss loss_function(Element compute) { return compute == Element::float64 ? grade_rows<double> : grade_rows<float>; }
+MlpLoss loss_function(Element compute) {
+    return compute == Element::float64 ? grade_rows<double> : grade_rows<float>;
+}
 
 }  // namespace fastnorm

@@ -1,5 +1,5 @@
-// The losses of a training step: dL/dy of a block of rows, and their loss. Those over classes are the kernels of the
-// losses; the others, with few outputs beside the products, are plain loops in double.
+// The losses of a training step: dL/dy of a block of rows, and their loss. Those over classes are the kernels
+// of the losses; the others, with few outputs beside the products, are plain loops in double.
 #pragma once
 
 #include "tasks/mlp.h"

@@ -30,7 +30,8 @@ void register_ops(py::module_& m, const PyMethodDef* methods) {
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     if (import_numpy() < 0) throw py::error_already_set();
-    for (const std::string& error : {fastnorm::threads_environment_error(), fastnorm::cache_environment_error()}) {
+    for (const std::string& error :
+         {fastnorm::threads_environment_error(), fastnorm::cache_environment_error()}) {
         if (!error.empty()) throw py::import_error(error);
     }
     try {
@@ -46,12 +47,12 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     register_ops(m, fastnorm::activation_methods);
     register_ops(m, fastnorm::mlp_methods);
     register_ops(m, fastnorm::optim_methods);
-    register_ops(m, fastnorm::probability_methods);
+    register_ops(m, fastnorm::softmax_methods);
     register_ops(m, fastnorm::gate_methods);
     register_ops(m, fastnorm::attention_methods);
     register_ops(m, fastnorm::linear_methods);
-    register_ops(m, fastnorm::loss_methods);
+    register_ops(m, fastnorm::class_loss_methods);
     register_ops(m, fastnorm::elementwise_loss_methods);
-    register_ops(m, fastnorm::embedding_methods);
+    register_ops(m, fastnorm::memory_methods);
     fastnorm::register_runtime(m);
 }

@@ -16,7 +16,8 @@ Outcome moments_of(const Call& call) {
     Axes axes;
     if (!x || !as_axes(call[1], x->ndim(), axes)) return not_canonical;
     const Axes kept = other_axes(axes, x->ndim());
-    // The kept axes are the channels, which have to be neighbours. With none the first axis is summed by rows.
+    // The kept axes are the channels, which have to be neighbours. With none the first axis is summed by
+    // rows.
     const int first = kept.count > 0 ? kept.axis[0] : x->ndim() > 1 ? 1 : 0, last = first + kept.count;
     if (kept.count > 0 && kept.axis[kept.count - 1] != last - 1) return not_canonical;
     Channels size = channels_of(*x, first, last);

@@ -6,7 +6,8 @@ namespace fastnorm {
 
 namespace {
 
-// One thread's time for a multiply-add in float32, packing and activations included; float64 takes twice as long.
+// One thread's time for a multiply-add in float32, packing and activations included; float64 takes twice as
+// long.
 constexpr double multiply_nanoseconds = 0.02;
 
 bool is_sequence(PyObject* slot) { return PyTuple_CheckExact(slot) || PyList_CheckExact(slot); }
@@ -40,11 +41,13 @@ std::optional<RowMatrix> as_rows(const Array& array, Reference& copy) {
 bool Network::recognise(
     const Array& x, PyObject* weights, PyObject* biases, PyObject* activation, PyObject* output_activation
 ) {
-    const std::optional<Activation> hidden = as_activation(activation), output = as_activation(output_activation);
+    const std::optional<Activation> hidden = as_activation(activation),
+                                    output = as_activation(output_activation);
     if (!hidden || !output || !is_sequence(weights) || x.ndim() < 1) return false;
     const Py_ssize_t count = PySequence_Fast_GET_SIZE(weights);
     has_biases_ = biases != Py_None;
-    if (count < 1 || (has_biases_ && (!is_sequence(biases) || PySequence_Fast_GET_SIZE(biases) != count))) return false;
+    if (count < 1 || (has_biases_ && (!is_sequence(biases) || PySequence_Fast_GET_SIZE(biases) != count)))
+        return false;
     element_ = x.element;
     size_ = item_size(compute_element(element_));
     layers_.resize(std::size_t(count));
@@ -53,7 +56,8 @@ bool Network::recognise(
     std::int64_t in = x.shape()[x.ndim() - 1];
     for (Py_ssize_t l = 0; l < count; ++l) {
         const std::optional<Array> weight = as_array(PySequence_Fast_GET_ITEM(weights, l));
-        if (!weight || weight->ndim() != 2 || weight->shape()[0] != in || !is_parameter(*weight)) return false;
+        if (!weight || weight->ndim() != 2 || weight->shape()[0] != in || !is_parameter(*weight))
+            return false;
         MlpLayer& layer = layers_[std::size_t(l)];
         layer = {};
         layer.in = in;
@@ -134,7 +138,9 @@ void Network::pack() {
         copy_matrix(weight, layer.in, layer.out, weight.strides()[0], weight.strides()[1], layer.weight);
         if (places_[l].transposed >= 0) {
             layer.transposed = at(places_[l].transposed);
-            copy_matrix(weight, layer.out, layer.in, weight.strides()[1], weight.strides()[0], layer.transposed);
+            copy_matrix(
+                weight, layer.out, layer.in, weight.strides()[1], weight.strides()[0], layer.transposed
+            );
         }
         if (!has_bias(l)) continue;
         const Array& bias = parameters_[std::size_t(bias_of_[l])];
@@ -214,8 +220,8 @@ bool Network::is_parameter(const Array& array) const {
 }
 
 void Network::copy_matrix(
-    const Array& source, std::int64_t rows, std::int64_t cols, std::int64_t row_stride, std::int64_t col_stride,
-    const void* panels
+    const Array& source, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
+    std::int64_t col_stride, const void* panels
 ) const {
     const MlpPack task{rows, cols, source.data(), row_stride, col_stride, const_cast<void*>(panels)};
     kernels().mlp_pack[int(source.element)](task, 0, (rows + depth_block - 1) / depth_block, nullptr);

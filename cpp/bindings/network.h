@@ -25,8 +25,8 @@ public:
         const Array& x, PyObject* weights, PyObject* biases, PyObject* activation, PyObject* output_activation
     );
 
-    // Takes the memory for batches of `rows`, on as many threads as they are worth. False with no error set where there
-    // is none.
+    // Takes the memory for batches of `rows`, on as many threads as they are worth. False with no error set
+    // where there is none.
     bool reserve(std::int64_t rows, bool backward, bool wants_dx, double steps = 1);
 
     // Copies the parameters, as they are now, to where the kernels read them.
@@ -67,8 +67,8 @@ private:
     }
     void* at(std::int64_t element) const { return static_cast<char*>(memory_->data()) + element * size_; }
     void copy_matrix(
-        const Array& source, std::int64_t rows, std::int64_t cols, std::int64_t row_stride, std::int64_t col_stride,
-        const void* panels
+        const Array& source, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
+        std::int64_t col_stride, const void* panels
     ) const;
 
     Element element_ = Element::float32;
@@ -82,7 +82,8 @@ private:
     };
     std::vector<Place> places_;  // by layer, in memory_
     std::vector<std::int64_t> gradient_at_;
-    std::int64_t partial_elements_ = 0, slot_elements_ = 0, partials_at_ = 0, gradients_at_ = 0, scratch_at_ = 0;
+    std::int64_t partial_elements_ = 0, slot_elements_ = 0, partials_at_ = 0, gradients_at_ = 0,
+                 scratch_at_ = 0;
     int threads_ = 1;
     double microseconds_ = 0;
     double* losses_ = nullptr;

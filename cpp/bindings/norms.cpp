@@ -39,7 +39,8 @@ void fill_with_nan(PyArrayObject* array) {
 
 namespace {
 
-// A parameter gradient with its axes in the order in which the caller gave them, where that was not the array's.
+// A parameter gradient with its axes in the order in which the caller gave them, where that was not the
+// array's.
 bool reorder(Reference& gradient, PyObject* axis, int ndim) {
     if (!gradient || !PyTuple_Check(axis)) return true;
     const Reference rules(PyImport_ImportModule("fastnorm._arguments"));
@@ -48,10 +49,14 @@ bool reorder(Reference& gradient, PyObject* axis, int ndim) {
     return bool(gradient);
 }
 
-bool add_blocks(const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols, const Reference& sums) {
+bool add_blocks(
+    const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols, const Reference& sums
+) {
     if (!sums) return true;
     const PartialSums task{partials, blocks, cols, PyArray_DATA(sums.array())};
-    return run_kernel(kernels().sum_partials[int(x.element)], task, cols, 1024, 0.1 * double(blocks * cols), 0);
+    return run_kernel(
+        kernels().sum_partials[int(x.element)], task, cols, 1024, 0.1 * double(blocks * cols), 0
+    );
 }
 
 }  // namespace
@@ -65,7 +70,9 @@ bool ParameterGradients::in_given_order(PyObject* axis, int ndim) {
     return reorder(dweight, axis, ndim) && reorder(dbias, axis, ndim);
 }
 
-bool ParameterGradients::sum_blocks(const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols) {
+bool ParameterGradients::sum_blocks(
+    const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols
+) {
     return add_blocks(x, partials, blocks, cols, dweight) &&
            add_blocks(x, partials + blocks * cols, blocks, cols, dbias);
 }
@@ -129,14 +136,16 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
     if (!eps || !return_stats) return not_canonical;
     Parameter weight = as_parameter(slots.weight, *x, axes), bias = as_parameter(slots.bias, *x, axes);
     if (!weight.canonical || !bias.canonical) return not_canonical;
-    if (weight.failed || bias.failed || !add_offset(weight, slots.rms.weight_offset)) return finished(nullptr);
+    if (weight.failed || bias.failed || !add_offset(weight, slots.rms.weight_offset))
+        return finished(nullptr);
 
     Reference result;
     std::optional<Array> y;
     bool warm = true;
     if (slots.out != Py_None) {
         y = as_array(slots.out);
-        if (!y || !is_valid_out(*y, *x, {slots.x, slots.weight, slots.bias}, slots.checked)) return not_canonical;
+        if (!y || !is_valid_out(*y, *x, {slots.x, slots.weight, slots.bias}, slots.checked))
+            return not_canonical;
         Py_INCREF(slots.given_out);
         result = Reference(slots.given_out);
     } else {
@@ -171,7 +180,8 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
         const std::int64_t size = item_size(x->element);
         if (!run_kernel(
                 forward[int(x->element)], task, rows.rows, rows_per_chunk(rows, size),
-                norm_forward_nanoseconds * double(rows.rows * rows.cols), std::size_t(packing_bytes(geometry, 2, size))
+                norm_forward_nanoseconds * double(rows.rows * rows.cols),
+                std::size_t(packing_bytes(geometry, 2, size))
             )) {
             return finished(nullptr);
         }
@@ -234,7 +244,9 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
         task.rstd = rstd.data();
         task.stream = fresh.warm && 3 * x->bytes() > stream_bytes && task.dx.contiguous;
         const std::int64_t scratch = packing_bytes(geometry, 3, item_size(x->element));
-        if (!run_backward(backward[int(x->element)], task, task, *x, gradients, norm_backward_nanoseconds, scratch)) {
+        if (!run_backward(
+                backward[int(x->element)], task, task, *x, gradients, norm_backward_nanoseconds, scratch
+            )) {
             return finished(nullptr);
         }
     }
@@ -242,7 +254,7 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
     return finished(PyTuple_Pack(3, dx.get(), gradients.weight_or_none(), gradients.bias_or_none()));
 }
 
-// ---- the Python functions ------------------------------------------------------------------------------------------
+// ---- the Python functions ---------------------------------------------------------------------------------
 
 PyObject* layer_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
@@ -256,7 +268,8 @@ PyObject* layer_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObjec
          {"out", Py_None}}
     );
     const OpFunction run = [](const Call& call) {
-        ForwardArguments arguments{call[0], call[1], call[2], call[3], call[4], call[5], call[6], call.given[6]};
+        ForwardArguments arguments{call[0], call[1], call[2], call[3],
+                                   call[4], call[5], call[6], call.given[6]};
         arguments.checked = call.checked();
         return norm_forward(kernels().layer_norm_forward, arguments);
     };
@@ -275,7 +288,8 @@ PyObject* layer_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs
          {"stats", Py_None}}
     );
     const OpFunction run = [](const Call& call) {
-        const BackwardArguments arguments{call[0], call[1], call[2], call[3], call[4], call[5], call[6], call.given[4]};
+        const BackwardArguments arguments{call[0], call[1], call[2], call[3],
+                                          call[4], call[5], call[6], call.given[4]};
         return norm_backward(kernels().layer_norm_backward, arguments);
     };
     return call_op(signature, run, args, nargs, kwnames);
@@ -295,7 +309,8 @@ PyObject* rms_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject*
          {"out", Py_None}}
     );
     const OpFunction run = [](const Call& call) {
-        ForwardArguments arguments{call[0], call[1], call[2], call[3], call[4], call[7], call[8], call.given[8]};
+        ForwardArguments arguments{call[0], call[1], call[2], call[3],
+                                   call[4], call[7], call[8], call.given[8]};
         arguments.checked = call.checked();
         arguments.has_mean = false;
         if (!as_rms_options(call[5], call[6], arguments.rms)) return not_canonical;
@@ -318,7 +333,8 @@ PyObject* rms_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, 
          {"stats", Py_None}}
     );
     const OpFunction run = [](const Call& call) {
-        BackwardArguments arguments{call[0], call[1], call[2], call[3], call[4], call[5], call[8], call.given[4]};
+        BackwardArguments arguments{call[0], call[1], call[2], call[3],
+                                    call[4], call[5], call[8], call.given[4]};
         arguments.has_mean = false;
         if (!as_rms_options(call[6], call[7], arguments.rms)) return not_canonical;
         return norm_backward(kernels().rms_norm_backward, arguments);
@@ -329,11 +345,14 @@ PyObject* rms_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, 
 }  // namespace
 
 const PyMethodDef norm_methods[] = {
-    FASTNORM_METHOD(layer_norm, "x, weight=None, bias=None, *, axis=-1, eps=1e-05, return_stats=False, out=None"),
+    FASTNORM_METHOD(
+        layer_norm, "x, weight=None, bias=None, *, axis=-1, eps=1e-05, return_stats=False, out=None"
+    ),
     FASTNORM_METHOD(layer_norm_backward, "dy, x, weight=None, bias=None, *, axis=-1, eps=1e-05, stats=None"),
     FASTNORM_METHOD(
         rms_norm,
-        "x, weight=None, bias=None, *, axis=-1, eps=1e-06, weight_offset=0.0, fraction=None, return_stats=False, "
+        "x, weight=None, bias=None, *, axis=-1, eps=1e-06, weight_offset=0.0, fraction=None, "
+        "return_stats=False, "
         "out=None"
     ),
     FASTNORM_METHOD(

@@ -9,8 +9,8 @@ namespace fastnorm {
 // Chunks of whole tiles, or single rows where there are few: enough to share out evenly, of 16 KiB at least.
 std::int64_t rows_per_chunk(const Rows& rows, std::int64_t size);
 
-// Rows that one partial sum of a parameter gradient covers: at most 128 partials, of at least 64 rows. It depends on
-// the number of rows alone, so that the order of addition does.
+// Rows that one partial sum of a parameter gradient covers: at most 128 partials, of at least 64 rows. It
+// depends on the number of rows alone, so that the order of addition does.
 std::int64_t rows_per_block(std::int64_t rows);
 
 // Scratch that packing the operands that are not contiguous takes, `size` being that of their elements.
@@ -19,8 +19,9 @@ std::int64_t packing_bytes(const Geometry& geometry, int operands, std::int64_t 
 // Statistics of rows without columns: nothing was averaged.
 void fill_with_nan(PyArrayObject* array);
 
-// One thread's time for an element, by which the number of threads is chosen: 512 x 768, float32, one Ice Lake core
-// (rms_norm, and layer_norm_backward). A guess of 0.2 left a second thread asleep there: 160 us instead of 78.
+// One thread's time for an element, by which the number of threads is chosen: 512 x 768, float32, one Ice
+// Lake core (rms_norm, and layer_norm_backward). A guess of 0.2 left a second thread asleep there: 160 us
+// instead of 78.
 constexpr double norm_forward_nanoseconds = 0.33;
 constexpr double norm_backward_nanoseconds = 0.55;
 
@@ -39,9 +40,9 @@ struct ParameterGradients {
     bool sum_blocks(const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols);
 };
 
-// Runs the kernel of a backward over row blocks and adds up the parameter gradients. `norm` is the task or a part of
-// it; what its last members, from block_rows on, are is settled here. It takes one thread `nanoseconds` for an element,
-// and `scratch` bytes besides the running sums.
+// Runs the kernel of a backward over row blocks and adds up the parameter gradients. `norm` is the task or a
+// part of it; what its last members, from block_rows on, are is settled here. It takes one thread
+// `nanoseconds` for an element, and `scratch` bytes besides the running sums.
 template <class Task>
 bool run_backward(
     void (*kernel)(const Task&, std::int64_t, std::int64_t, void*), const Task& task, NormBackward& norm,

@@ -35,8 +35,8 @@ bool numbers_at(PyObject* rule, Py_ssize_t first, std::initializer_list<double*>
     return true;
 }
 
-// An array as contiguous aligned memory, copied where it is not; what has been written into a copy goes back at the
-// end.
+// An array as contiguous aligned memory, copied where it is not; what has been written into a copy goes back
+// at the end.
 class Contiguous {
 public:
     Contiguous(const Array& array, bool written) : written_(written) {
@@ -70,7 +70,8 @@ Outcome run_update(const Call& call) {
         const std::optional<Array> parameter = as_array(PySequence_Fast_GET_ITEM(parameters, i));
         const std::optional<Array> gradient = as_array(PySequence_Fast_GET_ITEM(gradients, i));
         if (!parameter || !gradient || !same_shape(*parameter, *gradient)) return not_canonical;
-        if (gradient->element != parameter->element && gradient->element != compute_element(parameter->element)) {
+        if (gradient->element != parameter->element &&
+            gradient->element != compute_element(parameter->element)) {
             return not_canonical;
         }
         if (!PyArray_ISWRITEABLE(parameter->object)) return not_canonical;
@@ -97,8 +98,9 @@ Outcome run_update(const Call& call) {
         for (Py_ssize_t i = 0; i < count; ++i) {
             const Array& array = arrays[std::size_t(i)];
             update_parameter(
-                rule, step, array.element, written[std::size_t(i)].data(), array.size(), read[std::size_t(i)].data(),
-                slopes[std::size_t(i)].element != array.element, rule.first_of(i), rule.second_of(i)
+                rule, step, array.element, written[std::size_t(i)].data(), array.size(),
+                read[std::size_t(i)].data(), slopes[std::size_t(i)].element != array.element,
+                rule.first_of(i), rule.second_of(i)
             );
         }
     }
@@ -123,8 +125,8 @@ void run(
     if (threads == 1) return kernel(task, 0, size, nullptr);
     parallel_for(std::size_t(chunks), threads, [&](std::size_t begin, std::size_t end) noexcept {
         kernel(
-            task, std::int64_t(begin) * elements_per_chunk, std::min(size, std::int64_t(end) * elements_per_chunk),
-            nullptr
+            task, std::int64_t(begin) * elements_per_chunk,
+            std::min(size, std::int64_t(end) * elements_per_chunk), nullptr
         );
     });
 }
@@ -145,15 +147,18 @@ bool as_rule(PyObject* slot, const Array* parameters, Py_ssize_t count, Optimize
         rule.first = velocities;
         return is_state(velocities, parameters, count);
     }
-    if (entries != 11) return false;  // ("adam", lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, ...)
+    if (entries != 11)
+        return false;  // ("adam", lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, ...)
     rule.is_adam = true;
     const std::optional<bool> decoupled = as_flag(PyTuple_GET_ITEM(slot, 6));
     const std::optional<bool> corrected = as_flag(PyTuple_GET_ITEM(slot, 7));
     PyObject* steps = PyTuple_GET_ITEM(slot, 8);
-    if (!numbers_at(slot, 1, {&rule.lr, &rule.beta1, &rule.beta2, &rule.eps, &rule.weight_decay})) return false;
+    if (!numbers_at(slot, 1, {&rule.lr, &rule.beta1, &rule.beta2, &rule.eps, &rule.weight_decay}))
+        return false;
     if (!decoupled || !corrected || !PyArray_CheckExact(steps)) return false;
     PyArrayObject* counter = reinterpret_cast<PyArrayObject*>(steps);
-    if (PyArray_TYPE(counter) != NPY_INT64 || PyArray_SIZE(counter) != 1 || !PyArray_ISCARRAY(counter)) return false;
+    if (PyArray_TYPE(counter) != NPY_INT64 || PyArray_SIZE(counter) != 1 || !PyArray_ISCARRAY(counter))
+        return false;
     rule.decoupled = *decoupled;
     rule.corrected_eps = *corrected;
     rule.steps = static_cast<std::int64_t*>(PyArray_DATA(counter));
@@ -163,15 +168,17 @@ bool as_rule(PyObject* slot, const Array* parameters, Py_ssize_t count, Optimize
 }
 
 void update_parameter(
-    const OptimizerRule& rule, std::int64_t step, Element element, void* data, std::int64_t size, const void* gradient,
-    bool wide, void* first, void* second
+    const OptimizerRule& rule, std::int64_t step, Element element, void* data, std::int64_t size,
+    const void* gradient, bool wide, void* first, void* second
 ) {
     const int e = int(element);
     if (!rule.is_adam) {
-        const SgdUpdate task{data, gradient, wide, first, rule.lr, rule.momentum, rule.weight_decay, rule.nesterov};
+        const SgdUpdate task{data,          gradient,          wide,         first, rule.lr,
+                             rule.momentum, rule.weight_decay, rule.nesterov};
         return run(kernels().sgd_update[e], task, size, sgd_nanoseconds);
     }
-    const double bias1 = 1 - std::pow(rule.beta1, double(step)), bias2 = 1 - std::pow(rule.beta2, double(step));
+    const double bias1 = 1 - std::pow(rule.beta1, double(step)),
+                 bias2 = 1 - std::pow(rule.beta2, double(step));
     AdamUpdate task;
     task.parameter = data;
     task.gradient = gradient;
@@ -182,7 +189,8 @@ void update_parameter(
     task.beta2 = rule.beta2;
     task.step_size = rule.lr / bias1;
     task.second_scale = 1 / std::sqrt(bias2);
-    // Without the correction eps stands beside sqrt(v), not sqrt(v / bias2): the short form of the paper's section 2.
+    // Without the correction eps stands beside sqrt(v), not sqrt(v / bias2): the short form of the paper's
+    // section 2.
     task.eps = rule.corrected_eps ? rule.eps : rule.eps / std::sqrt(bias2);
     task.weight_decay = rule.decoupled ? 0 : rule.weight_decay;
     task.shrink = rule.decoupled ? 1 - rule.lr * rule.weight_decay : 1;

@@ -27,11 +27,11 @@ private:
 // False where the rule is not one, or its state does not fit the parameters (no error is set).
 bool as_rule(PyObject* slot, const Array* parameters, Py_ssize_t count, OptimizerRule& rule);
 
-// One update of one parameter, contiguous elements at `data`, on threads. `step` counts from 1. The GIL may be held or
-// not.
+// One update of one parameter, contiguous elements at `data`, on threads. `step` counts from 1. The GIL may
+// be held or not.
 void update_parameter(
-    const OptimizerRule& rule, std::int64_t step, Element element, void* data, std::int64_t size, const void* gradient,
-    bool wide, void* first, void* second
+    const OptimizerRule& rule, std::int64_t step, Element element, void* data, std::int64_t size,
+    const void* gradient, bool wide, void* first, void* second
 );
 
 }  // namespace fastnorm

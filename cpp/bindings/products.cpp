@@ -37,7 +37,9 @@ MatrixBuffer::MatrixBuffer(std::int64_t rows, std::int64_t cols, Element element
     : buffer_(std::size_t(rows * cols * item_size(compute_element(element)))),
       extent_{rows, cols},
       stride_{cols * item_size(compute_element(element)), item_size(compute_element(element))} {
-    matrix_ = {static_cast<char*>(buffer_.data()), {1, extent_, stride_}, {1, extent_ + 1, stride_ + 1}, true, true};
+    matrix_ = {
+        static_cast<char*>(buffer_.data()), {1, extent_, stride_}, {1, extent_ + 1, stride_ + 1}, true, true
+    };
 }
 
 std::optional<Activation> as_activation(PyObject* slot) {
@@ -51,7 +53,8 @@ std::optional<Activation> as_activation(PyObject* slot) {
 }
 
 std::optional<Activation> as_gate(PyObject* slot) {
-    if (PyUnicode_CheckExact(slot) && PyUnicode_CompareWithASCIIString(slot, "swish") == 0) return Activation::swish;
+    if (PyUnicode_CheckExact(slot) && PyUnicode_CompareWithASCIIString(slot, "swish") == 0)
+        return Activation::swish;
     const std::optional<Activation> gate = as_activation(slot);
     return gate == Activation::silu ? std::nullopt : gate;
 }
@@ -62,8 +65,8 @@ bool run_product(Product task, Element element) {
         product_nanoseconds(element) * double(task.rows) * double(task.cols) * double(task.depth + 8);
     const std::int64_t compute_size = item_size(compute_element(element));
     divide(
-        task, item_size(element), compute_size, nanoseconds < 5000 ? 1 : worthwhile_threads(nanoseconds / 1000),
-        std::int64_t(cache_sizes().l2)
+        task, item_size(element), compute_size,
+        nanoseconds < 5000 ? 1 : worthwhile_threads(nanoseconds / 1000), std::int64_t(cache_sizes().l2)
     );
     return run_kernel(
         kernels().product[int(element)], task, product_units(task), 1, nanoseconds,
@@ -103,7 +106,9 @@ bool weight_gradients(const Matrix& x, const Matrix& dz, Element element, const 
     if (!gradients.dbias) return true;
     const std::int64_t rows = length(dz.rows), cols = length(dz.cols);
     const ColumnSums sums{rows, cols, dz, PyArray_DATA(gradients.dbias.array())};
-    return run_kernel(kernels().column_sums[int(element)], sums, cols, column_sums_strip, 0.1 * double(rows * cols), 0);
+    return run_kernel(
+        kernels().column_sums[int(element)], sums, cols, column_sums_strip, 0.1 * double(rows * cols), 0
+    );
 }
 
 }  // namespace fastnorm

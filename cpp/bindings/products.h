@@ -6,7 +6,8 @@
 
 namespace fastnorm {
 
-// An array as the matrix of its last axis (the columns) and all others (the rows), for kernels of an element type.
+// An array as the matrix of its last axis (the columns) and all others (the rows), for kernels of an element
+// type.
 class MatrixArray {
 public:
     MatrixArray(const Array& array, Element element);
@@ -59,14 +60,15 @@ std::optional<Array> as_weight(PyObject* slot, const Array& x, npy_intp depth);
 // One thread's time for a multiplication and an addition, at 100 GFLOP/s in float32.
 constexpr double product_nanoseconds(Element element) { return element == Element::float64 ? 0.04 : 0.02; }
 
-// Runs a product whose operands and finish are set. False with MemoryError set where there is no memory for scratch.
+// Runs a product whose operands and finish are set. False with MemoryError set where there is no memory for
+// scratch.
 bool run_product(Product task, Element element);
 
 // z = x weight + bias, with the activation and the finish that the caller sets.
 Product layer_product(const Matrix& x, const Matrix& weight, const Parameter& bias, const Matrix& z);
 
-// The gradients of a layer from dz, the one at z = x weight + bias: dx = dz weight', dweight = x' dz and dbias = the
-// sum of dz over the rows. Each is left out where there is no array for it.
+// The gradients of a layer from dz, the one at z = x weight + bias: dx = dz weight', dweight = x' dz and
+// dbias = the sum of dz over the rows. Each is left out where there is no array for it.
 struct LayerGradients {
     Reference dx, dweight, dbias;
 };

@@ -40,7 +40,8 @@ bool take(Target& target, PyObject* given, const Array& out) {
     return true;
 }
 
-// The results for the argument `out`, (y, summed) or y alone. False where it is not canonical, or with an error set.
+// The results for the argument `out`, (y, summed) or y alone. False where it is not canonical, or with an
+// error set.
 bool make_results(const ForwardArguments& slots, const Array& x, Target& y, Target& summed) {
     if (slots.out == Py_None) return make_new(y, x) && (!slots.returns_sum || make_new(summed, x));
     const std::initializer_list<PyObject*> inputs = {slots.x, slots.residual, slots.weight, slots.bias};
@@ -71,7 +72,8 @@ bool make_results(const ForwardArguments& slots, const Array& x, Target& y, Targ
 Outcome add_norm_forward(const ForwardKernels& forward, const ForwardArguments& slots) {
     const std::optional<Array> x = as_array(slots.x), residual = as_array(slots.residual);
     Axes axes;
-    if (!x || !residual || residual->element != x->element || !same_shape(*residual, *x)) return not_canonical;
+    if (!x || !residual || residual->element != x->element || !same_shape(*residual, *x))
+        return not_canonical;
     if (!as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<double> alpha = as_number(slots.alpha, -HUGE_VAL), eps = as_number(slots.eps, 0);
     if (!alpha || !eps) return not_canonical;
@@ -88,7 +90,8 @@ Outcome add_norm_forward(const ForwardKernels& forward, const ForwardArguments& 
     const Rows& rows = geometry.rows;
     if (rows.cols > 0) {
         const auto replaces = [&](const Target& target) {
-            return target.object && (target.array.data() == x->data() || target.array.data() == residual->data());
+            return target.object &&
+                   (target.array.data() == x->data() || target.array.data() == residual->data());
         };
         AddNormForward task;
         task.norm.shape = rows;
@@ -106,11 +109,12 @@ Outcome add_norm_forward(const ForwardKernels& forward, const ForwardArguments& 
                            !task.replaces && task.norm.y.contiguous && task.summed.contiguous;
         task.alpha = *alpha;
         const std::int64_t size = item_size(x->element);
-        const std::int64_t scratch =
-            packing_bytes(geometry, count, size) + summed_bytes(rows.cols, item_size(compute_element(x->element)));
+        const std::int64_t scratch = packing_bytes(geometry, count, size) +
+                                     summed_bytes(rows.cols, item_size(compute_element(x->element)));
         const double cost = (norm_forward_nanoseconds + sum_nanoseconds) * double(rows.rows * rows.cols);
         if (!run_kernel(
-                forward[int(x->element)], task, rows.rows, rows_per_chunk(rows, size), cost, std::size_t(scratch)
+                forward[int(x->element)], task, rows.rows, rows_per_chunk(rows, size), cost,
+                std::size_t(scratch)
             )) {
             return finished(nullptr);
         }
@@ -128,7 +132,8 @@ struct BackwardArguments {
 Outcome add_norm_backward(const BackwardKernels& backward, const BackwardArguments& slots) {
     const std::optional<Array> x = as_array(slots.x), residual = as_array(slots.residual);
     const std::optional<Array> dy = as_array(slots.dy), dsummed = as_array(slots.dsummed);
-    if (!x || !residual || residual->element != x->element || !same_shape(*residual, *x)) return not_canonical;
+    if (!x || !residual || residual->element != x->element || !same_shape(*residual, *x))
+        return not_canonical;
     if ((!dy && slots.dy != Py_None) || (!dsummed && slots.dsummed != Py_None) || (!dy && !dsummed))
         return not_canonical;
     for (const std::optional<Array>& gradient : {dy, dsummed}) {
@@ -166,14 +171,14 @@ Outcome add_norm_backward(const BackwardKernels& backward, const BackwardArgumen
         task.norm.eps = *eps;
         task.norm.counted = geometry.rows.cols;
         task.norm.mean = task.norm.rstd = nullptr;
-        task.norm.stream = dx.warm && dresidual.warm && 5 * x->bytes() > stream_bytes && task.norm.dx.contiguous &&
-                           task.dresidual.contiguous;
+        task.norm.stream = dx.warm && dresidual.warm && 5 * x->bytes() > stream_bytes &&
+                           task.norm.dx.contiguous && task.dresidual.contiguous;
         task.alpha = *alpha;
         const std::int64_t scratch = packing_bytes(geometry, 6, item_size(x->element)) +
                                      summed_bytes(geometry.rows.cols, item_size(compute_element(x->element)));
         if (!run_backward(
-                backward[int(x->element)], task, task.norm, *x, gradients, norm_backward_nanoseconds + sum_nanoseconds,
-                scratch
+                backward[int(x->element)], task, task.norm, *x, gradients,
+                norm_backward_nanoseconds + sum_nanoseconds, scratch
             )) {
             return finished(nullptr);
         }
@@ -184,7 +189,7 @@ Outcome add_norm_backward(const BackwardKernels& backward, const BackwardArgumen
     return finished(PyTuple_Pack(4, first, second, gradients.weight_or_none(), gradients.bias_or_none()));
 }
 
-// ---- the Python functions ------------------------------------------------------------------------------------------
+// ---- the Python functions ---------------------------------------------------------------------------------
 
 PyObject* add_layer_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
@@ -311,14 +316,21 @@ PyObject* deep_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs,
 }  // namespace
 
 const PyMethodDef residual_norm_methods[] = {
-    FASTNORM_METHOD(add_layer_norm, "x, residual, weight=None, bias=None, *, alpha=1.0, axis=-1, eps=1e-05, out=None"),
     FASTNORM_METHOD(
-        add_layer_norm_backward, "dy, dsummed, x, residual, weight=None, bias=None, *, alpha=1.0, axis=-1, eps=1e-05"
+        add_layer_norm, "x, residual, weight=None, bias=None, *, alpha=1.0, axis=-1, eps=1e-05, out=None"
+    ),
+    FASTNORM_METHOD(
+        add_layer_norm_backward,
+        "dy, dsummed, x, residual, weight=None, bias=None, *, alpha=1.0, axis=-1, eps=1e-05"
     ),
     FASTNORM_METHOD(add_rms_norm, "x, residual, weight=None, *, alpha=1.0, axis=-1, eps=1e-06, out=None"),
-    FASTNORM_METHOD(add_rms_norm_backward, "dy, dsummed, x, residual, weight=None, *, alpha=1.0, axis=-1, eps=1e-06"),
+    FASTNORM_METHOD(
+        add_rms_norm_backward, "dy, dsummed, x, residual, weight=None, *, alpha=1.0, axis=-1, eps=1e-06"
+    ),
     FASTNORM_METHOD(deep_norm, "x, residual, weight=None, bias=None, *, alpha, axis=-1, eps=1e-05, out=None"),
-    FASTNORM_METHOD(deep_norm_backward, "dy, x, residual, weight=None, bias=None, *, alpha, axis=-1, eps=1e-05"),
+    FASTNORM_METHOD(
+        deep_norm_backward, "dy, x, residual, weight=None, bias=None, *, alpha, axis=-1, eps=1e-05"
+    ),
     {nullptr, nullptr, 0, nullptr},
 };
 

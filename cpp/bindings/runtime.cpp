@@ -18,7 +18,8 @@ namespace fastnorm {
 
 namespace {
 
-// GB/s (read plus written) of the best of several copies past the caches, between blocks of `bytes` that are in memory.
+// GB/s (read plus written) of the best of several copies past the caches, between blocks of `bytes` that are
+// in memory.
 double copy_bandwidth(std::int64_t bytes, int threads) {
     bytes = std::max<std::int64_t>(bytes / copy_line, 1) * copy_line;
     void* blocks[2] = {acquire_block(std::size_t(bytes)).data, acquire_block(std::size_t(bytes)).data};
@@ -37,7 +38,8 @@ double copy_bandwidth(std::int64_t bytes, int threads) {
             const Clock::time_point start = Clock::now();
             parallel_for(chunks, threads, [&](std::size_t begin, std::size_t end) noexcept {
                 copy(
-                    task, std::int64_t(begin) * chunk_lines, std::min(lines, std::int64_t(end) * chunk_lines), nullptr
+                    task, std::int64_t(begin) * chunk_lines, std::min(lines, std::int64_t(end) * chunk_lines),
+                    nullptr
                 );
             });
             const double seconds = std::chrono::duration<double>(Clock::now() - start).count();

@@ -3,9 +3,10 @@
 //   dS = P (dP - D)              dP where there is no softmax
 //   dquery = scale dS keys,  dkeys = scale dS^T query,  dvalues = P^T dy
 //
-// Nothing of size queries x slots is stored: weights are computed again, block by block. The first kernel has a tile
-// of queries in the lanes; it finds peak, 1 / total and D of each and leaves them for the second, then adds up dquery.
-// The second has a tile of keys in the lanes and meets all queries, so that dkeys and dvalues need no partial sums.
+// Nothing of size queries x slots is stored: weights are computed again, block by block. The first kernel has
+// a tile of queries in the lanes; it finds peak, 1 / total and D of each and leaves them for the second, then
+// adds up dquery. The second has a tile of keys in the lanes and meets all queries, so that dkeys and dvalues
+// need no partial sums.
 #pragma once
 
 #include "kernels/attention_forward.h"
@@ -23,7 +24,8 @@ struct GradientTile {
     C* products_with_rows;
 
     FASTNORM_INLINE GradientTile(
-        Tile score_tile, const HeadMatrix& in_lanes, const HeadMatrix& in_rows, std::int64_t head, char*& scratch
+        Tile score_tile, const HeadMatrix& in_lanes, const HeadMatrix& in_rows, std::int64_t head,
+        char*& scratch
     )
         : scores(score_tile), rows(score_tile.task, in_rows, score_tile.task.width, head) {
         tile = Tile::take(scratch, scores.task.width);
@@ -32,8 +34,8 @@ struct GradientTile {
         own.read_tile(scores.first, scores.count, tile, Tile::lanes);
         rows.take_space(scratch);
     }
-    // Scores and dP of a block; returns the rows that dP came from. Where there is no softmax the scores are the
-    // weights, and slots that take no part have no gradient either.
+    // Scores and dP of a block; returns the rows that dP came from. Where there is no softmax the scores are
+    // the weights, and slots that take no part have no gradient either.
     RowBlock<C> fetch(std::int64_t first_row, std::int64_t row_count) {
         scores.fetch(first_row, row_count);
         const RowBlock<C> block = rows.rows(first_row, row_count);
@@ -67,8 +69,8 @@ void attend_backward_query(
     using Tile = ScoreTile<T, V>;
     const Attention& forward = task.forward;
     Tile scores(
-        forward, forward.query, forward.keys, forward.mask.row_stride, forward.mask.col_stride, head, first, count,
-        scratch
+        forward, forward.query, forward.keys, forward.mask.row_stride, forward.mask.col_stride, head, first,
+        count, scratch
     );
     GradientTile<T, V> tile(scores, task.dy, forward.values, head, scratch);
     C* sums = Tile::take_zeros(scratch, forward.dim);
@@ -77,7 +79,9 @@ void attend_backward_query(
     for_blocks(forward.linear ? 0 : forward.slots, [&](std::int64_t slot, std::int64_t slots) {
         tile.fetch(slot, slots);
         const V decay = softmax.weigh(tile.scores.scores, slots);
-        inner = mul_add(inner, in_double(decay), in_double(inner_product<V>(tile.score(0), tile.gradient(0), slots)));
+        inner = mul_add(
+            inner, in_double(decay), in_double(inner_product<V>(tile.score(0), tile.gradient(0), slots))
+        );
     });
     const V share = softmax.reciprocal();
     const V mean = rounded<V>(inner * in_double(share));
@@ -110,8 +114,8 @@ void attend_backward_keys(
     using Tile = ScoreTile<T, V>;
     const Attention& forward = task.forward;
     Tile scores(
-        forward, forward.keys, forward.query, forward.mask.col_stride, forward.mask.row_stride, head, first, count,
-        scratch
+        forward, forward.keys, forward.query, forward.mask.col_stride, forward.mask.row_stride, head, first,
+        count, scratch
     );
     GradientTile<T, V> tile(scores, forward.values, task.dy, head, scratch);
     C* dkeys = Tile::take_zeros(scratch, forward.dim);
@@ -119,16 +123,20 @@ void attend_backward_keys(
     const V one = broadcast<V>(1);
     for_blocks(forward.queries, [&](std::int64_t query, std::int64_t queries) {
         const RowBlock<C> dy = tile.fetch(query, queries);
-        const C* stats = static_cast<const C*>(task.stats) + (head * forward.queries + query) * attention_stats;
+        const C* stats =
+            static_cast<const C*>(task.stats) + (head * forward.queries + query) * attention_stats;
         if (!forward.linear) {
             for (std::int64_t j = 0; j < queries; ++j, stats += attention_stats) {
-                const V weight = weight_of(load<V>(tile.score(j)) - broadcast<V>(stats[0])) * broadcast<V>(stats[1]);
+                const V weight =
+                    weight_of(load<V>(tile.score(j)) - broadcast<V>(stats[0])) * broadcast<V>(stats[1]);
                 store(tile.score(j), weight);
                 store(tile.gradient(j), weight * (load<V>(tile.gradient(j)) - broadcast<V>(stats[2])));
             }
         }
         accumulate<V>(tile.scores.scores, dy, queries, forward.width, one, dvalues);
-        accumulate<V>(tile.products_with_rows, tile.scores.rows.rows(query, queries), queries, forward.dim, one, dkeys);
+        accumulate<V>(
+            tile.products_with_rows, tile.scores.rows.rows(query, queries), queries, forward.dim, one, dkeys
+        );
     });
     Tile::multiply(dkeys, forward.dim, broadcast<V>(C(forward.scale)));
     Head<T>(forward, task.dkeys, forward.dim, head).write_tile(first, count, dkeys, Tile::lanes);
@@ -136,7 +144,9 @@ void attend_backward_keys(
 }
 
 template <class T>
-void attention_backward_query(const AttentionBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+void attention_backward_query(
+    const AttentionBackward& task, std::int64_t begin, std::int64_t end, void* scratch
+) {
     if (task.forward.queries == 1) {
         for (std::int64_t head = begin; head < end; ++head) {
             attend_one_backward<T>(task, head, static_cast<char*>(scratch));
@@ -144,16 +154,22 @@ void attention_backward_query(const AttentionBackward& task, std::int64_t begin,
         return;
     }
     for_tiles<T>(task.forward.queries, begin, end, [&](auto tile, auto head, auto first, auto count) {
-        attend_backward_query<T, typename decltype(tile)::V>(task, head, first, count, static_cast<char*>(scratch));
+        attend_backward_query<T, typename decltype(tile)::V>(
+            task, head, first, count, static_cast<char*>(scratch)
+        );
     });
 }
 
 // Nothing is left to do for a single query.
 template <class T>
-void attention_backward_keys(const AttentionBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+void attention_backward_keys(
+    const AttentionBackward& task, std::int64_t begin, std::int64_t end, void* scratch
+) {
     if (task.forward.queries == 1) return;
     for_tiles<T>(task.forward.slots, begin, end, [&](auto tile, auto head, auto first, auto count) {
-        attend_backward_keys<T, typename decltype(tile)::V>(task, head, first, count, static_cast<char*>(scratch));
+        attend_backward_keys<T, typename decltype(tile)::V>(
+            task, head, first, count, static_cast<char*>(scratch)
+        );
     });
 }
 

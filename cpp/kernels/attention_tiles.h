@@ -1,11 +1,13 @@
-// The two products that attention is made of, over a tile: `lane_count<V>` rows side by side, one in each lane.
+// The two products that attention is made of, over a tile: `lane_count<V>` rows side by side, one in each
+// lane.
 //
 //   products:    out[j]  = sum over c of tile[c] * rows[j][c]                c ascending
 //   accumulate:  sums[c] = sums[c] * decay + sum over j of weights[j] * rows[j][c]    j ascending
 //
-// tile, out, weights and sums are arrays of V; rows are plain numbers, each met by all lanes at once, so neither needs
-// packing or transposing. Every lane is one chain of fused multiply-adds in the order of c (of j), whatever the number
-// of lanes and of chains that run beside it: how many a register takes can be chosen freely.
+// tile, out, weights and sums are arrays of V; rows are plain numbers, each met by all lanes at once, so
+// neither needs packing or transposing. Every lane is one chain of fused multiply-adds in the order of c (of
+// j), whatever the number of lanes and of chains that run beside it: how many a register takes can be chosen
+// freely.
 #pragma once
 
 #include "simd/rows.h"
@@ -21,8 +23,8 @@ struct RowBlock {
     FASTNORM_INLINE const C* row(std::int64_t i) const { return data + i * step; }
 };
 
-// Chains that run at once: with a tile of two 64-byte registers 16 of 32 registers hold sums; with registers of 32
-// bytes 8 of 16.
+// Chains that run at once: with a tile of two 64-byte registers 16 of 32 registers hold sums; with registers
+// of 32 bytes 8 of 16.
 constexpr int chains = native<float> == 16 ? 8 : native<float> == 8 ? 2 : 1;
 
 template <int K, class V, class C>
@@ -42,7 +44,9 @@ FASTNORM_INLINE void products_of(const C* tile, RowBlock<C> rows, std::int64_t j
 }
 
 template <class V, int K = chains, class C>
-void products(const C* tile, RowBlock<C> rows, std::int64_t count, std::int64_t cols, C* out, std::int64_t j = 0) {
+void products(
+    const C* tile, RowBlock<C> rows, std::int64_t count, std::int64_t cols, C* out, std::int64_t j = 0
+) {
     for (; j + K <= count; j += K) products_of<K, V>(tile, rows, j, cols, out);
     if constexpr (K > 1) products<V, K / 2>(tile, rows, count, cols, out, j);
 }
@@ -70,13 +74,14 @@ FASTNORM_INLINE void accumulate_of(
 
 template <class V, int K = chains, class C>
 void accumulate(
-    const C* weights, RowBlock<C> rows, std::int64_t count, std::int64_t cols, V decay, C* sums, std::int64_t c = 0
+    const C* weights, RowBlock<C> rows, std::int64_t count, std::int64_t cols, V decay, C* sums,
+    std::int64_t c = 0
 ) {
     for (; c + K <= cols; c += K) accumulate_of<K, V>(weights, rows, count, c, decay, sums);
     if constexpr (K > 1) accumulate<V, K / 2>(weights, rows, count, cols, decay, sums, c);
 }
 
-// ---- between arrays and tiles --------------------------------------------------------------------------------------
+// ---- between arrays and tiles -----------------------------------------------------------------------------
 
 template <class T>
 FASTNORM_INLINE compute_t<T> element_at(const char* address) {
@@ -99,7 +104,9 @@ struct Head {
     std::int64_t cols;
     C* packed;  // space for a block of rows
 
-    FASTNORM_INLINE Head(const Attention& task, const HeadMatrix& operand, std::int64_t columns, std::int64_t head)
+    FASTNORM_INLINE Head(
+        const Attention& task, const HeadMatrix& operand, std::int64_t columns, std::int64_t head
+    )
         : matrix(operand), cols(columns), packed(nullptr) {
         matrix.data += strided_offset(head, task.lead_axes, task.lead_extent, operand.lead_stride);
     }
@@ -153,7 +160,7 @@ struct Head {
     }
 };
 
-// ---- the mask ------------------------------------------------------------------------------------------------------
+// ---- the mask ---------------------------------------------------------------------------------------------
 
 template <class C>
 constexpr C minus_infinity = -C(__builtin_huge_val());
@@ -165,8 +172,8 @@ FASTNORM_INLINE V masked(V product, V scale, V bias) {
     return select(bias == excluded, excluded, mul_add(product, scale, bias));
 }
 
-// The mask of a head as what it adds to the scores of `lanes` rows in a tile met by a block of rows of the other side.
-// A mask that is broadcast along either of them is read once.
+// The mask of a head as what it adds to the scores of `lanes` rows in a tile met by a block of rows of the
+// other side. A mask that is broadcast along either of them is read once.
 template <class C>
 struct TileMask {
     MaskKind kind;
@@ -200,7 +207,7 @@ struct TileMask {
     }
 };
 
-// ---- loops ---------------------------------------------------------------------------------------------------------
+// ---- loops ------------------------------------------------------------------------------------------------
 
 // Calls body(first, count) for the blocks of `rows` rows.
 template <class Body>
@@ -209,8 +216,8 @@ FASTNORM_INLINE void for_blocks(std::int64_t rows, Body body) {
         body(first, smaller(attention_block, rows - first));
 }
 
-// Calls body(TileOf<V>, head, first, count) for the tiles [begin, end) of `rows` rows a head; V has half the lanes
-// where they hold a tile.
+// Calls body(TileOf<V>, head, first, count) for the tiles [begin, end) of `rows` rows a head; V has half the
+// lanes where they hold a tile.
 template <class Vector>
 struct TileOf {
     using V = Vector;

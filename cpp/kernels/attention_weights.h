@@ -30,8 +30,8 @@ FASTNORM_INLINE V rounded(Doubles<V> v) {
     }
 }
 
-// exp(x) for x <= 0, and 0 where that is subnormal: beside the largest weight, 1, it counts for nothing, and a
-// subnormal result can take a processor a hundred cycles and more, which every excluded slot would cost.
+// exp(x) for x <= 0, and 0 where that is subnormal: beside the largest weight, 1, it counts for nothing, and
+// a subnormal result can take a processor a hundred cycles and more, which every excluded slot would cost.
 template <class V>
 FASTNORM_INLINE V weight_of(V x) {
     const V least = broadcast<V>(sizeof(element_t<V>) == 4 ? element_t<V>(-87) : element_t<V>(-708));
@@ -58,7 +58,8 @@ struct Softmax {
     V peak = broadcast<V>(lowest<element_t<V>>);
     Doubles<V> total = broadcast<Doubles<V>>(0);
 
-    // Turns the scores of a block into weights exp(score - peak); returns the factor of everything summed before.
+    // Turns the scores of a block into weights exp(score - peak); returns the factor of everything summed
+    // before.
     V weigh(element_t<V>* scores, std::int64_t count) {
         constexpr int lanes = lane_count<V>;
         V highest = peak;

@@ -1,12 +1,12 @@
 // Mean and variance of each channel of (outer, channels, inner) values, in double, from one read of x.
 //
-// A part (a segment of a plane, a block of a column) is summed around one of its own values, s: d = x - s, mean = s +
-// sum d / n, m2 = sum d^2 - (sum d)^2 / n. As (s - mean)^2 <= m2, its cancellation costs at most n * 2^-53 whatever the
-// mean. Parts are merged by the rule of Chan, Golub and LeVeque ("Updating Formulae and a Pairwise Algorithm for
-// Computing Sample Variances", 1979): with d = mean_b - mean_a and n = n_a + n_b,
+// A part (a segment of a plane, a block of a column) is summed around one of its own values, s: d = x - s,
+// mean = s + sum d / n, m2 = sum d^2 - (sum d)^2 / n. As (s - mean)^2 <= m2, its cancellation costs at most n
+// * 2^-53 whatever the mean. Parts are merged by the rule of Chan, Golub and LeVeque ("Updating Formulae and
+// a Pairwise Algorithm for Computing Sample Variances", 1979): with d = mean_b - mean_a and n = n_a + n_b,
 //   mean = mean_a + d * n_b / n,  m2 = m2_a + m2_b + d^2 * n_a * n_b / n,
-// which cancels nothing but the rounding of the means. Parts are short, so m2 is good to about 1e-13 + 2^-51 |mean| /
-// deviation, where one pass over everything would lose n * 2^-53.
+// which cancels nothing but the rounding of the means. Parts are short, so m2 is good to about 1e-13 + 2^-51
+// |mean| / deviation, where one pass over everything would lose n * 2^-53.
 #pragma once
 
 #include "kernels/layer_norm.h"
@@ -44,12 +44,14 @@ Moments plane_moments(const T* x, const T* target, std::int64_t cols) {
     Moments total = segment_moments(x, target, smaller(segment_cols, cols));
     for (std::int64_t start = segment_cols; start < cols; start += segment_cols) {
         const std::int64_t count = smaller(segment_cols, cols - start);
-        total = merged(total, double(start), segment_moments(x + start, target + start, count), double(count));
+        total =
+            merged(total, double(start), segment_moments(x + start, target + start, count), double(count));
     }
     return total;
 }
 
-// Sums by block and channel (or column): `kinds` arrays of blocks x step, of which the first column is `first`.
+// Sums by block and channel (or column): `kinds` arrays of blocks x step, of which the first column is
+// `first`.
 struct Partials {
     double* data;
     std::int64_t blocks, step, first;
@@ -152,7 +154,7 @@ void channel_moments(const ChannelForward& task, std::int64_t begin, std::int64_
     }
 }
 
-// ---- statistics ----------------------------------------------------------------------------------------------------
+// ---- statistics -------------------------------------------------------------------------------------------
 
 // Merges the blocks of columns [begin, end): the first block then holds the moments of all.
 FASTNORM_INLINE void merge_blocks(
@@ -187,7 +189,9 @@ FASTNORM_INLINE void update_running(void* running, std::int64_t j, V value, doub
 
 // mean, m2 and rstd of channels [begin, end), and the running arrays.
 template <class S>
-void finish_statistics(const ChannelForward& task, const Partials& partials, std::int64_t begin, std::int64_t end) {
+void finish_statistics(
+    const ChannelForward& task, const Partials& partials, std::int64_t begin, std::int64_t end
+) {
     using V = Vec<double, row_lanes>;
     const Channels& size = task.size;
     if (partials.data) {
@@ -196,7 +200,9 @@ void finish_statistics(const ChannelForward& task, const Partials& partials, std
         for (std::int64_t c = begin; c < end; ++c) {
             Moments total{*partials.at(0, 0, c * per_channel), *partials.at(1, 0, c * per_channel)};
             for (std::int64_t l = 1; l < per_channel; ++l) {
-                const Moments next{*partials.at(0, 0, c * per_channel + l), *partials.at(1, 0, c * per_channel + l)};
+                const Moments next{
+                    *partials.at(0, 0, c * per_channel + l), *partials.at(1, 0, c * per_channel + l)
+                };
                 total = merged(total, double(l) * double(size.outer), next, double(size.outer));
             }
             task.mean[c] = total.mean;
@@ -209,7 +215,8 @@ void finish_statistics(const ChannelForward& task, const Partials& partials, std
     for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
         V mean = load_columns<V>(task.mean + j, step);
         const V m2 = load_columns<V>(task.m2 + j, step), variance = m2 / count + eps;
-        V rstd = select(variance == zero, zero, one / sqrt(variance));  // 0 for a constant channel without eps
+        V rstd =
+            select(variance == zero, zero, one / sqrt(variance));  // 0 for a constant channel without eps
         if (task.running_mean) {
             update_running<S>(task.running_mean, j, mean, task.momentum, step);
             update_running<S>(task.running_var, j, m2 / spare, task.momentum, step);

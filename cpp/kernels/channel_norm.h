@@ -1,13 +1,13 @@
-// batch_norm, group_norm and instance_norm: y = (x - mean) * rstd * weight + bias with one mean and rstd for each
-// channel of (outer, channels, inner) values, see tasks/channel_norms.h.
+// batch_norm, group_norm and instance_norm: y = (x - mean) * rstd * weight + bias with one mean and rstd for
+// each channel of (outer, channels, inner) values, see tasks/channel_norms.h.
 //
-// Written y = fma(x - centre, factor, offset) in the compute type: centre is the mean rounded, factor = rstd * weight
-// and offset = bias - (mean - centre) * factor are taken in double and rounded once. Four roundings, the contract's
-// bound, whatever the mean: |error| <= 2^-24 * (3 |xhat * weight| + 2 |bias|) to first order. Channels whose
-// coefficients leave float's comfortable range are written in double.
+// Written y = fma(x - centre, factor, offset) in the compute type: centre is the mean rounded, factor = rstd
+// * weight and offset = bias - (mean - centre) * factor are taken in double and rounded once. Four roundings,
+// the contract's bound, whatever the mean: |error| <= 2^-24 * (3 |xhat * weight| + 2 |bias|) to first order.
+// Channels whose coefficients leave float's comfortable range are written in double.
 //
-// Where a group of channels fits in the second-level cache its statistics and its results are made back to back, so
-// that x is read from memory once.
+// Where a group of channels fits in the second-level cache its statistics and its results are made back to
+// back, so that x is read from memory once.
 #pragma once
 
 #include "kernels/channel_moments.h"
@@ -25,7 +25,9 @@ FASTNORM_INLINE double parameter_of(
     const Channels& size, const void* values, std::int64_t o, std::int64_t c, double absent
 ) {
     if (!values) return absent;
-    return static_cast<const S*>(values)[c % size.weight_period * size.weight_step + o * size.weight_outer_step];
+    return static_cast<const S*>(
+        values
+    )[c % size.weight_period * size.weight_step + o * size.weight_outer_step];
 }
 
 template <class S>
@@ -40,7 +42,8 @@ FASTNORM_INLINE bool factor_fits(double factor) {
     return factor == 0 || in_range(factor < 0 ? -factor : factor, 0x1p-100, 0x1p100);
 }
 FASTNORM_INLINE bool offset_fits(double offset) { return in_range(offset, -0x1p120, 0x1p120); }
-// The same for lanes of columns. A factor of 0 does not count as fitting, as it may be one that float cannot hold.
+// The same for lanes of columns. A factor of 0 does not count as fitting, as it may be one that float cannot
+// hold.
 template <class V>
 FASTNORM_INLINE auto lanes_fit(V factor, V offset) {
     return (abs(factor) >= broadcast<V>(0x1p-100)) & (abs(factor) <= broadcast<V>(0x1p100)) &
@@ -75,7 +78,9 @@ void apply_plane(const T* x, T* y, std::int64_t cols, const Affine& affine, bool
 
 // A tile of planes of one outer index, from channel c on.
 template <class T>
-void apply_planes(const ChannelForward& task, RowTile<T>& x, RowTile<T>& y, std::int64_t o, std::int64_t c, int count) {
+void apply_planes(
+    const ChannelForward& task, RowTile<T>& x, RowTile<T>& y, std::int64_t o, std::int64_t c, int count
+) {
     using S = compute_t<T>;
     const Channels& size = task.size;
     const std::int64_t first = o * size.channels + c;
@@ -85,12 +90,13 @@ void apply_planes(const ChannelForward& task, RowTile<T>& x, RowTile<T>& y, std:
     for (int i = 0; i < count; ++i) {
         const Affine affine = affine_of<S>(task, o, c + i);
         const bool fits = sizeof(S) == 8 || (factor_fits(affine.factor) && offset_fits(affine.centre));
-        (fits ? apply_plane<T, S> : apply_plane<T, double>)(x.row(i), y.row(i), size.inner, affine, streaming);
+        (fits ? apply_plane<T, S> : apply_plane<T, double>)(x.row(i), y.row(i), size.inner, affine,
+                                                            streaming);
     }
     y.write_back(first, count);
 }
 
-// ---- columns -------------------------------------------------------------------------------------------------------
+// ---- columns ----------------------------------------------------------------------------------------------
 
 // The coefficients of the columns of channels [begin, end).
 template <class S>
@@ -126,8 +132,8 @@ void column_coefficients(const ChannelForward& task, std::int64_t begin, std::in
     }
 }
 
-// Whether the coefficients of columns can be used in float: centre and factor, and slope and offset where there are
-// four and they matter.
+// Whether the coefficients of columns can be used in float: centre and factor, and slope and offset where
+// there are four and they matter.
 template <class V, int Kinds>
 FASTNORM_INLINE auto columns_fit(const V (&values)[Kinds], bool through) {
     auto fit = lanes_fit(values[1], values[0]);
@@ -148,16 +154,17 @@ FASTNORM_INLINE bool are_adjacent(const T* const* rows, int count, std::int64_t 
     return adjacent;
 }
 
-// Calls body(column, step) over [0, end) with every step partial, if only in name: where code should be small.
+// Calls body(column, step) over [0, end) with every step partial, if only in name: where code should be
+// small.
 template <class Body>
 FASTNORM_INLINE void for_partial_columns(std::int64_t end, Body body) {
     for (std::int64_t j = 0; j < end; j += row_lanes) body(j, Partial{int(smaller(row_lanes, end - j))});
 }
 
-// targets[r][j] = value(r, j, step, coefficients of the columns): `Kinds` arrays of `cols` coefficients, used in the
-// compute type where they fit, else in double. Memory is walked in order, rows that are `adjacent` (then r is 0) as one
-// whose coefficients recur: 65536 x 128 into memory that begins between lines takes 4.6 ms on one Ice Lake core, 9.5
-// down the rows a vector of columns at a time (copying it 3.1).
+// targets[r][j] = value(r, j, step, coefficients of the columns): `Kinds` arrays of `cols` coefficients, used
+// in the compute type where they fit, else in double. Memory is walked in order, rows that are `adjacent`
+// (then r is 0) as one whose coefficients recur: 65536 x 128 into memory that begins between lines takes 4.6
+// ms on one Ice Lake core, 9.5 down the rows a vector of columns at a time (copying it 3.1).
 template <int Kinds, class T, class Value>
 FASTNORM_INLINE void write_column_rows(
     const double* coefficients, std::int64_t cols, T* const* targets, int count, bool adjacent, bool through,
@@ -191,7 +198,8 @@ FASTNORM_INLINE void write_column_rows(
                         wide[k] = load_columns<D>(coefficients + k * cols + start + j, step, 1);
                     }
                     const V exact = as_stored<S>(value(r, start + j, step, wide));
-                    const V result = select(columns_fit(values, through), value(r, start + j, step, values), exact);
+                    const V result =
+                        select(columns_fit(values, through), value(r, start + j, step, values), exact);
                     store_columns(targets[r] + start + j, result, step);
                 });
             }
@@ -233,13 +241,15 @@ void apply_columns(const ChannelForward& task, RowTile<T>& x, RowTile<T>& y, std
         are_adjacent(sources, count, cols) && are_adjacent(targets, count, cols), true, task.stream,
         [&](int r, std::int64_t j, auto step, const auto* values) FASTNORM_INLINE_LAMBDA {
             auto centre = values[0];
-            return mul_add(load_columns<decltype(centre)>(sources[r] + j, step) - centre, values[1], values[2]);
+            return mul_add(
+                load_columns<decltype(centre)>(sources[r] + j, step) - centre, values[1], values[2]
+            );
         }
     );
     y.write_back(first, count);
 }
 
-// ---- kernels -------------------------------------------------------------------------------------------------------
+// ---- kernels ----------------------------------------------------------------------------------------------
 
 template <class T>
 void channel_statistics(const ChannelForward& task, std::int64_t begin, std::int64_t end, void*) {

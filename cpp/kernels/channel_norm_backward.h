@@ -1,11 +1,11 @@
-// The gradients of batch_norm, group_norm and instance_norm. With h = dy * weight, xhat = (x - mean) * rstd, the sums
-// and means over the n = outer * inner values of a channel:
-//   dx = rstd * (h - mean(h) - xhat * mean(h * xhat)), or rstd * h where the statistics are not functions of x;
-//   dweight = sum dy * xhat,  dbias = sum dy.
+// The gradients of batch_norm, group_norm and instance_norm. With h = dy * weight, xhat = (x - mean) * rstd,
+// the sums and means over the n = outer * inner values of a channel:
+//   dx = rstd * (h - mean(h) - xhat * mean(h * xhat)), or rstd * h where the statistics are not functions of
+//   x; dweight = sum dy * xhat,  dbias = sum dy.
 //
-// The means follow from sums over planes (or columns) of dy, dy * d and d, d = x - mean: the weight is the same all
-// over a plane. A given mean is rounded; sum d / n is what it lacks (see norm_backward.h), so xhat = (d - rest) * rstd
-// and
+// The means follow from sums over planes (or columns) of dy, dy * d and d, d = x - mean: the weight is the
+// same all over a plane. A given mean is rounded; sum d / n is what it lacks (see norm_backward.h), so xhat =
+// (d - rest) * rstd and
 //   dx = dy * rstd * weight + d * slope + offset,
 //   slope = -rstd^3 * (sum h * d - rest * sum h) / n,  offset = -rstd * sum h / n - slope * rest.
 // dy and x are read from memory once where a group of channels fits in the second-level cache.
@@ -16,7 +16,7 @@
 
 FASTNORM_TARGET_BEGIN
 
-// ---- sums ----------------------------------------------------------------------------------------------------------
+// ---- sums -------------------------------------------------------------------------------------------------
 
 // The sums of the planes of one block and channels [begin, end).
 template <class T>
@@ -42,12 +42,14 @@ void block_sums(
                 if (sizeof(S) == 8 || offset_fits(mean)) {
                     const Centre<S> centre{S(mean), 1, 0, 1};
                     backward_sums<true, 1>(
-                        &dy_row, &x_row, &no_target, &centre, Parameters<S>(nullptr, nullptr), size.inner, &sums
+                        &dy_row, &x_row, &no_target, &centre, Parameters<S>(nullptr, nullptr), size.inner,
+                        &sums
                     );
                 } else {
                     const Centre<double> centre{mean, 1, 0, 1};
                     backward_sums<true, 1>(
-                        &dy_row, &x_row, &no_target, &centre, Parameters<S>(nullptr, nullptr), size.inner, &sums
+                        &dy_row, &x_row, &no_target, &centre, Parameters<S>(nullptr, nullptr), size.inner,
+                        &sums
                     );
                 }
                 const double values[] = {sums.h, sums.h_x, sums.x};
@@ -123,11 +125,13 @@ void block_column_sums(
     }
 }
 
-// ---- slopes --------------------------------------------------------------------------------------------------------
+// ---- slopes -----------------------------------------------------------------------------------------------
 
 // dweight, dbias, slope and offset of channels [begin, end) from the sums.
 template <class S>
-void finish_sums(const ChannelBackward& task, const Partials& partials, std::int64_t begin, std::int64_t end) {
+void finish_sums(
+    const ChannelBackward& task, const Partials& partials, std::int64_t begin, std::int64_t end
+) {
     using V = Vec<double, row_lanes>;
     const ChannelForward& forward = task.forward;
     const Channels& size = forward.size;
@@ -137,7 +141,8 @@ void finish_sums(const ChannelBackward& task, const Partials& partials, std::int
     if (!by_plane) {
         for (int kind = 0; kind < 3; ++kind) {
             for_columns<row_lanes>(
-                begin * per_channel, end * per_channel, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+                begin * per_channel, end * per_channel,
+                [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
                     V total = load_columns<V>(partials.at(kind, 0, j), step);
                     for (std::int64_t block = 1; block < partials.blocks; ++block) {
                         total = total + load_columns<V>(partials.at(kind, block, j), step);
@@ -163,7 +168,8 @@ void finish_sums(const ChannelBackward& task, const Partials& partials, std::int
         } else {
             double sums[3] = {};
             for (int kind = 0; kind < 3; ++kind) {
-                for (std::int64_t l = 0; l < per_channel; ++l) sums[kind] += *partials.at(kind, 0, c * per_channel + l);
+                for (std::int64_t l = 0; l < per_channel; ++l)
+                    sums[kind] += *partials.at(kind, 0, c * per_channel + l);
             }
             d = sums[2];
             const double weight = parameter_of<S>(size, forward.weight, 0, c, 1);
@@ -203,7 +209,7 @@ void gradient_coefficients(const ChannelBackward& task, std::int64_t begin, std:
     }
 }
 
-// ---- dx ------------------------------------------------------------------------------------------------------------
+// ---- dx ---------------------------------------------------------------------------------------------------
 
 struct Slopes {
     double centre, factor, slope, offset;
@@ -231,8 +237,8 @@ void plane_gradient(
 // A tile of planes of one outer index, from channel c on.
 template <class T>
 void plane_gradients(
-    const ChannelBackward& task, RowTile<T>& dy, RowTile<T>& x, RowTile<T>& dx, std::int64_t o, std::int64_t c,
-    int count
+    const ChannelBackward& task, RowTile<T>& dy, RowTile<T>& x, RowTile<T>& dx, std::int64_t o,
+    std::int64_t c, int count
 ) {
     using S = compute_t<T>;
     const ChannelForward& forward = task.forward;
@@ -247,9 +253,9 @@ void plane_gradients(
         const Slopes slopes{forward.mean[c + i], factor, task.slope[c + i], task.offset[c + i]};
         const bool fits = sizeof(S) == 8 || (factor_fits(factor) && factor_fits(slopes.slope) &&
                                              offset_fits(slopes.centre) && offset_fits(slopes.offset));
-        (fits ? plane_gradient<T, S> : plane_gradient<T, double>)(dy.row(i), task.through ? x.row(i) : dy.row(i),
-                                                                  dx.row(i), size.inner, slopes, task.through,
-                                                                  streaming);
+        (fits ? plane_gradient<T, S>
+              : plane_gradient<T, double>)(dy.row(i), task.through ? x.row(i) : dy.row(i), dx.row(i),
+                                           size.inner, slopes, task.through, streaming);
     }
     dx.write_back(first, count);
 }
@@ -272,8 +278,10 @@ void column_gradients(
     }
     write_column_rows<4>(
         task.coefficients, cols, targets, count,
-        are_adjacent(dy_rows, count, cols) && are_adjacent(x_rows, count, cols) && are_adjacent(targets, count, cols),
-        through, task.stream, [&](int r, std::int64_t j, auto step, const auto* values) FASTNORM_INLINE_LAMBDA {
+        are_adjacent(dy_rows, count, cols) && are_adjacent(x_rows, count, cols) &&
+            are_adjacent(targets, count, cols),
+        through, task.stream,
+        [&](int r, std::int64_t j, auto step, const auto* values) FASTNORM_INLINE_LAMBDA {
             auto centre = values[0];
             using V = decltype(centre);
             const V change = load_columns<V>(dy_rows[r] + j, step);
@@ -285,7 +293,7 @@ void column_gradients(
     dx.write_back(first, count);
 }
 
-// ---- kernels -------------------------------------------------------------------------------------------------------
+// ---- kernels ----------------------------------------------------------------------------------------------
 
 template <class T>
 void channel_sums(const ChannelBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
@@ -306,7 +314,9 @@ template <class T>
 void channel_slopes(const ChannelBackward& task, std::int64_t begin, std::int64_t end, void*) {
     using S = compute_t<T>;
     if (task.sums)
-        finish_sums<S>(task, {task.partials, task.forward.size.blocks(), task.forward.size.columns(), 0}, begin, end);
+        finish_sums<S>(
+            task, {task.partials, task.forward.size.blocks(), task.forward.size.columns(), 0}, begin, end
+        );
     if (task.coefficients) gradient_coefficients<S>(task, begin, end);
 }
 
@@ -314,7 +324,8 @@ template <class T>
 void channel_gradient(const ChannelBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     const Channels& size = task.forward.size;
     char* space = static_cast<char*>(scratch);
-    RowTile<T> dy(size.shape, task.dy, space), x(size.shape, task.forward.x, space), dx(size.shape, task.dx, space);
+    RowTile<T> dy(size.shape, task.dy, space), x(size.shape, task.forward.x, space),
+        dx(size.shape, task.dx, space);
     for (std::int64_t tile = begin; tile < end; ++tile) {
         if (size.planes) {
             const std::int64_t o = tile / size.tiles_across(), c = tile % size.tiles_across() * tile_rows;
@@ -331,7 +342,8 @@ void channel_norm_backward(const ChannelBackward& task, std::int64_t begin, std:
     const ChannelForward& forward = task.forward;
     const Channels& size = forward.size;
     char* space = static_cast<char*>(scratch);
-    RowTile<T> dy(size.shape, task.dy, space), x(size.shape, forward.x, space), dx(size.shape, task.dx, space);
+    RowTile<T> dy(size.shape, task.dy, space), x(size.shape, forward.x, space),
+        dx(size.shape, task.dx, space);
     for (std::int64_t group = begin; group < end; ++group) {
         const std::int64_t first = group * size.group, last = smaller(first + size.group, size.channels);
         const Partials partials{reinterpret_cast<double*>(space), size.blocks(), size.group, first};

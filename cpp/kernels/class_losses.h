@@ -1,5 +1,5 @@
-// Losses of a row of logits z against a class t or probabilities q, each with its gradient while the row is in the
-// cache.
+// Losses of a row of logits z against a class t or probabilities q, each with its gradient while the row is
+// in the cache.
 //
 //   p_j = exp(z_j) / S, w = class weights (1 where there are none), C classes, W = sum w_j
 //   l_j = -log p_j = lift + (m - z_j): both parts >= 0, and lift keeps its digits near 0 (exponential_rows.h)
@@ -12,8 +12,8 @@
 // Probability targets (smoothed first), A = sum q_j w_j:
 //   sum q_j w_j l_j + sum_k eps_k v^k
 //   dz_j = p_j (A + H (g - q_j)) - q_j w_j, g = 1 - v, H = sum_k k eps_k v^(k - 1)
-// cross_entropy has neither gamma nor eps, focal_loss gamma, poly_loss eps; w is 1 where an op has no weights.
-// The row's scalars are computed in double; probabilities are never stored.
+// cross_entropy has neither gamma nor eps, focal_loss gamma, poly_loss eps; w is 1 where an op has no
+// weights. The row's scalars are computed in double; probabilities are never stored.
 #pragma once
 
 #include "kernels/softmax.h"
@@ -30,7 +30,9 @@ FASTNORM_INLINE double power_at(double x, double y) {
         return result;
     }
     if (x < 0x1p-1022) return x == x ? 0 : x;
-    return at_point(x, [&](auto v) FASTNORM_INLINE_LAMBDA { return exp(broadcast<decltype(v)>(y) * log(v)); });
+    return at_point(x, [&](auto v) FASTNORM_INLINE_LAMBDA {
+        return exp(broadcast<decltype(v)>(y) * log(v));
+    });
 }
 
 // sum_k eps_k v^k and its derivative in v.
@@ -67,7 +69,8 @@ public:
         row_.try_dominant(t);
         const double a = task_.label_smoothing, b = a / double(cols_), lift = row_.lift();
         const double l = lift + (row_.maximum() - double(widen(z_[t])));
-        const double p = double(e_[t]) / row_.sum, u = row_.complement(t), w = weight_ ? double(weight_[t]) : 1;
+        const double p = double(e_[t]) / row_.sum, u = row_.complement(t),
+                     w = weight_ ? double(weight_[t]) : 1;
         const double gamma = task_.gamma, power = power_at(u, gamma);
         // Where u is 0 the gradient (p_j - [j = t]) G is too, whatever G.
         const double lower = gamma == 0 || u == 0 ? 0 : gamma * (power / u);
@@ -134,10 +137,12 @@ public:
             slope = added_loss.slope;
         }
         if (gradient_) {
-            const C factor = C(1 / row_.sum), base = C(total + slope * (1 - v)), bend = C(slope), scales = C(scale);
+            const C factor = C(1 / row_.sum), base = C(total + slope * (1 - v)), bend = C(slope),
+                    scales = C(scale);
             write([&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
                 const W p = load_columns<W>(e_ + j, step) * broadcast<W>(factor);
-                const W pull = negative_mul_add(broadcast<W>(bend), smoothed(j, step, W{}), broadcast<W>(base));
+                const W pull =
+                    negative_mul_add(broadcast<W>(bend), smoothed(j, step, W{}), broadcast<W>(base));
                 return mul_sub(p, pull, weighted(j, step, W{})) * broadcast<W>(scales);
             });
             if (d >= 0) {
@@ -212,7 +217,8 @@ void class_loss(const ClassLoss& task, std::int64_t begin, std::int64_t end, voi
             const double scale = dloss ? task.scale * double(dloss[row]) : task.scale;
             double loss = 0;
             if (!task.labels) {
-                loss = ClassLossRow<T>(task, logits.row(i), e, target).of_probabilities(probabilities.row(i), scale);
+                loss = ClassLossRow<T>(task, logits.row(i), e, target)
+                           .of_probabilities(probabilities.row(i), scale);
             } else if (std::uint64_t(task.labels[row]) < std::uint64_t(task.shape.cols)) {
                 loss = ClassLossRow<T>(task, logits.row(i), e, target).of_label(task.labels[row], scale);
             } else if (target) {

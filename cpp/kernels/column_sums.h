@@ -1,7 +1,7 @@
 // Sums over the rows of a matrix, one for each column: dbias of a dense layer.
 //
-// fold_rows rows are added in the compute type, one after the other, and their sums in double, in order; the result is
-// rounded once. Relative to the sum of magnitudes it errs by at most fold_rows * 2^-24.
+// fold_rows rows are added in the compute type, one after the other, and their sums in double, in order; the
+// result is rounded once. Relative to the sum of magnitudes it errs by at most fold_rows * 2^-24.
 #pragma once
 
 #include "kernels/packing.h"
@@ -25,7 +25,8 @@ void column_sums(const ColumnSums& task, std::int64_t begin, std::int64_t end, v
             pack<T>(task.matrix, row, rows, first, cols, packed, strip);
             for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
                 V sum = broadcast<V>(0);
-                for (std::int64_t i = 0; i < rows; ++i) sum = sum + load_columns<V>(packed + i * strip + j, part);
+                for (std::int64_t i = 0; i < rows; ++i)
+                    sum = sum + load_columns<V>(packed + i * strip + j, part);
                 const D before = load_columns<D>(static_cast<const double*>(total) + j, part);
                 if constexpr (sizeof(C) == 8) {
                     store_columns(total + j, before + sum, part);

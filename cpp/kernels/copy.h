@@ -11,7 +11,10 @@ template <class T>
 void copy(const Copy& task, std::int64_t begin, std::int64_t end, void*) {
     using V = Vec<float, 16>;
     for (std::int64_t i = begin * copy_line; i < end * copy_line; i += copy_line) {
-        stream(reinterpret_cast<float*>(task.target + i), load<V>(reinterpret_cast<const float*>(task.source + i)));
+        stream(
+            reinterpret_cast<float*>(task.target + i),
+            load<V>(reinterpret_cast<const float*>(task.source + i))
+        );
     }
 }
 

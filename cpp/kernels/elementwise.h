@@ -27,8 +27,10 @@ public:
     FASTNORM_INLINE const T* fetched(std::int64_t row, std::int64_t column, std::int64_t count) {
         T* elements = place(row, column);
         const std::int64_t stride = operand_->inner_stride[0];
-        if (operand_->contiguous || (stride == 0 && start_ == repeated_ && count <= repetitions_)) return elements;
-        for (std::int64_t i = 0; i < count; ++i) __builtin_memcpy(packed_ + i, start_ + i * stride, sizeof(T));
+        if (operand_->contiguous || (stride == 0 && start_ == repeated_ && count <= repetitions_))
+            return elements;
+        for (std::int64_t i = 0; i < count; ++i)
+            __builtin_memcpy(packed_ + i, start_ + i * stride, sizeof(T));
         repeated_ = start_, repetitions_ = count;
         return elements;
     }
@@ -44,17 +46,20 @@ private:
     const Operand* operand_;
     T* packed_;
     char* start_;
-    // Where the packed elements are from and how many: an operand whose stride is 0 is packed once, not once a segment.
+    // Where the packed elements are from and how many: an operand whose stride is 0 is packed once, not once
+    // a segment.
     const char* repeated_ = nullptr;
     std::int64_t repetitions_ = 0;
 };
 
-// What a function of `inputs` arguments takes of each at a time. In registers of 512 bits the operations of a function
-// of one argument are most of its time even where the data come from the last cache, and two vectors in one step keep
-// more of them under way: silu at 512 x 768 on one Ice Lake core 114.9 us one by one and 109.7 by twos; with `out`,
-// where vectors lie across two lines, 172 and 143. Functions of more arguments run out of registers.
+// What a function of `inputs` arguments takes of each at a time. In registers of 512 bits the operations of a
+// function of one argument are most of its time even where the data come from the last cache, and two vectors
+// in one step keep more of them under way: silu at 512 x 768 on one Ice Lake core 114.9 us one by one and
+// 109.7 by twos; with `out`, where vectors lie across two lines, 172 and 143. Functions of more arguments run
+// out of registers.
 template <class T, int inputs>
-using Argument = Vec<compute_t<T>, (inputs == 1 && native<compute_t<T>> == 16 ? 2 : 1) * native<compute_t<T>>>;
+using Argument =
+    Vec<compute_t<T>, (inputs == 1 && native<compute_t<T>> == 16 ? 2 : 1) * native<compute_t<T>>>;
 
 // What a function of two results returns.
 template <class V>
@@ -95,16 +100,16 @@ FASTNORM_INLINE bool equally_aligned(T* const (&out)[2]) {
     return (reinterpret_cast<std::uintptr_t>(out[0]) - reinterpret_cast<std::uintptr_t>(out[1])) % 64 == 0;
 }
 
-// Elements whose results are computed, into the first-level cache, before any of them is written past the caches. A
-// load waits for earlier stores to the same place of another page, so results that lie a line after their inputs,
-// modulo pages, would hold up every single vector: gelu at 16384 x 4096 on one Ice Lake core took 90 ms there, and 40
-// elsewhere.
+// Elements whose results are computed, into the first-level cache, before any of them is written past the
+// caches. A load waits for earlier stores to the same place of another page, so results that lie a line after
+// their inputs, modulo pages, would hold up every single vector: gelu at 16384 x 4096 on one Ice Lake core
+// took 90 ms there, and 40 elsewhere.
 template <class T>
 constexpr std::int64_t streamed_together = 4 * native<T>;
 
-// What a function is applied to: contiguous inputs, all of T but for the last, and results; and for each input what is
-// fetched from memory meanwhile. With `past`, the results go to `past`, by way of room for streamed_together
-// elements in `out`.
+// What a function is applied to: contiguous inputs, all of T but for the last, and results; and for each
+// input what is fetched from memory meanwhile. With `past`, the results go to `past`, by way of room for
+// streamed_together elements in `out`.
 template <class T, class Last, int inputs, int results>
 struct Span {
     const T* in[inputs];
@@ -122,18 +127,20 @@ struct Span {
     }
 };
 
-// results = f(inputs) for [0, count), whole arguments; context is f. This is the only code of a kernel that knows its
-// function: whatever surrounds it exists once for all functions of so many inputs and results.
+// results = f(inputs) for [0, count), whole arguments; context is f. This is the only code of a kernel that
+// knows its function: whatever surrounds it exists once for all functions of so many inputs and results.
 template <class T, class Last, int inputs, int results>
 using Vectors = void (*)(const Span<T, Last, inputs, results>& span, std::int64_t count, const void* context);
 
 template <class T, class Last, int inputs, int results, class Function>
 void apply_vectors(const Span<T, Last, inputs, results>& places, std::int64_t count, const void* context) {
     using V = Argument<T, inputs>;
-    constexpr std::int64_t lanes = lane_count<V>, together = streamed_together<compute_t<T>>, line = 64 / sizeof(T);
+    constexpr std::int64_t lanes = lane_count<V>, together = streamed_together<compute_t<T>>,
+                           line = 64 / sizeof(T);
     const Function f = *static_cast<const Function*>(context);
     const Span<T, Last, inputs, results> span = places;
-    const std::int64_t wrap = span.past[0] ? together - 1 : -1, complete = span.past[0] ? together - lanes : -1;
+    const std::int64_t wrap = span.past[0] ? together - 1 : -1,
+                       complete = span.past[0] ? together - lanes : -1;
     for (std::int64_t i = 0; i < count; i += lanes) {
         V x[inputs];
         FASTNORM_UNROLL
@@ -182,9 +189,9 @@ FASTNORM_OUTLINE void apply_span(
     for (int k = 0; k < results; ++k) store_partial(span.out[k] + whole, load<V>(out[k]), rest);
 }
 
-// Inputs are fetched from memory this many elements ahead, over the end of a page, where the prefetcher of the
-// processor stops: gelu at 16384 x 4096, one core, 40 ms without, 33 at 2 KiB, 32 at 4 and 8 KiB, 35 at 16 KiB; a copy
-// takes 31.
+// Inputs are fetched from memory this many elements ahead, over the end of a page, where the prefetcher of
+// the processor stops: gelu at 16384 x 4096, one core, 40 ms without, 33 at 2 KiB, 32 at 4 and 8 KiB, 35 at
+// 16 KiB; a copy takes 31.
 constexpr std::int64_t fetched_ahead = 1024;
 
 // results = f(inputs) for [0, count), past the caches if `streaming`.
@@ -246,8 +253,8 @@ FASTNORM_OUTLINE void write_segments(
     }
 }
 
-// results = f(inputs), element by element, of the task's first `inputs` operands, of which the last has elements Last,
-// into the `results` after them.
+// results = f(inputs), element by element, of the task's first `inputs` operands, of which the last has
+// elements Last, into the `results` after them.
 template <class T, int inputs, int results, class Last = T, class Function>
 FASTNORM_INLINE void map(
     const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch, const Function& f

@@ -1,10 +1,10 @@
 // Sums of embeddings: y[s] = sum_j encoding[j] * table[words[s][j]], and the gradient of the table.
 //
-// Every column is a sum of its own, so its bits do not depend on the width of registers: over the words of a sentence
-// in the element type (one rounding a word), over the places of a word in double, rounded once. Words are sorted by
-// table row before, so that the backward keeps a row's sum in registers: nothing is added to memory, a row has one
-// writer, and neither threads nor other rows change its bits. Memory networks have no half types: those entries are
-// float's.
+// Every column is a sum of its own, so its bits do not depend on the width of registers: over the words of a
+// sentence in the element type (one rounding a word), over the places of a word in double, rounded once.
+// Words are sorted by table row before, so that the backward keeps a row's sum in registers: nothing is added
+// to memory, a row has one writer, and neither threads nor other rows change its bits. Memory networks have
+// no half types: those entries are float's.
 #pragma once
 
 #include "simd/rows.h"
@@ -44,11 +44,14 @@ void embedding_sum_backward(const EmbeddingSumBackward& task, std::int64_t begin
         const WordPlace* last = task.places + task.first[row + 1];
         C* dtable = static_cast<C*>(task.dtable) + row * dim;
         for_columns<native<C>>(
-            first, smaller(first + embedding_group, dim), [&](std::int64_t column, auto step) FASTNORM_INLINE_LAMBDA {
+            first, smaller(first + embedding_group, dim),
+            [&](std::int64_t column, auto step) FASTNORM_INLINE_LAMBDA {
                 V sum = broadcast<V>(0);
                 for (const WordPlace* place = task.places + task.first[row]; place < last; ++place) {
                     const V gradient = load_columns<V>(dy + place->sentence * dim + column, step);
-                    sum = mul_add(load_columns<V>(task.encoding + place->position * dim + column, step), gradient, sum);
+                    sum = mul_add(
+                        load_columns<V>(task.encoding + place->position * dim + column, step), gradient, sum
+                    );
                 }
                 store_columns(dtable + column, sum, step);
             }

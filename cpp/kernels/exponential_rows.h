@@ -1,15 +1,17 @@
 // The exponentials of a row and their sum: what softmax, log_softmax and the losses over classes are made of.
 //
-// A row x is taken as e_j = exp(x_j - shift) 2^-power in the compute type and S = sum e_j in double. Where the maximum
-// m lies between 0 and an end that leaves room for the sum, shift and power are 0: exponentials and maximum then come
-// from one pass over the row. Otherwise a second pass takes shift = 0 and as power the integer nearest to m/ln(2), or,
-// where |m| is large, shift = m and power = 0. All these subtractions are exact (an integer from an integer; m from
-// elements within a factor of two of it), so that every e_j has the relative accuracy of the exponential itself (1.07
-// ULP), however small it is; x_j - m would be rounded, and that error counts |x_j - m| times. The largest e_j is at
-// least 0.7, so no ratio e_j / S loses bits to an e_j that is subnormal.
+// A row x is taken as e_j = exp(x_j - shift) 2^-power in the compute type and S = sum e_j in double. Where
+// the maximum m lies between 0 and an end that leaves room for the sum, shift and power are 0: exponentials
+// and maximum then come from one pass over the row. Otherwise a second pass takes shift = 0 and as power the
+// integer nearest to m/ln(2), or, where |m| is large, shift = m and power = 0. All these subtractions are
+// exact (an integer from an integer; m from elements within a factor of two of it), so that every e_j has the
+// relative accuracy of the exponential itself (1.07 ULP), however small it is; x_j - m would be rounded, and
+// that error counts |x_j - m| times. The largest e_j is at least 0.7, so no ratio e_j / S loses bits to an
+// e_j that is subnormal.
 //
-// The natural scale of a loss is lift = log(sum exp(x_j - m)) >= 0. Where one element holds more than half of S, lift
-// is log1p(rest / that element), the rest being summed without it: a lift near 0 keeps its relative accuracy.
+// The natural scale of a loss is lift = log(sum exp(x_j - m)) >= 0. Where one element holds more than half of
+// S, lift is log1p(rest / that element), the rest being summed without it: a lift near 0 keeps its relative
+// accuracy.
 #pragma once
 
 #include "simd/logarithm.h"
@@ -88,10 +90,10 @@ FASTNORM_INLINE double log1p_at(double x) {
 
 // exp(x) 2^-power. NaN gives NaN.
 //
-// In float x = n ln(2) + r, n a multiple of 1/16, and exp(x) is 2^floor(n) times one of sixteen constants times a cubic
-// of r: 12 operations instead of the 16 of a reduction to whole powers, and a shorter chain of them (0.15 ns an element
-// where that took 0.23, one Ice Lake core at 2.8 GHz, in the first-level cache). The rounding of the constant counts
-// once more: below 1.07 ULP.
+// In float x = n ln(2) + r, n a multiple of 1/16, and exp(x) is 2^floor(n) times one of sixteen constants
+// times a cubic of r: 12 operations instead of the 16 of a reduction to whole powers, and a shorter chain of
+// them (0.15 ns an element where that took 0.23, one Ice Lake core at 2.8 GHz, in the first-level cache). The
+// rounding of the constant counts once more: below 1.07 ULP.
 template <int N>
 FASTNORM_INLINE Vec<float, N> scaled_exp(Vec<float, N> x, Vec<float, N> power) {
     static constexpr float roots[] = {
@@ -103,7 +105,8 @@ FASTNORM_INLINE Vec<float, N> scaled_exp(Vec<float, N> x, Vec<float, N> power) {
     constexpr std::int64_t fraction = 15;
     using V = Vec<float, N>;
     using R = Reduction<float>;
-    const V shifted = mul_add(x, broadcast<V>(R::reciprocal), broadcast<V>(magic)), n = shifted - broadcast<V>(magic);
+    const V shifted = mul_add(x, broadcast<V>(R::reciprocal), broadcast<V>(magic)),
+            n = shifted - broadcast<V>(magic);
     const V high = negative_mul_add(n, broadcast<V>(R::ln2_high), x);
     const V r = negative_mul_add(n, broadcast<V>(R::ln2_low), high);
     const V rest = mul_add(mul_add(broadcast<V>(0x1.55561ep-3f), r, broadcast<V>(0x1.0001b4p-1f)), r * r, r);
@@ -127,8 +130,8 @@ struct Shift {
     C maximum, shift, floor, power;
     bool finite;
 
-    // Elements that lie `reach` or more below the maximum have exponentials that round to 0. From twice that on, the
-    // maximum is subtracted exactly.
+    // Elements that lie `reach` or more below the maximum have exponentials that round to 0. From twice that
+    // on, the maximum is subtracted exactly.
     static constexpr C reach = sizeof(C) == 4 ? C(105) : C(746);
     // Sums of exponentials of up to this do not overflow.
     static constexpr C end = sizeof(C) == 4 ? C(80) : C(600);
@@ -168,10 +171,12 @@ double row_exponentials(const T* x, compute_t<T>* e, std::int64_t cols, const Sh
     });
 }
 
-// The same without a shift, and the maximum (NaN disregarded; -infinity where there is none). Meanwhile fetches the
-// lines of the row `target`.
+// The same without a shift, and the maximum (NaN disregarded; -infinity where there is none). Meanwhile
+// fetches the lines of the row `target`.
 template <class T>
-double row_exponentials(const T* x, compute_t<T>* e, std::int64_t cols, const T* target, compute_t<T>& maximum) {
+double row_exponentials(
+    const T* x, compute_t<T>* e, std::int64_t cols, const T* target, compute_t<T>& maximum
+) {
     using C = compute_t<T>;
     using V = Vec<C, row_lanes>;
     const V least = broadcast<V>(-LogarithmLayout<C>::infinity), floor = broadcast<V>(-Shift<C>::reach);
@@ -205,7 +210,8 @@ public:
     using C = compute_t<T>;
 
     // Fills e and S; meanwhile fetches the lines of the row `target`.
-    FASTNORM_INLINE ExponentialRow(const T* x, C* e, std::int64_t cols, const T* target) : x_(x), e_(e), cols_(cols) {
+    FASTNORM_INLINE ExponentialRow(const T* x, C* e, std::int64_t cols, const T* target)
+        : x_(x), e_(e), cols_(cols) {
         C maximum;
         sum = row_exponentials(x, e, cols, target, maximum);
         shift_ = Shift<C>::none(maximum);

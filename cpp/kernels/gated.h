@@ -3,10 +3,10 @@
 //   dgate = dy up act'(gate)
 //   dup   = dy act(gate)
 //
-// gate and up are two arrays, or halves of one; each is read once, y (dgate and dup) written once. With act and act'
-// within a and b ULP, |y - exact| < 2 a + 1/2 ULP (an ULP of act is at most two of the product), dup the same, and
-// |dgate - exact| < 2 b + 3/2 ULP as long as dy up, which is formed first, does not overflow or lose bits as a
-// subnormal. Half types compute in float and round once.
+// gate and up are two arrays, or halves of one; each is read once, y (dgate and dup) written once. With act
+// and act' within a and b ULP, |y - exact| < 2 a + 1/2 ULP (an ULP of act is at most two of the product), dup
+// the same, and |dgate - exact| < 2 b + 3/2 ULP as long as dy up, which is formed first, does not overflow or
+// lose bits as a subnormal. Half types compute in float and round once.
 #pragma once
 
 #include "kernels/elementwise.h"
@@ -15,8 +15,12 @@
 FASTNORM_TARGET_BEGIN
 
 template <class T, class Function>
-FASTNORM_INLINE void gated(const Gate& task, std::int64_t begin, std::int64_t end, void* scratch, Function act) {
-    map<T, 2, 1>(task, begin, end, scratch, [=](auto gate, auto up) FASTNORM_INLINE_LAMBDA { return act(gate) * up; });
+FASTNORM_INLINE void gated(
+    const Gate& task, std::int64_t begin, std::int64_t end, void* scratch, Function act
+) {
+    map<T, 2, 1>(task, begin, end, scratch, [=](auto gate, auto up) FASTNORM_INLINE_LAMBDA {
+        return act(gate) * up;
+    });
 }
 
 template <class T, class Function, class Derivative>
@@ -28,7 +32,8 @@ FASTNORM_INLINE void gated_backward(
     });
 }
 
-// The kernels <name>_forward and <name>_backward of a gated unit, given act and its derivative as functions of a Vec.
+// The kernels <name>_forward and <name>_backward of a gated unit, given act and its derivative as functions
+// of a Vec.
 #define FASTNORM_GATE(name, act, derivative)                                                             \
     template <class T>                                                                                   \
     void name##_forward(const Gate& task, std::int64_t begin, std::int64_t end, void* scratch) {         \

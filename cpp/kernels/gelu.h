@@ -4,9 +4,9 @@
 //   tanh     x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3))             0.044715 and sqrt(2/pi) exact
 //   sigmoid  x sigmoid(1.702 x)                                     1.702 exact
 //
-// Maximum error against exact values: float32 below 1 ULP, derivative below 2 ULP over all inputs; float64 0.8 ULP
-// (dense samples). Half types compute in float and round once more. NaN gives NaN; gelu(-inf) = -0, gelu(inf) = inf;
-// the derivative tends to -0 and 1. Subnormal results are kept.
+// Maximum error against exact values: float32 below 1 ULP, derivative below 2 ULP over all inputs; float64
+// 0.8 ULP (dense samples). Half types compute in float and round once more. NaN gives NaN; gelu(-inf) = -0,
+// gelu(inf) = inf; the derivative tends to -0 and 1. Subnormal results are kept.
 #pragma once
 
 #include "kernels/elementwise.h"

@@ -1,8 +1,8 @@
 // The three forms of gelu and their derivatives in double arithmetic, of any Vec<double, N>.
 //
-// With t = |x| every form is gelu(x) = max(x, 0) - t S(t), S(t) = 1 - cdf(t) the form's tail, which decreases from 1/2
-// and is never computed as a difference. The derivative is D(t) for x < 0 and 1 - D(t) for x >= 0, D = S + t S'. D has
-// a zero at some t0 near 0.75, so it is written with a factor that vanishes there exactly:
+// With t = |x| every form is gelu(x) = max(x, 0) - t S(t), S(t) = 1 - cdf(t) the form's tail, which decreases
+// from 1/2 and is never computed as a difference. The derivative is D(t) for x < 0 and 1 - D(t) for x >= 0, D
+// = S + t S'. D has a zero at some t0 near 0.75, so it is written with a factor that vanishes there exactly:
 //
 //   none     S = R(t) exp(-t^2/2), R(t) = exp(t^2/2) erfc(t/sqrt(2))/2; D = (t0 - t) U(t) exp(-t^2/2), where
 //            (t0 - t) U(t) = R(t) - t/sqrt(2 pi). R(t) (t + 4) and U are polynomials in q = (t - 4)/(t + 4).
@@ -21,7 +21,7 @@
 
 FASTNORM_TARGET_BEGIN
 
-// ---- the two arithmetics, and what gelu needs of each --------------------------------------------------------------
+// ---- the two arithmetics, and what gelu needs of each -----------------------------------------------------
 
 template <class V>
 struct PlainGelu : PlainArithmetic<V> {
@@ -54,7 +54,7 @@ private:
     }
 };
 
-// ---- the three forms -----------------------------------------------------------------------------------------------
+// ---- the three forms --------------------------------------------------------------------------------------
 
 template <template <class> class A, Approximation form, int N>
 struct GeluDouble {
@@ -67,9 +67,13 @@ struct GeluDouble {
     static FASTNORM_INLINE V one() { return broadcast<V>(1); }
 
     // exp(-t^2/2), and q = (t - 4)/(t + 4) = 1 - 8/(t + 4).
-    static FASTNORM_INLINE auto gaussian(V t) { return M::exponential(M::product(t * broadcast<V>(-0.5), t)); }
+    static FASTNORM_INLINE auto gaussian(V t) {
+        return M::exponential(M::product(t * broadcast<V>(-0.5), t));
+    }
     static FASTNORM_INLINE Number inverse(V t) { return M::reciprocal(M::sum(t, broadcast<V>(4))); }
-    static FASTNORM_INLINE Number mapped(Number inverse) { return M::sum(M::scaled(inverse, broadcast<V>(-8)), one()); }
+    static FASTNORM_INLINE Number mapped(Number inverse) {
+        return M::sum(M::scaled(inverse, broadcast<V>(-8)), one());
+    }
 
     // t S(t).
     static FASTNORM_INLINE V tail(V t) {
@@ -100,8 +104,10 @@ struct GeluDouble {
         } else {
             Number z = constant(Form::linear), w = z;  // Z and W
             if constexpr (form == Approximation::tanh) {
-                const Number squares =
-                    M::sum(M::sum(M::product(t, t), M::product(constant(Form::zero), t)), constant(Form::zero_squared));
+                const Number squares = M::sum(
+                    M::sum(M::product(t, t), M::product(constant(Form::zero), t)),
+                    constant(Form::zero_squared)
+                );
                 const Number cubic = M::product(constant(Form::cubic), squares);
                 z = M::sum(cubic, z);
                 w = M::sum(M::product(cubic, broadcast<V>(3)), w);
@@ -123,10 +129,10 @@ struct GeluDouble {
     static FASTNORM_INLINE V power(V n) { return power_of_two(max(n, broadcast<V>(-1000))); }
 };
 
-// ---- of x ----------------------------------------------------------------------------------------------------------
+// ---- of x -------------------------------------------------------------------------------------------------
 
-// max returns its second operand for NaN and for zeros of either sign: -0 and NaN pass through, and results that
-// vanish for x < 0 are -0.
+// max returns its second operand for NaN and for zeros of either sign: -0 and NaN pass through, and results
+// that vanish for x < 0 are -0.
 template <template <class> class A, Approximation form, int N>
 FASTNORM_INLINE Vec<double, N> gelu_double(Vec<double, N> x) {
     using V = Vec<double, N>;

@@ -1,9 +1,10 @@
-// The three forms of gelu and their derivatives in float, of any Vec<float, N>, for targets with fused multiply-add.
+// The three forms of gelu and their derivatives in float, of any Vec<float, N>, for targets with fused
+// multiply-add.
 //
-// gelu(x) = max(x, 0) - t S(t), t = |x|, as in gelu_double.h. 2 t S(t) is a piecewise polynomial up to a t after which
-// max(x, 0) - t S(t) rounds to x for x > 0; for x < 0 beyond it the double evaluation is taken, and only there is it
-// computed, if a lane needs it. Likewise the derivative, D(t) for x < 0 and 1 - D(t) for x >= 0, which is relatively
-// accurate at its zero because a piece has its center there.
+// gelu(x) = max(x, 0) - t S(t), t = |x|, as in gelu_double.h. 2 t S(t) is a piecewise polynomial up to a t
+// after which max(x, 0) - t S(t) rounds to x for x > 0; for x < 0 beyond it the double evaluation is taken,
+// and only there is it computed, if a lane needs it. Likewise the derivative, D(t) for x < 0 and 1 - D(t) for
+// x >= 0, which is relatively accurate at its zero because a piece has its center there.
 //
 // Error over all inputs: docs/accuracy.md. One rounding of t S(t), for x > 0 a second one that is at
 // most half as large, and about 0.2 ULP from the polynomial's inner roundings; below the last piece 0.5 ULP.
@@ -43,8 +44,9 @@ Vec<float, N> with_far_tail(Vec<float, N> x, Vec<float, N> result, float last_t)
     } else {
         using V = Vec<float, N>;
         const auto wide = to_double(x);
-        const V far =
-            to_float(derivative ? gelu_derivative_double<PlainGelu, form>(wide) : gelu_double<PlainGelu, form>(wide));
+        const V far = to_float(
+            derivative ? gelu_derivative_double<PlainGelu, form>(wide) : gelu_double<PlainGelu, form>(wide)
+        );
         return select(x < broadcast<V>(-last_t), far, result);
     }
 }

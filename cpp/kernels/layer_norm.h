@@ -1,15 +1,15 @@
-// layer_norm over the columns of each row: y = (x - mean) * rstd * weight + bias, rstd = 1 / sqrt(variance + eps),
-// variance = sum (x - mean)^2 / cols.
-// Backward, with h = dy * weight and xhat = (x - mean) * rstd:
-//   dx = rstd * (h - mean(h) - xhat * mean(h * xhat)),  dweight = sum over rows of dy * xhat,  dbias = sum of dy.
+// layer_norm over the columns of each row: y = (x - mean) * rstd * weight + bias, rstd = 1 / sqrt(variance +
+// eps), variance = sum (x - mean)^2 / cols. Backward, with h = dy * weight and xhat = (x - mean) * rstd:
+//   dx = rstd * (h - mean(h) - xhat * mean(h * xhat)),  dweight = sum over rows of dy * xhat,  dbias = sum of
+//   dy.
 //
 // Accuracy, float32. The moments are taken in double, in one pass, of d = x - x[0]. The cancellation in
-// sum d^2 - (sum d)^2 / n is bounded because x[0] is one of the values: (x[0] - mean)^2 <= n * variance, so the
-// variance is good to a few n * 2^-53 whatever the mean, a constant row has variance 0, and squares of FLT_MAX do not
-// overflow. The mean is applied as float + rest: xhat = fma(x - mean, rstd, -rest * rstd), three roundings; with weight
-// and bias |error| <= 2^-24 * (4 |xhat * weight| + |bias|) to first order. Rows whose rstd or mean leaves float's
-// comfortable range are applied in double. float64 takes two passes, the second around the rounded mean, and rows that
-// overflow are scaled by a power of two.
+// sum d^2 - (sum d)^2 / n is bounded because x[0] is one of the values: (x[0] - mean)^2 <= n * variance, so
+// the variance is good to a few n * 2^-53 whatever the mean, a constant row has variance 0, and squares of
+// FLT_MAX do not overflow. The mean is applied as float + rest: xhat = fma(x - mean, rstd, -rest * rstd),
+// three roundings; with weight and bias |error| <= 2^-24 * (4 |xhat * weight| + |bias|) to first order. Rows
+// whose rstd or mean leaves float's comfortable range are applied in double. float64 takes two passes, the
+// second around the rounded mean, and rows that overflow are scaled by a power of two.
 #pragma once
 
 #include "kernels/norm_backward.h"
@@ -17,11 +17,12 @@
 
 FASTNORM_TARGET_BEGIN
 
-// mean and variance of R rows of float or half elements: `row_lanes` double lanes each, R rows at once for independent
-// sums. Meanwhile looks ahead.
+// mean and variance of R rows of float or half elements: `row_lanes` double lanes each, R rows at once for
+// independent sums. Meanwhile looks ahead.
 template <int R, class T, class Ahead>
 void row_moments(
-    const T* const* x, const Ahead* const* ahead, std::int64_t cols, bool streaming, double* mean, double* variance
+    const T* const* x, const Ahead* const* ahead, std::int64_t cols, bool streaming, double* mean,
+    double* variance
 ) {
     using V = Vec<double, row_lanes>;
     V shift[R], sums[R], squares[R];
@@ -101,12 +102,14 @@ struct LayerNorm {
         row_moments<R>(x, ahead, task.shape.cols, task.stream, mean, rstd);
         for (int r = 0; r < R; ++r) rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
     }
-    static FASTNORM_INLINE Centre<double> centre(const NormForward& task, const double* x, double& mean, double& rstd) {
+    static FASTNORM_INLINE Centre<double> centre(
+        const NormForward& task, const double* x, double& mean, double& rstd
+    ) {
         return double_centre(x, task.shape.cols, task.eps, mean, rstd);
     }
 
-    // The statistics the forward would return for a row, rounded as it returns them. Meanwhile fetches the lines of the
-    // row `target`.
+    // The statistics the forward would return for a row, rounded as it returns them. Meanwhile fetches the
+    // lines of the row `target`.
     template <class X, class Target>
     static FASTNORM_INLINE void returned(
         const NormBackward& task, const X* x, const Target* target, double& mean, double& rstd

@@ -1,9 +1,10 @@
 // log_softmax over the columns of each row: y_j = x_j - log(sum exp(x_k)).
 // Backward: dx = dy - softmax(x) * sum(dy).
 //
-// With m the maximum, log(sum exp(x_k)) = m + lift is subtracted as a pair, so x_j - m - lift is rounded at the size of
-// the result. Only an element that holds more than half of the sum can be nearer to 0 than log(2); it is -lift, which
-// exponential_rows.h computes with full relative accuracy. Below 3 ULP in float32. NaN as in softmax.
+// With m the maximum, log(sum exp(x_k)) = m + lift is subtracted as a pair, so x_j - m - lift is rounded at
+// the size of the result. Only an element that holds more than half of the sum can be nearer to 0 than
+// log(2); it is -lift, which exponential_rows.h computes with full relative accuracy. Below 3 ULP in float32.
+// NaN as in softmax.
 #pragma once
 
 #include "kernels/softmax.h"
@@ -21,7 +22,8 @@ void log_softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::in
         ExponentialRow<T> row(x, e, cols, fetched_meanwhile<T>(x, y, cols, task.stream));
         row.find_dominant();
         const double lift = row.sum == row.sum ? row.lift() : row.sum;
-        const double m = row.maximum(), high = m + lift, part = high - m, rest = (m - (high - part)) + (lift - part);
+        const double m = row.maximum(), high = m + lift, part = high - m,
+                     rest = (m - (high - part)) + (lift - part);
         const C rounded = C(high);
         const C correction = C((high - double(rounded)) + rest);
         const Span<T, T, 1, 1> span{{}, x, {x + cols}, {y}};

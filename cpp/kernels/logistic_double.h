@@ -3,12 +3,12 @@
 // With t >= 0, e = exp(-t) and S(t) = sigmoid(-t) = e/(1 + e), which is never computed as a difference:
 //
 //   sigmoid   S(t) for x = -t, 1 - S(t) for x = t              derivative: e/(1 + e)^2 on both sides
-//   silu      max(x, 0) - t S(t), t = |x|                      derivative: D(t) for x = -t, 1 - D(t) for x = t
-//   tanh      -m/(2 + m) for t = |x|, m = expm1(-2t)           derivative: 4 e/(1 + e)^2 at 2t
+//   silu      max(x, 0) - t S(t), t = |x|                      derivative: D(t) for x = -t, 1 - D(t) for x =
+//   t tanh      -m/(2 + m) for t = |x|, m = expm1(-2t)           derivative: 4 e/(1 + e)^2 at 2t
 //
-// D = S - t S (1 - S) = e (1 + e - t)/(1 + e)^2 has a zero t0 = 1.278..., and as 1 + e(t0) = t0, with d = t - t0 and
-// e0 = e(t0): 1 + e - t = e0 expm1(-d) - d. The two terms have one sign, and e = e0 exp(-d) needs no second
-// exponential.
+// D = S - t S (1 - S) = e (1 + e - t)/(1 + e)^2 has a zero t0 = 1.278..., and as 1 + e(t0) = t0, with d = t -
+// t0 and e0 = e(t0): 1 + e - t = e0 expm1(-d) - d. The two terms have one sign, and e = e0 exp(-d) needs no
+// second exponential.
 //
 // Evaluated in both arithmetics of simd/arithmetic.h; t is a Vec or a Number.
 #pragma once
@@ -34,7 +34,8 @@ struct LogisticDouble {
         const auto e = M::exponential(M::negative(t));
         const Number fraction = M::one_plus(e.s);
         const Number whole = M::one_plus(M::scaled(fraction, power(e.n)));
-        // Where x is so large that the product might overflow before it is scaled down, part of that comes first.
+        // Where x is so large that the product might overflow before it is scaled down, part of that comes
+        // first.
         const V shift = select(abs(x) > broadcast<V>(0x1p900), broadcast<V>(-1000), broadcast<V>(0));
         const V scaled = x * power_of_two(shift);
         return M::times_power(M::rounded_product(M::quotient(fraction, whole), scaled), e.n - shift);
@@ -64,10 +65,12 @@ struct LogisticDouble {
             M::normalised(M::sum(M::constant(SiluZero::t.hi, SiluZero::t.lo), M::negative(t)));  // -d
         const auto e = M::exponential(distance);
         const V scale_of_e = power(e.n);
-        const Number grown = M::product(e0, M::sum(M::scaled(e.s, scale_of_e), scale_of_e - one()));  // e0 expm1(-d)
+        const Number grown =
+            M::product(e0, M::sum(M::scaled(e.s, scale_of_e), scale_of_e - one()));  // e0 expm1(-d)
         const Number whole = M::one_plus(M::sum(grown, e0));
         const Number fraction = M::product(M::one_plus(e.s), e0);
-        const Number result = M::quotient(M::product(fraction, M::sum(distance, grown)), M::product(whole, whole));
+        const Number result =
+            M::quotient(M::product(fraction, M::sum(distance, grown)), M::product(whole, whole));
         return M::times_power(M::rounded(result), e.n);
     }
 
@@ -85,10 +88,10 @@ private:
     static FASTNORM_INLINE V power(V n) { return power_of_two(max(n, broadcast<V>(-1000))); }
 };
 
-// ---- of x ----------------------------------------------------------------------------------------------------------
+// ---- of x -------------------------------------------------------------------------------------------------
 
-// min returns its second operand for NaN, so that NaN passes through; likewise max for NaN and for zeros of either
-// sign, and silu of x < 0 that vanishes is -0.
+// min returns its second operand for NaN, so that NaN passes through; likewise max for NaN and for zeros of
+// either sign, and silu of x < 0 that vanishes is -0.
 
 template <template <class> class A, int N>
 FASTNORM_INLINE Vec<double, N> sigmoid_double(Vec<double, N> x) {

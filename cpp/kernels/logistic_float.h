@@ -1,11 +1,13 @@
-// sigmoid, tanh, silu and their derivatives in float, of any Vec<float, N>, for targets with fused multiply-add.
+// sigmoid, tanh, silu and their derivatives in float, of any Vec<float, N>, for targets with fused
+// multiply-add.
 //
-// The functions of t of logistic_double.h, S, S (1 - S), 2 t S, D and tanh, as piecewise polynomials up to t = 20
-// (tanh: 9.02, from where on it is 1). From there on S = e = exp(-t) but for 2^-28 of it, and the others are multiples
-// of e likewise; these far tails are computed only where a lane needs them. (For x > 0 the results are 1 or x there.)
+// The functions of t of logistic_double.h, S, S (1 - S), 2 t S, D and tanh, as piecewise polynomials up to t
+// = 20 (tanh: 9.02, from where on it is 1). From there on S = e = exp(-t) but for 2^-28 of it, and the others
+// are multiples of e likewise; these far tails are computed only where a lane needs them. (For x > 0 the
+// results are 1 or x there.)
 //
-// Error over all inputs: docs/accuracy.md. One rounding of the polynomial, 0.2 ULP from its inner roundings, and for
-// 1 - S and x - t S a second rounding beside which the first counts half.
+// Error over all inputs: docs/accuracy.md. One rounding of the polynomial, 0.2 ULP from its inner roundings,
+// and for 1 - S and x - t S a second rounding beside which the first counts half.
 #pragma once
 
 #include "kernels/logistic_coefficients.h"

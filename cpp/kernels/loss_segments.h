@@ -1,8 +1,8 @@
 // The loop of the element-wise losses: losses, their sum and the gradient of a segment in one pass.
 //
-// A sum runs in double over `sum_lanes` lanes of a segment, lane l taking elements l, l + 64, ...; the binding adds the
-// segments in their order. The lanes lie in memory, so that one loop body serves every register width, and are so many
-// that no addition waits for the one before.
+// A sum runs in double over `sum_lanes` lanes of a segment, lane l taking elements l, l + 64, ...; the
+// binding adds the segments in their order. The lanes lie in memory, so that one loop body serves every
+// register width, and are so many that no addition waits for the one before.
 #pragma once
 
 #include "simd/row_span.h"
@@ -21,13 +21,13 @@ FASTNORM_INLINE Vec<double, N> as_double(Vec<double, N> v) {
     return v;
 }
 
-// Inputs are fetched from memory this far ahead, over the end of a page, where the processor's prefetcher stops.
-// Lines of the gradient are fetched to be written: mse_loss at 512 x 768, one Ice Lake core, 29.5 GB/s, 25 without (a
-// copy 35).
+// Inputs are fetched from memory this far ahead, over the end of a page, where the processor's prefetcher
+// stops. Lines of the gradient are fetched to be written: mse_loss at 512 x 768, one Ice Lake core, 29.5
+// GB/s, 25 without (a copy 35).
 constexpr std::int64_t loss_bytes_ahead = 4096, gradient_bytes_ahead = 1024;
 
-// Adds the losses of `count` elements, a multiple of the lanes, to the lanes of `sums` and writes what is wanted;
-// elements[role] are those of the task's operand, null likewise.
+// Adds the losses of `count` elements, a multiple of the lanes, to the lanes of `sums` and writes what is
+// wanted; elements[role] are those of the task's operand, null likewise.
 template <class Loss, class T>
 void add_losses(const ElementwiseLoss& task, T* const* elements, std::int64_t count, double* sums) {
     using C = compute_t<T>;
@@ -57,10 +57,10 @@ void add_losses(const ElementwiseLoss& task, T* const* elements, std::int64_t co
     }
 }
 
-// A gradient that is streamed is copied from a buffer this many elements at a time, so that reading and writing memory
-// overlap, and no load waits for a streamed store to the same place of another page: mse_loss at 8192 x 4096 moved 17.4
-// GB/s on one Ice Lake core and 32.5 on two, with 256 elements 15.9 and 30.5, with 512 16.0 and 29.9 (copies 18 and
-// 35).
+// A gradient that is streamed is copied from a buffer this many elements at a time, so that reading and
+// writing memory overlap, and no load waits for a streamed store to the same place of another page: mse_loss
+// at 8192 x 4096 moved 17.4 GB/s on one Ice Lake core and 32.5 on two, with 256 elements 15.9 and 30.5, with
+// 512 16.0 and 29.9 (copies 18 and 35).
 constexpr std::int64_t streamed_piece = 128;
 static_assert(streamed_piece % sum_lanes == 0, "elements keep their lanes");
 
@@ -71,7 +71,10 @@ FASTNORM_INLINE void stream_elements(const T* source, T* target, std::int64_t co
     std::int64_t i = columns_to_alignment(target, count);
     __builtin_memcpy(target, source, std::size_t(i) * sizeof(T));
     for (; i + line <= count; i += line) {
-        stream(reinterpret_cast<float*>(target + i), load<Vec<float, 16>>(reinterpret_cast<const float*>(source + i)));
+        stream(
+            reinterpret_cast<float*>(target + i),
+            load<Vec<float, 16>>(reinterpret_cast<const float*>(source + i))
+        );
     }
     __builtin_memcpy(target + i, source + i, std::size_t(count - i) * sizeof(T));
 }
@@ -105,7 +108,8 @@ __attribute__((noinline)) void for_segments(
         T* elements[roles];
         for (int k = 0; k < roles; ++k) {
             const Operand& operand = task.operands[k];
-            elements[k] = operand.contiguous && operand.data ? reinterpret_cast<T*>(operand.data) + column : space[k];
+            elements[k] =
+                operand.contiguous && operand.data ? reinterpret_cast<T*>(operand.data) + column : space[k];
             if (!operand.data) {
                 elements[k] = nullptr;
             } else if (!operand.contiguous && k < first_result) {
@@ -127,7 +131,8 @@ __attribute__((noinline)) void for_segments(
             T last[roles][lanes];
             T* registers[roles];
             for (int k = 0; k < roles; ++k) {
-                for (T& element : last[k]) narrow(k == ElementwiseLoss::x ? filler.x : filler.target, element);
+                for (T& element : last[k])
+                    narrow(k == ElementwiseLoss::x ? filler.x : filler.target, element);
                 registers[k] = elements[k] ? last[k] : nullptr;
                 if (elements[k] && k < first_result) __builtin_memcpy(last[k], elements[k] + whole, bytes);
             }

@@ -1,5 +1,6 @@
-// Attention of a single query, with the slots and the columns in the lanes where a tile has its queries: the same
-// chains, so the same bits (attention_forward.h). Its gradient needs one kernel, since each slot has one term:
+// Attention of a single query, with the slots and the columns in the lanes where a tile has its queries: the
+// same chains, so the same bits (attention_forward.h). Its gradient needs one kernel, since each slot has one
+// term:
 //
 //   dquery = scale dS keys,  dkeys = scale dS^T query,  dvalues = P^T dy      (attention_backward.h)
 #pragma once
@@ -59,9 +60,9 @@ struct SlotProducts {
         slots.take_space(scratch);
     }
 
-    // Calls body(slot, products) for the slots of a block, sixteen at a time, and returns their rows. Whole vectors of
-    // slots and whole groups of columns are read: the last of a block lie over the ones before, or, where there are
-    // too few for one, in the scratch.
+    // Calls body(slot, products) for the slots of a block, sixteen at a time, and returns their rows. Whole
+    // vectors of slots and whole groups of columns are read: the last of a block lie over the ones before,
+    // or, where there are too few for one, in the scratch.
     template <class Body>
     FASTNORM_INLINE RowBlock<C> fetch(std::int64_t first, std::int64_t count, Body body) const {
         const bool few = count < weight_lanes || slots.cols < column_group<C>;
@@ -90,7 +91,8 @@ struct SlotProducts {
         load_column_group(row_from(last), columns);
         FASTNORM_UNROLL
         for (int j = 0; j < group; ++j) {
-            if (last + j >= c && last + j < cols) sum = mul_add(columns[j], broadcast<V>(vector[last + j]), sum);
+            if (last + j >= c && last + j < cols)
+                sum = mul_add(columns[j], broadcast<V>(vector[last + j]), sum);
         }
         return sum;
     }
@@ -117,7 +119,8 @@ struct SlotScores {
         : task(attention), query(attention, attention.query, attention.keys, attention.dim, head, scratch) {
         mask = {task.mask_kind, nullptr, task.mask.col_stride, 0, attention_block, nullptr};
         if (mask.kind == MaskKind::none) return;
-        mask.data = task.mask.data + strided_offset(head, task.lead_axes, task.lead_extent, task.mask.lead_stride);
+        mask.data =
+            task.mask.data + strided_offset(head, task.lead_axes, task.lead_extent, task.mask.lead_stride);
         mask.bias = reinterpret_cast<C*>(scratch);
         scratch += attention_block * std::int64_t(sizeof(C));
     }
@@ -126,10 +129,11 @@ struct SlotScores {
     RowBlock<C> fetch(std::int64_t first, std::int64_t count) {
         mask.read(first, count, 0, 1);
         TileMask<C> part = mask;
-        const RowBlock<C> keys = query.fetch(first, count, [&](std::int64_t slot, V products) FASTNORM_INLINE_LAMBDA {
-            part.bias = mask.bias + (mask.lane_stride == 0 ? 0 : slot);
-            store(scores + slot, part.score(products, broadcast<V>(C(task.scale)), 0));
-        });
+        const RowBlock<C> keys =
+            query.fetch(first, count, [&](std::int64_t slot, V products) FASTNORM_INLINE_LAMBDA {
+                part.bias = mask.bias + (mask.lane_stride == 0 ? 0 : slot);
+                store(scores + slot, part.score(products, broadcast<V>(C(task.scale)), 0));
+            });
         fill_lanes(scores, count, minus_infinity<C>);
         return keys;
     }
@@ -164,12 +168,12 @@ struct RowRegisters {
     }
 };
 
-// sums = sums * decay + the sum of the weighted rows, over registers [first, first + K) of a row; those past the end
-// make the last again.
+// sums = sums * decay + the sum of the weighted rows, over registers [first, first + K) of a row; those past
+// the end make the last again.
 template <int K, class C, class Step>
 FASTNORM_INLINE void accumulate_registers(
-    const C* weights, RowBlock<C> rows, std::int64_t count, RowRegisters row, std::int64_t first, C decay, C* sums,
-    Step step
+    const C* weights, RowBlock<C> rows, std::int64_t count, RowRegisters row, std::int64_t first, C decay,
+    C* sums, Step step
 ) {
     using V = Vec<C, weight_lanes>;
     V parts[K];
@@ -183,7 +187,8 @@ FASTNORM_INLINE void accumulate_registers(
     for (std::int64_t j = 0; j < count; ++j) {
         FASTNORM_UNROLL
         for (int k = 0; k < K; ++k) {
-            parts[k] = mul_add(broadcast<V>(weights[j]), load_columns<V>(rows.row(j) + column[k], step), parts[k]);
+            parts[k] =
+                mul_add(broadcast<V>(weights[j]), load_columns<V>(rows.row(j) + column[k], step), parts[k]);
         }
     }
     FASTNORM_UNROLL
@@ -196,19 +201,24 @@ FASTNORM_INLINE void accumulate_registers(
 
 // Four registers at a time, or two: a chain over the rows that runs alone waits for each of its additions.
 template <class C>
-void accumulate_rows(const C* weights, RowBlock<C> rows, std::int64_t count, RowRegisters row, C decay, C* sums) {
+void accumulate_rows(
+    const C* weights, RowBlock<C> rows, std::int64_t count, RowRegisters row, C decay, C* sums
+) {
     if (row.width < weight_lanes) {
         accumulate_registers<1>(weights, rows, count, row, 0, decay, sums, Partial{int(row.width)});
         return;
     }
     std::int64_t i = 0;
-    for (; i + 2 < row.count(); i += 4) accumulate_registers<4>(weights, rows, count, row, i, decay, sums, Whole{});
+    for (; i + 2 < row.count(); i += 4)
+        accumulate_registers<4>(weights, rows, count, row, i, decay, sums, Whole{});
     if (i < row.count()) accumulate_registers<2>(weights, rows, count, row, i, decay, sums, Whole{});
 }
 
 // Writes register i of a row.
 template <class T, class V>
-FASTNORM_INLINE void put_register(const Head<T>& to, std::int64_t at_row, RowRegisters row, std::int64_t i, V value) {
+FASTNORM_INLINE void put_register(
+    const Head<T>& to, std::int64_t at_row, RowRegisters row, std::int64_t i, V value
+) {
     const int lanes = int(smaller(weight_lanes, row.width));
     char* const target = to.at(at_row, row.column(i));
     if (to.matrix.contiguous) {
@@ -239,7 +249,8 @@ void attend_one(const Attention& task, std::int64_t head, char* scratch) {
     });
     const V share = broadcast<V>(task.linear ? C(1) : softmax.reciprocal());
     const Head<T> y(task, task.y, task.width, head);
-    for (std::int64_t i = 0; i < row.count(); ++i) put_register(y, 0, row, i, load<V>(sums + i * weight_lanes) * share);
+    for (std::int64_t i = 0; i < row.count(); ++i)
+        put_register(y, 0, row, i, load<V>(sums + i * weight_lanes) * share);
     if (!task.weights.data) return;
     const Head<T> weights(task, task.weights, task.slots, head);
     for_blocks(task.slots, [&](std::int64_t first, std::int64_t count) {
@@ -257,8 +268,8 @@ void attend_one(const Attention& task, std::int64_t head, char* scratch) {
 // Rows of factors[j] * vector.
 template <class T, class C = compute_t<T>>
 void put_outer(
-    const Head<T>& to, std::int64_t first, std::int64_t count, RowRegisters row, const C* factors, const C* vector,
-    C scale
+    const Head<T>& to, std::int64_t first, std::int64_t count, RowRegisters row, const C* factors,
+    const C* vector, C scale
 ) {
     using V = Vec<C, weight_lanes>;
     for (std::int64_t i = 0; i < row.count(); ++i) {
@@ -270,7 +281,8 @@ void put_outer(
     }
 }
 
-// A single query, with the slots in the lanes: dquery, and as each slot has one term only, dkeys and dvalues too.
+// A single query, with the slots in the lanes: dquery, and as each slot has one term only, dkeys and dvalues
+// too.
 template <class T>
 void attend_one_backward(const AttentionBackward& task, std::int64_t head, char* scratch) {
     using C = compute_t<T>;
@@ -301,7 +313,8 @@ void attend_one_backward(const AttentionBackward& task, std::int64_t head, char*
     const C one_share = softmax.reciprocal();
     const V share = broadcast<V>(one_share), mean = broadcast<V>(C(inner * double(one_share)));
 
-    const Head<T> dkeys(forward, task.dkeys, forward.dim, head), dvalues(forward, task.dvalues, forward.width, head);
+    const Head<T> dkeys(forward, task.dkeys, forward.dim, head),
+        dvalues(forward, task.dvalues, forward.width, head);
     const RowRegisters query_row{forward.dim}, value_row{forward.width};
     C* const dquery = query_row.take_zeros<C>(scratch);
     const V scale = broadcast<V>(C(forward.scale)), zero = broadcast<V>(0);

@@ -3,9 +3,10 @@
 //   forward   z_l = a_l W_l + b_l,  a_{l+1} = f(z_l)
 //   backward  dz = g f'(z_l),  dW_l = a_l^T dz,  db_l = sum of dz over the rows,  g = dz W_l^T
 //
-// Hidden activations never reach memory: the backward computes them again for its block. An element of z is summed as
-// in kernels/product.h, so a row does not depend on the others and has the bits of the layers one by one; an element of
-// dW is a sum over the blocks of its group, in their order, each one chain over its rows.
+// Hidden activations never reach memory: the backward computes them again for its block. An element of z is
+// summed as in kernels/product.h, so a row does not depend on the others and has the bits of the layers one
+// by one; an element of dW is a sum over the blocks of its group, in their order, each one chain over its
+// rows.
 #pragma once
 
 #include "kernels/product_tile.h"
@@ -28,10 +29,12 @@ struct StridedMatrix {
     Matrix matrix;
 
     StridedMatrix(
-        const void* data, std::int64_t rows, std::int64_t cols, std::int64_t row_stride, std::int64_t col_stride
+        const void* data, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
+        std::int64_t col_stride
     )
         : extent{rows, cols}, stride{row_stride, col_stride} {
-        const std::uintptr_t bits = reinterpret_cast<std::uintptr_t>(data) | std::uintptr_t(row_stride | col_stride);
+        const std::uintptr_t bits =
+            reinterpret_cast<std::uintptr_t>(data) | std::uintptr_t(row_stride | col_stride);
         char* start = static_cast<char*>(const_cast<void*>(data));
         matrix = {
             start,
@@ -45,8 +48,8 @@ struct StridedMatrix {
     StridedMatrix& operator=(const StridedMatrix&) = delete;
 };
 
-// Blocks of depth_block rows, each in panels as multiply_rows reads them, of mlp_cols columns in all; padding is zero.
-// Units are blocks.
+// Blocks of depth_block rows, each in panels as multiply_rows reads them, of mlp_cols columns in all; padding
+// is zero. Units are blocks.
 template <class T>
 void mlp_pack(const MlpPack& task, std::int64_t begin, std::int64_t end, void*) {
     using C = compute_t<T>;
@@ -64,7 +67,8 @@ template <class T>
 struct MlpArrays {
     const StridedMatrix<T> x, y, dy, dx;
 
-    explicit MlpArrays(const MlpRows& task) : MlpArrays(task, task.layers[0].in, task.layers[task.count - 1].out) {}
+    explicit MlpArrays(const MlpRows& task)
+        : MlpArrays(task, task.layers[0].in, task.layers[task.count - 1].out) {}
 
 private:
     static constexpr std::int64_t size = sizeof(T);
@@ -130,8 +134,8 @@ public:
         packing_.unpack(y_, step(cols), y_target_, first, rows, 0, cols);
     }
 
-    // From the gradient of the output or the loss down to the input. Sums of parameter gradients begin with this block,
-    // or go on from where they stand.
+    // From the gradient of the output or the loss down to the input. Sums of parameter gradients begin with
+    // this block, or go on from where they stand.
     void backward(std::int64_t first, std::int64_t rows, C* sums, bool begins, double* loss) {
         const MlpLayer& output = task_.layers[task_.count - 1];
         const std::int64_t out = step(output.out);
@@ -189,9 +193,12 @@ private:
         }
         x_ = packed_;
         x_step_ = step(cols);
-        if (!task_.order) return pack_padded(packing_.pack, x_source_, first, rows, 0, cols, packed_, x_step_);
+        if (!task_.order)
+            return pack_padded(packing_.pack, x_source_, first, rows, 0, cols, packed_, x_step_);
         for (std::int64_t r = 0; r < rows; ++r)
-            pack_padded(packing_.pack, x_source_, task_.order[first + r], 1, 0, cols, packed_ + r * x_step_, x_step_);
+            pack_padded(
+                packing_.pack, x_source_, task_.order[first + r], 1, 0, cols, packed_ + r * x_step_, x_step_
+            );
     }
 
     void add_parameter_gradients(

@@ -1,5 +1,5 @@
-// Rows copied between their places in an array and packed memory, for all families: move_rows of simd/rows.h. It stands
-// in the object of the norms, once for a target.
+// Rows copied between their places in an array and packed memory, for all families: move_rows of simd/rows.h.
+// It stands in the object of the norms, once for a target.
 #pragma once
 
 #include "simd/columns.h"
@@ -7,7 +7,8 @@
 
 FASTNORM_TARGET_BEGIN
 
-// Elements are moved as bytes: their addresses in the array need not be aligned. To packed memory if `pack`, else back.
+// Elements are moved as bytes: their addresses in the array need not be aligned. To packed memory if `pack`,
+// else back.
 template <int Size>
 FASTNORM_INLINE void move_elements(
     const char* source, std::int64_t source_step, char* target, std::int64_t target_step, std::int64_t count
@@ -16,12 +17,15 @@ FASTNORM_INLINE void move_elements(
         __builtin_memcpy(target, source, std::size_t(count) * Size);
         return;
     }
-    for (; count > 0; --count, source += source_step, target += target_step) __builtin_memcpy(target, source, Size);
+    for (; count > 0; --count, source += source_step, target += target_step)
+        __builtin_memcpy(target, source, Size);
 }
 
 // One row, along all inner axes.
 template <int Size>
-FASTNORM_INLINE void move_row(const Rows& shape, const std::int64_t* stride, char* row, char* packed, bool pack) {
+FASTNORM_INLINE void move_row(
+    const Rows& shape, const std::int64_t* stride, char* row, char* packed, bool pack
+) {
     const int last = shape.inner_axes - 1;
     const std::int64_t run = shape.inner_extent[last], step = stride[last];
     for (std::int64_t start = 0; start < shape.cols; start += run) {
@@ -35,13 +39,13 @@ FASTNORM_INLINE void move_row(const Rows& shape, const std::int64_t* stride, cha
     }
 }
 
-// `count` rows whose elements are neighbours in memory: a column of them is a line. Strips are transposed in registers;
-// the last ones overlap those before. Meanwhile the lines of the rows two tiles on are fetched, which no processor does
-// by itself: they are a whole row of the array apart.
+// `count` rows whose elements are neighbours in memory: a column of them is a line. Strips are transposed in
+// registers; the last ones overlap those before. Meanwhile the lines of the rows two tiles on are fetched,
+// which no processor does by itself: they are a whole row of the array apart.
 template <int Size>
 FASTNORM_INLINE void move_neighbours(
-    const Rows& shape, const std::int64_t* stride, char* first_row, char* packed, std::int64_t packed_step, int count,
-    bool pack
+    const Rows& shape, const std::int64_t* stride, char* first_row, char* packed, std::int64_t packed_step,
+    int count, bool pack
 ) {
     constexpr int most = strip_rows<Size> > strip_columns<Size> ? strip_rows<Size> : strip_columns<Size>;
     const int lines_together = pack ? strip_rows<Size> : strip_columns<Size>;
@@ -70,7 +74,8 @@ FASTNORM_INLINE void move_neighbours(
         for (int next_row = 0; next_row < count; next_row += rows_together) {
             const int i = int(smaller(next_row, count - rows_together));
             transpose_strip<Size>(
-                pack ? lines : rows + i, pack ? i * Size : j * Size, pack ? rows + i : lines, pack ? j * Size : i * Size
+                pack ? lines : rows + i, pack ? i * Size : j * Size, pack ? rows + i : lines,
+                pack ? j * Size : i * Size
             );
         }
     }
@@ -78,8 +83,8 @@ FASTNORM_INLINE void move_neighbours(
 
 template <int Size>
 void move_rows_of(
-    const Rows& shape, const Operand& operand, std::int64_t first, int count, char* packed, std::int64_t packed_step,
-    bool pack
+    const Rows& shape, const Operand& operand, std::int64_t first, int count, char* packed,
+    std::int64_t packed_step, bool pack
 ) {
     const int last = shape.outer_axes - 1;
     const std::int64_t extent = shape.outer_extent[last];

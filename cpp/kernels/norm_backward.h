@@ -3,11 +3,11 @@
 //   dweight = sum over rows of dy * xhat,  dbias = sum over rows of dy,
 // and for rms_norm over the first `counted` columns the xhat term for those columns only.
 //
-// Two passes over a row that is in the first-level cache by then; x and dy are read from memory once. Sums over columns
-// run on row_lanes lanes of the compute type, folded to double every fold_columns columns. Given statistics are
-// rounded, so the first pass also sums x - mean, whose average is what the rounded mean lacks: with |mean| a million
-// deviations a float mean alone would be off by 3 % of a deviation. Sums over rows run in the compute type for
-// fold_rows rows, then in double (see parameter_gradients.h).
+// Two passes over a row that is in the first-level cache by then; x and dy are read from memory once. Sums
+// over columns run on row_lanes lanes of the compute type, folded to double every fold_columns columns. Given
+// statistics are rounded, so the first pass also sums x - mean, whose average is what the rounded mean lacks:
+// with |mean| a million deviations a float mean alone would be off by 3 % of a deviation. Sums over rows run
+// in the compute type for fold_rows rows, then in double (see parameter_gradients.h).
 #pragma once
 
 #include "kernels/norm_rows.h"
@@ -15,7 +15,8 @@
 
 FASTNORM_TARGET_BEGIN
 
-// 32 additions a lane between folds: at most 32 * 2^-24 relative to the sum of magnitudes, typically 3 * 2^-24.
+// 32 additions a lane between folds: at most 32 * 2^-24 relative to the sum of magnitudes, typically 3 *
+// 2^-24.
 constexpr std::int64_t fold_columns = 32 * row_lanes;
 
 struct RowSums {
@@ -63,9 +64,9 @@ void backward_sums(
     }
 }
 
-// The second pass: dx of R rows over columns [begin, end), and their share of the parameter gradients. The rows after
-// these, `next` elements on from dy and from `ahead`, are fetched meanwhile. dx = fma(h, rstd, fma(xhat, slope,
-// offset)).
+// The second pass: dx of R rows over columns [begin, end), and their share of the parameter gradients. The
+// rows after these, `next` elements on from dy and from `ahead`, are fetched meanwhile. dx = fma(h, rstd,
+// fma(xhat, slope, offset)).
 template <class C>
 struct Gradient {
     Centre<C> centre;
@@ -95,8 +96,8 @@ void backward_columns(
             prefetch_read(results.ahead[r] + next + j);
             const V dy_r = load_columns<V>(dy[r] + j, step);
             const V xhat = normalised<V, Centred>(x[r] + j, step, CentreLanes<V>::of(g.centre));
-            const V along =
-                Centred ? mul_add(xhat, broadcast<V>(g.slope), broadcast<V>(g.offset)) : xhat * broadcast<V>(g.slope);
+            const V along = Centred ? mul_add(xhat, broadcast<V>(g.slope), broadcast<V>(g.offset))
+                                    : xhat * broadcast<V>(g.slope);
             results.write(r, j, mul_add(dy_r * weight, broadcast<V>(g.rstd), along), step, streaming);
             if constexpr (sizeof(C) == sizeof(S)) {
                 dweight_sum = mul_add(dy_r, xhat, dweight_sum);
@@ -157,9 +158,12 @@ struct BackwardTile {
         for (int r = 0; r < R; ++r) rows.dx[r] = dx.row(taken + k + r), rows.ahead[r] = x.row(taken + k + r);
         return rows;
     }
-    FASTNORM_INLINE bool may_stream(int k) const { return columns_to_alignment(dx.row(taken + k), row_lanes) == 0; }
+    FASTNORM_INLINE bool may_stream(int k) const {
+        return columns_to_alignment(dx.row(taken + k), row_lanes) == 0;
+    }
 
-    // Rows of which more is known than what they are stored as, and their backward: none here (see norm_of_sum.h).
+    // Rows of which more is known than what they are stored as, and their backward: none here (see
+    // norm_of_sum.h).
     static constexpr bool is_far(double, double) { return false; }
     template <class Norm>
     static void far_row(int) {}
@@ -209,7 +213,8 @@ void backward_rows(const Tile& tile, int k, const double* mean, const double* rs
 
 // The rows of a tile's task that lie in blocks [begin, end). Norm is LayerNorm or RmsNorm:
 //   Norm::centred
-//   Norm::returned(task, x, target, mean, rstd)   the statistics of a row as the forward returns them, while fetching
+//   Norm::returned(task, x, target, mean, rstd)   the statistics of a row as the forward returns them, while
+//   fetching
 //                                                 the lines of the row `target`
 template <class Norm, class Tile>
 FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_t end) {
@@ -223,7 +228,8 @@ FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_
     if (!accumulate) tile.sums.clear();
     for (std::int64_t block = begin; block < end; ++block) {
         const std::int64_t last = smaller((block + 1) * task.block_rows, task.shape.rows);
-        if (accumulate) tile.sums.start(task.dweight_partials + block * cols, task.dbias_partials + block * cols);
+        if (accumulate)
+            tile.sums.start(task.dweight_partials + block * cols, task.dbias_partials + block * cols);
         for (std::int64_t first = block * task.block_rows; first < last; first += tile_rows) {
             const int count = int(smaller(tile_rows, last - first));
             tile.fetch(first, count);
@@ -266,7 +272,9 @@ FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_
 }
 
 template <class Norm, class T>
-FASTNORM_INLINE void norm_backward(const NormBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+FASTNORM_INLINE void norm_backward(
+    const NormBackward& task, std::int64_t begin, std::int64_t end, void* scratch
+) {
     BackwardTile<T> tile(task, static_cast<char*>(scratch));
     backward_blocks<Norm>(tile, begin, end);
 }

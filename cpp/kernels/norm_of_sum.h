@@ -2,13 +2,14 @@
 // Backward, ds being the norm's gradient of `summed` from dy:
 //   dx = ds + dsummed,  dresidual = alpha * dx,  dweight and dbias those of the norm.
 //
-// The sum is one fused multiply-add in the compute type, rounded once more to `summed` where that is a half type. x and
-// residual are read once: the sums of a few rows go to `summed` or to scratch, and the norm takes them from the
-// first-level cache. The backward makes the sums again, rather than have the caller keep them.
+// The sum is one fused multiply-add in the compute type, rounded once more to `summed` where that is a half
+// type. x and residual are read once: the sums of a few rows go to `summed` or to scratch, and the norm takes
+// them from the first-level cache. The backward makes the sums again, rather than have the caller keep them.
 //
-// Accuracy, float32. Rounding the sum moves it by 2^-24 |summed|, and xhat by 2^-24 (|xhat| + |mean * rstd|): one
-// rounding more than the norm has while the mean is near. Rows whose mean is further away than far_mean deviations are
-// summed again in double, so that the bound of the norm holds whatever the mean. rms_norm has no such rows.
+// Accuracy, float32. Rounding the sum moves it by 2^-24 |summed|, and xhat by 2^-24 (|xhat| + |mean * rstd|):
+// one rounding more than the norm has while the mean is near. Rows whose mean is further away than far_mean
+// deviations are summed again in double, so that the bound of the norm holds whatever the mean. rms_norm has
+// no such rows.
 #pragma once
 
 #include "kernels/norm_backward.h"
@@ -17,8 +18,9 @@
 
 FASTNORM_TARGET_BEGIN
 
-// x + alpha * residual, rounded once. The contract of the norms has no room for the rounding of the product, which
-// counts by |alpha * residual| where the sum cancels: without fused multiply-add float goes through double.
+// x + alpha * residual, rounded once. The contract of the norms has no room for the rounding of the product,
+// which counts by |alpha * residual| where the sum cancels: without fused multiply-add float goes through
+// double.
 template <class V>
 FASTNORM_INLINE V add_scaled(V alpha, V residual, V x) {
     if constexpr (has_fma || sizeof(element_t<V>) == 8) {
@@ -28,8 +30,8 @@ FASTNORM_INLINE V add_scaled(V alpha, V residual, V x) {
     }
 }
 
-// total = x + alpha * residual, in the compute type, and the same as a row of `summed` where that is another row.
-// Meanwhile fetches the row `ahead`.
+// total = x + alpha * residual, in the compute type, and the same as a row of `summed` where that is another
+// row. Meanwhile fetches the row `ahead`.
 template <class T>
 void add_row(
     const T* x, const T* residual, compute_t<T> alpha, compute_t<T>* total, T* summed, const T* ahead,
@@ -53,7 +55,8 @@ template <class T>
 void add_row_in_double(const T* x, const T* residual, double alpha, double* total, std::int64_t cols) {
     using V = Vec<double, row_lanes>;
     for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-        const V sum = mul_add(broadcast<V>(alpha), load_columns<V>(residual + j, step), load_columns<V>(x + j, step));
+        const V sum =
+            mul_add(broadcast<V>(alpha), load_columns<V>(residual + j, step), load_columns<V>(x + j, step));
         store_columns(total + j, sum, step);
     });
 }
@@ -78,7 +81,8 @@ template <class C>
 class TotalRows {
 public:
     FASTNORM_INLINE TotalRows(std::int64_t cols, char*& scratch)
-        : rows_(reinterpret_cast<C*>(scratch)), step_(packed_row_bytes(cols, sizeof(C)) / std::int64_t(sizeof(C))) {
+        : rows_(reinterpret_cast<C*>(scratch)),
+          step_(packed_row_bytes(cols, sizeof(C)) / std::int64_t(sizeof(C))) {
         scratch += summed_bytes(cols, sizeof(C));
     }
     FASTNORM_INLINE C* row(int k) const { return rows_ + k * step_; }
@@ -114,12 +118,15 @@ struct FarRows {
 };
 
 template <class Norm, class T>
-FASTNORM_INLINE void add_norm_forward(const AddNormForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+FASTNORM_INLINE void add_norm_forward(
+    const AddNormForward& task, std::int64_t begin, std::int64_t end, void* scratch
+) {
     using C = compute_t<T>;
     static_assert(forward_rows_together <= summed_rows, "scratch is for summed_rows");
     const Rows& shape = task.norm.shape;
     char* space = static_cast<char*>(scratch);
-    RowTile<T> x(shape, task.norm.x, space), residual(shape, task.residual, space), y(shape, task.norm.y, space);
+    RowTile<T> x(shape, task.norm.x, space), residual(shape, task.residual, space),
+        y(shape, task.norm.y, space);
     RowTile<T> summed(shape, task.summed, space);
     const TotalRows<C> totals(shape.cols, space);
     const RowNorm<Norm, C, T> norm(task.norm);
@@ -146,7 +153,10 @@ FASTNORM_INLINE void add_norm_forward(const AddNormForward& task, std::int64_t b
                 if constexpr (sizeof(T) == sizeof(C)) {
                     if (sum && !task.norm.stream) total = sum, sum = nullptr;
                 }
-                add_row(terms[r], others[r], C(task.alpha), total, sum, terms[r] + next, shape.cols, task.norm.stream);
+                add_row(
+                    terms[r], others[r], C(task.alpha), total, sum, terms[r] + next, shape.cols,
+                    task.norm.stream
+                );
                 sources[r] = total;
             }
             const FarRows<Norm, T> far{task, terms, others, targets, totals.in_double()};
@@ -205,7 +215,10 @@ struct AddBackwardTile {
             const T* row = x.row(i + k);
             T* const nowhere = nullptr;
             const T* const ahead = row + count * task.shape.cols;
-            add_row(row, residual.row(i + k), Value(add.alpha), totals.row(k), nowhere, ahead, task.shape.cols, false);
+            add_row(
+                row, residual.row(i + k), Value(add.alpha), totals.row(k), nowhere, ahead, task.shape.cols,
+                false
+            );
         }
     }
     FASTNORM_INLINE const Value* value(int k) const { return totals.row(k); }

@@ -10,9 +10,12 @@ FASTNORM_TARGET_BEGIN
 constexpr int forward_rows_together = native<float> >= 16 ? 2 : 1;
 constexpr int backward_rows_together = native<float> >= 16 ? 4 : 1;
 
-FASTNORM_INLINE bool in_range(double value, double least, double most) { return value >= least && value <= most; }
+FASTNORM_INLINE bool in_range(double value, double least, double most) {
+    return value >= least && value <= most;
+}
 
-// Whether a row can be centred and scaled in float: rstd, x - mean and their products stay far from its limits.
+// Whether a row can be centred and scaled in float: rstd, x - mean and their products stay far from its
+// limits.
 FASTNORM_INLINE bool fits_float(double mean, double rstd) {
     return in_range(rstd, 0x1p-100, 0x1p100) && in_range(mean, -0x1p120, 0x1p120);
 }
@@ -23,8 +26,8 @@ FASTNORM_INLINE double power_of_two_near(double value) {
     return __builtin_ldexp(1.0, exponent > 1000 ? 1000 : exponent < -1000 ? -1000 : exponent);
 }
 
-// A power of two that brings the larger of sqrt(eps) and the row's largest magnitude near 1; 1 where that is zero or
-// not finite.
+// A power of two that brings the larger of sqrt(eps) and the row's largest magnitude near 1; 1 where that is
+// zero or not finite.
 FASTNORM_INLINE double normalising_scale(const double* x, std::int64_t cols, double eps) {
     double most = __builtin_sqrt(eps);
     for (std::int64_t j = 0; j < cols; ++j) {
@@ -34,8 +37,9 @@ FASTNORM_INLINE double normalising_scale(const double* x, std::int64_t cols, dou
     return in_range(most, 0x1p-1074, 0x1.fffffffffffffp1023) ? 1 / power_of_two_near(most) : 1;
 }
 
-// How a row is centred and scaled: xhat = fma(x * scale - mean, rstd, shift) in compute type C. scale is 1 but for
-// float64 rows near the ends of its range; shift carries the part of the mean that rounding it to C left out.
+// How a row is centred and scaled: xhat = fma(x * scale - mean, rstd, shift) in compute type C. scale is 1
+// but for float64 rows near the ends of its range; shift carries the part of the mean that rounding it to C
+// left out.
 template <class C>
 struct Centre {
     C mean, rstd, shift;
@@ -55,7 +59,8 @@ struct CentreLanes {
 
     static FASTNORM_INLINE CentreLanes of(const Centre<element_t<V>>& centre) {
         return {
-            broadcast<V>(centre.mean), broadcast<V>(centre.rstd), broadcast<V>(centre.shift), broadcast<V>(centre.scale)
+            broadcast<V>(centre.mean), broadcast<V>(centre.rstd), broadcast<V>(centre.shift),
+            broadcast<V>(centre.scale)
         };
     }
 };
@@ -72,8 +77,8 @@ FASTNORM_INLINE V normalised(const T* x, Step step, const CentreLanes<V>& centre
     }
 }
 
-// weight and bias of the columns; absent ones count as 1 and -0, with which fma(xhat, weight, bias) is exactly what it
-// is without them.
+// weight and bias of the columns; absent ones count as 1 and -0, with which fma(xhat, weight, bias) is
+// exactly what it is without them.
 template <class S>
 class Parameters {
 public:
@@ -102,12 +107,13 @@ private:
     std::int64_t weight_columns_, bias_columns_;  // masks of j
 };
 
-// Memory sits idle while a kernel computes, unless asked ahead. In the caches, taking the statistics of rows fetches
-// the lines of y that they will be written to, and writing rows fetches the rows of x after them. Where y is streamed
-// past the caches, each of the two fetches half of the rows after them, so that memory is read all the time: a share of
-// its own for each phase, since writing alone leaves it idle in the other. layer_norm on Ice Lake, 2 cores, where a
-// copy of the same arrays takes 113 us and 16.6 ms: 512 x 768 158 us without, 130 us with; 16384 x 4096 23 ms without,
-// 22 ms with all of it fetched by the writing, 18.5 ms with a half by each.
+// Memory sits idle while a kernel computes, unless asked ahead. In the caches, taking the statistics of rows
+// fetches the lines of y that they will be written to, and writing rows fetches the rows of x after them.
+// Where y is streamed past the caches, each of the two fetches half of the rows after them, so that memory is
+// read all the time: a share of its own for each phase, since writing alone leaves it idle in the other.
+// layer_norm on Ice Lake, 2 cores, where a copy of the same arrays takes 113 us and 16.6 ms: 512 x 768 158 us
+// without, 130 us with; 16384 x 4096 23 ms without, 22 ms with all of it fetched by the writing, 18.5 ms with
+// a half by each.
 template <class T>
 FASTNORM_INLINE void look_ahead(const T* ahead, std::int64_t j, bool streaming) {
     if (streaming) {
@@ -117,9 +123,10 @@ FASTNORM_INLINE void look_ahead(const T* ahead, std::int64_t j, bool streaming) 
     }
 }
 
-// y = affine(xhat) of R rows whose statistics are known, together so that weight and bias are loaded once. Centred:
-// layer_norm; else rms_norm, whose rows have no mean. Streams whole lines where the rows begin on one. Meanwhile
-// fetches the rows `ahead`, which are laid out like y, or half of each where y is streamed (see look_ahead).
+// y = affine(xhat) of R rows whose statistics are known, together so that weight and bias are loaded once.
+// Centred: layer_norm; else rms_norm, whose rows have no mean. Streams whole lines where the rows begin on
+// one. Meanwhile fetches the rows `ahead`, which are laid out like y, or half of each where y is streamed
+// (see look_ahead).
 template <bool Centred, int R, class X, class T, class C>
 void apply_rows(
     const NormForward& task, const X* const* x, T* const* y, const T* const* ahead, const Centre<C>* centre
@@ -155,8 +162,9 @@ struct AsStored {
     static constexpr bool refine(int, double, double) { return false; }
 };
 
-// The norm of rows that lie in memory as X: their statistics, then y, together, one by one, or one by one in double
-// (elements of float and half types whose statistics leave float's comfortable range). Norm is LayerNorm or RmsNorm:
+// The norm of rows that lie in memory as X: their statistics, then y, together, one by one, or one by one in
+// double (elements of float and half types whose statistics leave float's comfortable range). Norm is
+// LayerNorm or RmsNorm:
 //   Norm::centred
 //   Norm::statistics<R>(task, x, ahead, mean, rstd)   of R rows of float or half elements
 //   Norm::centre(task, x, mean, rstd)                 of a float64 row
@@ -167,11 +175,12 @@ public:
 
     FASTNORM_INLINE explicit RowNorm(const NormForward& task) : task_(task) {}
 
-    // `count` rows, one or forward_rows_together, of which the first is row `row` of the task. The rows `ahead` are
-    // fetched meanwhile. Where better.refine(r, mean, rstd) is true, it has written row r itself.
+    // `count` rows, one or forward_rows_together, of which the first is row `row` of the task. The rows
+    // `ahead` are fetched meanwhile. Where better.refine(r, mean, rstd) is true, it has written row r itself.
     template <class Better = AsStored>
     FASTNORM_INLINE void write(
-        std::int64_t row, int count, const X* const* x, T* const* y, const T* const* ahead, const Better& better = {}
+        std::int64_t row, int count, const X* const* x, T* const* y, const T* const* ahead,
+        const Better& better = {}
     ) const {
         double mean[forward_rows_together] = {}, rstd[forward_rows_together];
         if constexpr (sizeof(C) == 8) {
@@ -198,8 +207,8 @@ public:
 private:
     template <class Better>
     FASTNORM_INLINE void apply(
-        int count, const X* const* x, T* const* y, const T* const* ahead, const double* mean, const double* rstd,
-        const Better& better
+        int count, const X* const* x, T* const* y, const T* const* ahead, const double* mean,
+        const double* rstd, const Better& better
     ) const {
         Centre<C> centre[forward_rows_together];
         bool together = count == forward_rows_together && count > 1;
@@ -207,8 +216,8 @@ private:
         for (int r = 0; r < count; ++r) {
             written[r] = better.refine(r, mean[r], rstd[r]);
             together = together && !written[r];
-            together =
-                together && fits_float(mean[r], rstd[r]) && !(task_.stream && columns_to_alignment(y[r], row_lanes));
+            together = together && fits_float(mean[r], rstd[r]) &&
+                       !(task_.stream && columns_to_alignment(y[r], row_lanes));
             centre[r] = centre_of<C>(mean[r], rstd[r]);
         }
         if (together) return apply_rows<Norm::centred, forward_rows_together>(task_, x, y, ahead, centre);
@@ -233,7 +242,9 @@ FASTNORM_INLINE int rows_to_take(int i, int count) {
 
 // The forward of a norm over rows [begin, end).
 template <class Norm, class T>
-FASTNORM_INLINE void norm_forward(const NormForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+FASTNORM_INLINE void norm_forward(
+    const NormForward& task, std::int64_t begin, std::int64_t end, void* scratch
+) {
     char* space = static_cast<char*>(scratch);
     RowTile<T> x(task.shape, task.x, space), y(task.shape, task.y, space);
     const RowNorm<Norm, T, T> norm(task);

@@ -4,8 +4,8 @@
 //   Adam:  g += weight_decay p;  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
 //          p = shrink p - step_size m / (sqrt(v) second_scale + eps)
 //
-// Every element is read and written once: 16 bytes of float32 in SGD with momentum, 28 in Adam. A half parameter is
-// rounded once.
+// Every element is read and written once: 16 bytes of float32 in SGD with momentum, 28 in Adam. A half
+// parameter is rounded once.
 #pragma once
 
 #include "simd/rows.h"
@@ -13,8 +13,8 @@
 
 FASTNORM_TARGET_BEGIN
 
-// The gradient of elements from i on, weight decay included. Without decay it does not see the parameter, which may be
-// infinite.
+// The gradient of elements from i on, weight decay included. Without decay it does not see the parameter,
+// which may be infinite.
 template <class T, class Task, class V, class Step>
 FASTNORM_INLINE V load_gradient(const Task& task, V p, V weight_decay, std::int64_t i, Step step) {
     V g;

@@ -20,8 +20,8 @@ FASTNORM_INLINE S element_at(const char* address) {
 // target[i * step + j] = source(first_row + i, first_col + j).
 template <class S, class C>
 void pack_lines(
-    const Matrix& source, std::int64_t first_row, std::int64_t rows, std::int64_t first_col, std::int64_t cols,
-    C* target, std::int64_t step
+    const Matrix& source, std::int64_t first_row, std::int64_t rows, std::int64_t first_col,
+    std::int64_t cols, C* target, std::int64_t step
 ) {
     using V = Vec<C, native<C>>;
     constexpr std::int64_t lanes = native<C>, size = sizeof(S);
@@ -29,7 +29,9 @@ void pack_lines(
         for (std::int64_t i = 0; i < rows; ++i) {
             const char* line = source.data + offset_along(source.rows, first_row + i) + first_col * size;
             for_columns<lanes>(0, cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
-                store_columns(target + i * step + j, load_columns<V>(reinterpret_cast<const S*>(line) + j, part), part);
+                store_columns(
+                    target + i * step + j, load_columns<V>(reinterpret_cast<const S*>(line) + j, part), part
+                );
             });
         }
         return;
@@ -46,13 +48,15 @@ void pack_lines(
             for (std::int64_t i = 0; i < whole_rows; i += lanes) {
                 V square[lanes];
                 FASTNORM_UNROLL_REGISTERS
-                for (int l = 0; l < lanes; ++l) square[l] = load_row<V>(reinterpret_cast<const S*>(line[l]) + i);
+                for (int l = 0; l < lanes; ++l)
+                    square[l] = load_row<V>(reinterpret_cast<const S*>(line[l]) + i);
                 transpose(square);
                 FASTNORM_UNROLL_REGISTERS
                 for (int l = 0; l < lanes; ++l) store(target + (i + l) * step + j, square[l]);
             }
             for (std::int64_t i = whole_rows; i < rows; ++i) {
-                for (int l = 0; l < lanes; ++l) target[i * step + j + l] = widen(element_at<S>(line[l] + i * size));
+                for (int l = 0; l < lanes; ++l)
+                    target[i * step + j + l] = widen(element_at<S>(line[l] + i * size));
             }
         }
     }
@@ -66,8 +70,8 @@ void pack_lines(
 
 template <class T>
 void pack(
-    const Matrix& source, std::int64_t first_row, std::int64_t rows, std::int64_t first_col, std::int64_t cols,
-    compute_t<T>* target, std::int64_t step
+    const Matrix& source, std::int64_t first_row, std::int64_t rows, std::int64_t first_col,
+    std::int64_t cols, compute_t<T>* target, std::int64_t step
 ) {
     if (source.wide) {
         pack_lines<compute_t<T>>(source, first_row, rows, first_col, cols, target, step);
@@ -103,8 +107,8 @@ void unpack_lines(
 
 template <class T>
 void unpack(
-    const compute_t<T>* source, std::int64_t step, const Matrix& target, std::int64_t first_row, std::int64_t rows,
-    std::int64_t first_col, std::int64_t cols
+    const compute_t<T>* source, std::int64_t step, const Matrix& target, std::int64_t first_row,
+    std::int64_t rows, std::int64_t first_col, std::int64_t cols
 ) {
     if (target.wide) {
         unpack_lines<compute_t<T>>(source, step, target, first_row, rows, first_col, cols);
@@ -116,8 +120,8 @@ void unpack(
 // Both for one element type, so that what computes in C is compiled once for all types that do.
 template <class C>
 using Pack = void (*)(
-    const Matrix& source, std::int64_t first_row, std::int64_t rows, std::int64_t first_col, std::int64_t cols,
-    C* target, std::int64_t step
+    const Matrix& source, std::int64_t first_row, std::int64_t rows, std::int64_t first_col,
+    std::int64_t cols, C* target, std::int64_t step
 );
 template <class C>
 using Unpack = void (*)(
@@ -142,9 +146,9 @@ void pack_padded(
     }
 }
 
-// Rows [k, k + depth) and columns [j, j + cols) as panels of `width` columns, one after the other, the last as narrow
-// as columns padded to `padded` allow. Columns that are neighbours are read in long lines, 16 rows at a time, which
-// prefetchers follow; else a panel at a time.
+// Rows [k, k + depth) and columns [j, j + cols) as panels of `width` columns, one after the other, the last
+// as narrow as columns padded to `padded` allow. Columns that are neighbours are read in long lines, 16 rows
+// at a time, which prefetchers follow; else a panel at a time.
 template <class C>
 void pack_panels(
     Pack<C> pack, const Matrix& source, std::int64_t k, std::int64_t depth, std::int64_t j, std::int64_t cols,

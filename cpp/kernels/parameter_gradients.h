@@ -1,8 +1,9 @@
 // Sums over rows for dweight and dbias, in an order that depends on the shape alone.
 //
-// Rows are added one after the other in the compute type for fold_rows rows, those sums in double within a row block,
-// and the blocks' sums (the partials) in double in the order of the blocks. Threads take whole blocks, so their number
-// does not matter. fold_rows additions err by at most fold_rows * 2^-24 of the sum of magnitudes, typically 6 * 2^-24.
+// Rows are added one after the other in the compute type for fold_rows rows, those sums in double within a
+// row block, and the blocks' sums (the partials) in double in the order of the blocks. Threads take whole
+// blocks, so their number does not matter. fold_rows additions err by at most fold_rows * 2^-24 of the sum of
+// magnitudes, typically 6 * 2^-24.
 #pragma once
 
 #include "simd/rows.h"
@@ -57,7 +58,9 @@ private:
             double* partial = partials_[k];
             for_columns<row_lanes>(0, cols_, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
                 using V = Vec<double, row_lanes>;
-                store_columns(partial + j, load_columns<V>(partial + j, step) + load_columns<V>(sums + j, step), step);
+                store_columns(
+                    partial + j, load_columns<V>(partial + j, step) + load_columns<V>(sums + j, step), step
+                );
             });
         }
         clear();
@@ -68,7 +71,8 @@ private:
     int rows_ = 0;
 };
 
-// sums[j] = partials[0][j] + partials[1][j] + ..., for columns [begin, end), rounded once to the compute type.
+// sums[j] = partials[0][j] + partials[1][j] + ..., for columns [begin, end), rounded once to the compute
+// type.
 template <class T>
 void sum_partials(const PartialSums& task, std::int64_t begin, std::int64_t end, void*) {
     using V = Vec<double, row_lanes>;

@@ -1,10 +1,11 @@
-// The matrix product behind every dense layer: z = A B + bias and what becomes of it (Finish), C = activation(z) first
-// of all.
+// The matrix product behind every dense layer: z = A B + bias and what becomes of it (Finish), C =
+// activation(z) first of all.
 //
-// Blocks of A and B are copied to where strips read them in long lines, unless they lie so already and are used too few
-// times to pay for it; bias and activation are applied to a strip while it is in the first-level cache. An element of C
-// is a sum over blocks of depth_block terms, added in their order, each a chain of multiply-adds in the compute type:
-// relative to the sum of the magnitudes the error is at most (depth_block + depth / depth_block) * 2^-24.
+// Blocks of A and B are copied to where strips read them in long lines, unless they lie so already and are
+// used too few times to pay for it; bias and activation are applied to a strip while it is in the first-level
+// cache. An element of C is a sum over blocks of depth_block terms, added in their order, each a chain of
+// multiply-adds in the compute type: relative to the sum of the magnitudes the error is at most (depth_block
+// + depth / depth_block) * 2^-24.
 #pragma once
 
 #include "kernels/product_tile.h"
@@ -48,7 +49,9 @@ public:
                     strip_.c = c + i * strip_.c_step;
                     multiply(strip_, count, [&](std::int64_t row, std::int64_t rows) FASTNORM_INLINE_LAMBDA {
                         if (!is_last) return;
-                        finish_.apply(strip_.c + row * strip_.c_step, strip_.c_step, rows, strip_.cols, i + row, j);
+                        finish_.apply(
+                            strip_.c + row * strip_.c_step, strip_.c_step, rows, strip_.cols, i + row, j
+                        );
                     });
                 }
                 k += depth_block;
@@ -56,14 +59,17 @@ public:
         }
         if (task_.staged) {
             packing_.unpack(
-                staged_, task_.col_block, task_.c, first_row, last_row - first_row, first_col, last_col - first_col
+                staged_, task_.col_block, task_.c, first_row, last_row - first_row, first_col,
+                last_col - first_col
             );
         }
     }
 
 private:
     static const C* plain_address(const Matrix& matrix, std::int64_t i, std::int64_t j) {
-        return reinterpret_cast<const C*>(matrix.data + i * matrix.rows.stride[0] + j * matrix.cols.stride[0]);
+        return reinterpret_cast<const C*>(
+            matrix.data + i * matrix.rows.stride[0] + j * matrix.cols.stride[0]
+        );
     }
 
     void take_b(std::int64_t k, std::int64_t j) {
@@ -120,7 +126,9 @@ void multiply_units(
     const std::int64_t across = (task.cols + task.col_block - 1) / task.col_block;
     for (std::int64_t unit = begin; unit < end; ++unit) {
         const std::int64_t row = unit / across * task.row_block, col = unit % across * task.col_block;
-        work.run(row, smaller(row + task.row_block, task.rows), col, smaller(col + task.col_block, task.cols));
+        work.run(
+            row, smaller(row + task.row_block, task.rows), col, smaller(col + task.col_block, task.cols)
+        );
     }
 }
 

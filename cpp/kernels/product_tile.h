@@ -1,7 +1,9 @@
-// The innermost loops of every matrix product: C = A B or C = C + A B over one block of k, a strip of rows at a time.
+// The innermost loops of every matrix product: C = A B or C = C + A B over one block of k, a strip of rows at
+// a time.
 //
-// The sum of a block is one chain of multiply-adds over k in ascending order from zero on, whatever the tile, its
-// position and the width of the registers, so every element has the same bits on all targets with fused multiply-add.
+// The sum of a block is one chain of multiply-adds over k in ascending order from zero on, whatever the tile,
+// its position and the width of the registers, so every element has the same bits on all targets with fused
+// multiply-add.
 #pragma once
 
 #include "simd/rows.h"
@@ -17,17 +19,20 @@
 
 FASTNORM_TARGET_BEGIN
 
-// With 32 registers 6 x 4 sums, the four vectors of B and a broadcast element of A; with 16 registers 6 x 2. Few
-// addresses and instructions count: on an Ice Lake of 179 GFLOP/s a tile of 6 x 4 reaches 174 with B in the
-// second-level cache and A in place, where 14 x 2 reach 165 from copies of A and 154 with A in place, and 8 x 3 164.
+// With 32 registers 6 x 4 sums, the four vectors of B and a broadcast element of A; with 16 registers 6 x 2.
+// Few addresses and instructions count: on an Ice Lake of 179 GFLOP/s a tile of 6 x 4 reaches 174 with B in
+// the second-level cache and A in place, where 14 x 2 reach 165 from copies of A and 154 with A in place, and
+// 8 x 3 164.
 constexpr int tile_height = 6;
 constexpr int tile_vectors = native<double> == 8 ? 4 : 2;
 
-// Copies of B are panels of this many columns, one after the other, the last as narrow as whole registers allow.
+// Copies of B are panels of this many columns, one after the other, the last as narrow as whole registers
+// allow.
 template <class C>
 constexpr std::int64_t panel_cols = tile_vectors * native<C>;
 
-// Row k of B is fetched this many rows ahead: where B lies in place, no prefetcher of the processor follows its rows.
+// Row k of B is fetched this many rows ahead: where B lies in place, no prefetcher of the processor follows
+// its rows.
 constexpr std::int64_t fetch_ahead = 8;
 
 // Rows of A with a block of B: element (i, k) of A at a + i * a_row + k * a_k, in elements.
@@ -37,7 +42,8 @@ struct Strip {
     std::int64_t a_row, a_k;
     const C* b;
     std::int64_t b_step;  // from row to row of B; 0: in panels
-    const C* b_edge;      // with b_step: the columns beyond the last whole register, padded to one, one after the other
+    const C* b_edge;  // with b_step: the columns beyond the last whole register, padded to one, one after the
+                      // other
     std::int64_t depth;
     C* c;
     std::int64_t c_step;
@@ -101,7 +107,9 @@ void multiply_edge(const Strip<C>& s, const C* b, std::int64_t b_step, C* c, std
     for (int r = 0; r < Rows; ++r) {
         C* target = c + r * s.c_step;
         const V sum = load<V>(tile + r * native<C>);
-        store_columns(target, s.accumulate ? load_columns<V>(static_cast<const C*>(target), part) + sum : sum, part);
+        store_columns(
+            target, s.accumulate ? load_columns<V>(static_cast<const C*>(target), part) + sum : sum, part
+        );
     }
 }
 
@@ -128,7 +136,9 @@ void multiply_rows(const Strip<C>& s) {
         }
         if (panel + j < s.cols) {
             const bool apart = s.b_step != 0;
-            multiply_edge<C, Rows>(s, apart ? s.b_edge : b + j, apart ? lanes : step, c + j, s.cols - panel - j);
+            multiply_edge<C, Rows>(
+                s, apart ? s.b_edge : b + j, apart ? lanes : step, c + j, s.cols - panel - j
+            );
         }
     }
 }
@@ -152,13 +162,14 @@ void multiply_strip(const Strip<C>& s, std::int64_t rows) {
     }
 }
 
-// How many of the rows that are left make the next strip: the last two are about as high, since a low one waits for B.
+// How many of the rows that are left make the next strip: the last two are about as high, since a low one
+// waits for B.
 constexpr std::int64_t strip_height(std::int64_t left) {
     return left <= tile_height ? left : left < 2 * tile_height ? (left + 1) / 2 : tile_height;
 }
 
-// `rows` rows of A with all k of B, a block of it after the other: panels of each block where b_step is 0. After each
-// strip finish(first row, rows) is called.
+// `rows` rows of A with all k of B, a block of it after the other: panels of each block where b_step is 0.
+// After each strip finish(first row, rows) is called.
 template <class C, class Finish>
 FASTNORM_INLINE void multiply(const Strip<C>& all, std::int64_t rows, Finish finish) {
     const std::int64_t b_step = all.b_step == 0 ? all.cols : all.b_step;

@@ -1,4 +1,5 @@
-// reglu: y = max(gate, 0) up; dgate = dy up where gate > 0 and else 0, dup = dy max(gate, 0). One rounding each.
+// reglu: y = max(gate, 0) up; dgate = dy up where gate > 0 and else 0, dup = dy max(gate, 0). One rounding
+// each.
 #pragma once
 
 #include "kernels/gated.h"

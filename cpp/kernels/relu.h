@@ -15,7 +15,8 @@ FASTNORM_INLINE V relu(V x) {
     return max(broadcast<V>(0), x);
 }
 
-// dy as far as it passes: selected, not multiplied, so that an infinite dy does not make NaN where nothing passes.
+// dy as far as it passes: selected, not multiplied, so that an infinite dy does not make NaN where nothing
+// passes.
 template <class V>
 FASTNORM_INLINE V relu_gradient(V dy, V x) {
     const V zero = broadcast<V>(0);

@@ -1,10 +1,10 @@
-// rms_norm over the columns of each row: y = x * rstd * weight + bias, rstd = 1 / sqrt(mean(x^2) + eps), the mean over
-// the first `counted` columns (all of them, or pRMSNorm's share). Backward: see norm_backward.h.
+// rms_norm over the columns of each row: y = x * rstd * weight + bias, rstd = 1 / sqrt(mean(x^2) + eps), the
+// mean over the first `counted` columns (all of them, or pRMSNorm's share). Backward: see norm_backward.h.
 //
-// Accuracy, float32. Squares of floats are exact in double and summed there, so neither FLT_MAX nor subnormals need a
-// second path for the sum; three roundings remain in y. Rows whose rstd leaves float's comfortable range are applied in
-// double; float64 rows whose squares overflow or vanish are scaled by a power of two. Source: Zhang and Sennrich, "Root
-// Mean Square Layer Normalization", 2019.
+// Accuracy, float32. Squares of floats are exact in double and summed there, so neither FLT_MAX nor
+// subnormals need a second path for the sum; three roundings remain in y. Rows whose rstd leaves float's
+// comfortable range are applied in double; float64 rows whose squares overflow or vanish are scaled by a
+// power of two. Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
 #pragma once
 
 #include "kernels/norm_backward.h"
@@ -15,7 +15,8 @@ FASTNORM_TARGET_BEGIN
 // Mean square of the first `counted` columns of R rows, times scale^2. Meanwhile looks ahead.
 template <int R, class T, class Ahead>
 void mean_squares(
-    const T* const* x, const Ahead* const* ahead, std::int64_t counted, bool streaming, double scale, double* result
+    const T* const* x, const Ahead* const* ahead, std::int64_t counted, bool streaming, double scale,
+    double* result
 ) {
     using V = Vec<double, row_lanes>;
     V squares[R];
@@ -57,15 +58,17 @@ struct RmsNorm {
         mean_squares<R>(x, ahead, task.counted, task.stream, 1, rstd);
         for (int r = 0; r < R; ++r) rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
     }
-    static FASTNORM_INLINE Centre<double> centre(const NormForward& task, const double* x, double&, double& rstd) {
+    static FASTNORM_INLINE Centre<double> centre(
+        const NormForward& task, const double* x, double&, double& rstd
+    ) {
         double scale;
         const double scaled_rstd = scaled_rms_rstd(x, task.counted, task.eps, scale);
         rstd = scaled_rstd * scale;
         return {0, scaled_rstd, 0, scale};
     }
 
-    // The statistic the forward would return for a row, rounded as it returns it. Meanwhile fetches the lines of the
-    // row `target`.
+    // The statistic the forward would return for a row, rounded as it returns it. Meanwhile fetches the lines
+    // of the row `target`.
     template <class X, class Target>
     static FASTNORM_INLINE void returned(
         const NormBackward& task, const X* x, const Target* target, double&, double& rstd

@@ -2,9 +2,9 @@
 //
 //   y = 1/(1 + exp(-x)),  dx = dy * y (1 - y), computed from x
 //
-// Maximum error against exact values: float32 below 1 ULP, derivative below 2 ULP over all inputs (docs/accuracy.md);
-// float64 below 1 ULP (dense samples). Half types compute in float and round once more. NaN gives NaN, the limits are
-// 0 and 1, those of the derivative 0. Subnormal results are kept.
+// Maximum error against exact values: float32 below 1 ULP, derivative below 2 ULP over all inputs
+// (docs/accuracy.md); float64 below 1 ULP (dense samples). Half types compute in float and round once more.
+// NaN gives NaN, the limits are 0 and 1, those of the derivative 0. Subnormal results are kept.
 #pragma once
 
 #include "kernels/elementwise.h"

@@ -1,24 +1,26 @@
-// Focal loss of a sigmoid with a polynomial term, of logits z against targets y in [0, 1], element by element:
+// Focal loss of a sigmoid with a polynomial term, of logits z against targets y in [0, 1], element by
+// element:
 //
 //   p = sigmoid(z), u = y (1 - p) + (1 - y) p, the probability of the other class
 //   l = -y log p - (1 - y) log(1 - p), w = y alpha_of_one + (1 - y) alpha_of_zero
 //   loss = w (u^gamma l + epsilon u^(gamma + 1))
 //   dz   = w u^gamma ((gamma l / u + epsilon (gamma + 1)) du/dz + p - y), du/dz = (1 - 2 y) p (1 - p)
 //
-// All of it from e = exp(-t), t = |z|, without cancellation. With s = e/(2 + e), so that log1p(e) = 2 atanh(s), and
-// with
+// All of it from e = exp(-t), t = |z|, without cancellation. With s = e/(2 + e), so that log1p(e) = 2
+// atanh(s), and with
 //   small = e/(1 + e), big = 1/(1 + e)      the probabilities
 //   near  = log1p(e) - small                = s (small + s^2 R), 2 atanh(s) = 2 s + s^3 R(s^2)
 //   far   = t + log1p(e) - big              = near + t - (big - small)
 //   a = y or, for z < 0, 1 - y; b = 1 - a   the shares of the class that z is for and of the other
 // it is, all terms being at least 0 where epsilon >= -1 and y is 0 or 1,
 //   u = a small + b big, l - u = a near + b far, loss = w u^gamma ((l - u) + (1 + epsilon) u)
-//   dt = w u^gamma ((b - a) v (gamma (l - u) + (1 + epsilon) (gamma + 1) u) + b big^2 - a small^2), v = small big / u,
+//   dt = w u^gamma ((b - a) v (gamma (l - u) + (1 + epsilon) (gamma + 1) u) + b big^2 - a small^2), v = small
+//   big / u,
 // which is big or small where y is 0 or 1. So losses and gradients keep their digits in both tails, also for
 // epsilon = -1, which takes the first term of the series of l away.
 //
-// Error: below 4 (2 + gamma) ULP in loss and gradient for targets 0 and 1; float64 with a gamma that is not whole
-// gamma |log u| roundings more.
+// Error: below 4 (2 + gamma) ULP in loss and gradient for targets 0 and 1; float64 with a gamma that is not
+// whole gamma |log u| roundings more.
 #pragma once
 
 #include "kernels/loss_segments.h"
@@ -88,7 +90,8 @@ public:
         const V e = scale(one + parts.s, parts.n);
         const V whole = one + e, more = broadcast<V>(2) + e;
         const V reciprocal = one / (whole * more);
-        // 1/(1 + e) with one rounding, as the power multiplies its error: the remainder is exact but for its last bits.
+        // 1/(1 + e) with one rounding, as the power multiplies its error: the remainder is exact but for its
+        // last bits.
         const V first = more * reciprocal, lost = e - (whole - one);
         const V remainder = negative_mul_add(first, lost, negative_mul_add(first, whole, one));
         const V big = mul_add(first, remainder, first), small = e * big;
@@ -103,7 +106,8 @@ public:
         // far may be infinite.
         const V excess = mul_add(a, near, select(b == zero, zero, b * far));
         const V u = mul_add(a, small, b * big);
-        const V factor = mul_add(broadcast<V>(alpha_of_one_), y, broadcast<V>(alpha_of_zero_) * rest) * power_of(u);
+        const V factor =
+            mul_add(broadcast<V>(alpha_of_one_), y, broadcast<V>(alpha_of_zero_) * rest) * power_of(u);
         const V loss = factor * mul_add(broadcast<V>(first_), u, excess);
 
         V v = select(a == zero, small, big);
@@ -134,7 +138,9 @@ template <class T>
 void sigmoid_focal_loss(const ElementwiseLoss& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
     // A logit beyond doubt.
-    for_segments<T>(task, begin, end, scratch, add_losses<SigmoidFocalLoss<C>, T>, {C(__builtin_huge_val()), 1});
+    for_segments<T>(
+        task, begin, end, scratch, add_losses<SigmoidFocalLoss<C>, T>, {C(__builtin_huge_val()), 1}
+    );
 }
 
 FASTNORM_TARGET_END

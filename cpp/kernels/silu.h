@@ -2,9 +2,10 @@
 //
 //   y = x sigmoid(x),  dx = dy * (s + x s (1 - s)), s = sigmoid(x)
 //
-// Maximum error against exact values: float32 below 1 ULP, derivative below 2 ULP over all inputs (docs/accuracy.md);
-// float64 below 1 ULP (dense samples). Half types compute in float and round once more. NaN gives NaN; silu(-inf) = -0,
-// silu(inf) = inf; the derivative tends to -0 and 1. Subnormal results are kept.
+// Maximum error against exact values: float32 below 1 ULP, derivative below 2 ULP over all inputs
+// (docs/accuracy.md); float64 below 1 ULP (dense samples). Half types compute in float and round once more.
+// NaN gives NaN; silu(-inf) = -0, silu(inf) = inf; the derivative tends to -0 and 1. Subnormal results are
+// kept.
 #pragma once
 
 #include "kernels/elementwise.h"

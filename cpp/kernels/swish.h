@@ -1,19 +1,24 @@
 // swish with a parameter beta for each element, and its gradients:
 //
-//   y = x sigmoid(beta x),  dx = dy * (s + z s (1 - s)),  dbeta = sum dy x^2 s (1 - s);  z = beta x, s = sigmoid(z)
+//   y = x sigmoid(beta x),  dx = dy * (s + z s (1 - s)),  dbeta = sum dy x^2 s (1 - s);  z = beta x, s =
+//   sigmoid(z)
 //
-// beta has one value for each row of the backward, whose columns are the elements that share it. As swish(x, -beta) is
-// -swish(-x, beta), the functions of t = |z| of logistic_double.h do: with u = x or, for beta < 0, -x,
+// beta has one value for each row of the backward, whose columns are the elements that share it. As swish(x,
+// -beta) is -swish(-x, beta), the functions of t = |z| of logistic_double.h do: with u = x or, for beta < 0,
+// -x,
 //
-//   y = +-(max(u, 0) - |u| S(t)),  dy/dx = D(t) for u < 0, 1 - D(t) for u >= 0,  dy/dbeta = x^2 S(t) (1 - S(t))
+//   y = +-(max(u, 0) - |u| S(t)),  dy/dx = D(t) for u < 0, 1 - D(t) for u >= 0,  dy/dbeta = x^2 S(t) (1 -
+//   S(t))
 //
-// In float64 z is a Pair: below 2 ULP. In float32 it is t + lo too, and S and both derivatives are the piecewise
-// polynomials of logistic_float.h, rounded once: y below 1 ULP, its derivative below 2 (for all x and a few beta:
-// docs/accuracy.md). Where z is not between -20 and the largest number, or beta is 1, the lane is computed
-// in double or by silu, which is rare and kept out of the loops. Without fused multiply-add all is in double.
+// In float64 z is a Pair: below 2 ULP. In float32 it is t + lo too, and S and both derivatives are the
+// piecewise polynomials of logistic_float.h, rounded once: y below 1 ULP, its derivative below 2 (for all x
+// and a few beta: docs/accuracy.md). Where z is not between -20 and the largest number, or beta is 1, the
+// lane is computed in double or by silu, which is rare and kept out of the loops. Without fused multiply-add
+// all is in double.
 //
-// beta = 1 has the bits of silu. Limits: beta = inf gives relu, beta = 0 gives x/2, infinite x included (0 times
-// infinity counts as z = 0); where exp(-t) vanishes, products with it vanish. NaN in x or beta gives NaN.
+// beta = 1 has the bits of silu. Limits: beta = inf gives relu, beta = 0 gives x/2, infinite x included (0
+// times infinity counts as z = 0); where exp(-t) vanishes, products with it vanish. NaN in x or beta gives
+// NaN.
 #pragma once
 
 #include "kernels/elementwise.h"
@@ -31,8 +36,8 @@ struct SwishDouble {
     using F = LogisticDouble<A, N>;
 
     static constexpr bool is_plain = sizeof(Number) == sizeof(V);
-    // t from which x S(t), or dy x^2 S(t), vanishes for every finite x and dy of the type (all but the largest
-    // doubles).
+    // t from which x S(t), or dy x^2 S(t), vanishes for every finite x and dy of the type (all but the
+    // largest doubles).
     static constexpr double last_t = is_plain ? 300 : 1460, last_bell = is_plain ? 400 : 2760;
 
     static FASTNORM_INLINE V turned(V x, V beta) { return select(beta < broadcast<V>(0), -x, x); }
@@ -68,8 +73,8 @@ struct SwishDouble {
         return select(turned(x, beta) < broadcast<V>(0), slope, broadcast<V>(1) - slope);
     }
 
-    // g x^2 S (1 - S): half of the power of two goes to either x, so that no product overflows or vanishes before all
-    // do.
+    // g x^2 S (1 - S): half of the power of two goes to either x, so that no product overflows or vanishes
+    // before all do.
     static FASTNORM_INLINE V beta_term(V g, V x, V beta) {
         const Number t = argument(x, beta, last_bell);
         const auto bell = F::scaled_bell(t);
@@ -133,7 +138,8 @@ struct SwishFloat {
 
     FASTNORM_INLINE Vec<double, N> beta_term(V g) const {
         const auto step = last_step<logistic_bell>(t, lo);
-        const auto bell = to_double(mul_add(step.slope, step.d, step.c0 + step.correction)), wide_x = to_double(x);
+        const auto bell = to_double(mul_add(step.slope, step.d, step.c0 + step.correction)),
+                   wide_x = to_double(x);
         const auto term = (to_double(g) * wide_x) * (wide_x * bell);
         return any(z != z) || any(t == broadcast<V>(logistic_tail.last_t)) ? rare_beta_term(g, term) : term;
     }
@@ -198,7 +204,8 @@ void swish_forward(const Elementwise& task, std::int64_t begin, std::int64_t end
     });
 }
 
-// dx of `count` elements, a multiple of the lanes, whose terms of dbeta are added to the row_lanes lanes of `sums`.
+// dx of `count` elements, a multiple of the lanes, whose terms of dbeta are added to the row_lanes lanes of
+// `sums`.
 template <class T>
 FASTNORM_OUTLINE void swish_gradients(
     const T* dy, const T* x, T* dx, std::int64_t count, compute_t<T> parameter, double* sums

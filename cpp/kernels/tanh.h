@@ -2,9 +2,10 @@
 //
 //   y = tanh(x),  dx = dy * (1 - y^2), computed from x as 1/cosh(x)^2
 //
-// Maximum error against exact values: float32 below 1 ULP, derivative below 2 ULP over all inputs (docs/accuracy.md);
-// float64 below 1 ULP (dense samples). Half types compute in float and round once more. NaN gives NaN, the limits are
-// -1 and 1, those of the derivative 0; tanh(-0) = -0. Subnormal results are kept.
+// Maximum error against exact values: float32 below 1 ULP, derivative below 2 ULP over all inputs
+// (docs/accuracy.md); float64 below 1 ULP (dense samples). Half types compute in float and round once more.
+// NaN gives NaN, the limits are -1 and 1, those of the derivative 0; tanh(-0) = -0. Subnormal results are
+// kept.
 #pragma once
 
 #include "kernels/elementwise.h"

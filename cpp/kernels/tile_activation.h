@@ -73,7 +73,8 @@ template <Activation kind, class C>
 void activate_row_backward(const C* dy, const C* z, C* out, std::int64_t cols, C beta) {
     using V = Vec<C, native<C>>;
     for_columns<native<C>>(0, cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
-        const V result = activate_backward<kind>(load_columns<V>(dy + j, part), load_columns<V>(z + j, part), beta);
+        const V result =
+            activate_backward<kind>(load_columns<V>(dy + j, part), load_columns<V>(z + j, part), beta);
         store_columns(out + j, result, part);
     });
 }
@@ -128,8 +129,8 @@ public:
             const C* col_bias = static_cast<const C*>(task_.col_bias);
             const C* row_bias = static_cast<const C*>(task_.row_bias);
             forward_(
-                {z, z, step, rows, cols, col_bias ? col_bias + col : nullptr, row_bias ? row_bias + row : nullptr,
-                 C(task_.beta)}
+                {z, z, step, rows, cols, col_bias ? col_bias + col : nullptr,
+                 row_bias ? row_bias + row : nullptr, C(task_.beta)}
             );
         }
         if (task_.finish == Finish::activate) return;

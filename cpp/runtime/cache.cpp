@@ -44,9 +44,10 @@ void* map(std::size_t bytes, std::size_t used) noexcept {
     if (in_huge_pages != 0) madvise(data, in_huge_pages, MADV_HUGEPAGE);
 #endif
 #if defined(__linux__)
-    // The small pages at the end are fetched in one go, at half the price of one fault for each (1 MiB: 160 instead of
-    // 300 us). The huge pages are not: there the threads of the op share the clearing when they write (256 MiB: 36 ms
-    // instead of 74). The name is missing from older headers, and older kernels refuse it, which does no harm.
+    // The small pages at the end are fetched in one go, at half the price of one fault for each (1 MiB: 160
+    // instead of 300 us). The huge pages are not: there the threads of the op share the clearing when they
+    // write (256 MiB: 36 ms instead of 74). The name is missing from older headers, and older kernels refuse
+    // it, which does no harm.
     constexpr int madv_populate_write = 23;
     if (used > in_huge_pages) madvise(data + in_huge_pages, used - in_huge_pages, madv_populate_write);
 #else
@@ -64,8 +65,8 @@ struct KeptBlock {
     std::size_t bytes;
 };
 
-// Constant-initialised and without a destructor: results may be released at any time of the process's life, also by
-// daemon threads during its exit. The fork handlers need the mutex before the first use.
+// Constant-initialised and without a destructor: results may be released at any time of the process's life,
+// also by daemon threads during its exit. The fork handlers need the mutex before the first use.
 class Cache {
 public:
     Block acquire(std::size_t bytes) noexcept {
@@ -136,8 +137,8 @@ public:
     void before_fork() noexcept { mutex_.lock(); }
     void after_fork_in_parent() noexcept { mutex_.unlock(); }
 
-    // Shared with the parent, each page would be copied when either of them writes to it again. So the child lets go,
-    // and the parent has its blocks to itself.
+    // Shared with the parent, each page would be copied when either of them writes to it again. So the child
+    // lets go, and the parent has its blocks to itself.
     void after_fork_in_child() noexcept {
         for (std::size_t i = 0; i < count_; ++i) unmap(blocks_[i].data, blocks_[i].bytes);
         count_ = 0;

@@ -67,7 +67,8 @@ std::uint64_t read_xcr0() {
 #endif
 }
 
-// Intel describes its caches in leaf 4, AMD (with topology extensions) in leaf 0x8000001D, in the same layout.
+// Intel describes its caches in leaf 4, AMD (with topology extensions) in leaf 0x8000001D, in the same
+// layout.
 CacheSizes cache_sizes_from_cpuid() {
     constexpr int topology_extensions = 22;
     const std::uint32_t leaf = bit(cpuid(0x80000001u).ecx, topology_extensions) ? 0x8000001Du : 4u;
@@ -124,8 +125,8 @@ std::vector<std::string> split(const std::string& text, char separator) {
     }
 }
 
-// The decimal number that the text holds, trailing white space allowed; 0 for anything else ("max", "-1", garbage),
-// which is "no limit" to every caller. Numbers too large to represent saturate.
+// The decimal number that the text holds, trailing white space allowed; 0 for anything else ("max", "-1",
+// garbage), which is "no limit" to every caller. Numbers too large to represent saturate.
 unsigned long long parse_limit(const std::string& text) {
     const std::string digits = text.substr(0, text.find_last_not_of(" \t\n") + 1);
     if (digits.empty() || digits.find_first_not_of("0123456789") != std::string::npos) return 0;
@@ -165,8 +166,9 @@ double tighter(double a, double b) {
     return std::min(a, b);
 }
 
-// A limit anywhere above the group binds it too, so every ancestor counts. In a container the path may name groups of
-// the host that are not mounted here (unreadable, so skipped) and the mount's own root is the container's group.
+// A limit anywhere above the group binds it too, so every ancestor counts. In a container the path may name
+// groups of the host that are not mounted here (unreadable, so skipped) and the mount's own root is the
+// container's group.
 template <class ReadLimit>
 double tightest_on_path(const std::string& mount, std::string path, ReadLimit read_limit) {
     if (path.find("..") != std::string::npos) path.clear();  // outside this cgroup namespace: nothing to walk
@@ -255,8 +257,10 @@ CpuFeatures features_from(const CpuidRegisters& registers) {
     const bool fma = bit(ecx, 12), avx = bit(ecx, 28), f16c = bit(ecx, 29), avx2 = bit(ebx, 5);
     const bool avx512_f_dq_bw_vl = bit(ebx, 16) && bit(ebx, 17) && bit(ebx, 30) && bit(ebx, 31);
     CpuFeatures features;
-    features.avx2_fma_f16c = osxsave && avx && avx2 && fma && f16c && (registers.xcr0 & ymm_state) == ymm_state;
-    features.avx512 = features.avx2_fma_f16c && avx512_f_dq_bw_vl && (registers.xcr0 & zmm_state) == zmm_state;
+    features.avx2_fma_f16c =
+        osxsave && avx && avx2 && fma && f16c && (registers.xcr0 & ymm_state) == ymm_state;
+    features.avx512 =
+        features.avx2_fma_f16c && avx512_f_dq_bw_vl && (registers.xcr0 & zmm_state) == zmm_state;
     return features;
 }
 
@@ -299,8 +303,9 @@ CacheSizes complete(CacheSizes sizes) {
 }
 
 const CacheSizes& cache_sizes() {
-    // An atomic pointer instead of a function-local static: a child forked while another thread holds the guard of a
-    // static would wait for it for ever. Threads that race compute the same sizes, and one copy is kept.
+    // An atomic pointer instead of a function-local static: a child forked while another thread holds the
+    // guard of a static would wait for it for ever. Threads that race compute the same sizes, and one copy is
+    // kept.
     static std::atomic<const CacheSizes*> known{nullptr};
     const CacheSizes* sizes = known.load(std::memory_order_acquire);
     if (sizes == nullptr) {

@@ -7,8 +7,8 @@
 
 namespace fastnorm {
 
-// Instruction sets that both the processor and the operating system support: an OS that does not save the wide
-// registers on a context switch makes them unusable however loudly cpuid announces them.
+// Instruction sets that both the processor and the operating system support: an OS that does not save the
+// wide registers on a context switch makes them unusable however loudly cpuid announces them.
 struct CpuFeatures {
     bool avx2_fma_f16c = false;
     bool avx512 = false;  // F, BW, DQ and VL, on top of avx2_fma_f16c
@@ -17,8 +17,9 @@ struct CpuFeatures {
 
 CpuFeatures detect_cpu();
 
-// Bytes of the data (or unified) caches, seen from one core; l3 is the whole shared cache. Never zero: a level that the
-// machine does not have gets the size of the level below it, an unknown machine gets modest defaults.
+// Bytes of the data (or unified) caches, seen from one core; l3 is the whole shared cache. Never zero: a
+// level that the machine does not have gets the size of the level below it, an unknown machine gets modest
+// defaults.
 struct CacheSizes {
     std::size_t l1d;
     std::size_t l2;
@@ -27,11 +28,12 @@ struct CacheSizes {
 
 const CacheSizes& cache_sizes();
 
-// Processors that this process may keep busy: the smaller of its CPU affinity and its cgroup quota, at least 1.
-// Read anew on every call.
+// Processors that this process may keep busy: the smaller of its CPU affinity and its cgroup quota, at
+// least 1. Read anew on every call.
 unsigned available_cpus();
 
-// Bytes of memory that this process may fill: the smaller of physical memory and its cgroup limit; 0 when unknown.
+// Bytes of memory that this process may fill: the smaller of physical memory and its cgroup limit; 0 when
+// unknown.
 std::size_t available_memory();
 
 // --- Parts of the above that depend on their arguments alone, so that tests can reach every branch.
@@ -44,8 +46,8 @@ struct CpuidRegisters {
 };
 CpuFeatures features_from(const CpuidRegisters& registers);
 
-// Reads `index*/{level,type,size}` below a directory laid out like /sys/devices/system/cpu/cpu0/cache; 0 for levels
-// that are not found.
+// Reads `index*/{level,type,size}` below a directory laid out like /sys/devices/system/cpu/cpu0/cache; 0 for
+// levels that are not found.
 CacheSizes cache_sizes_from_sys(const std::string& directory);
 
 // Fills the gaps that a source left (zeros) as promised at CacheSizes.
@@ -55,7 +57,8 @@ CacheSizes complete(CacheSizes sizes);
 unsigned cpus_within(unsigned allowed, double limit);
 
 // Limits of a process whose /proc/self/cgroup reads `membership`, with the controllers mounted below `root`
-// (/sys/fs/cgroup): the tightest along the path from its own group up to the root, of cgroup v2 and v1. 0: no limit.
+// (/sys/fs/cgroup): the tightest along the path from its own group up to the root, of cgroup v2 and v1. 0: no
+// limit.
 double cgroup_cpu_limit(const std::string& membership, const std::string& root);
 std::size_t cgroup_memory_limit(const std::string& membership, const std::string& root);
 

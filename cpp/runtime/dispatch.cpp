@@ -71,9 +71,13 @@ void set_target(const std::string& name) {
         if (name == target.name) return activate(target);
         available += available.empty() ? target.name : std::string(", ") + target.name;
     }
-    throw std::invalid_argument("target '" + name + "' is not available on this machine; available: " + available);
+    throw std::invalid_argument(
+        "target '" + name + "' is not available on this machine; available: " + available
+    );
 }
 
-void choose_target(const char* name) { set_target(name && *name ? std::string(name) : available_targets().front()); }
+void choose_target(const char* name) {
+    set_target(name && *name ? std::string(name) : available_targets().front());
+}
 
 }  // namespace fastnorm

@@ -16,11 +16,12 @@ const KernelTable& kernels();
 std::vector<std::string> available_targets();
 std::string active_target();
 
-// Makes the named target the active one; throws std::invalid_argument that names those available. Not meant for use
-// while kernels run.
+// Makes the named target the active one; throws std::invalid_argument that names those available. Not meant
+// for use while kernels run.
 void set_target(const std::string& name);
 
-// The choice at import: the named target where `name` (the value of FASTNORM_TARGET) is neither null nor empty.
+// The choice at import: the named target where `name` (the value of FASTNORM_TARGET) is neither null nor
+// empty.
 void choose_target(const char* name);
 
 }  // namespace fastnorm

@@ -38,41 +38,43 @@
 
 // How it works
 //
-// There is one job at a time, and one atomic word, Pool::state_, that tells everything about it: its generation, how
-// many threads may take part, how many workers are in it now, and whether it is open. A worker joins by adding itself
-// to an open job and leaves by subtracting itself; the caller works too, closes the job once nothing is left to take,
-// and waits until no worker is in it. A worker that wakes too late finds the job closed, so nobody ever waits for a
-// thread that has not started: not for one that the system was slow to wake, nor for one that it refused to create.
+// There is one job at a time, and one atomic word, Pool::state_, that tells everything about it: its
+// generation, how many threads may take part, how many workers are in it now, and whether it is open. A
+// worker joins by adding itself to an open job and leaves by subtracting itself; the caller works too, closes
+// the job once nothing is left to take, and waits until no worker is in it. A worker that wakes too late
+// finds the job closed, so nobody ever waits for a thread that has not started: not for one that the system
+// was slow to wake, nor for one that it refused to create.
 //
-// Every thread has a seat with its own contiguous share of the chunks. It takes chunks from the front of its share and,
-// when that is empty, the back half of another's. Shares depend on the number of threads alone, so a thread meets the
-// same part of the arrays in call after call, while it is still in its own cache. Against a single counter for all, two
-// threads on two cores of an Ice Lake Xeon took 14 instead of 19 us for a scaled copy of 768 KiB, 7 instead of 8 to 12
-// us for 384 KiB, and the same beyond the caches.
+// Every thread has a seat with its own contiguous share of the chunks. It takes chunks from the front of its
+// share and, when that is empty, the back half of another's. Shares depend on the number of threads alone, so
+// a thread meets the same part of the arrays in call after call, while it is still in its own cache. Against
+// a single counter for all, two threads on two cores of an Ice Lake Xeon took 14 instead of 19 us for a
+// scaled copy of 768 KiB, 7 instead of 8 to 12 us for 384 KiB, and the same beyond the caches.
 //
-// After fork the child has no workers. It forgets the pool altogether (a few KiB leak) and makes a new one when it
-// needs one, so it does not matter in what state the fork caught the old one. For the same reason nothing here is a
-// function-local static with a guard, and nothing has a destructor that could run while workers sleep at process exit.
+// After fork the child has no workers. It forgets the pool altogether (a few KiB leak) and makes a new one
+// when it needs one, so it does not matter in what state the fork caught the old one. For the same reason
+// nothing here is a function-local static with a guard, and nothing has a destructor that could run while
+// workers sleep at process exit.
 
 namespace fastnorm {
 namespace {
 
 constexpr unsigned most_threads = 1024;
 
-// A share of many chunks is cut into 64 to 127 pieces: tiny chunks are taken in bunches, and what is left to balance at
-// the end is 1/64 of a share.
+// A share of many chunks is cut into 64 to 127 pieces: tiny chunks are taken in bunches, and what is left to
+// balance at the end is 1/64 of a share.
 constexpr std::size_t pieces_per_share = 64;
 
 using clock = std::chrono::steady_clock;
 
-// How long a worker looks for the next job before it sleeps: about what it costs to wake it (10 to 25 us of the waker's
-// time and 25 to 60 us until it runs, on a virtual machine with two processors), so that a wrong guess at most doubles
-// that cost.
+// How long a worker looks for the next job before it sleeps: about what it costs to wake it (10 to 25 us of
+// the waker's time and 25 to 60 us until it runs, on a virtual machine with two processors), so that a wrong
+// guess at most doubles that cost.
 constexpr std::chrono::microseconds spin_time{50};
 
-// A share of a job that is worth handing to a thread that is awake. The hand-over itself takes 0.2 to 0.9 us, and data
-// in the caller's cache has to cross over: a pass over 48 KiB that the caller had just written took 1.8 us on one
-// thread and 2.3 us on two, one over 96 KiB 5.2 and 4.1 us.
+// A share of a job that is worth handing to a thread that is awake. The hand-over itself takes 0.2 to 0.9 us,
+// and data in the caller's cache has to cross over: a pass over 48 KiB that the caller had just written
+// took 1.8 us on one thread and 2.3 us on two, one over 96 KiB 5.2 and 4.1 us.
 constexpr double awake_share_us = 2.5;
 
 // A job that is worth waking sleeping threads for: 200 us of work became 140 us, 100 us about 95.
@@ -105,14 +107,16 @@ bool look_for(const Condition& condition, bool spin) noexcept {
 
 // Keeps a sleeping thread off the processor of the thread that is about to wake it.
 //
-// Linux may wake a thread on the waker's own processor, where it only gets in the way, when it last ran there and finds
-// no idle neighbour; in a virtual machine, where a halted processor does not count as idle, that was seen to last for
-// seconds with the second of two processors idle throughout. Changing the affinity of a sleeping thread moves nothing
-// and is done only after the waker has changed processors.
+// Linux may wake a thread on the waker's own processor, where it only gets in the way, when it last ran there
+// and finds no idle neighbour; in a virtual machine, where a halted processor does not count as idle, that
+// was seen to last for seconds with the second of two processors idle throughout. Changing the affinity of a
+// sleeping thread moves nothing and is done only after the waker has changed processors.
 class Placement {
 public:
 #if defined(__linux__)
-    void here() noexcept { thread_.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_release); }
+    void here() noexcept {
+        thread_.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_release);
+    }
 
     void keep_off(int cpu) noexcept {
         const pid_t thread = thread_.load(std::memory_order_acquire);
@@ -141,9 +145,10 @@ private:
 #endif
 };
 
-// Where one thread sleeps. The sleeper calls prepare(), looks once more at what it waits for, then calls sleep() or
-// cancel(); the waker changes what is waited for, then calls wake(). With sequential consistency on the flag and on
-// what is waited for, either the sleeper sees the change or the waker sees the flag. sleep() may return without cause.
+// Where one thread sleeps. The sleeper calls prepare(), looks once more at what it waits for, then calls
+// sleep() or cancel(); the waker changes what is waited for, then calls wake(). With sequential consistency
+// on the flag and on what is waited for, either the sleeper sees the change or the waker sees the flag.
+// sleep() may return without cause.
 class Sleeper {
 public:
     void prepare() noexcept { asleep_.store(1, std::memory_order_seq_cst); }
@@ -214,10 +219,13 @@ private:
         return (static_cast<std::uint64_t>(end) << 32) | begin;
     }
     static std::uint32_t begin_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word); }
-    static std::uint32_t end_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word >> 32); }
+    static std::uint32_t end_of(std::uint64_t word) noexcept {
+        return static_cast<std::uint32_t>(word >> 32);
+    }
 
-    // Relaxed throughout: the chunks are independent of each other, and Pool::state_ orders them against the caller. A
-    // word that comes back to an earlier value does no harm, because the value is all there is to know.
+    // Relaxed throughout: the chunks are independent of each other, and Pool::state_ orders them against the
+    // caller. A word that comes back to an earlier value does no harm, because the value is all there is to
+    // know.
     std::atomic<std::uint64_t> word_{0};
 };
 
@@ -254,7 +262,8 @@ class Pool {
 public:
     // Whether the caller now owns the pool; if so it must call release().
     bool claim() noexcept {
-        return !claimed_.load(std::memory_order_relaxed) && !claimed_.exchange(true, std::memory_order_acquire);
+        return !claimed_.load(std::memory_order_relaxed) &&
+               !claimed_.exchange(true, std::memory_order_acquire);
     }
     void release() noexcept { claimed_.store(false, std::memory_order_release); }
 
@@ -293,7 +302,8 @@ private:
         return static_cast<std::uint32_t>((pieces * seat + threads - 1) / threads);
     }
 
-    // Waking a thread costs a system call of a few microseconds, so the workers share that work as a binary tree.
+    // Waking a thread costs a system call of a few microseconds, so the workers share that work as a binary
+    // tree.
     void wake_children(unsigned seat) noexcept {
         for (unsigned child = 2 * seat + 1; child <= 2 * seat + 2 && child < job_.threads; ++child) {
             if (!seats_[child]->sleeper.asleep()) continue;
@@ -323,7 +333,9 @@ private:
     }
 
     void wait_for_workers() noexcept {
-        const auto done = [this]() noexcept { return workers_in(state_.load(std::memory_order_seq_cst)) == 0; };
+        const auto done = [this]() noexcept {
+            return workers_in(state_.load(std::memory_order_seq_cst)) == 0;
+        };
         if (look_for(done, may_spin(job_.threads))) return;
         for (;;) {
             caller_.prepare();
@@ -342,7 +354,8 @@ private:
         State state = 0;
         const auto offered = [&]() noexcept {
             state = state_.load(std::memory_order_seq_cst);
-            return (state & open_bit) != 0 && seat < threads_of(state) && generation_of(state) != last_generation;
+            return (state & open_bit) != 0 && seat < threads_of(state) &&
+                   generation_of(state) != last_generation;
         };
         for (;;) {
             // Also after a wake-up that came too late: whoever wakes a worker is about to bring more.
@@ -357,14 +370,17 @@ private:
                 awake_.fetch_add(1, std::memory_order_relaxed);
                 continue;
             }
-            if (!state_.compare_exchange_strong(state, state + one_worker, std::memory_order_seq_cst)) continue;
+            if (!state_.compare_exchange_strong(state, state + one_worker, std::memory_order_seq_cst))
+                continue;
             last_generation = generation_of(state);
             wake_children(seat);
             work(seat);
-            // What kernels streamed past the caches is in memory after this, too: on x86 a locked instruction drains
-            // the buffers of such stores (Intel SDM vol. 3, 11.3.1; AMD APM vol. 2, 7.4), so none needs an sfence.
+            // What kernels streamed past the caches is in memory after this, too: on x86 a locked instruction
+            // drains the buffers of such stores (Intel SDM vol. 3, 11.3.1; AMD APM vol. 2, 7.4), so none
+            // needs an sfence.
             const State before = state_.fetch_sub(one_worker, std::memory_order_seq_cst);
-            // From here on the job may be over and the next one begun: a wake-up that comes late is one without cause.
+            // From here on the job may be over and the next one begun: a wake-up that comes late is one
+            // without cause.
             if ((before & open_bit) == 0 && workers_in(before) == 1 && caller_.asleep()) caller_.wake();
         }
     }
@@ -389,16 +405,18 @@ private:
 
     bool start_worker(unsigned seat) noexcept {
 #if FASTNORM_POSIX
-        // Signals belong to the application's threads (Ctrl-C to Python's main thread). Those that report a fault of
-        // the thread itself stay open, so that a crash handler can still speak.
+        // Signals belong to the application's threads (Ctrl-C to Python's main thread). Those that report a
+        // fault of the thread itself stay open, so that a crash handler can still speak.
         sigset_t blocked, previous;
         sigfillset(&blocked);
-        for (const int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS}) sigdelset(&blocked, fault);
+        for (const int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS})
+            sigdelset(&blocked, fault);
         pthread_sigmask(SIG_SETMASK, &blocked, &previous);
 #endif
         bool started = true;
         try {
-            // Detached, because there is no good moment to join: at process exit other threads may still be in a job.
+            // Detached, because there is no good moment to join: at process exit other threads may still be
+            // in a job.
             std::thread thread([this, seat]() noexcept { worker(seat); });
 #if defined(__linux__)
             pthread_setname_np(thread.native_handle(), "fastnorm");
@@ -447,7 +465,8 @@ std::atomic<int> default_threads{0};  // 0: not known yet
 thread_local int thread_limit = 0;    // 0: none
 
 #if FASTNORM_POSIX
-// The child may also have been given other processors (a worker of a process pool often is), so it looks again.
+// The child may also have been given other processors (a worker of a process pool often is), so it looks
+// again.
 void forget_threads() {
     current_pool.store(nullptr, std::memory_order_relaxed);
     default_threads.store(0, std::memory_order_relaxed);

@@ -1,6 +1,6 @@
-// Two arithmetics of double Vecs under one interface: a function written over either is evaluated with plain doubles
-// for results that are then rounded to float (relative error below 2^-33), and with Pairs for float64 results (error
-// below 1 ULP: the final rounding and about 0.1).
+// Two arithmetics of double Vecs under one interface: a function written over either is evaluated with plain
+// doubles for results that are then rounded to float (relative error below 2^-33), and with Pairs for float64
+// results (error below 1 ULP: the final rounding and about 0.1).
 #pragma once
 
 #include "simd/math.h"
@@ -31,7 +31,9 @@ struct PlainArithmetic {
 template <class V>
 struct PairArithmetic {
     using Number = Pair<V>;
-    static FASTNORM_INLINE Pair<V> constant(double hi, double lo) { return {broadcast<V>(hi), broadcast<V>(lo)}; }
+    static FASTNORM_INLINE Pair<V> constant(double hi, double lo) {
+        return {broadcast<V>(hi), broadcast<V>(lo)};
+    }
     static FASTNORM_INLINE Pair<V> number(V a) { return {a, broadcast<V>(0)}; }
     static FASTNORM_INLINE Pair<V> negative(Pair<V> a) { return {-a.hi, -a.lo}; }
     static FASTNORM_INLINE Pair<V> sum(Pair<V> a, Pair<V> b) { return fastnorm::FASTNORM_TARGET::sum(a, b); }
@@ -51,7 +53,9 @@ struct PairArithmetic {
     }
     static FASTNORM_INLINE auto exponential(Pair<V> x) { return fastnorm::FASTNORM_TARGET::exponential(x); }
     static FASTNORM_INLINE Pair<V> reciprocal(Pair<V> a) { return fastnorm::FASTNORM_TARGET::reciprocal(a); }
-    static FASTNORM_INLINE Pair<V> quotient(Pair<V> a, Pair<V> b) { return fastnorm::FASTNORM_TARGET::quotient(a, b); }
+    static FASTNORM_INLINE Pair<V> quotient(Pair<V> a, Pair<V> b) {
+        return fastnorm::FASTNORM_TARGET::quotient(a, b);
+    }
     static FASTNORM_INLINE Pair<V> scaled(Pair<V> a, V power) { return {a.hi * power, a.lo * power}; }
     static FASTNORM_INLINE Pair<V> normalised(Pair<V> a) { return fast_two_sum(a.hi, a.lo); }
     static FASTNORM_INLINE V rounded(Pair<V> a) { return a.hi + a.lo; }

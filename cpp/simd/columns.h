@@ -1,7 +1,7 @@
-// Columns of rows that lie apart in memory: as many neighbouring columns as sixteen bytes hold, each as a vector whose
-// lane i is row i. Pieces of sixteen bytes are brought together from memory, which is not the work of the port that
-// shuffles, and transposed within them: for a register of 16 floats 12 insertions and 8 shuffles make four columns,
-// where a whole square takes 64 shuffles for sixteen.
+// Columns of rows that lie apart in memory: as many neighbouring columns as sixteen bytes hold, each as a
+// vector whose lane i is row i. Pieces of sixteen bytes are brought together from memory, which is not the
+// work of the port that shuffles, and transposed within them: for a register of 16 floats 12 insertions and 8
+// shuffles make four columns, where a whole square takes 64 shuffles for sixteen.
 #pragma once
 
 #include "simd/vec.h"
@@ -32,7 +32,9 @@ FASTNORM_INLINE auto pieces_of(Row row, int first, int apart) {
     const __m512 three = _mm512_insertf32x4(two, load_piece(row(first + 2 * apart)), 2);
     return _mm512_insertf32x4(three, load_piece(row(first + 3 * apart)), 3);
 #elif FASTNORM_REGISTER_BYTES == 32
-    return _mm256_insertf128_ps(_mm256_castps128_ps256(load_piece(row(first))), load_piece(row(first + apart)), 1);
+    return _mm256_insertf128_ps(
+        _mm256_castps128_ps256(load_piece(row(first))), load_piece(row(first + apart)), 1
+    );
 #else
     (void)apart;
     return load_piece(row(first));
@@ -51,9 +53,11 @@ FASTNORM_INLINE void load_registers(Row row, Vec<float, native<float>> (&columns
             FASTNORM_REGISTER_NAME(castps_pd)(a), FASTNORM_REGISTER_NAME(castps_pd)(b)
         ));
     };
-    const auto a = pieces_of(row, 0, 4), b = pieces_of(row, 1, 4), c = pieces_of(row, 2, 4), d = pieces_of(row, 3, 4);
+    const auto a = pieces_of(row, 0, 4), b = pieces_of(row, 1, 4), c = pieces_of(row, 2, 4),
+               d = pieces_of(row, 3, 4);
     const auto ab = FASTNORM_REGISTER_NAME(unpacklo_ps)(a, b), cd = FASTNORM_REGISTER_NAME(unpacklo_ps)(c, d);
-    const auto ab_high = FASTNORM_REGISTER_NAME(unpackhi_ps)(a, b), cd_high = FASTNORM_REGISTER_NAME(unpackhi_ps)(c, d);
+    const auto ab_high = FASTNORM_REGISTER_NAME(unpackhi_ps)(a, b),
+               cd_high = FASTNORM_REGISTER_NAME(unpackhi_ps)(c, d);
     columns[0] = {pair_low(ab, cd)};
     columns[1] = {pair_high(ab, cd)};
     columns[2] = {pair_low(ab_high, cd_high)};
@@ -88,7 +92,7 @@ FASTNORM_INLINE void load_column_group(Row row, Vec<C, N> (&columns)[column_grou
     }
 }
 
-// ---- elements moved, whatever they are -----------------------------------------------------------------------------
+// ---- elements moved, whatever they are --------------------------------------------------------------------
 
 // A strip is sixteen bytes of each of `strip_rows` rows, `strip_columns` elements of `Size` bytes.
 #if defined(FASTNORM_REGISTER_BYTES)
@@ -112,7 +116,8 @@ FASTNORM_INLINE void transpose_elements(
         [=](int i) FASTNORM_INLINE_LAMBDA { return reinterpret_cast<const C*>(source[i] + from); }, columns
     );
     FASTNORM_UNROLL
-    for (int j = 0; j < column_group<C>; ++j) __builtin_memcpy(target[j] + to, &columns[j], sizeof columns[j]);
+    for (int j = 0; j < column_group<C>; ++j)
+        __builtin_memcpy(target[j] + to, &columns[j], sizeof columns[j]);
 }
 
 FASTNORM_INLINE void transpose_halves(
@@ -122,7 +127,8 @@ FASTNORM_INLINE void transpose_halves(
     __m128i a[8], b[8];
     FASTNORM_UNROLL
     for (int i = 0; i < 8; ++i) a[i] = _mm_castps_si128(load_piece(source[i] + from));
-    // A round interleaves rows i and i + 4; three of them exchange the bits of the row's number and the column's.
+    // A round interleaves rows i and i + 4; three of them exchange the bits of the row's number and the
+    // column's.
     FASTNORM_UNROLL
     for (int round = 0; round < 3; ++round) {
         FASTNORM_UNROLL

@@ -1,5 +1,6 @@
-// float16 and bfloat16 one at a time, by integer arithmetic: what targets and tails without conversion instructions
-// use. Widening is exact; narrowing rounds to nearest even, overflows to infinity and keeps NaNs quiet.
+// float16 and bfloat16 one at a time, by integer arithmetic: what targets and tails without conversion
+// instructions use. Widening is exact; narrowing rounds to nearest even, overflows to infinity and keeps NaNs
+// quiet.
 #pragma once
 
 FASTNORM_TARGET_BEGIN
@@ -24,7 +25,9 @@ FASTNORM_INLINE float widen(float16 value) {
     // Moved to float's fields the exponent is 112 too small; the product also normalises subnormals.
     float scaled = float_from_bits(magnitude << 13) * float_from_bits((127u + 112u) << 23);
     if (magnitude >= 0x7c00u)
-        scaled = float_from_bits(0x7f800000u | (magnitude & 0x3ffu) << 13 | (magnitude > 0x7c00u ? 0x400000u : 0u));
+        scaled = float_from_bits(
+            0x7f800000u | (magnitude & 0x3ffu) << 13 | (magnitude > 0x7c00u ? 0x400000u : 0u)
+        );
     return float_from_bits(float_bits(scaled) | sign);
 }
 

@@ -11,8 +11,8 @@
 
 FASTNORM_TARGET_BEGIN
 
-// (2 atanh(s) - 2 s)/(s z), z = s^2, where 1 + n = (1 + s)/(1 - s) lies between sqrt(1/2) and sqrt(2), lowest power
-// first; made by tools/logarithm_coefficients.py.
+// (2 atanh(s) - 2 s)/(s z), z = s^2, where 1 + n = (1 + s)/(1 - s) lies between sqrt(1/2) and sqrt(2), lowest
+// power first; made by tools/logarithm_coefficients.py.
 constexpr double logarithm_series[] = {
     0x1.5555555555558p-1, 0x1.9999999995219p-2, 0x1.2492492e0644ep-2, 0x1.c71c62cbfea3fp-3,
     0x1.7462bba41c635p-3, 0x1.39fd807189bb6p-3, 0x1.2b62ca3da2e33p-3,
@@ -24,7 +24,8 @@ constexpr float logarithm_series_single[] = {
     0x1.ddd996p-3f,
 };
 
-// How a number of the type is laid out, and ln(2) = ln2_high + ln2_low, ln2_high so short that k ln2_high is exact.
+// How a number of the type is laid out, and ln(2) = ln2_high + ln2_low, ln2_high so short that k ln2_high is
+// exact.
 template <class T>
 struct LogarithmLayout;
 template <>
@@ -52,9 +53,9 @@ FASTNORM_INLINE V logarithm_polynomial(V z) {
     }
 }
 
-// log(x + rest) for normal x and a rest below its last bit. x = 2^k f, f between sqrt(1/2) and sqrt(2); with n = f - 1
-// (exact) plus the scaled rest, log(1 + n) = n - (n^2/2 - s (n^2/2 + R)), where s = n/(2 + n): n itself is not rounded,
-// all that is added to it is smaller.
+// log(x + rest) for normal x and a rest below its last bit. x = 2^k f, f between sqrt(1/2) and sqrt(2); with
+// n = f - 1 (exact) plus the scaled rest, log(1 + n) = n - (n^2/2 - s (n^2/2 + R)), where s = n/(2 + n): n
+// itself is not rounded, all that is added to it is smaller.
 template <class V>
 FASTNORM_INLINE V logarithm(V x, V rest) {
     using T = element_t<V>;
@@ -70,7 +71,8 @@ FASTNORM_INLINE V logarithm(V x, V rest) {
     const V s = n / (broadcast<V>(T(2)) + n);
     const V z = s * s;
     const V half_square = broadcast<V>(T(0.5)) * n * n;
-    const V inner = mul_add(k, broadcast<V>(L::ln2_low), s * mul_add(z, logarithm_polynomial(z), half_square));
+    const V inner =
+        mul_add(k, broadcast<V>(L::ln2_low), s * mul_add(z, logarithm_polynomial(z), half_square));
     const V result = mul_add(k, broadcast<V>(L::ln2_high), n - (half_square - inner));
     return select(x < broadcast<V>(L::infinity), result, x);
 }

@@ -1,25 +1,26 @@
 // Elementary functions of Vecs, and the arithmetic of pairs they and the kernels are built from.
 //
-// A Pair is an unevaluated sum hi + lo of two Vecs. Operations on pairs keep about twice the precision of the element
-// type (relative error near 2^-102 in double); hi need not be the sum rounded, but lo is of its rounding's size.
+// A Pair is an unevaluated sum hi + lo of two Vecs. Operations on pairs keep about twice the precision of the
+// element type (relative error near 2^-102 in double); hi need not be the sum rounded, but lo is of its
+// rounding's size.
 //
 //   function                   valid for      maximum error (with fused multiply-add)
 //   exp(Vec<float>)            every x        0.88 ULP over all inputs, subnormal results included
 //   exp(Vec<double>)           every x        0.92 ULP
-//   exponential(Vec)           |x| <= 2^20    exp(x) = 2^n (1 + s) as n and s: 0.3 ULP of 1 + s before it is rounded
-//   exponential(Pair)          |x| <= 2^20    in double, s a pair: 1 + s to 2^-56 relatively, s itself to 2^-53
-//   exponential_for_float      |x| <= 2^20    in double: 1 + s to 2^-37
-//   power_of_two(n)            normal results exact
+//   exponential(Vec)           |x| <= 2^20    exp(x) = 2^n (1 + s) as n and s: 0.3 ULP of 1 + s before it is
+//   rounded exponential(Pair)          |x| <= 2^20    in double, s a pair: 1 + s to 2^-56 relatively, s
+//   itself to 2^-53 exponential_for_float      |x| <= 2^20    in double: 1 + s to 2^-37 power_of_two(n)
+//   normal results exact
 //
-// Lanes are independent and no operation depends on the register width, so every target with fused multiply-add gives
-// the same bits.
+// Lanes are independent and no operation depends on the register width, so every target with fused
+// multiply-add gives the same bits.
 #pragma once
 
 #include "simd/vec.h"
 
 FASTNORM_TARGET_BEGIN
 
-// ---- pairs ---------------------------------------------------------------------------------------------------------
+// ---- pairs ------------------------------------------------------------------------------------------------
 
 template <class V>
 struct Pair {
@@ -97,7 +98,7 @@ FASTNORM_MATH Pair<V> quotient(Pair<V> a, Pair<V> b) {
     return {hi, remainder * inverse};
 }
 
-// ---- polynomials ---------------------------------------------------------------------------------------------------
+// ---- polynomials ------------------------------------------------------------------------------------------
 
 // c[First] + c[First + Step] x + c[First + 2 Step] x^2 + ..., by Horner's rule.
 template <int First, int Step, int N, class V>
@@ -109,7 +110,8 @@ FASTNORM_MATH V horner(V x, const element_t<V> (&c)[N]) {
     }
 }
 
-// c[First] + c[First + 1] x + ...; long ones as even and odd part, which halves the chain of dependent operations.
+// c[First] + c[First + 1] x + ...; long ones as even and odd part, which halves the chain of dependent
+// operations.
 template <int First = 0, int N, class V>
 FASTNORM_MATH V polynomial(V x, const element_t<V> (&c)[N]) {
     if constexpr (N - First <= 6) {
@@ -120,9 +122,10 @@ FASTNORM_MATH V polynomial(V x, const element_t<V> (&c)[N]) {
     }
 }
 
-// ---- exponentials --------------------------------------------------------------------------------------------------
+// ---- exponentials -----------------------------------------------------------------------------------------
 
-// (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2, lowest power first; made by `tools/gelu_coefficients.py exponential`.
+// (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2, lowest power first; made by `tools/gelu_coefficients.py
+// exponential`.
 constexpr double exponential_series[] = {
     0x1p-1,
     0x1.5555555555557p-3,
@@ -151,7 +154,8 @@ struct Exponential {
     Number s;
 };
 
-// Cody and Waite's reduction: ln(2) = ln2_high + ln2_low, ln2_high so short that n * ln2_high is exact for every n.
+// Cody and Waite's reduction: ln(2) = ln2_high + ln2_low, ln2_high so short that n * ln2_high is exact for
+// every n.
 template <class T>
 struct Reduction;
 template <>
@@ -172,8 +176,8 @@ FASTNORM_MATH V whole_powers(V x) {
     return mul_add(x, broadcast<V>(R::reciprocal), broadcast<V>(R::magic)) - broadcast<V>(R::magic);
 }
 
-// exp(x) from the series, highest power first towards r = x - n ln(2). The first part of r is exact; the second is
-// added to the higher powers first, so that s is rounded once at its own size.
+// exp(x) from the series, highest power first towards r = x - n ln(2). The first part of r is exact; the
+// second is added to the higher powers first, so that s is rounded once at its own size.
 template <class V, int N>
 FASTNORM_MATH Exponential<V, V> exponential_by_series(V x, const element_t<V> (&series)[N]) {
     using R = Reduction<element_t<V>>;
@@ -203,7 +207,8 @@ FASTNORM_MATH Exponential<Pair<Vec<double, N>>, Vec<double, N>> exponential(Pair
     const V n = whole_powers(x.hi);
     // Where n = 0 the second is x.lo; else the first is either larger or too small to matter beside 1.
     const Pair<V> r = fast_two_sum(
-        negative_mul_add(n, broadcast<V>(R::ln2_high), x.hi), negative_mul_add(n, broadcast<V>(R::ln2_low), x.lo)
+        negative_mul_add(n, broadcast<V>(R::ln2_high), x.hi),
+        negative_mul_add(n, broadcast<V>(R::ln2_low), x.lo)
     );
     const V rest = mul_add(r.hi * r.hi, polynomial(r.hi, exponential_series), mul_add(r.hi, r.lo, r.lo));
     return {n, fast_two_sum(r.hi, rest)};

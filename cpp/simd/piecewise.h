@@ -1,12 +1,13 @@
 // Functions of t >= 0 in float as 32 polynomials of degree 6: one table row a piece, eight floats a row.
 //
-// The piece of t is the integer nearest to (alpha t + beta)^2, its row that number modulo 32: two fused operations find
-// it, and pieces get narrower as t grows, as suits functions that fall faster and faster. With d = t - center the value
-// is c0 + d (c1 + d (... + d c6)); c0 is most of it, so the value is rounded little more than once.
+// The piece of t is the integer nearest to (alpha t + beta)^2, its row that number modulo 32: two fused
+// operations find it, and pieces get narrower as t grows, as suits functions that fall faster and faster.
+// With d = t - center the value is c0 + d (c1 + d (... + d c6)); c0 is most of it, so the value is rounded
+// little more than once.
 //
-// In registers of 512 bits a column of the table is two registers, and one permutation looks up 16 lanes. Registers of
-// 256 bits would take four permutations and three blends a column; there the rows of eight lanes are loaded and
-// transposed instead. Every way the same numbers go through the same arithmetic.
+// In registers of 512 bits a column of the table is two registers, and one permutation looks up 16 lanes.
+// Registers of 256 bits would take four permutations and three blends a column; there the rows of eight lanes
+// are loaded and transposed instead. Every way the same numbers go through the same arithmetic.
 #pragma once
 
 #include "simd/vec.h"
@@ -46,8 +47,8 @@ FASTNORM_MATH auto piece_index(const PiecewiseTable& table, V t) {
 
 #if FASTNORM_REGISTER_BYTES == 32
 
-// The row of each lane as an offset in bytes. They pass through memory, to be loaded as scalars one by one (volatile,
-// or the compiler extracts them from the register, which takes longer).
+// The row of each lane as an offset in bytes. They pass through memory, to be loaded as scalars one by one
+// (volatile, or the compiler extracts them from the register, which takes longer).
 FASTNORM_MATH void store_offsets(Bits<float, 8> index, std::uint32_t* offsets) {
     const __m256i bytes = _mm256_and_si256(_mm256_slli_epi32(index.r, 5), _mm256_set1_epi32(31 * 32));
     _mm256_store_si256(reinterpret_cast<__m256i*>(offsets), bytes);
@@ -96,7 +97,8 @@ struct PiecewiseColumns {
 constexpr PiecewiseColumns transposed(const PiecewiseTable& table) {
     PiecewiseColumns columns{};
     for (int row = 0; row < pieces; ++row) {
-        for (int column = 0; column < piece_columns; ++column) columns.of[column][row] = table.rows[row][column];
+        for (int column = 0; column < piece_columns; ++column)
+            columns.of[column][row] = table.rows[row][column];
     }
     return columns;
 }
@@ -128,8 +130,8 @@ FASTNORM_MATH Piece<Vec<float, N>> piece_of(Vec<float, N> t) {
 
 #endif
 
-// The value at t. With `linear`, the first piece has t itself for c0 (its table entry is huge, those of the others are
-// below their pieces): a function that begins as t keeps its relative accuracy there.
+// The value at t. With `linear`, the first piece has t itself for c0 (its table entry is huge, those of the
+// others are below their pieces): a function that begins as t keeps its relative accuracy there.
 template <const PiecewiseTable& table, bool linear, int N>
 FASTNORM_MATH Vec<float, N> piecewise(Vec<float, N> t) {
     if constexpr (N > native<float>) {
@@ -141,8 +143,8 @@ FASTNORM_MATH Vec<float, N> piecewise(Vec<float, N> t) {
     }
 }
 
-// A polynomial at t + lo, |lo| far below |t|, but for its last step: c0 + slope d + correction, where the correction
-// makes good the rounding of d.
+// A polynomial at t + lo, |lo| far below |t|, but for its last step: c0 + slope d + correction, where the
+// correction makes good the rounding of d.
 template <class V>
 struct LastStep {
     V c0, slope, d, correction;

@@ -8,7 +8,8 @@ FASTNORM_TARGET_BEGIN
 // Copies columns [first, first + count) of one row between their place in the array and packed memory.
 template <class T, bool Pack>
 FASTNORM_INLINE void move_span(
-    const Rows& shape, const std::int64_t* stride, char* row, T* packed, std::int64_t first, std::int64_t count
+    const Rows& shape, const std::int64_t* stride, char* row, T* packed, std::int64_t first,
+    std::int64_t count
 ) {
     const int last = shape.inner_axes - 1;
     const std::int64_t run = shape.inner_extent[last], step = stride[last];
@@ -52,7 +53,8 @@ public:
 
 private:
     FASTNORM_INLINE char* address(std::int64_t row) const {
-        return operand_.data + strided_offset(row, shape_.outer_axes, shape_.outer_extent, operand_.outer_stride);
+        return operand_.data +
+               strided_offset(row, shape_.outer_axes, shape_.outer_extent, operand_.outer_stride);
     }
 
     const Rows& shape_;

@@ -1,7 +1,7 @@
 // Rows of an array as contiguous memory: in place where they are contiguous, else packed a tile at a time.
 //
-// Kernels see contiguous rows only, so a result cannot depend on strides: whatever the layout, the same values go
-// through the same arithmetic.
+// Kernels see contiguous rows only, so a result cannot depend on strides: whatever the layout, the same
+// values go through the same arithmetic.
 #pragma once
 
 #include "simd/vec.h"
@@ -10,8 +10,9 @@
 namespace fastnorm {
 namespace FASTNORM_TARGET {
 
-// Copies rows [first, first + count) of an operand, elements of `size` bytes, to packed memory if `pack`, else back;
-// packed rows are `packed_step` bytes apart. One function for all families: see kernels/move_rows.h.
+// Copies rows [first, first + count) of an operand, elements of `size` bytes, to packed memory if `pack`,
+// else back; packed rows are `packed_step` bytes apart. One function for all families: see
+// kernels/move_rows.h.
 void move_rows(
     const Rows& shape, const Operand& operand, int size, std::int64_t first, int count, char* packed,
     std::int64_t packed_step, bool pack
@@ -65,12 +66,15 @@ public:
 
 private:
     FASTNORM_INLINE char* address(std::int64_t row) const {
-        return operand_.data + strided_offset(row, shape_.outer_axes, shape_.outer_extent, operand_.outer_stride);
+        return operand_.data +
+               strided_offset(row, shape_.outer_axes, shape_.outer_extent, operand_.outer_stride);
     }
 
     FASTNORM_INLINE void move(std::int64_t first, int count, bool pack) const {
         constexpr int size = int(sizeof(T));
-        move_rows(shape_, operand_, size, first, count, reinterpret_cast<char*>(packed_), packed_step_ * size, pack);
+        move_rows(
+            shape_, operand_, size, first, count, reinterpret_cast<char*>(packed_), packed_step_ * size, pack
+        );
     }
 
     const Rows& shape_;
@@ -80,12 +84,14 @@ private:
     std::int64_t first_ = 0;
 };
 
-// ---- column loops --------------------------------------------------------------------------------------------------
+// ---- column loops -----------------------------------------------------------------------------------------
 
-// The lanes every reduction over a row runs on, whatever the register width: lane l takes columns l, l + 16, ...
+// The lanes every reduction over a row runs on, whatever the register width: lane l takes columns l, l + 16,
+// ...
 constexpr int row_lanes = 16;
 
-// Elements of storage type T as lanes of V, which may be wider than T computes in (double lanes of float elements).
+// Elements of storage type T as lanes of V, which may be wider than T computes in (double lanes of float
+// elements).
 template <class V, class T>
 FASTNORM_INLINE V load_row(const T* source) {
     using C = compute_t<T>;
@@ -152,8 +158,8 @@ FASTNORM_INLINE void for_columns(std::int64_t begin, std::int64_t end, Body body
     if (j < end) body(j, Partial{int(end - j)});
 }
 
-// The same over [0, end) with a partial step over the first `head` columns, less than `Lanes`, after which rows are
-// aligned.
+// The same over [0, end) with a partial step over the first `head` columns, less than `Lanes`, after which
+// rows are aligned.
 template <int Lanes, class Body>
 FASTNORM_INLINE void for_columns_after(std::int64_t head, std::int64_t end, Body body) {
     std::int64_t j = 0;
@@ -175,10 +181,12 @@ FASTNORM_INLINE void write_columns(T* target, V v, Step step, bool streaming) {
     store_columns(target, v, step);
 }
 
-// Columns before `target + columns` is aligned for streaming, to whole lines unless told, at most `cols`; streaming is
-// for elements that fill registers one to one.
+// Columns before `target + columns` is aligned for streaming, to whole lines unless told, at most `cols`;
+// streaming is for elements that fill registers one to one.
 template <class T>
-FASTNORM_INLINE std::int64_t columns_to_alignment(const T* target, std::int64_t cols, std::size_t alignment = 64) {
+FASTNORM_INLINE std::int64_t columns_to_alignment(
+    const T* target, std::int64_t cols, std::size_t alignment = 64
+) {
     const std::size_t past = reinterpret_cast<std::uintptr_t>(target) % alignment;
     return smaller(past == 0 ? 0 : std::int64_t((alignment - past) / sizeof(T)), cols);
 }

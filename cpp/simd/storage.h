@@ -1,7 +1,8 @@
 // The element types an array may have, as the kernels see them, and the type each computes in.
 //
-// float16 and bfloat16 are storage only: they are widened to float on load and rounded to nearest even on store.
-// The conversions below are the plain-integer forms; targets with conversion instructions override them in vec_*.h.
+// float16 and bfloat16 are storage only: they are widened to float on load and rounded to nearest even on
+// store. The conversions below are the plain-integer forms; targets with conversion instructions override
+// them in vec_*.h.
 #pragma once
 
 #include <cstddef>

@@ -49,8 +49,9 @@ FASTNORM_INLINE void interleave(Vec<double, 2> a, Vec<double, 2> b, Vec<double, 
 }
 #endif
 
-// square[i] lane j <-> square[j] lane i. Interleaving the rows i and i + N/2 moves the highest bit of the row's number
-// to the lowest of the lane's, and the highest of the lane's to the lowest of the row's: log2(N) rounds exchange them.
+// square[i] lane j <-> square[j] lane i. Interleaving the rows i and i + N/2 moves the highest bit of the
+// row's number to the lowest of the lane's, and the highest of the lane's to the lowest of the row's: log2(N)
+// rounds exchange them.
 template <class T, int N>
 FASTNORM_INLINE void transpose(Vec<T, N> (&square)[N]) {
     Vec<T, N> turned[N];
@@ -58,7 +59,8 @@ FASTNORM_INLINE void transpose(Vec<T, N> (&square)[N]) {
         FASTNORM_UNROLL_REGISTERS
         for (int round = 1; round < N; round *= 2) {
             FASTNORM_UNROLL_REGISTERS
-            for (int i = 0; i < N / 2; ++i) interleave(square[i], square[i + N / 2], turned[2 * i], turned[2 * i + 1]);
+            for (int i = 0; i < N / 2; ++i)
+                interleave(square[i], square[i + N / 2], turned[2 * i], turned[2 * i + 1]);
             FASTNORM_UNROLL_REGISTERS
             for (int i = 0; i < N; ++i) square[i] = turned[i];
         }

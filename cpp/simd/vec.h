@@ -1,11 +1,11 @@
 // Vec<T, N>: N lanes of float or double, the only vector type the kernels know.
 //
-// Included once per target, which defines FASTNORM_TARGET (its namespace) and FASTNORM_REGISTERS (the header with its
-// registers: vec_baseline.h, vec_avx2.h, vec_avx512.h or, for tests, vec_scalar.h). Up to the register width a Vec is
-// one register; above it a Vec is a pair of halves, so every operation below is the same operation on both halves. A
-// kernel written over Vec<float, 16> therefore performs the same arithmetic, lane by lane, on every target, and a
-// reduction that folds the upper half onto the lower until one lane is left adds in the same order whatever the
-// register width: that is what makes results equal to the bit.
+// Included once per target, which defines FASTNORM_TARGET (its namespace) and FASTNORM_REGISTERS (the header
+// with its registers: vec_baseline.h, vec_avx2.h, vec_avx512.h or, for tests, vec_scalar.h). Up to the
+// register width a Vec is one register; above it a Vec is a pair of halves, so every operation below is the
+// same operation on both halves. A kernel written over Vec<float, 16> therefore performs the same arithmetic,
+// lane by lane, on every target, and a reduction that folds the upper half onto the lower until one lane is
+// left adds in the same order whatever the register width: that is what makes results equal to the bit.
 //
 // mul_add is the only place where a target may differ: fused where `has_fma`, two roundings on baseline.
 // min and max return the second operand where either is NaN, as the x86 instructions do.
@@ -14,8 +14,8 @@
 #include "simd/storage.h"
 #include "tasks/compiler.h"
 
-// Everything a target compiles has internal linkage inside a namespace of the target's name: the linker can never keep
-// one target's copy of an inline function for another.
+// Everything a target compiles has internal linkage inside a namespace of the target's name: the linker can
+// never keep one target's copy of an inline function for another.
 #define FASTNORM_TARGET_BEGIN   \
     namespace fastnorm {        \
     namespace FASTNORM_TARGET { \
@@ -62,7 +62,7 @@ constexpr int lane_count = Lanes<V>::count;
 template <class V>
 using element_t = typename Lanes<V>::element;
 
-// ---- pairs of halves -----------------------------------------------------------------------------------------------
+// ---- pairs of halves --------------------------------------------------------------------------------------
 
 #define FASTNORM_PAIRWISE_UNARY(name)             \
     template <class T, int N>                     \
@@ -185,14 +185,16 @@ FASTNORM_INLINE Vec<T, 2 * N> join(Vec<T, N> lo, Vec<T, N> hi) {
     return {lo, hi};
 }
 
-// ---- memory --------------------------------------------------------------------------------------------------------
+// ---- memory -----------------------------------------------------------------------------------------------
 // Memory<V>: load, store and broadcast of one Vec; registers specialise it, pairs recurse.
 // T is the element type in memory: the lane type itself, or float16 / bfloat16 for float lanes.
 
 template <class T, int N>
 struct Memory<Vec<T, N>> {
     using Half = Memory<Vec<T, N / 2>>;
-    static FASTNORM_INLINE Vec<T, N> broadcast(T value) { return {Half::broadcast(value), Half::broadcast(value)}; }
+    static FASTNORM_INLINE Vec<T, N> broadcast(T value) {
+        return {Half::broadcast(value), Half::broadcast(value)};
+    }
     static FASTNORM_INLINE Bits<T, N> broadcast_bits(std::int64_t value) {
         return {Half::broadcast_bits(value), Half::broadcast_bits(value)};
     }
@@ -254,8 +256,8 @@ FASTNORM_INLINE void store_partial(S* target, Vec<T, N> v, int count) {
     Memory<Vec<T, N>>::store_partial(target, v, count);
 }
 
-// Starts bringing in the cache lines of the 16 elements at `address`, to be read from the second-level cache on or to
-// be written. Nothing is accessed: the address may lie outside any array.
+// Starts bringing in the cache lines of the 16 elements at `address`, to be read from the second-level cache
+// on or to be written. Nothing is accessed: the address may lie outside any array.
 template <class T>
 FASTNORM_INLINE void prefetch_read(const T* address) {
     __builtin_prefetch(address, 0, 2);
@@ -267,11 +269,11 @@ FASTNORM_INLINE void prefetch_write(const T* address) {
     if (sizeof(T) == 8) __builtin_prefetch(reinterpret_cast<const char*>(address) + 64, 1, 3);
 }
 
-// ---- derived -------------------------------------------------------------------------------------------------------
+// ---- derived ----------------------------------------------------------------------------------------------
 
-// v * 2^n for integral n, rounded once (to a subnormal where the result is one), |n| <= 200 in float and 2000 in
-// double. Without an instruction for it: two multiplications by powers of two, of which the first cannot round for the
-// v it is used on (2^-20 < |v| < 2^20).
+// v * 2^n for integral n, rounded once (to a subnormal where the result is one), |n| <= 200 in float and 2000
+// in double. Without an instruction for it: two multiplications by powers of two, of which the first cannot
+// round for the v it is used on (2^-20 < |v| < 2^20).
 template <class T, int N>
 FASTNORM_INLINE Vec<T, N> scale(Vec<T, N> v, Vec<T, N> n) {
     using V = Vec<T, N>;
@@ -281,7 +283,8 @@ FASTNORM_INLINE Vec<T, N> scale(Vec<T, N> v, Vec<T, N> n) {
         constexpr bool is_float = sizeof(T) == 4;
         constexpr int mantissa_bits = is_float ? 23 : 52;
         const V limit = broadcast<V>(is_float ? T(100) : T(1000));
-        // n + magic holds n in its low mantissa bits; shifted into the exponent and added to 1.0 it makes 2^n.
+        // n + magic holds n in its low mantissa bits; shifted into the exponent and added to 1.0 it makes
+        // 2^n.
         const V magic = broadcast<V>(is_float ? T(0x1.8p23) : T(0x1.8p52));
         const auto one = as_bits(broadcast<V>(T(1)));
         const V near = max(min(n, limit), -limit);
@@ -292,8 +295,8 @@ FASTNORM_INLINE Vec<T, N> scale(Vec<T, N> v, Vec<T, N> n) {
     }
 }
 
-// The exact product a*b as hi + lo. Without FMA by Dekker's splitting (exact while |a|, |b| < 2^996 / 2^115 and the
-// product stays normal).
+// The exact product a*b as hi + lo. Without FMA by Dekker's splitting (exact while |a|, |b| < 2^996 / 2^115
+// and the product stays normal).
 template <class T, int N>
 FASTNORM_INLINE Vec<T, N> two_product(Vec<T, N> a, Vec<T, N> b, Vec<T, N>& lo) {
     using V = Vec<T, N>;

@@ -43,8 +43,10 @@ FASTNORM_REGISTER_BITWISE(double, 4, _mm256, pd, si256)
 FASTNORM_REGISTER_INTEGERS(float, 8, _mm256, epi32)
 FASTNORM_REGISTER_INTEGERS(double, 4, _mm256, epi64)
 
-#define FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, op, s, predicate) \
-    FASTNORM_INLINE Mask<T, N> operator op(Vec<T, N> a, Vec<T, N> b) { return {_mm256_cmp_##s(a.r, b.r, predicate)}; }
+#define FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, op, s, predicate)    \
+    FASTNORM_INLINE Mask<T, N> operator op(Vec<T, N> a, Vec<T, N> b) { \
+        return {_mm256_cmp_##s(a.r, b.r, predicate)};                  \
+    }
 #define FASTNORM_REGISTER_COMPARE_256(T, N, s)                                    \
     FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, <, s, _CMP_LT_OQ)                   \
     FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, <=, s, _CMP_LE_OQ)                  \
@@ -60,7 +62,9 @@ FASTNORM_REGISTER_COMPARE_256(double, 4, pd)
 
 FASTNORM_INLINE Vec<float, 4> lower(Vec<float, 8> a) { return {_mm256_castps256_ps128(a.r)}; }
 FASTNORM_INLINE Vec<float, 4> upper(Vec<float, 8> a) { return {_mm256_extractf128_ps(a.r, 1)}; }
-FASTNORM_INLINE Vec<float, 8> join(Vec<float, 4> lo, Vec<float, 4> hi) { return {_mm256_set_m128(hi.r, lo.r)}; }
+FASTNORM_INLINE Vec<float, 8> join(Vec<float, 4> lo, Vec<float, 4> hi) {
+    return {_mm256_set_m128(hi.r, lo.r)};
+}
 FASTNORM_INLINE Vec<double, 2> lower(Vec<double, 4> a) { return {_mm256_castpd256_pd128(a.r)}; }
 FASTNORM_INLINE Vec<double, 2> upper(Vec<double, 4> a) { return {_mm256_extractf128_pd(a.r, 1)}; }
 FASTNORM_INLINE Vec<double, 4> to_double(Vec<float, 4> a) { return {_mm256_cvtps_pd(a.r)}; }
@@ -110,7 +114,9 @@ template <>
 struct Memory<Vec<float, 8>> {
     using V = Vec<float, 8>;
     static FASTNORM_INLINE V broadcast(float value) { return {_mm256_set1_ps(value)}; }
-    static FASTNORM_INLINE Bits<float, 8> broadcast_bits(std::int64_t value) { return {_mm256_set1_epi32(int(value))}; }
+    static FASTNORM_INLINE Bits<float, 8> broadcast_bits(std::int64_t value) {
+        return {_mm256_set1_epi32(int(value))};
+    }
     static FASTNORM_INLINE V load(const float* source) { return {_mm256_loadu_ps(source)}; }
     static FASTNORM_INLINE void store(float* target, V v) { _mm256_storeu_ps(target, v.r); }
     static FASTNORM_INLINE void stream(float* target, V v) { _mm256_stream_ps(target, v.r); }
@@ -131,7 +137,9 @@ struct Memory<Vec<float, 8>> {
     }
     static FASTNORM_INLINE V load_partial(const float* source, int count, float fill) {
         const __m256i mask = first_lanes(count);
-        return {_mm256_blendv_ps(_mm256_set1_ps(fill), _mm256_maskload_ps(source, mask), _mm256_castsi256_ps(mask))};
+        return {_mm256_blendv_ps(
+            _mm256_set1_ps(fill), _mm256_maskload_ps(source, mask), _mm256_castsi256_ps(mask)
+        )};
     }
     static FASTNORM_INLINE void store_partial(float* target, V v, int count) {
         _mm256_maskstore_ps(target, first_lanes(count), v.r);
@@ -154,7 +162,9 @@ template <>
 struct Memory<Vec<double, 4>> {
     using V = Vec<double, 4>;
     static FASTNORM_INLINE V broadcast(double value) { return {_mm256_set1_pd(value)}; }
-    static FASTNORM_INLINE Bits<double, 4> broadcast_bits(std::int64_t value) { return {_mm256_set1_epi64x(value)}; }
+    static FASTNORM_INLINE Bits<double, 4> broadcast_bits(std::int64_t value) {
+        return {_mm256_set1_epi64x(value)};
+    }
     static FASTNORM_INLINE V load(const double* source) { return {_mm256_loadu_pd(source)}; }
     static FASTNORM_INLINE void store(double* target, V v) { _mm256_storeu_pd(target, v.r); }
     static FASTNORM_INLINE void stream(double* target, V v) { _mm256_stream_pd(target, v.r); }
@@ -163,7 +173,9 @@ struct Memory<Vec<double, 4>> {
     }
     static FASTNORM_INLINE V load_partial(const double* source, int count, double fill) {
         const __m256i mask = first_lanes(count);
-        return {_mm256_blendv_pd(_mm256_set1_pd(fill), _mm256_maskload_pd(source, mask), _mm256_castsi256_pd(mask))};
+        return {_mm256_blendv_pd(
+            _mm256_set1_pd(fill), _mm256_maskload_pd(source, mask), _mm256_castsi256_pd(mask)
+        )};
     }
     static FASTNORM_INLINE void store_partial(double* target, V v, int count) {
         _mm256_maskstore_pd(target, first_lanes(count), v.r);

@@ -50,31 +50,40 @@ FASTNORM_REGISTER_INTEGERS(double, 8, _mm512, epi64)
     FASTNORM_INLINE Mask<T, N> operator op(Vec<T, N> a, Vec<T, N> b) {  \
         return {_mm512_cmp_##s##_mask(a.r, b.r, predicate)};            \
     }
-// Ternary logic 0xd8 takes the bits of the second operand where the third (the sign bit) is set, else of the first.
-#define FASTNORM_REGISTER_512(T, N, s, e, mask_type)                                                              \
-    FASTNORM_REGISTER_COMPARE_IMMEDIATE_512(T, N, <, s, _CMP_LT_OQ)                                               \
-    FASTNORM_REGISTER_COMPARE_IMMEDIATE_512(T, N, <=, s, _CMP_LE_OQ)                                              \
-    FASTNORM_REGISTER_COMPARE_IMMEDIATE_512(T, N, >, s, _CMP_GT_OQ)                                               \
-    FASTNORM_REGISTER_COMPARE_IMMEDIATE_512(T, N, >=, s, _CMP_GE_OQ)                                              \
-    FASTNORM_REGISTER_COMPARE_IMMEDIATE_512(T, N, ==, s, _CMP_EQ_OQ)                                              \
-    FASTNORM_REGISTER_COMPARE_IMMEDIATE_512(T, N, !=, s, _CMP_NEQ_UQ)                                             \
-    FASTNORM_INLINE Vec<T, N> select(Mask<T, N> mask, Vec<T, N> a, Vec<T, N> b) {                                 \
-        return {_mm512_mask_blend_##s(mask.r, b.r, a.r)};                                                         \
-    }                                                                                                             \
-    FASTNORM_INLINE Mask<T, N> operator&(Mask<T, N> a, Mask<T, N> b) { return {mask_type(a.r & b.r)}; }           \
-    FASTNORM_INLINE Mask<T, N> operator|(Mask<T, N> a, Mask<T, N> b) { return {mask_type(a.r | b.r)}; }           \
-    FASTNORM_INLINE Mask<T, N> operator!(Mask<T, N> a) { return {mask_type(~a.r)}; }                              \
-    FASTNORM_INLINE bool any(Mask<T, N> a) { return a.r != 0; }                                                   \
-    FASTNORM_INLINE Vec<T, N> operator-(Vec<T, N> a) { return {_mm512_xor_##s(a.r, _mm512_set1_##s(T(-0.0)))}; }  \
-    FASTNORM_INLINE Vec<T, N> abs(Vec<T, N> a) { return {_mm512_andnot_##s(_mm512_set1_##s(T(-0.0)), a.r)}; }     \
-    FASTNORM_INLINE Bits<T, N> as_bits(Vec<T, N> a) { return {_mm512_cast##s##_si512(a.r)}; }                     \
-    FASTNORM_INLINE Vec<T, N> from_bits(Bits<T, N> a) { return {_mm512_castsi512_##s(a.r)}; }                     \
-    FASTNORM_INLINE Vec<T, N> copy_sign(Vec<T, N> magnitude, Vec<T, N> sign) {                                    \
-        const __m512i bit = _mm512_cast##s##_si512(_mm512_set1_##s(T(-0.0)));                                     \
-        return {_mm512_castsi512_##s(_mm512_ternarylogic_##e(as_bits(magnitude).r, as_bits(sign).r, bit, 0xd8))}; \
-    }                                                                                                             \
-    FASTNORM_INLINE Bits<T, N> operator&(Bits<T, N> a, Bits<T, N> b) { return {_mm512_and_si512(a.r, b.r)}; }     \
-    FASTNORM_INLINE Bits<T, N> operator|(Bits<T, N> a, Bits<T, N> b) { return {_mm512_or_si512(a.r, b.r)}; }      \
+// Ternary logic 0xd8 takes the bits of the second operand where the third (the sign bit) is set, else of the
+// first.
+#define FASTNORM_REGISTER_512(T, N, s, e, mask_type)                                                         \
+    FASTNORM_REGISTER_COMPARE_IMMEDIATE_512(T, N, <, s, _CMP_LT_OQ)                                          \
+    FASTNORM_REGISTER_COMPARE_IMMEDIATE_512(T, N, <=, s, _CMP_LE_OQ)                                         \
+    FASTNORM_REGISTER_COMPARE_IMMEDIATE_512(T, N, >, s, _CMP_GT_OQ)                                          \
+    FASTNORM_REGISTER_COMPARE_IMMEDIATE_512(T, N, >=, s, _CMP_GE_OQ)                                         \
+    FASTNORM_REGISTER_COMPARE_IMMEDIATE_512(T, N, ==, s, _CMP_EQ_OQ)                                         \
+    FASTNORM_REGISTER_COMPARE_IMMEDIATE_512(T, N, !=, s, _CMP_NEQ_UQ)                                        \
+    FASTNORM_INLINE Vec<T, N> select(Mask<T, N> mask, Vec<T, N> a, Vec<T, N> b) {                            \
+        return {_mm512_mask_blend_##s(mask.r, b.r, a.r)};                                                    \
+    }                                                                                                        \
+    FASTNORM_INLINE Mask<T, N> operator&(Mask<T, N> a, Mask<T, N> b) { return {mask_type(a.r & b.r)}; }      \
+    FASTNORM_INLINE Mask<T, N> operator|(Mask<T, N> a, Mask<T, N> b) { return {mask_type(a.r | b.r)}; }      \
+    FASTNORM_INLINE Mask<T, N> operator!(Mask<T, N> a) { return {mask_type(~a.r)}; }                         \
+    FASTNORM_INLINE bool any(Mask<T, N> a) { return a.r != 0; }                                              \
+    FASTNORM_INLINE Vec<T, N> operator-(Vec<T, N> a) {                                                       \
+        return {_mm512_xor_##s(a.r, _mm512_set1_##s(T(-0.0)))};                                              \
+    }                                                                                                        \
+    FASTNORM_INLINE Vec<T, N> abs(Vec<T, N> a) {                                                             \
+        return {_mm512_andnot_##s(_mm512_set1_##s(T(-0.0)), a.r)};                                           \
+    }                                                                                                        \
+    FASTNORM_INLINE Bits<T, N> as_bits(Vec<T, N> a) { return {_mm512_cast##s##_si512(a.r)}; }                \
+    FASTNORM_INLINE Vec<T, N> from_bits(Bits<T, N> a) { return {_mm512_castsi512_##s(a.r)}; }                \
+    FASTNORM_INLINE Vec<T, N> copy_sign(Vec<T, N> magnitude, Vec<T, N> sign) {                               \
+        const __m512i bit = _mm512_cast##s##_si512(_mm512_set1_##s(T(-0.0)));                                \
+        return {                                                                                             \
+            _mm512_castsi512_##s(_mm512_ternarylogic_##e(as_bits(magnitude).r, as_bits(sign).r, bit, 0xd8))  \
+        };                                                                                                   \
+    }                                                                                                        \
+    FASTNORM_INLINE Bits<T, N> operator&(Bits<T, N> a, Bits<T, N> b) {                                       \
+        return {_mm512_and_si512(a.r, b.r)};                                                                 \
+    }                                                                                                        \
+    FASTNORM_INLINE Bits<T, N> operator|(Bits<T, N> a, Bits<T, N> b) { return {_mm512_or_si512(a.r, b.r)}; } \
     FASTNORM_INLINE Vec<T, N> scale(Vec<T, N> v, Vec<T, N> n) { return {_mm512_scalef_##s(v.r, n.r)}; }
 FASTNORM_REGISTER_512(float, 16, ps, epi32, __mmask16)
 FASTNORM_REGISTER_512(double, 8, pd, epi64, __mmask8)
@@ -142,7 +151,9 @@ struct Memory<Vec<float, 16>> {
     static FASTNORM_INLINE void stream(S* target, V v) {
         store(target, v);
     }
-    static FASTNORM_INLINE __mmask16 first_lanes(int count) { return __mmask16(_bzhi_u32(0xffffu, unsigned(count))); }
+    static FASTNORM_INLINE __mmask16 first_lanes(int count) {
+        return __mmask16(_bzhi_u32(0xffffu, unsigned(count)));
+    }
     static FASTNORM_INLINE V load_partial(const float* source, int count, float fill) {
         return {_mm512_mask_loadu_ps(_mm512_set1_ps(fill), first_lanes(count), source)};
     }
@@ -165,11 +176,15 @@ template <>
 struct Memory<Vec<double, 8>> {
     using V = Vec<double, 8>;
     static FASTNORM_INLINE V broadcast(double value) { return {_mm512_set1_pd(value)}; }
-    static FASTNORM_INLINE Bits<double, 8> broadcast_bits(std::int64_t value) { return {_mm512_set1_epi64(value)}; }
+    static FASTNORM_INLINE Bits<double, 8> broadcast_bits(std::int64_t value) {
+        return {_mm512_set1_epi64(value)};
+    }
     static FASTNORM_INLINE V load(const double* source) { return {_mm512_loadu_pd(source)}; }
     static FASTNORM_INLINE void store(double* target, V v) { _mm512_storeu_pd(target, v.r); }
     static FASTNORM_INLINE void stream(double* target, V v) { _mm512_stream_pd(target, v.r); }
-    static FASTNORM_INLINE __mmask8 first_lanes(int count) { return __mmask8(_bzhi_u32(0xffu, unsigned(count))); }
+    static FASTNORM_INLINE __mmask8 first_lanes(int count) {
+        return __mmask8(_bzhi_u32(0xffu, unsigned(count)));
+    }
     static FASTNORM_INLINE V load_partial(const double* source, int count, double fill) {
         return {_mm512_mask_loadu_pd(_mm512_set1_pd(fill), first_lanes(count), source)};
     }

@@ -67,7 +67,9 @@ struct Vec<float, 2> {
     FASTNORM_INLINE Vec<T, N> negative_mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) { \
         return {p##_fnmadd_##s(a.r, b.r, c.r)};                                         \
     }                                                                                   \
-    FASTNORM_INLINE Vec<T, N> mul_sub(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) { return {p##_fmsub_##s(a.r, b.r, c.r)}; }
+    FASTNORM_INLINE Vec<T, N> mul_sub(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) {          \
+        return {p##_fmsub_##s(a.r, b.r, c.r)};                                          \
+    }
 
 // Sign handling and selection by bitwise operations, as registers without mask registers have them.
 #define FASTNORM_REGISTER_BITWISE(T, N, p, s, si)                                                          \
@@ -195,7 +197,9 @@ template <>
 struct Memory<Vec<float, 4>> {
     using V = Vec<float, 4>;
     static FASTNORM_INLINE V broadcast(float value) { return {_mm_set1_ps(value)}; }
-    static FASTNORM_INLINE Bits<float, 4> broadcast_bits(std::int64_t value) { return {_mm_set1_epi32(int(value))}; }
+    static FASTNORM_INLINE Bits<float, 4> broadcast_bits(std::int64_t value) {
+        return {_mm_set1_epi32(int(value))};
+    }
     static FASTNORM_INLINE V load(const float* source) { return {_mm_loadu_ps(source)}; }
     static FASTNORM_INLINE void store(float* target, V v) { _mm_storeu_ps(target, v.r); }
     static FASTNORM_INLINE void stream(float* target, V v) { _mm_stream_ps(target, v.r); }
@@ -233,7 +237,9 @@ template <>
 struct Memory<Vec<double, 2>> {
     using V = Vec<double, 2>;
     static FASTNORM_INLINE V broadcast(double value) { return {_mm_set1_pd(value)}; }
-    static FASTNORM_INLINE Bits<double, 2> broadcast_bits(std::int64_t value) { return {_mm_set1_epi64x(value)}; }
+    static FASTNORM_INLINE Bits<double, 2> broadcast_bits(std::int64_t value) {
+        return {_mm_set1_epi64x(value)};
+    }
     static FASTNORM_INLINE V load(const double* source) { return {_mm_loadu_pd(source)}; }
     static FASTNORM_INLINE void store(double* target, V v) { _mm_storeu_pd(target, v.r); }
     static FASTNORM_INLINE void stream(double* target, V v) { _mm_stream_pd(target, v.r); }

@@ -1,5 +1,5 @@
-// Registers of one lane, with std::fma: the same kernels compiled over them are the independent witness that results do
-// not depend on the register width. Used by the native tests only.
+// Registers of one lane, with std::fma: the same kernels compiled over them are the independent witness that
+// results do not depend on the register width. Used by the native tests only.
 #pragma once
 
 #include <cmath>
@@ -20,90 +20,94 @@ constexpr int native = 1;
     FASTNORM_INLINE Mask<T, 1> operator op(Vec<T, 1> a, Vec<T, 1> b) { return {a.r op b.r}; }
 #define FASTNORM_SCALAR_BITS(T, op) \
     FASTNORM_INLINE Bits<T, 1> operator op(Bits<T, 1> a, Bits<T, 1> b) { return {a.r op b.r}; }
-#define FASTNORM_SCALAR_REGISTER(T, I)                                                                              \
-    template <>                                                                                                     \
-    struct Vec<T, 1> {                                                                                              \
-        T r;                                                                                                        \
-    };                                                                                                              \
-    template <>                                                                                                     \
-    struct Mask<T, 1> {                                                                                             \
-        bool r;                                                                                                     \
-    };                                                                                                              \
-    template <>                                                                                                     \
-    struct Bits<T, 1> {                                                                                             \
-        I r;                                                                                                        \
-    };                                                                                                              \
-    FASTNORM_SCALAR_BINARY(T, operator+, a.r + b.r)                                                                 \
-    FASTNORM_SCALAR_BINARY(T, operator-, a.r - b.r)                                                                 \
-    FASTNORM_SCALAR_BINARY(T, operator*, a.r* b.r)                                                                  \
-    FASTNORM_SCALAR_BINARY(T, operator/, a.r / b.r)                                                                 \
-    FASTNORM_SCALAR_BINARY(T, min, a.r < b.r ? a.r : b.r)                                                           \
-    FASTNORM_SCALAR_BINARY(T, max, a.r > b.r ? a.r : b.r)                                                           \
-    FASTNORM_SCALAR_BINARY(T, copy_sign, std::copysign(a.r, b.r))                                                   \
-    FASTNORM_SCALAR_COMPARE(T, <)                                                                                   \
-    FASTNORM_SCALAR_COMPARE(T, <=)                                                                                  \
-    FASTNORM_SCALAR_COMPARE(T, >)                                                                                   \
-    FASTNORM_SCALAR_COMPARE(T, >=)                                                                                  \
-    FASTNORM_SCALAR_COMPARE(T, ==)                                                                                  \
-    FASTNORM_SCALAR_COMPARE(T, !=)                                                                                  \
-    FASTNORM_SCALAR_BITS(T, +)                                                                                      \
-    FASTNORM_SCALAR_BITS(T, -)                                                                                      \
-    FASTNORM_SCALAR_BITS(T, &)                                                                                      \
-    FASTNORM_SCALAR_BITS(T, |)                                                                                      \
-    FASTNORM_INLINE Vec<T, 1> operator-(Vec<T, 1> a) { return {-a.r}; }                                             \
-    FASTNORM_INLINE Vec<T, 1> abs(Vec<T, 1> a) { return {std::fabs(a.r)}; }                                         \
-    FASTNORM_INLINE Vec<T, 1> sqrt(Vec<T, 1> a) { return {std::sqrt(a.r)}; }                                        \
-    FASTNORM_INLINE Vec<T, 1> mul_add(Vec<T, 1> a, Vec<T, 1> b, Vec<T, 1> c) { return {std::fma(a.r, b.r, c.r)}; }  \
-    FASTNORM_INLINE Vec<T, 1> negative_mul_add(Vec<T, 1> a, Vec<T, 1> b, Vec<T, 1> c) {                             \
-        return {std::fma(-a.r, b.r, c.r)};                                                                          \
-    }                                                                                                               \
-    FASTNORM_INLINE Vec<T, 1> mul_sub(Vec<T, 1> a, Vec<T, 1> b, Vec<T, 1> c) { return {std::fma(a.r, b.r, -c.r)}; } \
-    FASTNORM_INLINE Mask<T, 1> operator&(Mask<T, 1> a, Mask<T, 1> b) { return {a.r && b.r}; }                       \
-    FASTNORM_INLINE Mask<T, 1> operator|(Mask<T, 1> a, Mask<T, 1> b) { return {a.r || b.r}; }                       \
-    FASTNORM_INLINE Mask<T, 1> operator!(Mask<T, 1> a) { return {!a.r}; }                                           \
-    FASTNORM_INLINE bool any(Mask<T, 1> a) { return a.r; }                                                          \
-    FASTNORM_INLINE Vec<T, 1> select(Mask<T, 1> mask, Vec<T, 1> a, Vec<T, 1> b) { return mask.r ? a : b; }          \
-    FASTNORM_INLINE Bits<T, 1> operator<<(Bits<T, 1> a, int count) { return {a.r << count}; }                       \
-    FASTNORM_INLINE Bits<T, 1> operator>>(Bits<T, 1> a, int count) { return {a.r >> count}; }                       \
-    FASTNORM_INLINE Bits<T, 1> as_bits(Vec<T, 1> a) {                                                               \
-        Bits<T, 1> b;                                                                                               \
-        __builtin_memcpy(&b, &a, sizeof b);                                                                         \
-        return b;                                                                                                   \
-    }                                                                                                               \
-    FASTNORM_INLINE Vec<T, 1> from_bits(Bits<T, 1> a) {                                                             \
-        Vec<T, 1> b;                                                                                                \
-        __builtin_memcpy(&b, &a, sizeof b);                                                                         \
-        return b;                                                                                                   \
-    }                                                                                                               \
-    FASTNORM_INLINE Vec<T, 1> lookup8(const T* table, Bits<T, 1> index) { return {table[index.r & 7]}; }            \
-    FASTNORM_INLINE Vec<T, 1> lookup16(const T* table, Bits<T, 1> index) { return {table[index.r & 15]}; }          \
-    FASTNORM_INLINE T first(Vec<T, 2> a) { return a.lo.r; }                                                         \
-    FASTNORM_INLINE T second(Vec<T, 2> a) { return a.hi.r; }                                                        \
-    template <>                                                                                                     \
-    struct Memory<Vec<T, 1>> {                                                                                      \
-        using V = Vec<T, 1>;                                                                                        \
-        static FASTNORM_INLINE V broadcast(T value) { return {value}; }                                             \
-        static FASTNORM_INLINE Bits<T, 1> broadcast_bits(std::int64_t value) { return {I(value)}; }                 \
-        template <class S>                                                                                          \
-        static FASTNORM_INLINE V load(const S* source) {                                                            \
-            return {widen(*source)};                                                                                \
-        }                                                                                                           \
-        template <class S>                                                                                          \
-        static FASTNORM_INLINE void store(S* target, V v) {                                                         \
-            narrow(v.r, *target);                                                                                   \
-        }                                                                                                           \
-        template <class S>                                                                                          \
-        static FASTNORM_INLINE void stream(S* target, V v) {                                                        \
-            narrow(v.r, *target);                                                                                   \
-        }                                                                                                           \
-        template <class S>                                                                                          \
-        static FASTNORM_INLINE V load_partial(const S* source, int count, T fill) {                                 \
-            return {count > 0 ? widen(*source) : fill};                                                             \
-        }                                                                                                           \
-        template <class S>                                                                                          \
-        static FASTNORM_INLINE void store_partial(S* target, V v, int count) {                                      \
-            if (count > 0) narrow(v.r, *target);                                                                    \
-        }                                                                                                           \
+#define FASTNORM_SCALAR_REGISTER(T, I)                                                                     \
+    template <>                                                                                            \
+    struct Vec<T, 1> {                                                                                     \
+        T r;                                                                                               \
+    };                                                                                                     \
+    template <>                                                                                            \
+    struct Mask<T, 1> {                                                                                    \
+        bool r;                                                                                            \
+    };                                                                                                     \
+    template <>                                                                                            \
+    struct Bits<T, 1> {                                                                                    \
+        I r;                                                                                               \
+    };                                                                                                     \
+    FASTNORM_SCALAR_BINARY(T, operator+, a.r + b.r)                                                        \
+    FASTNORM_SCALAR_BINARY(T, operator-, a.r - b.r)                                                        \
+    FASTNORM_SCALAR_BINARY(T, operator*, a.r* b.r)                                                         \
+    FASTNORM_SCALAR_BINARY(T, operator/, a.r / b.r)                                                        \
+    FASTNORM_SCALAR_BINARY(T, min, a.r < b.r ? a.r : b.r)                                                  \
+    FASTNORM_SCALAR_BINARY(T, max, a.r > b.r ? a.r : b.r)                                                  \
+    FASTNORM_SCALAR_BINARY(T, copy_sign, std::copysign(a.r, b.r))                                          \
+    FASTNORM_SCALAR_COMPARE(T, <)                                                                          \
+    FASTNORM_SCALAR_COMPARE(T, <=)                                                                         \
+    FASTNORM_SCALAR_COMPARE(T, >)                                                                          \
+    FASTNORM_SCALAR_COMPARE(T, >=)                                                                         \
+    FASTNORM_SCALAR_COMPARE(T, ==)                                                                         \
+    FASTNORM_SCALAR_COMPARE(T, !=)                                                                         \
+    FASTNORM_SCALAR_BITS(T, +)                                                                             \
+    FASTNORM_SCALAR_BITS(T, -)                                                                             \
+    FASTNORM_SCALAR_BITS(T, &)                                                                             \
+    FASTNORM_SCALAR_BITS(T, |)                                                                             \
+    FASTNORM_INLINE Vec<T, 1> operator-(Vec<T, 1> a) { return {-a.r}; }                                    \
+    FASTNORM_INLINE Vec<T, 1> abs(Vec<T, 1> a) { return {std::fabs(a.r)}; }                                \
+    FASTNORM_INLINE Vec<T, 1> sqrt(Vec<T, 1> a) { return {std::sqrt(a.r)}; }                               \
+    FASTNORM_INLINE Vec<T, 1> mul_add(Vec<T, 1> a, Vec<T, 1> b, Vec<T, 1> c) {                             \
+        return {std::fma(a.r, b.r, c.r)};                                                                  \
+    }                                                                                                      \
+    FASTNORM_INLINE Vec<T, 1> negative_mul_add(Vec<T, 1> a, Vec<T, 1> b, Vec<T, 1> c) {                    \
+        return {std::fma(-a.r, b.r, c.r)};                                                                 \
+    }                                                                                                      \
+    FASTNORM_INLINE Vec<T, 1> mul_sub(Vec<T, 1> a, Vec<T, 1> b, Vec<T, 1> c) {                             \
+        return {std::fma(a.r, b.r, -c.r)};                                                                 \
+    }                                                                                                      \
+    FASTNORM_INLINE Mask<T, 1> operator&(Mask<T, 1> a, Mask<T, 1> b) { return {a.r && b.r}; }              \
+    FASTNORM_INLINE Mask<T, 1> operator|(Mask<T, 1> a, Mask<T, 1> b) { return {a.r || b.r}; }              \
+    FASTNORM_INLINE Mask<T, 1> operator!(Mask<T, 1> a) { return {!a.r}; }                                  \
+    FASTNORM_INLINE bool any(Mask<T, 1> a) { return a.r; }                                                 \
+    FASTNORM_INLINE Vec<T, 1> select(Mask<T, 1> mask, Vec<T, 1> a, Vec<T, 1> b) { return mask.r ? a : b; } \
+    FASTNORM_INLINE Bits<T, 1> operator<<(Bits<T, 1> a, int count) { return {a.r << count}; }              \
+    FASTNORM_INLINE Bits<T, 1> operator>>(Bits<T, 1> a, int count) { return {a.r >> count}; }              \
+    FASTNORM_INLINE Bits<T, 1> as_bits(Vec<T, 1> a) {                                                      \
+        Bits<T, 1> b;                                                                                      \
+        __builtin_memcpy(&b, &a, sizeof b);                                                                \
+        return b;                                                                                          \
+    }                                                                                                      \
+    FASTNORM_INLINE Vec<T, 1> from_bits(Bits<T, 1> a) {                                                    \
+        Vec<T, 1> b;                                                                                       \
+        __builtin_memcpy(&b, &a, sizeof b);                                                                \
+        return b;                                                                                          \
+    }                                                                                                      \
+    FASTNORM_INLINE Vec<T, 1> lookup8(const T* table, Bits<T, 1> index) { return {table[index.r & 7]}; }   \
+    FASTNORM_INLINE Vec<T, 1> lookup16(const T* table, Bits<T, 1> index) { return {table[index.r & 15]}; } \
+    FASTNORM_INLINE T first(Vec<T, 2> a) { return a.lo.r; }                                                \
+    FASTNORM_INLINE T second(Vec<T, 2> a) { return a.hi.r; }                                               \
+    template <>                                                                                            \
+    struct Memory<Vec<T, 1>> {                                                                             \
+        using V = Vec<T, 1>;                                                                               \
+        static FASTNORM_INLINE V broadcast(T value) { return {value}; }                                    \
+        static FASTNORM_INLINE Bits<T, 1> broadcast_bits(std::int64_t value) { return {I(value)}; }        \
+        template <class S>                                                                                 \
+        static FASTNORM_INLINE V load(const S* source) {                                                   \
+            return {widen(*source)};                                                                       \
+        }                                                                                                  \
+        template <class S>                                                                                 \
+        static FASTNORM_INLINE void store(S* target, V v) {                                                \
+            narrow(v.r, *target);                                                                          \
+        }                                                                                                  \
+        template <class S>                                                                                 \
+        static FASTNORM_INLINE void stream(S* target, V v) {                                               \
+            narrow(v.r, *target);                                                                          \
+        }                                                                                                  \
+        template <class S>                                                                                 \
+        static FASTNORM_INLINE V load_partial(const S* source, int count, T fill) {                        \
+            return {count > 0 ? widen(*source) : fill};                                                    \
+        }                                                                                                  \
+        template <class S>                                                                                 \
+        static FASTNORM_INLINE void store_partial(S* target, V v, int count) {                             \
+            if (count > 0) narrow(v.r, *target);                                                           \
+        }                                                                                                  \
     };
 
 FASTNORM_SCALAR_REGISTER(float, std::uint32_t)

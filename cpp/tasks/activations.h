@@ -5,8 +5,9 @@
 
 namespace fastnorm {
 
-// The gradients of swish: the rows are the elements of beta, of the compute type, the columns the elements of x that
-// share one. A call covers segments [begin, end) as in Elementwise; each leaves its share of dbeta in dbeta_shares.
+// The gradients of swish: the rows are the elements of beta, of the compute type, the columns the elements of
+// x that share one. A call covers segments [begin, end) as in Elementwise; each leaves its share of dbeta in
+// dbeta_shares.
 struct SwishBackward {
     Rows shape;
     Operand dy, x, dx;

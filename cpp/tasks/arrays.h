@@ -1,7 +1,8 @@
-// What a kernel is given: plain structures shared by the bindings and every target. Here the arrays, as rows and
-// columns; beside it one file a family.
+// What a kernel is given: plain structures shared by the bindings and every target. Here the arrays, as rows
+// and columns; beside it one file a family.
 //
-// Outputs are overwritten, never accumulated. Kernels neither allocate nor throw; `scratch` is theirs for one call.
+// Outputs are overwritten, never accumulated. Kernels neither allocate nor throw; `scratch` is theirs for one
+// call.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +19,8 @@ FASTNORM_INLINE constexpr std::int64_t item_size(Element element) {
     return element == Element::float64 ? 8 : element == Element::float32 ? 4 : 2;
 }
 
-// An array seen as rows x cols. The outer axes choose the row, the inner axes the column, both in C order; neighbouring
-// axes that can be walked as one have been merged, so a contiguous array has one of each.
+// An array seen as rows x cols. The outer axes choose the row, the inner axes the column, both in C order;
+// neighbouring axes that can be walked as one have been merged, so a contiguous array has one of each.
 struct Rows {
     std::int64_t rows, cols;
     int outer_axes, inner_axes;
@@ -27,7 +28,8 @@ struct Rows {
     const std::int64_t* inner_extent;
 };
 
-// One array on such rows: byte strides along the axes of Rows. `contiguous` rows lie in memory as cols neighbours.
+// One array on such rows: byte strides along the axes of Rows. `contiguous` rows lie in memory as cols
+// neighbours.
 struct Operand {
     char* data;
     const std::int64_t* outer_stride;
@@ -35,11 +37,12 @@ struct Operand {
     bool contiguous;
 };
 
-// Rows that do not lie contiguously are packed this many at a time: enough for one 64-byte line of float32 when
-// neighbouring rows are neighbours in memory (a norm over a non-trailing axis).
+// Rows that do not lie contiguously are packed this many at a time: enough for one 64-byte line of float32
+// when neighbouring rows are neighbours in memory (a norm over a non-trailing axis).
 constexpr int tile_rows = 16;
 
-// Distance between packed rows in bytes: whole lines and one more, so that power-of-two rows do not share cache sets.
+// Distance between packed rows in bytes: whole lines and one more, so that power-of-two rows do not share
+// cache sets.
 FASTNORM_INLINE constexpr std::int64_t packed_row_bytes(std::int64_t cols, std::int64_t size) {
     return (cols * size + 63) / 64 * 64 + 64;
 }

@@ -5,8 +5,8 @@
 
 namespace fastnorm {
 
-// A matrix for each head, `lead_stride` bytes apart along the leading axes. `contiguous` rows lie in memory as
-// neighbours, aligned; any byte stride from row to row.
+// A matrix for each head, `lead_stride` bytes apart along the leading axes. `contiguous` rows lie in memory
+// as neighbours, aligned; any byte stride from row to row.
 struct HeadMatrix {
     char* data;
     const std::int64_t* lead_stride;
@@ -17,8 +17,8 @@ struct HeadMatrix {
 enum class MaskKind : int { none, boolean, additive };
 
 // `heads` is the product of the leading axes. Per head query (queries x dim), keys (slots x dim), values
-// (slots x width), mask (queries x slots; one byte, or the compute type, an element), y (queries x width) and weights
-// (queries x slots, data null where they are not asked for).
+// (slots x width), mask (queries x slots; one byte, or the compute type, an element), y (queries x width) and
+// weights (queries x slots, data null where they are not asked for).
 struct Attention {
     int lead_axes;
     const std::int64_t* lead_extent;
@@ -29,8 +29,8 @@ struct Attention {
     bool linear;
 };
 
-// The gradient of the same. `stats` holds three numbers of the compute type a query row, which the kernel of dquery
-// leaves for the kernel of dkeys and dvalues.
+// The gradient of the same. `stats` holds three numbers of the compute type a query row, which the kernel of
+// dquery leaves for the kernel of dkeys and dvalues.
 struct AttentionBackward {
     Attention forward;
     HeadMatrix dy, dquery, dkeys, dvalues;
@@ -38,8 +38,8 @@ struct AttentionBackward {
 };
 constexpr std::int64_t attention_stats = 3;
 
-// A tile is that many rows side by side in the lanes: two registers of 64 bytes. A unit of work is a tile of queries
-// (of keys, for dkeys and dvalues) of a head.
+// A tile is that many rows side by side in the lanes: two registers of 64 bytes. A unit of work is a tile of
+// queries (of keys, for dkeys and dvalues) of a head.
 constexpr std::int64_t tile_bytes = 128;
 FASTNORM_INLINE constexpr std::int64_t attention_tile(Element element) {
     return tile_bytes / (element == Element::float64 ? 8 : 4);
@@ -48,12 +48,12 @@ FASTNORM_INLINE constexpr std::int64_t tiles_of(std::int64_t rows, std::int64_t 
     return (rows + tile - 1) / tile;
 }
 
-// Rows of the other side that a tile meets at a time. Sums over them start at zero in every block, so that a sum of n
-// terms is rounded at most block + n / block times.
+// Rows of the other side that a tile meets at a time. Sums over them start at zero in every block, so that a
+// sum of n terms is rounded at most block + n / block times.
 constexpr std::int64_t attention_block = 64;
 
-// Scratch of the kernels: tiles of dim and of width rows (two each: operand and sum), two blocks of scores and one of
-// the mask, and packed rows of a block where they cannot be used in place.
+// Scratch of the kernels: tiles of dim and of width rows (two each: operand and sum), two blocks of scores
+// and one of the mask, and packed rows of a block where they cannot be used in place.
 FASTNORM_INLINE constexpr std::int64_t attention_scratch_bytes(std::int64_t dim, std::int64_t width) {
     const std::int64_t tiles = 2 * (dim + width) + 3 * attention_block;
     const std::int64_t rows = attention_block * ((dim + width) * 8 + 2 * 64);

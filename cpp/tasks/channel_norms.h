@@ -5,13 +5,16 @@
 
 namespace fastnorm {
 
-// An array as (outer, channels, inner) values, one mean and one variance for each channel over outer x inner of them.
+// An array as (outer, channels, inner) values, one mean and one variance for each channel over outer x inner
+// of them.
 //
 // The order of every sum follows from these three numbers and from `block_outer` alone, whatever the strides:
-// - planes (inner >= least_plane): a plane is the `inner` values of one (outer, channel), a row of `shape`, and is
-//   summed like a row of layer_norm. The planes of a block of `block_outer` are merged one after the other, then the
-//   blocks.
-// - columns: a row of `shape` is the channels x inner values of one outer index. Each column is summed down a block of
+// - planes (inner >= least_plane): a plane is the `inner` values of one (outer, channel), a row of `shape`,
+// and is
+//   summed like a row of layer_norm. The planes of a block of `block_outer` are merged one after the other,
+//   then the blocks.
+// - columns: a row of `shape` is the channels x inner values of one outer index. Each column is summed down a
+// block of
 //   `block_outer` rows; the blocks are merged one after the other, then the `inner` columns of a channel.
 constexpr std::int64_t least_plane = 16;
 
@@ -20,7 +23,8 @@ struct Channels {
     std::int64_t outer, channels, inner;
     bool planes;
     std::int64_t block_outer;
-    std::int64_t group;  // planes: channels that channel_norm_* take through all steps while they are in the cache
+    std::int64_t
+        group;  // planes: channels that channel_norm_* take through all steps while they are in the cache
     // The weight of a plane is weight[channel % period * step + outer * outer_step]. For batch_norm that is
     // weight[channel]. group_norm sees the channels of a group as `outer` and (sample, group) as channels.
     std::int64_t weight_period, weight_step, weight_outer_step;
@@ -39,7 +43,8 @@ struct Channels {
 
 // Parameters and returned statistics are contiguous arrays of the compute type, null where they are absent.
 //   channel_moments, a call over blocks: the moments of each block of x, in the partials.
-//   channel_statistics, over channels: merges the partials (where there are any; else mean and m2 are given), updates
+//   channel_statistics, over channels: merges the partials (where there are any; else mean and m2 are given),
+//   updates
 //     the running arrays, sets rstd and, for columns, the coefficients.
 //   channel_apply, over tiles: y = (x - mean) * rstd * weight + bias.
 //   channel_norm_forward, over groups of planes: all of these, with partials of its own in scratch.
@@ -53,9 +58,10 @@ struct ChannelForward {
     double* partials;  // blocks x columns means, then as many sums of squared deviations; null: none to merge
     double* mean;      // one a channel
     double* m2;
-    double* rstd;          // null: the moments are all that is wanted; given with the mean where m2 is null
-    double* coefficients;  // columns: 3 x columns, mean, factor and offset of y = (x - mean) * factor + offset
-    void* running_mean;    // updated where not null
+    double* rstd;  // null: the moments are all that is wanted; given with the mean where m2 is null
+    double*
+        coefficients;    // columns: 3 x columns, mean, factor and offset of y = (x - mean) * factor + offset
+    void* running_mean;  // updated where not null
     void* running_var;
     double momentum;
     double correction;
@@ -63,12 +69,14 @@ struct ChannelForward {
     bool stream;
 };
 
-// The gradient. `forward` has x, the weight and the statistics, which channel_norm_backward computes if `recompute`.
-//   channel_sums, over blocks: sums of dy, dy * (x - mean) and x - mean in the partials (one block an outer index where
+// The gradient. `forward` has x, the weight and the statistics, which channel_norm_backward computes if
+// `recompute`.
+//   channel_sums, over blocks: sums of dy, dy * (x - mean) and x - mean in the partials (one block an outer
+//   index where
 //     plane gradients are wanted).
-//   channel_slopes, over channels: from them dweight, dbias and dx = dy * rstd * weight + (x - mean) * slope + offset.
-//   channel_gradient, over tiles: dx.
-//   channel_norm_backward, over groups of planes: all of these, with partials of its own in scratch.
+//   channel_slopes, over channels: from them dweight, dbias and dx = dy * rstd * weight + (x - mean) * slope
+//   + offset. channel_gradient, over tiles: dx. channel_norm_backward, over groups of planes: all of these,
+//   with partials of its own in scratch.
 struct ChannelBackward {
     ChannelForward forward;
     bool recompute;

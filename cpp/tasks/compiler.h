@@ -1,7 +1,7 @@
 // How compilers are told what to inline.
 //
-// Functions that objects for different processors share must be inlined in each: a copy that two objects define weakly
-// is kept once by the linker, compiled for whichever processor it met first.
+// Functions that objects for different processors share must be inlined in each: a copy that two objects
+// define weakly is kept once by the linker, compiled for whichever processor it met first.
 #pragma once
 
 #if defined(_MSC_VER)

@@ -5,8 +5,8 @@
 
 namespace fastnorm {
 
-// The arrays of an element-wise op on shared rows: its inputs in their order, then its results. A call covers segments
-// [begin, end): pieces of at most segment_elements elements of one row.
+// The arrays of an element-wise op on shared rows: its inputs in their order, then its results. A call covers
+// segments [begin, end): pieces of at most segment_elements elements of one row.
 constexpr std::int64_t segment_elements = 4096;
 struct Elementwise {
     static constexpr int max_operands = 5;

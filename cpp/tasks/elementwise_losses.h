@@ -5,9 +5,9 @@
 
 namespace fastnorm {
 
-// A loss of each element of `x` (predictions or logits) against its target, and its gradient in the same pass. The
-// arrays are one row, in C order whatever their layout, so that sums are too. A call covers segments [begin, end) of
-// it. Scratch: segment_elements elements for each operand that is not contiguous.
+// A loss of each element of `x` (predictions or logits) against its target, and its gradient in the same
+// pass. The arrays are one row, in C order whatever their layout, so that sums are too. A call covers
+// segments [begin, end) of it. Scratch: segment_elements elements for each operand that is not contiguous.
 struct ElementwiseLoss {
     // dloss are gradients of the losses, `scale` being that of all where there are none.
     enum Role { x, target, dloss, losses, gradient, roles };

@@ -5,8 +5,9 @@
 
 namespace fastnorm {
 
-// Sentences of `positions` words, each a row of the table: y[s] = sum_j encoding[j] * table[words[s][j]], in the order
-// of the positions. A unit is a sentence; table, encoding and y have `dim` columns and the compute type.
+// Sentences of `positions` words, each a row of the table: y[s] = sum_j encoding[j] * table[words[s][j]], in
+// the order of the positions. A unit is a sentence; table, encoding and y have `dim` columns and the compute
+// type.
 struct EmbeddingSum {
     const void* table;
     const std::int64_t* words;
@@ -21,8 +22,8 @@ struct WordPlace {
 };
 
 // The gradient with respect to the table: row r is the sum of encoding[j] * dy[s] over the places
-// (s, j) of word r, places[first[r]] to places[first[r + 1]] in their order. A unit is a group of columns of a row, the
-// groups of a row one after another.
+// (s, j) of word r, places[first[r]] to places[first[r + 1]] in their order. A unit is a group of columns of
+// a row, the groups of a row one after another.
 struct EmbeddingSumBackward {
     const void* dy;
     const double* encoding;

@@ -30,9 +30,9 @@ FASTNORM_INLINE constexpr bool is_dense(const MatrixAxis& axis, std::int64_t siz
     return axis.count == 1 && (axis.stride[0] == size || axis.extent[0] <= 1);
 }
 
-// The terms of an element of C are added in blocks of this many: within a block in one chain from zero on, the blocks'
-// sums in their order. The error grows as depth_block + depth / depth_block, and 256 terms of a strip of A, six rows,
-// stay in the first-level cache while the panels of B pass by.
+// The terms of an element of C are added in blocks of this many: within a block in one chain from zero on,
+// the blocks' sums in their order. The error grows as depth_block + depth / depth_block, and 256 terms of a
+// strip of A, six rows, stay in the first-level cache while the panels of B pass by.
 constexpr std::int64_t depth_block = 256;
 
 // What becomes of z = A B + bias.
@@ -43,9 +43,9 @@ enum class Finish : int {
     add,       // C = z + other
 };
 
-// C from A (rows x depth) and B (depth x cols). A call covers units [begin, end) of a grid of row_block x col_block
-// elements of C, numbered along the rows of the grid. Every element of C is the same chain of operations wherever it
-// lies, so what divide() chooses is free.
+// C from A (rows x depth) and B (depth x cols). A call covers units [begin, end) of a grid of row_block x
+// col_block elements of C, numbered along the rows of the grid. Every element of C is the same chain of
+// operations wherever it lies, so what divide() chooses is free.
 struct Product {
     std::int64_t rows, cols, depth;
     Matrix a, b, c, other;
@@ -64,11 +64,12 @@ struct Product {
 };
 
 FASTNORM_INLINE constexpr std::int64_t product_units(const Product& task) {
-    return (task.rows + task.row_block - 1) / task.row_block * ((task.cols + task.col_block - 1) / task.col_block);
+    return (task.rows + task.row_block - 1) / task.row_block *
+           ((task.cols + task.col_block - 1) / task.col_block);
 }
 
-// Scratch, each part of whole cache lines: rows of A with padding between them against rows that share cache sets; a
-// block of B, or the columns that do not fill a register; the staged unit.
+// Scratch, each part of whole cache lines: rows of A with padding between them against rows that share cache
+// sets; a block of B, or the columns that do not fill a register; the staged unit.
 constexpr std::int64_t packed_a_rows = 48, product_padding = 16;
 FASTNORM_INLINE constexpr std::int64_t packed_depth(const Product& task) {
     return task.depth < depth_block ? task.depth : depth_block;
@@ -85,9 +86,11 @@ FASTNORM_INLINE constexpr std::int64_t product_scratch(const Product& task, std:
     return (packed_a_elements(task) + packed_b_elements(task) + staged) * compute_size;
 }
 
-// Divides a product among at most `threads` threads with a second-level cache of l2 bytes each. The sizes are those of
-// the element type and of the compute type.
-FASTNORM_INLINE void divide(Product& task, std::int64_t size, std::int64_t compute_size, int threads, std::int64_t l2) {
+// Divides a product among at most `threads` threads with a second-level cache of l2 bytes each. The sizes are
+// those of the element type and of the compute type.
+FASTNORM_INLINE void divide(
+    Product& task, std::int64_t size, std::int64_t compute_size, int threads, std::int64_t l2
+) {
     const auto smaller = [](std::int64_t a, std::int64_t b) { return a < b ? a : b; };
     const auto parts = [](std::int64_t whole, std::int64_t count, std::int64_t unit) {
         return ((whole + count - 1) / count + unit - 1) / unit * unit;
@@ -109,7 +112,8 @@ FASTNORM_INLINE void divide(Product& task, std::int64_t size, std::int64_t compu
     task.row_block = task.rows;
     task.col_block = task.cols;
     if (threads > 1) {
-        // Threads that share the columns copy the same block of B, those that share the rows read the same A in place.
+        // Threads that share the columns copy the same block of B, those that share the rows read the same A
+        // in place.
         if (task.cols >= 128 * threads || task.cols > task.rows) {
             task.col_block = parts(task.cols, threads, 64);
         } else {
@@ -125,15 +129,17 @@ FASTNORM_INLINE void divide(Product& task, std::int64_t size, std::int64_t compu
     const std::int64_t most_cols = cols_in_l2 > 64 ? cols_in_l2 : 64;
     task.packed_cols = parts(task.col_block, (task.col_block + most_cols - 1) / most_cols, 64);
 
-    // B is copied where more than four strips read it and a panel's lines, spread over the cache, do not fit the first
-    // level.
+    // B is copied where more than four strips read it and a panel's lines, spread over the cache, do not fit
+    // the first level.
     const std::int64_t b_step = task.b.rows.stride[0] < 0 ? -task.b.rows.stride[0] : task.b.rows.stride[0];
     const bool b_fits = task.row_block <= 24 || task.depth * b_step <= 32768;
     task.packs_b = !(b_fits && is_plain(task.b) && is_dense(task.b.cols, compute_size));
     const std::int64_t a_size = task.a.wide ? compute_size : size;
     task.along_rows = !is_dense(task.a.cols, a_size) && is_dense(task.a.rows, a_size);
-    // A is copied where its elements are apart, or where lines of which a strip takes a part share cache sets.
-    const bool collides = task.along_rows && task.a.cols.stride[0] % 256 == 0 && task.cols * compute_size > 256;
+    // A is copied where its elements are apart, or where lines of which a strip takes a part share cache
+    // sets.
+    const bool collides =
+        task.along_rows && task.a.cols.stride[0] % 256 == 0 && task.cols * compute_size > 256;
     const bool a_lines = task.along_rows || is_dense(task.a.cols, a_size);
     task.packs_a = !(a_lines && is_plain(task.a)) || (collides && task.rows > 1);
 }

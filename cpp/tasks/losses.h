@@ -5,16 +5,17 @@
 
 namespace fastnorm {
 
-// A loss over the classes of each row, and its gradient in the same pass. Scratch: a work row in the compute type
-// (tasks/probabilities.h), and packing space.
+// A loss over the classes of each row, and its gradient in the same pass. Scratch: a work row in the compute
+// type (tasks/probabilities.h), and packing space.
 struct ClassLoss {
     Rows shape;  // cols are the classes
     Operand logits;
-    Operand probabilities;       // the targets, where `labels` is null
-    Operand gradient;            // data is null where it is not wanted
-    const std::int64_t* labels;  // one a row; rows whose label is no class are ignored: their loss and gradient are 0
-    const void* weight;          // one a class in the compute type, or null
-    double weight_sum;           // of all classes
+    Operand probabilities;  // the targets, where `labels` is null
+    Operand gradient;       // data is null where it is not wanted
+    const std::int64_t*
+        labels;          // one a row; rows whose label is no class are ignored: their loss and gradient are 0
+    const void* weight;  // one a class in the compute type, or null
+    double weight_sum;   // of all classes
     double label_smoothing;
     double gamma;           // of focal_loss
     const double* epsilon;  // of poly_loss: `terms` coefficients of (1 - p)^1, (1 - p)^2, ...

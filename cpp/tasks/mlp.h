@@ -1,7 +1,7 @@
 // What the kernels of networks of dense layers are given.
 //
-// Everything between input and result is of the compute type, in rows padded to whole registers: `step` elements apart.
-// Weights are copied into panels first (mlp_pack), once for all rows of a call.
+// Everything between input and result is of the compute type, in rows padded to whole registers: `step`
+// elements apart. Weights are copied into panels first (mlp_pack), once for all rows of a call.
 #pragma once
 
 #include "tasks/linear.h"
@@ -16,8 +16,9 @@ FASTNORM_INLINE constexpr bool mlp_keeps_z(Activation activation) {
 // Rows that go through all layers together: a multiple of the six rows of a tile.
 constexpr std::int64_t mlp_block_rows = 48;
 
-// Gradients of parameters are summed over groups of rows, each from its first row to its last, and the groups' sums are
-// added in their order. Groups depend on the number of rows alone: at most eight, of at least 96 rows.
+// Gradients of parameters are summed over groups of rows, each from its first row to its last, and the
+// groups' sums are added in their order. Groups depend on the number of rows alone: at most eight, of at
+// least 96 rows.
 FASTNORM_INLINE constexpr std::int64_t mlp_group_rows(std::int64_t rows) {
     const std::int64_t blocks = (rows + mlp_block_rows - 1) / mlp_block_rows;
     const std::int64_t in_group = (blocks + 7) / 8;
@@ -30,14 +31,15 @@ FASTNORM_INLINE constexpr std::int64_t mlp_cols(std::int64_t cols, std::int64_t 
     return (cols + lanes - 1) / lanes * lanes;
 }
 
-// From one row of a block to the next: not a multiple of 2 KiB, which would put the rows into the same sets of the
-// first-level cache.
+// From one row of a block to the next: not a multiple of 2 KiB, which would put the rows into the same sets
+// of the first-level cache.
 FASTNORM_INLINE constexpr std::int64_t mlp_step(std::int64_t cols, std::int64_t compute_size) {
     const std::int64_t padded = mlp_cols(cols, compute_size);
     return padded * compute_size % 2048 == 0 ? padded + 64 / compute_size : padded;
 }
 
-// Fewer columns than fill two registers: the gradient of such a weight is summed transposed, lanes along its rows.
+// Fewer columns than fill two registers: the gradient of such a weight is summed transposed, lanes along its
+// rows.
 FASTNORM_INLINE constexpr bool mlp_is_narrow(std::int64_t in, std::int64_t out, std::int64_t compute_size) {
     return out * compute_size <= 64 && in > out;
 }
@@ -48,7 +50,8 @@ struct MlpLayer {
     const void* transposed;  // panels of (out, in); null in the first layer where dx is not wanted
     const void* bias;        // padded; or null
     Activation activation;
-    std::int64_t dweight;  // where in a group's partial sums: (in, mlp_cols of out), narrow ones (out, mlp_cols of in)
+    std::int64_t
+        dweight;  // where in a group's partial sums: (in, mlp_cols of out), narrow ones (out, mlp_cols of in)
     std::int64_t dbias;
 };
 
@@ -60,10 +63,11 @@ struct MlpPack {
     void* panels;
 };
 
-// dL/dy of some rows of the batch from y, `step` elements between the rows of both, of the compute type; adds the rows'
-// losses to *loss.
+// dL/dy of some rows of the batch from y, `step` elements between the rows of both, of the compute type; adds
+// the rows' losses to *loss.
 using MlpLoss = void (*)(
-    const void* context, std::int64_t first, std::int64_t rows, std::int64_t step, const void* y, void* dy, double* loss
+    const void* context, std::int64_t first, std::int64_t rows, std::int64_t step, const void* y, void* dy,
+    double* loss
 );
 
 // Rows of a batch through all layers. Units are groups of rows, or blocks where only the output is wanted.
@@ -89,9 +93,11 @@ struct MlpRows {
     std::int64_t partial_elements;
 };
 
-// Scratch of one thread: the input, and two buffers that take turns; for the backward, which uses those for gradients,
-// what the layers keep too.
-FASTNORM_INLINE std::int64_t mlp_scratch_elements(const MlpRows& task, std::int64_t compute_size, bool backward) {
+// Scratch of one thread: the input, and two buffers that take turns; for the backward, which uses those for
+// gradients, what the layers keep too.
+FASTNORM_INLINE std::int64_t mlp_scratch_elements(
+    const MlpRows& task, std::int64_t compute_size, bool backward
+) {
     std::int64_t steps = mlp_step(task.layers[0].in, compute_size) + 2 * task.widest;
     for (std::int64_t l = 0; backward && l < task.count; ++l) {
         const MlpLayer& layer = task.layers[l];
@@ -100,7 +106,8 @@ FASTNORM_INLINE std::int64_t mlp_scratch_elements(const MlpRows& task, std::int6
     return steps * (task.rows < mlp_block_rows ? task.rows : mlp_block_rows);
 }
 
-// The gradient of one parameter from the groups' partial sums, plus `penalty` times the parameter. Units are its rows.
+// The gradient of one parameter from the groups' partial sums, plus `penalty` times the parameter. Units are
+// its rows.
 struct MlpMerge {
     const void* partials;  // at the parameter's place in the first group
     std::int64_t groups, partial_elements;

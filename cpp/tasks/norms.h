@@ -10,8 +10,8 @@ FASTNORM_INLINE constexpr std::int64_t parameter_sums_bytes(std::int64_t cols, s
     return (2 * cols * size + 63) / 64 * 64;
 }
 
-// Norm over the columns of each row. Parameters and statistics are contiguous arrays of the compute type (float, or
-// double for float64); those that may be absent are null.
+// Norm over the columns of each row. Parameters and statistics are contiguous arrays of the compute type
+// (float, or double for float64); those that may be absent are null.
 struct NormForward {
     Rows shape;
     Operand x, y;
@@ -24,9 +24,9 @@ struct NormForward {
     bool stream;  // write y past the caches
 };
 
-// The gradient of the same. A call covers row blocks [begin, end) of block_rows rows each (block_rows depends on the
-// shape alone); block b leaves its share of dweight and dbias in row b of the partials, which sum_partials then adds
-// in the order of the blocks, whoever computed them.
+// The gradient of the same. A call covers row blocks [begin, end) of block_rows rows each (block_rows depends
+// on the shape alone); block b leaves its share of dweight and dbias in row b of the partials, which
+// sum_partials then adds in the order of the blocks, whoever computed them.
 struct NormBackward {
     Rows shape;
     Operand dy, x, dx;
@@ -37,7 +37,8 @@ struct NormBackward {
     const void* rstd;
     bool stream;
     std::int64_t block_rows;
-    double* dweight_partials;  // blocks x cols; where there is a weight, and where its gradient or dbias is wanted
+    double* dweight_partials;  // blocks x cols; where there is a weight, and where its gradient or dbias is
+                               // wanted
     double* dbias_partials;
 };
 

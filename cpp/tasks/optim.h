@@ -1,6 +1,7 @@
 // What the optimisers' kernels are given: one parameter as contiguous elements, its gradient, and its state.
 //
-// State is of the compute type; the gradient is too where `wide`, else of the parameter's type. Units are elements.
+// State is of the compute type; the gradient is too where `wide`, else of the parameter's type. Units are
+// elements.
 #pragma once
 
 #include "tasks/arrays.h"
@@ -27,7 +28,8 @@ struct AdamUpdate {
     double second_scale;  // 1 / sqrt(1 - beta2^t)
     double eps;
     double weight_decay;  // added to the gradient times the parameter
-    double shrink;        // what the parameter is multiplied by first: 1 - lr * weight decay where that is decoupled
+    double
+        shrink;  // what the parameter is multiplied by first: 1 - lr * weight decay where that is decoupled
 };
 
 }  // namespace fastnorm

@@ -13,8 +13,8 @@ struct AddNormForward {
     double alpha;
 };
 
-// The gradient of the same. The loss depends on y (norm.dy), on the sum (dsummed), or on both; data is null where it
-// does not. dresidual = alpha * dx.
+// The gradient of the same. The loss depends on y (norm.dy), on the sum (dsummed), or on both; data is null
+// where it does not. dresidual = alpha * dx.
 struct AddNormBackward {
     NormBackward norm;
     Operand residual, dsummed, dresidual;

@@ -1,5 +1,5 @@
-// Checks for the native test programs. A program defines its tests as functions, calls them from main and ends with
-// `return report();`.
+// Checks for the native test programs. A program defines its tests as functions, calls them from main and
+// ends with `return report();`.
 #pragma once
 
 #include <atomic>
@@ -20,8 +20,8 @@
 #endif
 #endif
 
-// ThreadSanitizer cannot follow a child that was forked from a process with several threads, and ends it as soon as it
-// starts a thread of its own.
+// ThreadSanitizer cannot follow a child that was forked from a process with several threads, and ends it as
+// soon as it starts a thread of its own.
 #if (defined(__unix__) || defined(__APPLE__)) && !defined(FASTNORM_TSAN)
 #define FASTNORM_TEST_FORK 1
 #include <sys/wait.h>
@@ -48,8 +48,8 @@ inline int report() {
 }
 
 #if FASTNORM_TEST_FORK
-// Runs the test in a forked child, whose failed checks are printed and count as one here. A child that hangs is killed
-// by its alarm, which counts as a failure too.
+// Runs the test in a forked child, whose failed checks are printed and count as one here. A child that hangs
+// is killed by its alarm, which counts as a failure too.
 template <class Test>
 bool passes_in_child(const Test& test) {
     std::fflush(nullptr);

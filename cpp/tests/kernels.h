@@ -1,6 +1,6 @@
-// What the tests of the kernels share. Every kernel runs on every target this machine has: results equal to the bit
-// over all register widths with FMA, over rows that are contiguous or not, streamed or not; nothing read or written
-// outside the arrays (guard pages); every output element written.
+// What the tests of the kernels share. Every kernel runs on every target this machine has: results equal to
+// the bit over all register widths with FMA, over rows that are contiguous or not, streamed or not; nothing
+// read or written outside the arrays (guard pages); every output element written.
 #pragma once
 
 #include <algorithm>
@@ -108,8 +108,9 @@ inline void put(Element element, char* target, double value) {
     } else {
         // Values between 2^-14 and 2^15 truncated to eleven bits; others become zero.
         const int exponent = int(bits >> 23 & 0xff) - 112;
-        const std::uint16_t magnitude =
-            exponent < 1 || exponent > 30 ? std::uint16_t(0) : std::uint16_t(exponent << 10 | (bits >> 13 & 0x3ff));
+        const std::uint16_t magnitude = exponent < 1 || exponent > 30
+                                            ? std::uint16_t(0)
+                                            : std::uint16_t(exponent << 10 | (bits >> 13 & 0x3ff));
         const std::uint16_t half = std::uint16_t(bits >> 16 & 0x8000) | magnitude;
         std::memcpy(target, &half, 2);
     }
@@ -165,7 +166,8 @@ void compare(const std::vector<const KernelTable*>& fused, const KernelTable* pl
     }
 }
 
-// Compares run(table, shape) over all targets and layouts, for all element types and sizes around every block boundary.
+// Compares run(table, shape) over all targets and layouts, for all element types and sizes around every block
+// boundary.
 template <class Run>
 void compare_all(Run run) {
     std::vector<const KernelTable*> fused;
@@ -183,7 +185,10 @@ void compare_all(Run run) {
         for (const std::int64_t cols : few) {
             for (const std::int64_t rows : {std::int64_t(1), std::int64_t(6), std::int64_t(37)}) {
                 if (rows == 37 && cols > 130) continue;
-                compare(fused, plain, {rows, cols, element, Layout::contiguous, (rows + cols) % 2 == 0, false}, run);
+                compare(
+                    fused, plain, {rows, cols, element, Layout::contiguous, (rows + cols) % 2 == 0, false},
+                    run
+                );
             }
         }
     }

@@ -40,7 +40,8 @@ Results run_swish(const KernelTable& table, const Shape& s) {
     Elementwise task{rows, {x.operand(s), {betas.data(), &compute, &step, false}, y.operand(s)}, s.stream};
     table.swish_forward[e](task, 0, s.rows * segments_per_row(task), scratch.data());
     const SwishBackward backward{
-        rows, dy.operand(s), x.operand(s), dx.operand(s), betas.data(), reinterpret_cast<double*>(shares.data()),
+        rows,          dy.operand(s), x.operand(s),
+        dx.operand(s), betas.data(),  reinterpret_cast<double*>(shares.data()),
     };
     table.swish_backward[e](backward, 0, s.rows, scratch.data());
     return {{elements(y, s), elements(dx, s), std::string(shares.data(), std::size_t(s.rows * 8))}};

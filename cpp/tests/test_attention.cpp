@@ -24,10 +24,13 @@ struct TestHeads {
     std::string content() const { return elements(array, shape); }
 };
 
-Results run_attention(const KernelTable& table, const Shape& s, MaskKind kind, bool linear, std::int64_t slots) {
+Results run_attention(
+    const KernelTable& table, const Shape& s, MaskKind kind, bool linear, std::int64_t slots
+) {
     const int e = int(s.element);
     const std::int64_t dim = s.cols, width = s.cols > 64 ? 5 : s.cols + 3, heads = 2;
-    TestHeads query(s, s.rows, dim, 1), keys(s, slots, dim, 2), values(s, slots, width, 3), dy(s, s.rows, width, 4);
+    TestHeads query(s, s.rows, dim, 1), keys(s, slots, dim, 2), values(s, slots, width, 3),
+        dy(s, s.rows, width, 4);
     TestHeads y(s, s.rows, width, 0), weights(s, s.rows, slots, 0);
     TestHeads dquery(s, s.rows, dim, 0), dkeys(s, slots, dim, 0), dvalues(s, slots, width, 0);
 
@@ -76,7 +79,8 @@ Results run_attention(const KernelTable& table, const Shape& s, MaskKind kind, b
                                      dkeys.matrix(), dvalues.matrix(), stats.data()};
     table.attention_backward_query[e](backward, 0, units, scratch.data());
     table.attention_backward_keys[e](backward, 0, heads * tiles_of(slots, tile), scratch.data());
-    for (const TestHeads* gradient : {&dquery, &dkeys, &dvalues}) results.outputs.push_back(gradient->content());
+    for (const TestHeads* gradient : {&dquery, &dkeys, &dvalues})
+        results.outputs.push_back(gradient->content());
 
     // Each query by itself, which other kernels may do: the same bits.
     if (s.layout == Layout::contiguous && kind != MaskKind::boolean) {
@@ -101,7 +105,9 @@ int main() {
         const MaskKind kind = s.cols % 3 == 0   ? MaskKind::none
                               : s.cols % 3 == 1 ? MaskKind::boolean
                                                 : MaskKind::additive;
-        return run_attention(table, s, kind, s.cols == 17 || s.cols == 15, s.rows == 6 ? 150 : s.cols % 30 + 1);
+        return run_attention(
+            table, s, kind, s.cols == 17 || s.cols == 15, s.rows == 6 ? 150 : s.cols % 30 + 1
+        );
     });
     return check::report();
 }

@@ -204,8 +204,12 @@ void test_environment() {
     std::size_t bytes = 77;
     CHECK(parse_cache_mb("0", bytes) && bytes == 0);
     CHECK(parse_cache_mb("256", bytes) && bytes == 256 * MiB);
-    CHECK(parse_cache_mb("99999999999999999999999999", bytes) && bytes >= std::numeric_limits<std::size_t>::max() / 2);
-    for (const char* garbage : {"", "-1", "1.5", "64MB", " 64", "abc", "0x10"}) CHECK(!parse_cache_mb(garbage, bytes));
+    CHECK(
+        parse_cache_mb("99999999999999999999999999", bytes) &&
+        bytes >= std::numeric_limits<std::size_t>::max() / 2
+    );
+    for (const char* garbage : {"", "-1", "1.5", "64MB", " 64", "abc", "0x10"})
+        CHECK(!parse_cache_mb(garbage, bytes));
 
     setenv("FASTNORM_CACHE_MB", "12", 1);
     CHECK(cache_environment_error().empty());

@@ -1,5 +1,5 @@
-// The kernels of batch_norm, group_norm and instance_norm, as kernels.h tests them: a shape's rows are the outer
-// values, its columns channels and inner values.
+// The kernels of batch_norm, group_norm and instance_norm, as kernels.h tests them: a shape's rows are the
+// outer values, its columns channels and inner values.
 #include "kernels.h"
 
 namespace {
@@ -60,14 +60,17 @@ Results run_channel_norm(const KernelTable& table, const Shape& s, const Split& 
     size.group = 3;
     size.weight_period = split.channels;
     size.weight_step = 1;
-    const auto operand = [&](const TestArray& array) { return planes ? view.operand(array, s) : array.operand(s); };
+    const auto operand = [&](const TestArray& array) {
+        return planes ? view.operand(array, s) : array.operand(s);
+    };
 
     const std::int64_t partial = size.blocks() * size.columns(), columns = planes ? 0 : size.columns();
     const Numbers partials(3 * partial, s.at_end), mean(size.channels, s.at_end), m2(size.channels, s.at_end);
-    const Numbers rstd(size.channels, s.at_end), slope(size.channels, s.at_end), offset(size.channels, s.at_end);
+    const Numbers rstd(size.channels, s.at_end), slope(size.channels, s.at_end),
+        offset(size.channels, s.at_end);
     const Numbers coefficients(4 * columns, s.at_end);
-    const std::int64_t scratch_bytes =
-        3 * packed_bytes(size.shape.cols, item) + std::max(moments_scratch_bytes(size), sums_scratch_bytes(size));
+    const std::int64_t scratch_bytes = 3 * packed_bytes(size.shape.cols, item) +
+                                       std::max(moments_scratch_bytes(size), sums_scratch_bytes(size));
     const Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), true);
 
     ChannelForward forward = {};
@@ -131,7 +134,8 @@ Results run_channel_norm(const KernelTable& table, const Shape& s, const Split& 
         backward.recompute = true;
         table.channel_norm_backward[e](backward, 0, groups, scratch.data());
         CHECK(elements(dx, s) == results.outputs[3]);
-        if (has_parameters) CHECK(dweight.content() == results.outputs[4] && dbias.content() == results.outputs[5]);
+        if (has_parameters)
+            CHECK(dweight.content() == results.outputs[4] && dbias.content() == results.outputs[5]);
     }
     return results;
 }

@@ -46,7 +46,8 @@ constexpr std::uint32_t bits(std::initializer_list<int> indices) {
 void test_features_need_processor_and_system() {
     constexpr std::uint32_t fma = bits({12}), osxsave = bits({27}), avx = bits({28}), f16c = bits({29});
     constexpr std::uint32_t all_ecx = fma | osxsave | avx | f16c;
-    constexpr std::uint32_t avx2 = bits({5}), f = bits({16}), dq = bits({17}), bw = bits({30}), vl = bits({31});
+    constexpr std::uint32_t avx2 = bits({5}), f = bits({16}), dq = bits({17}), bw = bits({30}),
+                            vl = bits({31});
     constexpr std::uint32_t all_ebx = avx2 | f | dq | bw | vl;
     constexpr std::uint64_t ymm = 0x7, zmm = 0xE7;
 
@@ -133,7 +134,9 @@ void test_gaps_in_cache_sizes_are_filled() {
 
 void test_cpu_quota_v2() {
     const TemporaryDirectory cgroup;
-    const auto limit = [&](const std::string& membership) { return cgroup_cpu_limit(membership, cgroup.path()); };
+    const auto limit = [&](const std::string& membership) {
+        return cgroup_cpu_limit(membership, cgroup.path());
+    };
     CHECK(limit("0::/a/b\n") == 0.0);  // nothing mounted
     const auto set_root = [&](const std::string& text) {
         cgroup.write("cpu.max", text);
@@ -169,7 +172,9 @@ void test_cpu_quota_v2() {
 
 void test_cpu_quota_v1() {
     const TemporaryDirectory cgroup;
-    const auto limit = [&](const std::string& membership) { return cgroup_cpu_limit(membership, cgroup.path()); };
+    const auto limit = [&](const std::string& membership) {
+        return cgroup_cpu_limit(membership, cgroup.path());
+    };
     const std::string membership = "5:memory:/m\n3:cpu,cpuacct:/box\n0::/\n";
     CHECK(limit(membership) == 0.0);
     cgroup.write("cpu,cpuacct/box/cpu.cfs_quota_us", "250000\n");
@@ -189,7 +194,9 @@ void test_cpu_quota_v1() {
 
 void test_memory_limit() {
     const TemporaryDirectory cgroup;
-    const auto limit = [&](const std::string& membership) { return cgroup_memory_limit(membership, cgroup.path()); };
+    const auto limit = [&](const std::string& membership) {
+        return cgroup_memory_limit(membership, cgroup.path());
+    };
     CHECK(limit("0::/box\n") == 0);
     cgroup.write("box/memory.max", "max\n");
     CHECK(limit("0::/box\n") == 0);

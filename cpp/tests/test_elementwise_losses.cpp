@@ -61,9 +61,12 @@ Results run(const Kernel& kernel, const Shape& s, const Case& c) {
 }  // namespace
 
 int main() {
-    for (const Case& c : {Case{false, true, false, 2}, Case{true, true, true, 1.5}, Case{true, false, false, 0}}) {
+    for (const Case& c :
+         {Case{false, true, false, 2}, Case{true, true, true, 1.5}, Case{true, false, false, 0}}) {
         compare_all([&](const KernelTable& table, const Shape& s) { return run(table.mse_loss, s, c); });
-        compare_all([&](const KernelTable& table, const Shape& s) { return run(table.sigmoid_focal_loss, s, c); });
+        compare_all([&](const KernelTable& table, const Shape& s) {
+            return run(table.sigmoid_focal_loss, s, c);
+        });
     }
     return check::report();
 }

@@ -1,4 +1,5 @@
-// The kernels of embeddings, as kernels.h tests them: tables, encodings and results end at a page that is not touched.
+// The kernels of embeddings, as kernels.h tests them: tables, encodings and results end at a page that is not
+// touched.
 #include "kernels.h"
 
 namespace {
@@ -20,7 +21,8 @@ struct Problem {
           encoding(std::size_t(positions * dim * size), true) {
         for (std::int64_t i = 0; i < rows * positions; ++i) words.push_back(i * i % rows);
         for (std::int64_t i = 0; i < rows * dim; ++i) put(element, table.data() + i * size, value_at(i, 1));
-        for (std::int64_t i = 0; i < positions * dim; ++i) put(element, encoding.data() + i * size, value_at(i, 2));
+        for (std::int64_t i = 0; i < positions * dim; ++i)
+            put(element, encoding.data() + i * size, value_at(i, 2));
     }
 };
 

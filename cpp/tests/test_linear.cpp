@@ -20,10 +20,16 @@ struct TestMatrix {
     std::int64_t extent[2];
 
     TestMatrix(std::int64_t rows, std::int64_t cols, Element element, Layout layout, bool at_end)
-        : shape{rows, cols, element, layout, at_end, false}, array(shape, item_size(element)), extent{rows, cols} {}
+        : shape{rows, cols, element, layout, at_end, false},
+          array(shape, item_size(element)),
+          extent{rows, cols} {}
     Matrix matrix(bool wide) const {
         return {
-            array.memory.data(), {1, extent, &array.outer_stride}, {1, extent + 1, &array.inner_stride}, wide, true
+            array.memory.data(),
+            {1, extent, &array.outer_stride},
+            {1, extent + 1, &array.inner_stride},
+            wide,
+            true
         };
     }
 };
@@ -69,7 +75,9 @@ std::string run_product(
     return result;
 }
 
-std::string run_sums(const KernelTable& table, std::int64_t rows, std::int64_t cols, Element element, Layout layout) {
+std::string run_sums(
+    const KernelTable& table, std::int64_t rows, std::int64_t cols, Element element, Layout layout
+) {
     const Element compute = element == Element::float64 ? Element::float64 : Element::float32;
     TestMatrix m(rows, cols, element, layout, cols % 2 == 0);
     fill_matrix(m, 5);
@@ -88,16 +96,19 @@ int main() {
         set_target(name);
         (name == "baseline" ? plain : tables.emplace_back()) = &kernels();
     }
-    const Layout rows_first = Layout::contiguous, cols_first = Layout::neighbouring_rows, apart = Layout::spread;
+    const Layout rows_first = Layout::contiguous, cols_first = Layout::neighbouring_rows,
+                 apart = Layout::spread;
     const Setting settings[] = {
         {rows_first, rows_first, rows_first, 1, 1 << 20}, {cols_first, rows_first, rows_first, 3, 1 << 18},
         {rows_first, cols_first, cols_first, 2, 1 << 16}, {apart, apart, apart, 1, 1 << 20},
         {apart, cols_first, rows_first, 1, 1 << 18},
     };
-    const ProductShape shapes[] = {{1, 1, 1},   {5, 3, 4},    {1, 64, 64},  {13, 7, 33},  {14, 16, 32}, {31, 257, 65},
-                                   {40, 30, 1}, {70, 200, 3}, {64, 64, 64}, {6, 513, 16}, {45, 2, 140}};
-    const Activation activations[] = {Activation::none,    Activation::relu, Activation::gelu, Activation::gelu_tanh,
-                                      Activation::sigmoid, Activation::tanh, Activation::silu, Activation::swish};
+    const ProductShape shapes[] = {{1, 1, 1},    {5, 3, 4},     {1, 64, 64}, {13, 7, 33},
+                                   {14, 16, 32}, {31, 257, 65}, {40, 30, 1}, {70, 200, 3},
+                                   {64, 64, 64}, {6, 513, 16},  {45, 2, 140}};
+    const Activation activations[] = {Activation::none,      Activation::relu,    Activation::gelu,
+                                      Activation::gelu_tanh, Activation::sigmoid, Activation::tanh,
+                                      Activation::silu,      Activation::swish};
     int turn = 0;
     for (const Element element : {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
         for (const ProductShape& shape : shapes) {
@@ -115,7 +126,8 @@ int main() {
         for (const std::int64_t rows : {1, 32, 100}) {
             const std::string expected = run_sums(scalar::kernel_table(), rows, 70, element, rows_first);
             for (const Layout layout : {rows_first, cols_first, apart}) {
-                for (const KernelTable* table : tables) CHECK(run_sums(*table, rows, 70, element, layout) == expected);
+                for (const KernelTable* table : tables)
+                    CHECK(run_sums(*table, rows, 70, element, layout) == expected);
                 if (plain) run_sums(*plain, rows, 70, element, layout);
             }
         }

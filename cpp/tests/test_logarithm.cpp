@@ -1,4 +1,5 @@
-// log and log1p against the C library's long double, over every exponent and around the ends of the reduction.
+// log and log1p against the C library's long double, over every exponent and around the ends of the
+// reduction.
 #include <cmath>
 #include <limits>
 #include <random>

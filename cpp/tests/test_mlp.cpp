@@ -1,5 +1,5 @@
-// The kernels of networks of dense layers, as kernels.h tests them: the same bits on all targets and in any layout of
-// x.
+// The kernels of networks of dense layers, as kernels.h tests them: the same bits on all targets and in any
+// layout of x.
 #include "kernels.h"
 
 namespace {
@@ -30,7 +30,8 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
         panels.emplace_back(std::size_t(in * mlp_cols(out, wide) * wide), '\xff');
         transposed.emplace_back(std::size_t(out * mlp_cols(in, wide) * wide), '\xff');
         biases.emplace_back(std::size_t(mlp_cols(out, wide) * wide), '\0');
-        for (std::int64_t j = 0; j < out; ++j) put(compute, biases.back().data() + j * wide, value_at(j, 9 + l));
+        for (std::int64_t j = 0; j < out; ++j)
+            put(compute, biases.back().data() + j * wide, value_at(j, 9 + l));
         MlpLayer layer = {};
         layer.in = in;
         layer.out = out;
@@ -44,7 +45,8 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
     }
     for (int l = 0; l < 2; ++l) {
         const std::int64_t in = sizes[l], out = sizes[l + 1];
-        const MlpPack pack{in, out, weights[std::size_t(l)].data(), out * size, size, panels[std::size_t(l)].data()};
+        const MlpPack pack{in,         out,  weights[std::size_t(l)].data(),
+                           out * size, size, panels[std::size_t(l)].data()};
         table.mlp_pack[e](pack, 0, (in + depth_block - 1) / depth_block, nullptr);
         const MlpPack turn{out,  in,         weights[std::size_t(l)].data(),
                            size, out * size, transposed[std::size_t(l)].data()};
@@ -82,7 +84,8 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
     Results results{{y.content(), dx.content()}};
     for (const MlpLayer& layer : layers) {
         const bool narrow = mlp_is_narrow(layer.in, layer.out, wide);
-        Guarded dweight(std::size_t(layer.in * layer.out * wide), true), dbias(std::size_t(layer.out * wide), true);
+        Guarded dweight(std::size_t(layer.in * layer.out * wide), true),
+            dbias(std::size_t(layer.out * wide), true);
         const std::int64_t l = &layer - layers.data();
         MlpMerge merge{
             partials.data() + layer.dweight * wide,
@@ -129,7 +132,8 @@ int main() {
     };
     int number = 0;
     for (const Network& n : networks) {
-        for (const Element element : {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
+        for (const Element element :
+             {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
             const std::int64_t rows = number++ % 3 == 0 ? 5 : number % 3 == 1 ? 49 : 101;
             compare(
                 fused, plain, {rows, n.in, element, Layout::contiguous, number % 2 == 0, false},

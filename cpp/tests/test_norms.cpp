@@ -73,22 +73,28 @@ Results run_norm(const KernelTable& table, const Shape& s, bool rms, bool has_we
     return results;
 }
 
-// layer_norm over the channels of images: rows are (image, position), neighbours within an image, and columns lie along
-// two axes, which cannot be walked as one. Strips of every target are broken by the ends of images, tiles and columns.
-std::string run_over_channels(const KernelTable& table, const Shape& s, std::int64_t images, bool contiguous) {
+// layer_norm over the channels of images: rows are (image, position), neighbours within an image, and columns
+// lie along two axes, which cannot be walked as one. Strips of every target are broken by the ends of images,
+// tiles and columns.
+std::string run_over_channels(
+    const KernelTable& table, const Shape& s, std::int64_t images, bool contiguous
+) {
     const std::int64_t size = item_size(s.element), positions = s.rows, half = s.cols / 2, gap = 3;
     const std::int64_t along = positions + gap, apart = half * along + gap;
     const std::int64_t outer[] = {images, positions}, inner[] = {2, half};
     const std::int64_t outer_stride[] = {
         contiguous ? positions * s.cols * size : 2 * apart * size, contiguous ? s.cols * size : size
     };
-    const std::int64_t inner_stride[] = {contiguous ? half * size : apart * size, contiguous ? size : along * size};
+    const std::int64_t inner_stride[] = {
+        contiguous ? half * size : apart * size, contiguous ? size : along * size
+    };
     const auto offset = [&](std::int64_t image, std::int64_t position, std::int64_t j) {
         return image * outer_stride[0] + position * outer_stride[1] + j / half * inner_stride[0] +
                j % half * inner_stride[1];
     };
     const std::size_t bytes = std::size_t(offset(images - 1, positions - 1, s.cols - 1) + size);
-    const Guarded x(bytes, s.at_end), y(bytes, s.at_end), scratch(std::size_t(2 * packed_bytes(s.cols, size)), true);
+    const Guarded x(bytes, s.at_end), y(bytes, s.at_end),
+        scratch(std::size_t(2 * packed_bytes(s.cols, size)), true);
     const auto each = [&](auto body) {
         for (std::int64_t image = 0; image < images; ++image) {
             for (std::int64_t position = 0; position < positions; ++position) {
@@ -128,7 +134,9 @@ void test_over_channels() {
                 for (const std::string& name : available_targets()) {
                     set_target(name);
                     const std::string packed = run_over_channels(kernels(), s, 3, false);
-                    CHECK(packed == (name == "baseline" ? run_over_channels(kernels(), s, 3, true) : expected));
+                    CHECK(
+                        packed == (name == "baseline" ? run_over_channels(kernels(), s, 3, true) : expected)
+                    );
                 }
             }
         }
@@ -141,7 +149,8 @@ int main() {
     test_over_channels();
     for (const bool rms : {false, true}) {
         compare_all([&](const KernelTable& table, const Shape& s) {
-            const bool has_weight = (s.cols / 2) % 2 == 0 || s.rows == 6, has_bias = s.cols % 2 == 0 || s.rows == 37;
+            const bool has_weight = (s.cols / 2) % 2 == 0 || s.rows == 6,
+                       has_bias = s.cols % 2 == 0 || s.rows == 37;
             return run_norm(table, s, rms, has_weight, has_bias);
         });
     }

@@ -1,4 +1,5 @@
-// The optimisers' kernels, as kernels.h tests them: parameters, gradients and state end at a page that is not touched.
+// The optimisers' kernels, as kernels.h tests them: parameters, gradients and state end at a page that is not
+// touched.
 #include "kernels.h"
 
 namespace {
@@ -14,7 +15,8 @@ double drawn(std::int64_t i, int salt) {
 }
 
 Results run_optimizer(const KernelTable& table, const Shape& s, bool adam, bool plain, bool wide) {
-    const std::int64_t count = s.rows * s.cols, size = item_size(s.element), wide_size = compute_size(s.element);
+    const std::int64_t count = s.rows * s.cols, size = item_size(s.element),
+                       wide_size = compute_size(s.element);
     const Element compute = s.element == Element::float64 ? Element::float64 : Element::float32;
     const int e = int(s.element);
     Guarded parameter(std::size_t(count * size), s.at_end);
@@ -33,8 +35,10 @@ Results run_optimizer(const KernelTable& table, const Shape& s, bool adam, bool 
         };
         table.adam_update[e](task, 0, count, nullptr);
     } else {
-        const SgdUpdate task{parameter.data(),  gradient.data(), wide, plain ? nullptr : first.data(), 0.1, 0.9,
-                             plain ? 0.0 : 0.2, !plain && wide};
+        const SgdUpdate task{
+            parameter.data(),  gradient.data(), wide, plain ? nullptr : first.data(), 0.1, 0.9,
+            plain ? 0.0 : 0.2, !plain && wide
+        };
         table.sgd_update[e](task, 0, count, nullptr);
     }
     return {{parameter.content(), first.content(), second.content()}};

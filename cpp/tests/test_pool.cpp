@@ -50,7 +50,8 @@ bool covers(std::size_t chunks, int max_threads) {
     std::atomic<bool> in_range{true};
     parallel_for(chunks, max_threads, [&](std::size_t begin, std::size_t end) noexcept {
         if (begin >= end || end > chunks) in_range = false;
-        for (std::size_t i = begin; i < end && i < chunks; ++i) times[i].fetch_add(1, std::memory_order_relaxed);
+        for (std::size_t i = begin; i < end && i < chunks; ++i)
+            times[i].fetch_add(1, std::memory_order_relaxed);
     });
     for (std::size_t i = 0; i < chunks; ++i) {
         if (times[i] != 1) return false;
@@ -58,7 +59,8 @@ bool covers(std::size_t chunks, int max_threads) {
     return in_range;
 }
 
-// Runs a job of `threads` chunks, each of which waits for all the others, and returns whether that many threads met.
+// Runs a job of `threads` chunks, each of which waits for all the others, and returns whether that many
+// threads met.
 bool meets(int threads) {
     std::atomic<int> arrived{0};
     std::atomic<bool> met{true};
@@ -74,11 +76,13 @@ void test_every_chunk_once() {
     for (int threads = 1; threads <= 8; ++threads) {
         set_num_threads(threads);
         for (const std::size_t chunks :
-             {1u, 2u, 3u, 5u, 7u, 8u, 9u, 16u, 63u, 64u, 65u, 100u, 127u, 129u, 511u, 1000u, 4097u, 100003u}) {
+             {1u, 2u, 3u, 5u, 7u, 8u, 9u, 16u, 63u, 64u, 65u, 100u, 127u, 129u, 511u, 1000u, 4097u,
+              100003u}) {
             for (const int max_threads : {all_threads, 1, 2, 3, 7}) CHECK(covers(chunks, max_threads));
         }
         for (int i = 0; i < 500; ++i) {
-            if (!covers(static_cast<std::size_t>(i % 50), all_threads)) CHECK(!"a chunk was lost or done twice");
+            if (!covers(static_cast<std::size_t>(i % 50), all_threads))
+                CHECK(!"a chunk was lost or done twice");
         }
     }
     CHECK(covers(100, 0));
@@ -168,8 +172,8 @@ void test_shares_are_stolen() {
     set_num_threads(0);
 }
 
-// Two halves that take equally long are done by one thread each, always by the same one: what a thread wrote in one
-// call is in its cache in the next.
+// Two halves that take equally long are done by one thread each, always by the same one: what a thread wrote
+// in one call is in its cache in the next.
 void test_shares_stay_with_their_threads() {
     set_num_threads(2);
     int kept = 0;
@@ -196,7 +200,8 @@ void test_writes_are_visible_to_the_caller() {
         parallel_for(values.size(), all_threads, [&](std::size_t begin, std::size_t end) noexcept {
             for (std::size_t i = begin; i < end; ++i) values[i] += round * i;
         });
-        for (std::size_t i = 0; i < values.size(); ++i) visible = visible && values[i] == i * round * (round + 1) / 2;
+        for (std::size_t i = 0; i < values.size(); ++i)
+            visible = visible && values[i] == i * round * (round + 1) / 2;
     }
     CHECK(visible);
     set_num_threads(0);
@@ -247,7 +252,8 @@ void test_setting_changes_under_load() {
         }
     });
     bool whole = true;
-    for (int i = 0; i < 2000; ++i) whole = covers(static_cast<std::size_t>(1 + i % 300), all_threads) && whole;
+    for (int i = 0; i < 2000; ++i)
+        whole = covers(static_cast<std::size_t>(1 + i % 300), all_threads) && whole;
     stop = true;
     changer.join();
     CHECK(whole);
@@ -321,7 +327,8 @@ void test_worthwhile_threads() {
     CHECK(worthwhile_threads(1.0) == 1);
     CHECK(worthwhile_threads(1e9) == 2);
     const auto let_them_sleep = [] { std::this_thread::sleep_for(3ms); };
-    // Asleep: alone at first, then one of several calls in a row. The clock takes part, so in one of a few attempts.
+    // Asleep: alone at first, then one of several calls in a row. The clock takes part, so in one of a few
+    // attempts.
     bool woken_for_the_second = false;
     for (int i = 0; i < 200 && !woken_for_the_second; ++i) {
         let_them_sleep();
@@ -378,8 +385,10 @@ void test_workers_leave_signals_to_the_application() {
         ++arrived;
         eventually([&] { return arrived == 2; });
     });
-    for (const int signal : {SIGINT, SIGTERM, SIGALRM, SIGCHLD, SIGPROF}) CHECK(sigismember(&mask, signal) == 1);
-    for (const int signal : {SIGSEGV, SIGFPE, SIGBUS, SIGILL, SIGABRT}) CHECK(sigismember(&mask, signal) == 0);
+    for (const int signal : {SIGINT, SIGTERM, SIGALRM, SIGCHLD, SIGPROF})
+        CHECK(sigismember(&mask, signal) == 1);
+    for (const int signal : {SIGSEGV, SIGFPE, SIGBUS, SIGILL, SIGABRT})
+        CHECK(sigismember(&mask, signal) == 0);
     pthread_sigmask(SIG_SETMASK, nullptr, &mask);
     CHECK(sigismember(&mask, SIGINT) == 0);
     set_num_threads(0);
@@ -422,8 +431,8 @@ void test_fork_on_two_levels() {
     set_num_threads(0);
 }
 
-// Another thread is somewhere in a job: the child must neither wait for it nor carry on with it. That thread allocates
-// nothing, because a child of AddressSanitizer inherits its allocator's locks as they are.
+// Another thread is somewhere in a job: the child must neither wait for it nor carry on with it. That thread
+// allocates nothing, because a child of AddressSanitizer inherits its allocator's locks as they are.
 void test_fork_during_jobs() {
     set_num_threads(3);
     std::atomic<bool> stop{false};
@@ -511,7 +520,8 @@ void test_refused_threads() {
         std::FILE* const file = std::fopen("/proc/self/statm", "r");
         CHECK(std::fscanf(file, "%zu", &pages) == 1);
         std::fclose(file);
-        // Address space for a few small things, but for no new stack (glibc keeps some of threads that are gone).
+        // Address space for a few small things, but for no new stack (glibc keeps some of threads that are
+        // gone).
         rlimit before, tight;
         getrlimit(RLIMIT_AS, &before);
         tight = before;
@@ -600,7 +610,8 @@ int exit_during_jobs(int milliseconds) {
 }
 
 void test_exit_during_jobs(const std::string& program) {
-    for (int i = 0; i < 20; ++i) CHECK(std::system(("\"" + program + "\" " + std::to_string(i % 5)).c_str()) == 0);
+    for (int i = 0; i < 20; ++i)
+        CHECK(std::system(("\"" + program + "\" " + std::to_string(i % 5)).c_str()) == 0);
 }
 
 }  // namespace

@@ -4,7 +4,9 @@
 namespace {
 
 // Runs the named norm of a sum forward and backward; every output must have been written.
-Results run_norm(const KernelTable& table, const Shape& s, bool rms, bool has_weight, bool has_bias, bool has_sum) {
+Results run_norm(
+    const KernelTable& table, const Shape& s, bool rms, bool has_weight, bool has_bias, bool has_sum
+) {
     const std::int64_t size = item_size(s.element), compute = compute_size(s.element);
     const int e = int(s.element);
     Rows rows{s.rows, s.cols, 1, 1, &s.rows, &s.cols};
@@ -19,12 +21,14 @@ Results run_norm(const KernelTable& table, const Shape& s, bool rms, bool has_we
     fill_parameters(bias, s.element, s.cols, 6);
     const void* const given_weight = has_weight ? weight.data() : nullptr;
 
-    const std::int64_t scratch_bytes =
-        6 * packed_bytes(s.cols, size) + parameter_sums_bytes(s.cols, compute) + summed_bytes(s.cols, compute);
+    const std::int64_t scratch_bytes = 6 * packed_bytes(s.cols, size) +
+                                       parameter_sums_bytes(s.cols, compute) + summed_bytes(s.cols, compute);
     Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), true);
     const Operand absent{nullptr, nullptr, nullptr, true};
-    const NormForward forward{rows, x.operand(s), y.operand(s), given_weight, has_bias ? bias.data() : nullptr,
-                              1e-5, s.cols,       nullptr,      nullptr,      s.stream};
+    const NormForward forward{
+        rows, x.operand(s), y.operand(s), given_weight, has_bias ? bias.data() : nullptr,
+        1e-5, s.cols,       nullptr,      nullptr,      s.stream
+    };
     AddNormForward sum{forward, residual.operand(s), has_sum ? summed.operand(s) : absent, false, 2.5};
     auto* const forward_kernel = (rms ? table.add_rms_norm_forward : table.add_layer_norm_forward)[e];
     forward_kernel(sum, 0, s.rows, scratch.data());

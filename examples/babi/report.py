@@ -37,7 +37,9 @@ JOINT = (*(Setting("PE+LS", hops, True) for hops in (1, 2, 3)), Setting("PE+LS+R
 
 
 class Training(NamedTuple):
-    """A model that has been trained: test errors in percent, the loss of the last epoch, and how long it took."""
+    """A model that has been trained: test errors in percent, the loss of the last epoch, and how long it
+    took.
+    """
 
     errors: dict[int, float]
     loss: float
@@ -83,7 +85,9 @@ class Results:
 
     def seconds(self) -> float:
         """How long all trainings took together."""
-        separate = (training for setting in SEPARATE for task in TASKS for training in self.trainings(setting, task))
+        separate = (
+            training for setting in SEPARATE for task in TASKS for training in self.trainings(setting, task)
+        )
         joint = (training for setting in JOINT for training in self.trainings(setting, 1))
         return math.fsum(training.seconds for training in (*separate, *joint))
 
@@ -172,11 +176,13 @@ def markdown(results: Results, training: str) -> str:
     seeds, joint_seeds = results.seeds, results.joint_seeds
     paragraphs = (
         f"{training} Test error in percent, mean and range over {seeds} seeds of a model for each task and "
-        f"{joint_seeds} of a model for all, with the same stories for every seed. Paper: Table 1 of arXiv:1503.08895, "
+        f"{joint_seeds} of a model for all, with the same stories for every seed. Paper: Table 1 of "
+        f"arXiv:1503.08895, "
         "the best of ten trainings by training error; NumPy port: one training each with "
         "vinhkhuc/MemN2N-babi-python. Both of these are on the public data set.",
         f"`FASTNORM_NUM_THREADS=1 python examples/babi/run.py --report docs/babi.md --seeds {seeds} "
-        f"--joint-seeds {joint_seeds}` took {results.seconds() / 60:.0f} minutes of training ({_processor()}, shared).",
+        f"--joint-seeds {joint_seeds}` took {results.seconds() / 60:.0f} minutes of training "
+        f"({_processor()}, shared).",
     )
     lines = [
         "## Results",
@@ -203,5 +209,9 @@ MARK = "<!-- below: written by examples/babi/run.py --report -->\n"
 
 def write(path: Path, results: Results, training: str) -> None:
     """Write the tables into the document, below what is written by hand."""
-    text = path.read_text(encoding="utf-8") if path.exists() else "# Memory networks on generated bAbI tasks\n\n" + MARK
+    text = (
+        path.read_text(encoding="utf-8")
+        if path.exists()
+        else "# Memory networks on generated bAbI tasks\n\n" + MARK
+    )
     path.write_text(text.partition(MARK)[0] + MARK + "\n" + markdown(results, training), encoding="utf-8")

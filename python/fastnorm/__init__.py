@@ -1,8 +1,8 @@
 """Fused normalisation and activation kernels for NumPy arrays, forward and backward.
 
 Every op is a function ``y = op(x, ..., *, keywords, out=None)`` with a backward
-``gradients = op_backward(dy, <the forward's positional arguments>, *, <its keywords>)``, and every name stands here.
-`fastnorm.reference` holds a twin of each op in plain NumPy.
+``gradients = op_backward(dy, <the forward's positional arguments>, *, <its keywords>)``, and every name
+stands here. `fastnorm.reference` holds a twin of each op in plain NumPy.
 """
 
 from __future__ import annotations
@@ -27,14 +27,23 @@ from .activations import (
 )
 from .attention import attention, attention_backward, memory_read, memory_read_backward
 from .channel_norms import (
+    Moments,
     batch_norm,
     batch_norm_backward,
     group_norm,
     group_norm_backward,
     instance_norm,
     instance_norm_backward,
+    moments,
 )
-from .deepnet import DeepNormConstants, DeepNormScale, deep_norm_constants, deep_norm_init
+from .class_losses import (
+    cross_entropy,
+    cross_entropy_backward,
+    focal_loss,
+    focal_loss_backward,
+    poly_loss,
+    poly_loss_backward,
+)
 from .elementwise_losses import (
     mse_loss,
     mse_loss_backward,
@@ -56,26 +65,21 @@ from .gates import (
     swiglu_backward,
 )
 from .linear import gated_linear, gated_linear_backward, linear, linear_backward
-from .losses import (
-    cross_entropy,
-    cross_entropy_backward,
-    focal_loss,
-    focal_loss_backward,
-    poly_loss,
-    poly_loss_backward,
-)
 from .memory import MemN2N
 from .mlp import MLP, mlp_backward, mlp_forward
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import SGD, Adam
-from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
 from .residual_norms import (
+    DeepNormConstants,
+    DeepNormScale,
     add_layer_norm,
     add_layer_norm_backward,
     add_rms_norm,
     add_rms_norm_backward,
     deep_norm,
     deep_norm_backward,
+    deep_norm_constants,
+    deep_norm_init,
 )
 from .runtime import (
     active_target,
@@ -89,7 +93,7 @@ from .runtime import (
     show_config,
     threads,
 )
-from .statistics import Moments, moments
+from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 
 __all__ = [
     "MLP",

@@ -1,9 +1,10 @@
-"""Which implementation runs: `active` holds the ops of the extension `fastnorm._core` or of `fastnorm.reference`.
+"""Which implementation runs: `active` holds the ops of the extension `fastnorm._core` or of
+`fastnorm.reference`.
 
-Both have every op under its public name and signature, so a public function is one line, `active.<op>(...)`. `active`
-itself never changes, only what it holds, so that a call looks up one global and one attribute of it.
-The extension is the default. The twins are a choice, by `FASTNORM_BACKEND=reference` or `set_backend`, never a
-fallback.
+Both have every op under its public name and signature, so a public function is one line, `active.<op>(...)`.
+`active` itself never changes, only what it holds, so that a call looks up one global and one attribute of it.
+The extension is the default. The twins are a choice, by `FASTNORM_BACKEND=reference` or `set_backend`, never
+a fallback.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ __all__ = ["NAMES", "active", "extension", "name", "use", "use_default"]
 NAMES: tuple[str, ...] = get_args(Backend)
 EXTENSION = "fastnorm._core"
 MISSING = (
-    f"the compiled extension {EXTENSION} is missing. Build it with `pip install .` in fastnorm's source tree (a C++17 "
+    f"the compiled extension {EXTENSION} is missing. Build it with `pip install .` in fastnorm's source tree "
+    f"(a C++17 "
     "compiler is all it needs), and do not import fastnorm from a folder that holds its unbuilt sources. "
     "FASTNORM_BACKEND=reference selects the NumPy twins, which are slower and need no build."
 )

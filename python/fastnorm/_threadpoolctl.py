@@ -8,8 +8,8 @@ import importlib
 def register() -> None:
     """Register the extension with threadpoolctl, where that is installed and knows how to (3.2 or later).
 
-    threadpoolctl is imported for it: a registration that waited for the user's import would depend on which of the two
-    was imported first, and the import takes a few milliseconds beside NumPy's hundred.
+    threadpoolctl is imported for it: a registration that waited for the user's import would depend on which
+    of the two was imported first, and the import takes a few milliseconds beside NumPy's hundred.
     """
     try:
         threadpoolctl = importlib.import_module("threadpoolctl")

@@ -31,15 +31,16 @@ def vjp(op: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Callabl
     op : function
         An op of fastnorm that has a backward, such as ``fastnorm.layer_norm``.
     *args, **kwargs
-        The arguments of the op. The pullback reads the arrays again, so they must not change before it is called.
+        The arguments of the op. The pullback reads the arrays again, so they must not change before it is
+        called.
 
     Returns
     -------
     y
         What ``op(*args, **kwargs)`` returns.
     pullback : function
-        ``pullback(dy)`` returns what the op's backward returns. Statistics that the backward needs are kept from the
-        forward and not computed again.
+        ``pullback(dy)`` returns what the op's backward returns. Statistics that the backward needs are kept
+        from the forward and not computed again.
 
     Raises
     ------
@@ -83,7 +84,9 @@ def vjp(op: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Callabl
 
 
 def _pair(op: Any) -> Pair:
-    """Find the backward of an op, which stands in the same module under the op's name with `_backward` added."""
+    """Find the backward of an op, which stands in the same module under the op's name with `_backward`
+    added.
+    """
     module, name = getattr(op, "__module__", None), getattr(op, "__name__", None)
     if not callable(op) or not isinstance(module, str) or not isinstance(name, str):
         raise TypeError(f"vjp: op is {op!r}, needs an op of fastnorm such as fastnorm.layer_norm")
@@ -113,4 +116,6 @@ def _refuse_overlap(out: Any, inputs: dict[str, Any]) -> None:
         for name, value in inputs.items():
             arrays = isinstance(out_array, np.ndarray) and isinstance(value, np.ndarray)
             if arrays and np.may_share_memory(out_array, value):
-                raise ValueError(f"vjp: out overlaps {name}, needs memory of its own: the pullback reads {name} again")
+                raise ValueError(
+                    f"vjp: out overlaps {name}, needs memory of its own: the pullback reads {name} again"
+                )

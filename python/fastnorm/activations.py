@@ -31,9 +31,9 @@ def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None
     x : array_like
         float32, float64, float16 or bfloat16, with any strides.
     approximate : {'none', 'tanh', 'sigmoid'}, default 'none'
-        The form: ``'none'`` is exact; ``'tanh'`` is ``0.5 * x * (1 + tanh(sqrt(2/pi) * (x + 0.044715 * x**3)))``, at
-        most 4.8e-4 away from it; ``'sigmoid'`` is ``x * sigmoid(1.702 * x)``, at most 2.1e-2 away. The default is
-        PyTorch's; JAX and Gemma use ``'tanh'``.
+        The form: ``'none'`` is exact; ``'tanh'`` is ``0.5 * x * (1 + tanh(sqrt(2/pi) * (x + 0.044715 *
+        x**3)))``, at most 4.8e-4 away from it; ``'sigmoid'`` is ``x * sigmoid(1.702 * x)``, at most 2.1e-2
+        away. The default is PyTorch's; JAX and Gemma use ``'tanh'``.
     out : ndarray, optional
         Takes the result: of x's shape and dtype, and exactly x or not overlapping it.
 
@@ -49,11 +49,11 @@ def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None
 
     Notes
     -----
-    Accuracy: below 1 ULP in float32 for every input, the negative tail included, and below 2 ULP in float64. Half
-    types are the float32 result, rounded.
+    Accuracy: below 1 ULP in float32 for every input, the negative tail included, and below 2 ULP in float64.
+    Half types are the float32 result, rounded.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
@@ -74,8 +74,8 @@ def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None
 def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array:
     """Gradient of `gelu` with respect to x.
 
-    ``dx = dy * (Phi(x) + x * phi(x))``, phi being the density of the standard normal distribution; the derivative of
-    the same form as in the forward for the two approximations.
+    ``dx = dy * (Phi(x) + x * phi(x))``, phi being the density of the standard normal distribution; the
+    derivative of the same form as in the forward for the two approximations.
 
     Parameters
     ----------
@@ -98,10 +98,11 @@ def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "
 
     Notes
     -----
-    Accuracy: the derivative is below 2 ULP in float32 for every x, in the tail and around its zero near -0.75 too.
+    Accuracy: the derivative is below 2 ULP in float32 for every x, in the tail and around its zero near -0.75
+    too.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
@@ -132,7 +133,8 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     Returns
     -------
     y : ndarray
-        Of x's shape, dtype and order of axes in memory; `out` where it was given. NaN stays NaN and -0.0 stays -0.0.
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. NaN stays NaN and -0.0
+        stays -0.0.
 
     Raises
     ------
@@ -143,8 +145,8 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     -----
     Accuracy: exact.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
@@ -186,8 +188,8 @@ def relu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     -----
     Accuracy: exact. An infinite `dy` does not pass where the derivative is 0; where x is NaN, dx is NaN.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
@@ -218,8 +220,8 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     Returns
     -------
     y : ndarray
-        Of x's shape, dtype and order of axes in memory; `out` where it was given. The limits at -inf and inf are 0 and
-        1.
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. The limits at -inf and inf
+        are 0 and 1.
 
     Raises
     ------
@@ -228,15 +230,16 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
 
     Notes
     -----
-    Accuracy: below 1 ULP in float32 for every input, the negative tail included, and below 2 ULP in float64. Half types
-    are the float32 result, rounded.
+    Accuracy: below 1 ULP in float32 for every input, the negative tail included, and below 2 ULP in float64.
+    Half types are the float32 result, rounded.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
-    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer (1998).
+    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer
+    (1998).
 
     Examples
     --------
@@ -276,12 +279,13 @@ def sigmoid_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     -----
     Accuracy: the derivative is below 2 ULP in float32 for every x, in both tails too.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
-    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer (1998).
+    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer
+    (1998).
 
     Examples
     --------
@@ -317,16 +321,16 @@ def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
 
     Notes
     -----
-    Accuracy: below 1 ULP in float32 for every input, the negative tail included, and below 2 ULP in float64. Half types
-    are the float32 result, rounded.
+    Accuracy: below 1 ULP in float32 for every input, the negative tail included, and below 2 ULP in float64.
+    Half types are the float32 result, rounded.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
-    Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units for Neural Network Function Approximation in Reinforcement
-    Learning", arXiv:1702.03118 (2017).
+    Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units for Neural Network Function Approximation in
+    Reinforcement Learning", arXiv:1702.03118 (2017).
 
     Examples
     --------
@@ -362,15 +366,16 @@ def silu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
 
     Notes
     -----
-    Accuracy: the derivative is below 2 ULP in float32 for every x, in the tail and around its zero near -1.28 too.
+    Accuracy: the derivative is below 2 ULP in float32 for every x, in the tail and around its zero near -1.28
+    too.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
-    Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units for Neural Network Function Approximation in Reinforcement
-    Learning", arXiv:1702.03118 (2017).
+    Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units for Neural Network Function Approximation in
+    Reinforcement Learning", arXiv:1702.03118 (2017).
 
     Examples
     --------
@@ -385,15 +390,16 @@ def silu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
 def swish(x: ArrayLike, beta: ArrayLike = 1.0, *, out: Array | None = None) -> Array:
     """Swish with a parameter beta, element by element.
 
-    ``y = x * sigmoid(beta * x)``. ``beta = 1`` is `silu`, ``beta = 0`` is ``x / 2``, ``beta = inf`` is `relu`.
+    ``y = x * sigmoid(beta * x)``. ``beta = 1`` is `silu`, ``beta = 0`` is ``x / 2``, ``beta = inf`` is
+    `relu`.
 
     Parameters
     ----------
     x : array_like
         float32, float64, float16 or bfloat16, with any strides.
     beta : float or array_like, default 1.0
-        A number of any sign and size, infinities included, or an array of them that broadcasts to x's shape, of x's
-        dtype or, where that is a half type, float32. It does not enlarge the result.
+        A number of any sign and size, infinities included, or an array of them that broadcasts to x's shape,
+        of x's dtype or, where that is a half type, float32. It does not enlarge the result.
     out : ndarray, optional
         Takes the result: of x's shape and dtype, and exactly an input or not overlapping them.
 
@@ -410,11 +416,11 @@ def swish(x: ArrayLike, beta: ArrayLike = 1.0, *, out: Array | None = None) -> A
 
     Notes
     -----
-    Accuracy: below 1 ULP in float32 and below 2 ULP in float64, for every x and beta. Half types are the float32
-    result, rounded. ``beta = 1`` has the bits of `silu`, as a number and in an array.
+    Accuracy: below 1 ULP in float32 and below 2 ULP in float64, for every x and beta. Half types are the
+    float32 result, rounded. ``beta = 1`` has the bits of `silu`, as a number and in an array.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
@@ -436,8 +442,8 @@ def swish(x: ArrayLike, beta: ArrayLike = 1.0, *, out: Array | None = None) -> A
 def swish_backward(dy: ArrayLike, x: ArrayLike, beta: ArrayLike = 1.0) -> tuple[Array, Array]:
     """Gradients of `swish` with respect to x and beta.
 
-    ``dx = dy * (s + z * s * (1 - s))`` and ``dbeta = sum(dy * x**2 * s * (1 - s))`` over the elements that share a
-    beta, with ``z = beta * x`` and ``s = sigmoid(z)``.
+    ``dx = dy * (s + z * s * (1 - s))`` and ``dbeta = sum(dy * x**2 * s * (1 - s))`` over the elements that
+    share a beta, with ``z = beta * x`` and ``s = sigmoid(z)``.
 
     Parameters
     ----------
@@ -462,11 +468,11 @@ def swish_backward(dy: ArrayLike, x: ArrayLike, beta: ArrayLike = 1.0) -> tuple[
 
     Notes
     -----
-    Accuracy: the derivative is below 2 ULP in float32 for every x and beta, around its zero near ``z = -1.28`` too.
-    dbeta is summed in float64.
+    Accuracy: the derivative is below 2 ULP in float32 for every x and beta, around its zero near ``z =
+    -1.28`` too. dbeta is summed in float64.
 
-    Reproducibility: the same bits for any number of threads and any strides, and on any CPU with fused multiply-add;
-    an element of dx has them wherever it stands.
+    Reproducibility: the same bits for any number of threads and any strides, and on any CPU with fused
+    multiply-add; an element of dx has them wherever it stands.
 
     References
     ----------
@@ -500,8 +506,8 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     Returns
     -------
     y : ndarray
-        Of x's shape, dtype and order of axes in memory; `out` where it was given. The limits at -inf and inf are -1 and
-        1, and -0.0 stays -0.0.
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. The limits at -inf and inf
+        are -1 and 1, and -0.0 stays -0.0.
 
     Raises
     ------
@@ -513,12 +519,13 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     Accuracy: below 1 ULP in float32 for every input, and below 2 ULP in float64. Half types are the float32
     result, rounded.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
-    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer (1998).
+    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer
+    (1998).
 
     Examples
     --------
@@ -533,8 +540,8 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
 def tanh_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     """Gradient of `tanh` with respect to x.
 
-    ``dx = dy * (1 - y**2)``, computed as ``1 / cosh(x)**2`` from x and not from y, whose rounding near 1 would cost
-    digits.
+    ``dx = dy * (1 - y**2)``, computed as ``1 / cosh(x)**2`` from x and not from y, whose rounding near 1
+    would cost digits.
 
     Parameters
     ----------
@@ -557,12 +564,13 @@ def tanh_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     -----
     Accuracy: the derivative is below 2 ULP in float32 for every x, in both tails too.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
-    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer (1998).
+    LeCun, Bottou, Orr and Mueller, "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer
+    (1998).
 
     Examples
     --------

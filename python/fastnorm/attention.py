@@ -57,22 +57,24 @@ def attention(
     return_weights: bool = False,
     out: Array | None = None,
 ) -> Array | tuple[Array, Array]:
-    """Read the values of the slots whose keys fit the queries: ``softmax(scale * query @ keys.T + mask) @ values``.
+    """Read the values of the slots whose keys fit the queries: ``softmax(scale * query @ keys.T + mask) @
+    values``.
 
     Parameters
     ----------
     query : array_like
-        float32, float64, float16 or bfloat16, of shape (..., queries, dim). Leading axes are batches and heads; any
-        strides, so that heads can be views of one array.
+        float32, float64, float16 or bfloat16, of shape (..., queries, dim). Leading axes are batches and
+        heads; any strides, so that heads can be views of one array.
     keys, values : array_like
-        Of shapes (..., slots, dim) and (..., slots, width), with query's leading axes and dtype. To share them among
-        heads, give a view from `numpy.broadcast_to`.
+        Of shapes (..., slots, dim) and (..., slots, width), with query's leading axes and dtype. To share
+        them among heads, give a view from `numpy.broadcast_to`.
     mask : array_like, optional
-        Broadcasts to (..., queries, slots). Boolean: True takes part. Else it is added to the scores, and -inf takes no
-        part; of query's dtype, or float32 where query is a half type. Values of slots that take no part must still be
-        finite.
+        Broadcasts to (..., queries, slots). Boolean: True takes part. Else it is added to the scores, and
+        -inf takes no part; of query's dtype, or float32 where query is a half type. Values of slots that take
+        no part must still be finite.
     scale : float, default 1.0
-        Factor of the scores, before the mask; most transformers use ``1 / sqrt(dim)``, which is PyTorch's default.
+        Factor of the scores, before the mask; most transformers use ``1 / sqrt(dim)``, which is PyTorch's
+        default.
     linear : bool, default False
         Leave the softmax out: the weights are the scores, 0 for slots that take no part.
     return_weights : bool, default False
@@ -83,8 +85,8 @@ def attention(
     Returns
     -------
     y : ndarray
-        Of shape (..., queries, width) and query's dtype and order of axes in memory; `out` where it was given. A query
-        without slots that take part gives zeros.
+        Of shape (..., queries, width) and query's dtype and order of axes in memory; `out` where it was
+        given. A query without slots that take part gives zeros.
     weights : ndarray
         Only with `return_weights`: of shape (..., queries, slots) and query's dtype.
 
@@ -95,18 +97,18 @@ def attention(
 
     Notes
     -----
-    Accuracy: finite for any finite scores. In float32, with ``u = 2**-24``, a score is within ``(dim + 2) * u`` of the
-    sum of the magnitudes it is added up from, which is the relative error of its weight; y adds
-    ``(68 + slots / 64) * u`` of the weighted magnitudes of the values. Half types are computed in float32 and rounded
-    once.
+    Accuracy: finite for any finite scores. In float32, with ``u = 2**-24``, a score is within ``(dim + 2) *
+    u`` of the sum of the magnitudes it is added up from, which is the relative error of its weight; y adds
+    ``(68 + slots / 64) * u`` of the weighted magnitudes of the values. Half types are computed in float32 and
+    rounded once.
 
-    Reproducibility: a query has the same bits for any number of threads, any other queries and heads in the batch, any
-    strides and alignment, and any CPU with fused multiply-add.
+    Reproducibility: a query has the same bits for any number of threads, any other queries and heads in the
+    batch, any strides and alignment, and any CPU with fused multiply-add.
 
     References
     ----------
-    Vaswani et al., "Attention Is All You Need", arXiv:1706.03762 (2017). Milakov and Gimelshein, "Online normalizer
-    calculation for softmax", arXiv:1805.02867 (2018).
+    Vaswani et al., "Attention Is All You Need", arXiv:1706.03762 (2017). Milakov and Gimelshein, "Online
+    normalizer calculation for softmax", arXiv:1805.02867 (2018).
 
     Examples
     --------
@@ -169,15 +171,16 @@ def attention_backward(
 
     Notes
     -----
-    Accuracy: in float32 the relative error of each gradient (norm of the difference) is about 1e-6 where the scores
-    are of moderate size, and at most 1e-5 up to a dim of 1000.
+    Accuracy: in float32 the relative error of each gradient (norm of the difference) is about 1e-6 where the
+    scores are of moderate size, and at most 1e-5 up to a dim of 1000.
 
-    Reproducibility: each row has the same bits for any number of threads, any other heads in the batch, any strides and
-    alignment, and any CPU with fused multiply-add.
+    Reproducibility: each row has the same bits for any number of threads, any other heads in the batch, any
+    strides and alignment, and any CPU with fused multiply-add.
 
     References
     ----------
-    Dao et al., "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness", arXiv:2205.14135 (2022).
+    Dao et al., "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness",
+    arXiv:2205.14135 (2022).
 
     Examples
     --------
@@ -244,8 +247,9 @@ def memory_read(
     keys, values : array_like
         Of shapes (..., slots, dim) and (..., slots, width), with query's leading axes and dtype.
     mask : array_like, optional
-        Broadcasts to (..., slots). Boolean: True takes part. Else it is added to the scores, and -inf takes no part; of
-        query's dtype, or float32 where query is a half type. Values of slots that take no part must still be finite.
+        Broadcasts to (..., slots). Boolean: True takes part. Else it is added to the scores, and -inf takes
+        no part; of query's dtype, or float32 where query is a half type. Values of slots that take no part
+        must still be finite.
     linear : bool, default False
         Leave the softmax out: the weights are the scores, 0 for slots that take no part.
     return_weights : bool, default False
@@ -256,8 +260,8 @@ def memory_read(
     Returns
     -------
     y : ndarray
-        Of shape (..., width) and query's dtype and order of axes in memory; `out` where it was given. A query without
-        slots that take part gives zeros.
+        Of shape (..., width) and query's dtype and order of axes in memory; `out` where it was given. A query
+        without slots that take part gives zeros.
     weights : ndarray
         Only with `return_weights`: of shape (..., slots) and query's dtype.
 
@@ -289,7 +293,9 @@ def memory_read(
     >>> fastnorm.memory_read(np.array([4.0, 2.0]), keys, values, linear=True)
     array([14., 20., 26.])
     """
-    return active.memory_read(query, keys, values, mask=mask, linear=linear, return_weights=return_weights, out=out)
+    return active.memory_read(
+        query, keys, values, mask=mask, linear=linear, return_weights=return_weights, out=out
+    )
 
 
 def memory_read_backward(

@@ -1,4 +1,6 @@
-"""Losses of each element: mean squared error, and the focal loss of a sigmoid, each with its gradient in one pass."""
+"""Losses of each element: mean squared error, and the focal loss of a sigmoid, each with its gradient in one
+pass.
+"""
 
 from __future__ import annotations
 
@@ -66,11 +68,11 @@ def mse_loss(
     Returns
     -------
     loss : scalar or ndarray
-        A NumPy scalar of the dtype of prediction, as `numpy.sum` gives; with ``'none'`` an array like prediction. A
-        mean over no elements is NaN, as in PyTorch.
+        A NumPy scalar of the dtype of prediction, as `numpy.sum` gives; with ``'none'`` an array like
+        prediction. A mean over no elements is NaN, as in PyTorch.
     dprediction : ndarray
-        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype and order of
-        axes of prediction.
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype
+        and order of axes of prediction.
 
     Raises
     ------
@@ -79,21 +81,24 @@ def mse_loss(
 
     Notes
     -----
-    Accuracy: a difference is rounded once and squared exactly for the sum, which is taken in float64, so a float32 loss
-    is good to 3 ULP, and so is the gradient. Half types are computed in float32 and rounded once.
+    Accuracy: a difference is rounded once and squared exactly for the sum, which is taken in float64, so a
+    float32 loss is good to 3 ULP, and so is the gradient. Half types are computed in float32 and rounded
+    once.
 
-    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
-    multiply-add; the losses and gradients of the elements do not depend on each other.
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; the losses and gradients of the elements do not depend on each other.
 
     References
     ----------
-    The loss of least squares; defaults as in ``torch.nn.functional.mse_loss``. (scikit-learn's has half of it.)
+    The loss of least squares; defaults as in ``torch.nn.functional.mse_loss``. (scikit-learn's has half of
+    it.)
 
     Examples
     --------
     >>> import numpy as np
     >>> import fastnorm
-    >>> loss, dprediction = fastnorm.mse_loss(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.5, 2.0]), return_grad=True)
+    >>> prediction, target = np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.5, 2.0])
+    >>> loss, dprediction = fastnorm.mse_loss(prediction, target, return_grad=True)
     >>> print(loss.round(4), dprediction.round(4))
     1.4167 [ 0.     -0.3333  1.3333]
     """
@@ -114,8 +119,8 @@ def mse_loss_backward(
     Parameters
     ----------
     dloss : array_like
-        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array like the
-        loss.
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array
+        like the loss.
     prediction : array_like
         float32, float64, float16 or bfloat16, of any shape and strides.
     target : array_like
@@ -135,15 +140,17 @@ def mse_loss_backward(
 
     Notes
     -----
-    Accuracy: a difference is rounded once and squared exactly for the sum, which is taken in float64, so a float32 loss
-    is good to 3 ULP, and so is the gradient. Half types are computed in float32 and rounded once.
+    Accuracy: a difference is rounded once and squared exactly for the sum, which is taken in float64, so a
+    float32 loss is good to 3 ULP, and so is the gradient. Half types are computed in float32 and rounded
+    once.
 
-    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
-    multiply-add; the losses and gradients of the elements do not depend on each other.
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; the losses and gradients of the elements do not depend on each other.
 
     References
     ----------
-    The loss of least squares; defaults as in ``torch.nn.functional.mse_loss``. (scikit-learn's has half of it.)
+    The loss of least squares; defaults as in ``torch.nn.functional.mse_loss``. (scikit-learn's has half of
+    it.)
 
     Examples
     --------
@@ -196,18 +203,20 @@ def sigmoid_focal_loss(
 ) -> LossResult | tuple[LossResult, Array]:
     """Focal loss of a sigmoid, for each element.
 
-    ``-alpha * (1 - p)**gamma * log(p)``, p being ``sigmoid(logits)`` for a target 1; with ``1 - p`` for p and ``1 -
-    alpha`` for alpha for a target 0.
+    ``-alpha * (1 - p)**gamma * log(p)``, p being ``sigmoid(logits)`` for a target 1; with ``1 - p`` for p and
+    ``1 - alpha`` for alpha for a target 0.
 
     Parameters
     ----------
     logits : array_like
-        float32, float64, float16 or bfloat16, of any shape and strides; one score z for each independent yes or no.
+        float32, float64, float16 or bfloat16, of any shape and strides; one score z for each independent yes
+        or no.
     target : array_like
-        1 for yes, 0 for no, of the shape of logits: bools or integers, or numbers of the dtype of logits, which may
-        also lie between (that they do is not checked).
+        1 for yes, 0 for no, of the shape of logits: bools or integers, or numbers of the dtype of logits,
+        which may also lie between (that they do is not checked).
     alpha : float or None, default 0.25
-        Weight of the targets 1, that of the targets 0 being ``1 - alpha``; None or a negative number weighs nothing.
+        Weight of the targets 1, that of the targets 0 being ``1 - alpha``; None or a negative number weighs
+        nothing.
     gamma : float, default 2.0
         The exponent, at least 0.
     reduction : {'mean', 'sum', 'none'}, default 'none'
@@ -218,11 +227,11 @@ def sigmoid_focal_loss(
     Returns
     -------
     loss : scalar or ndarray
-        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array like logits. A mean over
-        no elements is NaN, as in PyTorch.
+        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array like logits. A
+        mean over no elements is NaN, as in PyTorch.
     dlogits : ndarray
-        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype and order of
-        axes of logits.
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype
+        and order of axes of logits.
 
     Raises
     ------
@@ -233,12 +242,12 @@ def sigmoid_focal_loss(
     Notes
     -----
     Accuracy: for targets 0 and 1 nothing cancels: loss and gradient are good to
-    ``4 * (2 + gamma)`` ULP in both tails, where the loss vanishes and where it grows. Sums are taken in float64. Half
-    types are computed in float32 and rounded once. In float64 a gamma that is not a whole number up to 8 costs
-    ``gamma * abs(log(1 - p))`` roundings more.
+    ``4 * (2 + gamma)`` ULP in both tails, where the loss vanishes and where it grows. Sums are taken in
+    float64. Half types are computed in float32 and rounded once. In float64 a gamma that is not a whole
+    number up to 8 costs ``gamma * abs(log(1 - p))`` roundings more.
 
-    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
-    multiply-add; the losses and gradients of the elements do not depend on each other.
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; the losses and gradients of the elements do not depend on each other.
 
     References
     ----------
@@ -251,7 +260,8 @@ def sigmoid_focal_loss(
     >>> import fastnorm
     >>> print(fastnorm.sigmoid_focal_loss(np.array([2.0, 2.0, -1.0]), [1, 0, 0]).round(4))
     [5.0000e-04 1.2376e+00 1.7000e-02]
-    >>> loss, dlogits = fastnorm.sigmoid_focal_loss(np.array([2.0, 2.0]), [1, 0], reduction="sum", return_grad=True)
+    >>> logits = np.array([2.0, 2.0])
+    >>> loss, dlogits = fastnorm.sigmoid_focal_loss(logits, [1, 0], reduction="sum", return_grad=True)
     >>> print(loss.round(4), dlogits.round(4))
     1.238 [-0.0012  0.8075]
     """
@@ -271,21 +281,23 @@ def sigmoid_focal_loss_backward(
 ) -> Array:
     """Gradient of `sigmoid_focal_loss` with respect to logits.
 
-    ``dlogits = dloss * alpha * (1 - p)**gamma * (gamma * p * log(p) - (1 - p))`` for a target 1, and the same of
-    -logits with the opposite sign for a target 0.
+    ``dlogits = dloss * alpha * (1 - p)**gamma * (gamma * p * log(p) - (1 - p))`` for a target 1, and the same
+    of -logits with the opposite sign for a target 0.
 
     Parameters
     ----------
     dloss : array_like
-        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array like the
-        loss.
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array
+        like the loss.
     logits : array_like
-        float32, float64, float16 or bfloat16, of any shape and strides; one score z for each independent yes or no.
+        float32, float64, float16 or bfloat16, of any shape and strides; one score z for each independent yes
+        or no.
     target : array_like
-        1 for yes, 0 for no, of the shape of logits: bools or integers, or numbers of the dtype of logits, which may
-        also lie between (that they do is not checked).
+        1 for yes, 0 for no, of the shape of logits: bools or integers, or numbers of the dtype of logits,
+        which may also lie between (that they do is not checked).
     alpha : float or None, default 0.25
-        Weight of the targets 1, that of the targets 0 being ``1 - alpha``; None or a negative number weighs nothing.
+        Weight of the targets 1, that of the targets 0 being ``1 - alpha``; None or a negative number weighs
+        nothing.
     gamma : float, default 2.0
         The exponent, at least 0.
     reduction : {'mean', 'sum', 'none'}, default 'none'
@@ -305,12 +317,12 @@ def sigmoid_focal_loss_backward(
     Notes
     -----
     Accuracy: for targets 0 and 1 nothing cancels: loss and gradient are good to
-    ``4 * (2 + gamma)`` ULP in both tails, where the loss vanishes and where it grows. Sums are taken in float64. Half
-    types are computed in float32 and rounded once. In float64 a gamma that is not a whole number up to 8 costs
-    ``gamma * abs(log(1 - p))`` roundings more.
+    ``4 * (2 + gamma)`` ULP in both tails, where the loss vanishes and where it grows. Sums are taken in
+    float64. Half types are computed in float32 and rounded once. In float64 a gamma that is not a whole
+    number up to 8 costs ``gamma * abs(log(1 - p))`` roundings more.
 
-    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
-    multiply-add; the losses and gradients of the elements do not depend on each other.
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; the losses and gradients of the elements do not depend on each other.
 
     References
     ----------
@@ -324,7 +336,9 @@ def sigmoid_focal_loss_backward(
     >>> fastnorm.sigmoid_focal_loss_backward(np.ones(2), np.array([2.0, 2.0]), [1, 0]).round(4)
     array([-0.0012,  0.8075])
     """
-    return active.sigmoid_focal_loss_backward(dloss, logits, target, alpha=alpha, gamma=gamma, reduction=reduction)
+    return active.sigmoid_focal_loss_backward(
+        dloss, logits, target, alpha=alpha, gamma=gamma, reduction=reduction
+    )
 
 
 @overload
@@ -372,20 +386,24 @@ def poly_focal_loss(
 ) -> LossResult | tuple[LossResult, Array]:
     """Focal loss of a sigmoid with PolyLoss's first term, for each element.
 
-    ``alpha * (-(1 - p)**gamma * log(p) + epsilon * (1 - p)**(gamma + 1))``, p being ``sigmoid(logits)`` for a target 1;
-    with ``1 - p`` for p and ``1 - alpha`` for alpha for a target 0. epsilon 0 gives `sigmoid_focal_loss`.
+    ``alpha * (-(1 - p)**gamma * log(p) + epsilon * (1 - p)**(gamma + 1))``, p being ``sigmoid(logits)`` for a
+    target 1; with ``1 - p`` for p and ``1 - alpha`` for alpha for a target 0. epsilon 0 gives
+    `sigmoid_focal_loss`.
 
     Parameters
     ----------
     logits : array_like
-        float32, float64, float16 or bfloat16, of any shape and strides; one score z for each independent yes or no.
+        float32, float64, float16 or bfloat16, of any shape and strides; one score z for each independent yes
+        or no.
     target : array_like
-        1 for yes, 0 for no, of the shape of logits: bools or integers, or numbers of the dtype of logits, which may
-        also lie between (that they do is not checked).
+        1 for yes, 0 for no, of the shape of logits: bools or integers, or numbers of the dtype of logits,
+        which may also lie between (that they do is not checked).
     epsilon : float, default 1.0
-        Coefficient of the polynomial term, at least -1 to keep the leading term of the series from turning negative.
+        Coefficient of the polynomial term, at least -1 to keep the leading term of the series from turning
+        negative.
     alpha : float or None, default 0.25
-        Weight of the targets 1, that of the targets 0 being ``1 - alpha``; None or a negative number weighs nothing.
+        Weight of the targets 1, that of the targets 0 being ``1 - alpha``; None or a negative number weighs
+        nothing.
     gamma : float, default 2.0
         The exponent, at least 0.
     reduction : {'mean', 'sum', 'none'}, default 'none'
@@ -396,11 +414,11 @@ def poly_focal_loss(
     Returns
     -------
     loss : scalar or ndarray
-        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array like logits. A mean over
-        no elements is NaN, as in PyTorch.
+        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array like logits. A
+        mean over no elements is NaN, as in PyTorch.
     dlogits : ndarray
-        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype and order of
-        axes of logits.
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype
+        and order of axes of logits.
 
     Raises
     ------
@@ -411,17 +429,17 @@ def poly_focal_loss(
     Notes
     -----
     Accuracy: for targets 0 and 1 nothing cancels where epsilon is at least -1: loss and gradient are good to
-    ``4 * (2 + gamma)`` ULP in both tails, where the loss vanishes and where it grows. Sums are taken in float64. Half
-    types are computed in float32 and rounded once. In float64 a gamma that is not a whole number up to 8 costs
-    ``gamma * abs(log(1 - p))`` roundings more.
+    ``4 * (2 + gamma)`` ULP in both tails, where the loss vanishes and where it grows. Sums are taken in
+    float64. Half types are computed in float32 and rounded once. In float64 a gamma that is not a whole
+    number up to 8 costs ``gamma * abs(log(1 - p))`` roundings more.
 
-    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
-    multiply-add; the losses and gradients of the elements do not depend on each other.
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; the losses and gradients of the elements do not depend on each other.
 
     References
     ----------
-    Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions", arXiv:2204.12511
-    (2022); as in the authors' code, alpha weighs both terms.
+    Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions",
+    arXiv:2204.12511 (2022); as in the authors' code, alpha weighs both terms.
 
     Examples
     --------
@@ -431,7 +449,13 @@ def poly_focal_loss(
     array([0.0303, 1.7501, 0.0316])
     """
     return active.poly_focal_loss(
-        logits, target, epsilon=epsilon, alpha=alpha, gamma=gamma, reduction=reduction, return_grad=return_grad
+        logits,
+        target,
+        epsilon=epsilon,
+        alpha=alpha,
+        gamma=gamma,
+        reduction=reduction,
+        return_grad=return_grad,
     )
 
 
@@ -447,23 +471,26 @@ def poly_focal_loss_backward(
 ) -> Array:
     """Gradient of `poly_focal_loss` with respect to logits.
 
-    That of `sigmoid_focal_loss` and ``-dloss * alpha * epsilon * (gamma + 1) * (1 - p)**(gamma + 1) * p`` for a target
-    1, and the same of -logits with the opposite sign for a target 0.
+    That of `sigmoid_focal_loss` and ``-dloss * alpha * epsilon * (gamma + 1) * (1 - p)**(gamma + 1) * p`` for
+    a target 1, and the same of -logits with the opposite sign for a target 0.
 
     Parameters
     ----------
     dloss : array_like
-        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array like the
-        loss.
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array
+        like the loss.
     logits : array_like
-        float32, float64, float16 or bfloat16, of any shape and strides; one score z for each independent yes or no.
+        float32, float64, float16 or bfloat16, of any shape and strides; one score z for each independent yes
+        or no.
     target : array_like
-        1 for yes, 0 for no, of the shape of logits: bools or integers, or numbers of the dtype of logits, which may
-        also lie between (that they do is not checked).
+        1 for yes, 0 for no, of the shape of logits: bools or integers, or numbers of the dtype of logits,
+        which may also lie between (that they do is not checked).
     epsilon : float, default 1.0
-        Coefficient of the polynomial term, at least -1 to keep the leading term of the series from turning negative.
+        Coefficient of the polynomial term, at least -1 to keep the leading term of the series from turning
+        negative.
     alpha : float or None, default 0.25
-        Weight of the targets 1, that of the targets 0 being ``1 - alpha``; None or a negative number weighs nothing.
+        Weight of the targets 1, that of the targets 0 being ``1 - alpha``; None or a negative number weighs
+        nothing.
     gamma : float, default 2.0
         The exponent, at least 0.
     reduction : {'mean', 'sum', 'none'}, default 'none'
@@ -483,17 +510,17 @@ def poly_focal_loss_backward(
     Notes
     -----
     Accuracy: for targets 0 and 1 nothing cancels where epsilon is at least -1: loss and gradient are good to
-    ``4 * (2 + gamma)`` ULP in both tails, where the loss vanishes and where it grows. Sums are taken in float64. Half
-    types are computed in float32 and rounded once. In float64 a gamma that is not a whole number up to 8 costs
-    ``gamma * abs(log(1 - p))`` roundings more.
+    ``4 * (2 + gamma)`` ULP in both tails, where the loss vanishes and where it grows. Sums are taken in
+    float64. Half types are computed in float32 and rounded once. In float64 a gamma that is not a whole
+    number up to 8 costs ``gamma * abs(log(1 - p))`` roundings more.
 
-    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
-    multiply-add; the losses and gradients of the elements do not depend on each other.
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; the losses and gradients of the elements do not depend on each other.
 
     References
     ----------
-    Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions", arXiv:2204.12511
-    (2022); as in the authors' code, alpha weighs both terms.
+    Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions",
+    arXiv:2204.12511 (2022); as in the authors' code, alpha weighs both terms.
 
     Examples
     --------

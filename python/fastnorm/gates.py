@@ -1,7 +1,7 @@
 """Gated linear units: glu, swiglu, geglu, reglu and bilinear, forward and backward.
 
-Each is an activation of a gate times a linear part. The two are separate arrays or the halves of one packed array, in
-which the gate is the first half; only in `glu`, which follows PyTorch, it is the second.
+Each is an activation of a gate times a linear part. The two are separate arrays or the halves of one packed
+array, in which the gate is the first half; only in `glu`, which follows PyTorch, it is the second.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ __all__ = [
 def glu(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
     """Multiply the first half of an array by the sigmoid of the second: GLU.
 
-    ``y = up * sigmoid(gate)`` with ``up, gate = split(x, 2, axis)``. The gate is the second half, as in PyTorch
-    and JAX; in the other gated units it is the first.
+    ``y = up * sigmoid(gate)`` with ``up, gate = split(x, 2, axis)``. The gate is the second half, as in
+    PyTorch and JAX; in the other gated units it is the first.
 
     Parameters
     ----------
@@ -52,15 +52,16 @@ def glu(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> 
 
     Notes
     -----
-    Accuracy: below 2.5 ULP in float32 and 4.5 ULP in float64: sigmoid within its own bound times two at most, and one
-    rounded product. Half types are the float32 result, rounded.
+    Accuracy: below 2.5 ULP in float32 and 4.5 ULP in float64: sigmoid within its own bound times two at most,
+    and one rounded product. Half types are the float32 result, rounded.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
-    Dauphin, Fan, Auli and Grangier, "Language Modeling with Gated Convolutional Networks", arXiv:1612.08083 (2016).
+    Dauphin, Fan, Auli and Grangier, "Language Modeling with Gated Convolutional Networks", arXiv:1612.08083
+    (2016).
 
     Examples
     --------
@@ -98,15 +99,16 @@ def glu_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Ar
 
     Notes
     -----
-    Accuracy: the first half as y in the forward; the second below 5.5 ULP in float32, as long as the product dy * up,
-    which is formed first, neither overflows nor is subnormal.
+    Accuracy: the first half as y in the forward; the second below 5.5 ULP in float32, as long as the product
+    dy * up, which is formed first, neither overflows nor is subnormal.
 
-    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU with
-    fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
 
     References
     ----------
-    Dauphin, Fan, Auli and Grangier, "Language Modeling with Gated Convolutional Networks", arXiv:1612.08083 (2016).
+    Dauphin, Fan, Auli and Grangier, "Language Modeling with Gated Convolutional Networks", arXiv:1612.08083
+    (2016).
 
     Examples
     --------
@@ -133,10 +135,12 @@ def swiglu(
     Parameters
     ----------
     gate, up : array_like
-        float32, float64, float16 or bfloat16, of one shape and dtype, with any strides. Without `up`, `gate` is a
-        packed array: its first half along `axis` is the gate, its second half `up`. The halves are not copied.
+        float32, float64, float16 or bfloat16, of one shape and dtype, with any strides. Without `up`, `gate`
+        is a packed array: its first half along `axis` is the gate, its second half `up`. The halves are not
+        copied.
     beta : float, default 1.0
-        Of swish, a finite number: ``swish(x) = x * sigmoid(beta * x)``. With 1 it is silu, as in most language models.
+        Of swish, a finite number: ``swish(x) = x * sigmoid(beta * x)``. With 1 it is silu, as in most
+        language models.
     axis : int, default -1
         The axis along which a packed array is split; its length must be even. Not used where `up` is given.
     out : ndarray, optional
@@ -145,7 +149,8 @@ def swiglu(
     Returns
     -------
     y : ndarray
-        Of the shape, dtype and order of axes in memory of `gate`, or of one half of it; `out` where it was given.
+        Of the shape, dtype and order of axes in memory of `gate`, or of one half of it; `out` where it was
+        given.
 
     Raises
     ------
@@ -154,11 +159,12 @@ def swiglu(
 
     Notes
     -----
-    Accuracy: below 2.5 ULP in float32 and 4.5 ULP in float64: swish within its own bound times two at most, and one
-    rounded product. Half types are the float32 result, rounded. `beta` is rounded to the type computed in.
+    Accuracy: below 2.5 ULP in float32 and 4.5 ULP in float64: swish within its own bound times two at most,
+    and one rounded product. Half types are the float32 result, rounded. `beta` is rounded to the type
+    computed in.
 
-    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads and on
-    any CPU with fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads
+    and on any CPU with fused multiply-add.
 
     References
     ----------
@@ -185,11 +191,17 @@ def swiglu_backward(
     dy: ArrayLike, gate: ArrayLike, up: ArrayLike, *, beta: float = 1.0, axis: SupportsIndex = -1
 ) -> tuple[Array, Array]: ...
 def swiglu_backward(
-    dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, beta: float = 1.0, axis: SupportsIndex = -1
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: ArrayLike | None = None,
+    *,
+    beta: float = 1.0,
+    axis: SupportsIndex = -1,
 ) -> Array | tuple[Array, Array]:
     """Gradients of `swiglu` with respect to gate and up.
 
-    ``dgate = dy * up * swish'(gate)`` and ``dup = dy * swish(gate)``. `beta` is a constant and has no gradient.
+    ``dgate = dy * up * swish'(gate)`` and ``dup = dy * swish(gate)``. `beta` is a constant and has no
+    gradient.
 
     Parameters
     ----------
@@ -205,8 +217,8 @@ def swiglu_backward(
     Returns
     -------
     dgate, dup : ndarray
-        Of the shape, dtype and order of axes in memory of `gate` and `up`. For a packed array one array, which holds
-        both as it holds gate and up.
+        Of the shape, dtype and order of axes in memory of `gate` and `up`. For a packed array one array,
+        which holds both as it holds gate and up.
 
     Raises
     ------
@@ -215,11 +227,11 @@ def swiglu_backward(
 
     Notes
     -----
-    Accuracy: dup as y in the forward; dgate below 5.5 ULP in float32, as long as the product dy * up, which is formed
-    first, neither overflows nor is subnormal.
+    Accuracy: dup as y in the forward; dgate below 5.5 ULP in float32, as long as the product dy * up, which
+    is formed first, neither overflows nor is subnormal.
 
-    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads and on
-    any CPU with fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads
+    and on any CPU with fused multiply-add.
 
     References
     ----------
@@ -253,8 +265,9 @@ def geglu(
     Parameters
     ----------
     gate, up : array_like
-        float32, float64, float16 or bfloat16, of one shape and dtype, with any strides. Without `up`, `gate` is a
-        packed array: its first half along `axis` is the gate, its second half `up`. The halves are not copied.
+        float32, float64, float16 or bfloat16, of one shape and dtype, with any strides. Without `up`, `gate`
+        is a packed array: its first half along `axis` is the gate, its second half `up`. The halves are not
+        copied.
     approximate : {'none', 'tanh', 'sigmoid'}, default 'none'
         The form of gelu, as in `gelu`. Shazeer's GEGLU is exact; Gemma uses ``'tanh'``.
     axis : int, default -1
@@ -265,7 +278,8 @@ def geglu(
     Returns
     -------
     y : ndarray
-        Of the shape, dtype and order of axes in memory of `gate`, or of one half of it; `out` where it was given.
+        Of the shape, dtype and order of axes in memory of `gate`, or of one half of it; `out` where it was
+        given.
 
     Raises
     ------
@@ -274,11 +288,11 @@ def geglu(
 
     Notes
     -----
-    Accuracy: below 2.5 ULP in float32 and 4.5 ULP in float64: gelu within its own bound times two at most, and one
-    rounded product. Half types are the float32 result, rounded.
+    Accuracy: below 2.5 ULP in float32 and 4.5 ULP in float64: gelu within its own bound times two at most,
+    and one rounded product. Half types are the float32 result, rounded.
 
-    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads and on
-    any CPU with fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads
+    and on any CPU with fused multiply-add.
 
     References
     ----------
@@ -298,11 +312,21 @@ def geglu(
 
 @overload
 def geglu_backward(
-    dy: ArrayLike, gate: ArrayLike, up: None = None, *, approximate: Approximation = "none", axis: SupportsIndex = -1
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: None = None,
+    *,
+    approximate: Approximation = "none",
+    axis: SupportsIndex = -1,
 ) -> Array: ...
 @overload
 def geglu_backward(
-    dy: ArrayLike, gate: ArrayLike, up: ArrayLike, *, approximate: Approximation = "none", axis: SupportsIndex = -1
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: ArrayLike,
+    *,
+    approximate: Approximation = "none",
+    axis: SupportsIndex = -1,
 ) -> tuple[Array, Array]: ...
 def geglu_backward(
     dy: ArrayLike,
@@ -330,8 +354,8 @@ def geglu_backward(
     Returns
     -------
     dgate, dup : ndarray
-        Of the shape, dtype and order of axes in memory of `gate` and `up`. For a packed array one array, which holds
-        both as it holds gate and up.
+        Of the shape, dtype and order of axes in memory of `gate` and `up`. For a packed array one array,
+        which holds both as it holds gate and up.
 
     Raises
     ------
@@ -340,11 +364,11 @@ def geglu_backward(
 
     Notes
     -----
-    Accuracy: dup as y in the forward; dgate below 5.5 ULP in float32, as long as the product dy * up, which is formed
-    first, neither overflows nor is subnormal.
+    Accuracy: dup as y in the forward; dgate below 5.5 ULP in float32, as long as the product dy * up, which
+    is formed first, neither overflows nor is subnormal.
 
-    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads and on
-    any CPU with fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads
+    and on any CPU with fused multiply-add.
 
     References
     ----------
@@ -363,7 +387,9 @@ def geglu_backward(
     return active.geglu_backward(dy, gate, up, approximate=approximate, axis=axis)
 
 
-def reglu(gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
+def reglu(
+    gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1, out: Array | None = None
+) -> Array:
     """Multiply by a rectified gate: ReGLU.
 
     ``y = max(gate, 0) * up``, element by element.
@@ -371,8 +397,9 @@ def reglu(gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex =
     Parameters
     ----------
     gate, up : array_like
-        float32, float64, float16 or bfloat16, of one shape and dtype, with any strides. Without `up`, `gate` is a
-        packed array: its first half along `axis` is the gate, its second half `up`. The halves are not copied.
+        float32, float64, float16 or bfloat16, of one shape and dtype, with any strides. Without `up`, `gate`
+        is a packed array: its first half along `axis` is the gate, its second half `up`. The halves are not
+        copied.
     axis : int, default -1
         The axis along which a packed array is split; its length must be even. Not used where `up` is given.
     out : ndarray, optional
@@ -381,7 +408,8 @@ def reglu(gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex =
     Returns
     -------
     y : ndarray
-        Of the shape, dtype and order of axes in memory of `gate`, or of one half of it; `out` where it was given.
+        Of the shape, dtype and order of axes in memory of `gate`, or of one half of it; `out` where it was
+        given.
 
     Raises
     ------
@@ -392,8 +420,8 @@ def reglu(gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex =
     -----
     Accuracy: correctly rounded. A NaN in either gives NaN.
 
-    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads and on
-    any CPU with fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads
+    and on any CPU with fused multiply-add.
 
     References
     ----------
@@ -436,8 +464,8 @@ def reglu_backward(
     Returns
     -------
     dgate, dup : ndarray
-        Of the shape, dtype and order of axes in memory of `gate` and `up`. For a packed array one array, which holds
-        both as it holds gate and up.
+        Of the shape, dtype and order of axes in memory of `gate` and `up`. For a packed array one array,
+        which holds both as it holds gate and up.
 
     Raises
     ------
@@ -448,8 +476,8 @@ def reglu_backward(
     -----
     Accuracy: correctly rounded. A NaN in `gate` gives NaN in both.
 
-    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads and on
-    any CPU with fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads
+    and on any CPU with fused multiply-add.
 
     References
     ----------
@@ -478,8 +506,9 @@ def bilinear(
     Parameters
     ----------
     gate, up : array_like
-        float32, float64, float16 or bfloat16, of one shape and dtype, with any strides. Without `up`, `gate` is a
-        packed array: its first half along `axis` is the gate, its second half `up`. The halves are not copied.
+        float32, float64, float16 or bfloat16, of one shape and dtype, with any strides. Without `up`, `gate`
+        is a packed array: its first half along `axis` is the gate, its second half `up`. The halves are not
+        copied.
     axis : int, default -1
         The axis along which a packed array is split; its length must be even. Not used where `up` is given.
     out : ndarray, optional
@@ -488,7 +517,8 @@ def bilinear(
     Returns
     -------
     y : ndarray
-        Of the shape, dtype and order of axes in memory of `gate`, or of one half of it; `out` where it was given.
+        Of the shape, dtype and order of axes in memory of `gate`, or of one half of it; `out` where it was
+        given.
 
     Raises
     ------
@@ -499,12 +529,13 @@ def bilinear(
     -----
     Accuracy: correctly rounded.
 
-    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads and on
-    any CPU with fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads
+    and on any CPU with fused multiply-add.
 
     References
     ----------
-    Dauphin, Fan, Auli and Grangier, "Language Modeling with Gated Convolutional Networks", arXiv:1612.08083 (2016).
+    Dauphin, Fan, Auli and Grangier, "Language Modeling with Gated Convolutional Networks", arXiv:1612.08083
+    (2016).
 
     Examples
     --------
@@ -519,7 +550,9 @@ def bilinear(
 
 
 @overload
-def bilinear_backward(dy: ArrayLike, gate: ArrayLike, up: None = None, *, axis: SupportsIndex = -1) -> Array: ...
+def bilinear_backward(
+    dy: ArrayLike, gate: ArrayLike, up: None = None, *, axis: SupportsIndex = -1
+) -> Array: ...
 @overload
 def bilinear_backward(
     dy: ArrayLike, gate: ArrayLike, up: ArrayLike, *, axis: SupportsIndex = -1
@@ -543,8 +576,8 @@ def bilinear_backward(
     Returns
     -------
     dgate, dup : ndarray
-        Of the shape, dtype and order of axes in memory of `gate` and `up`. For a packed array one array, which holds
-        both as it holds gate and up.
+        Of the shape, dtype and order of axes in memory of `gate` and `up`. For a packed array one array,
+        which holds both as it holds gate and up.
 
     Raises
     ------
@@ -555,12 +588,13 @@ def bilinear_backward(
     -----
     Accuracy: correctly rounded.
 
-    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads and on
-    any CPU with fused multiply-add.
+    Reproducibility: an element has the same bits wherever it stands, packed or not, for any number of threads
+    and on any CPU with fused multiply-add.
 
     References
     ----------
-    Dauphin, Fan, Auli and Grangier, "Language Modeling with Gated Convolutional Networks", arXiv:1612.08083 (2016).
+    Dauphin, Fan, Auli and Grangier, "Language Modeling with Gated Convolutional Networks", arXiv:1612.08083
+    (2016).
 
     Examples
     --------

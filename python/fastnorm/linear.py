@@ -45,14 +45,16 @@ def linear(
 
     Notes
     -----
-    The weight lies as (in, out), as in scikit-learn, Keras and Flax; PyTorch's is its transpose, ``weight.T`` here.
+    The weight lies as (in, out), as in scikit-learn, Keras and Flax; PyTorch's is its transpose, ``weight.T``
+    here.
 
-    Accuracy: a sum of n = in products errs by at most (256 + n / 256) * 2^-24 of the sum of their magnitudes in float32
-    (2^-53 in float64), typically by a few units; half types add in float32 and round once at the end.
+    Accuracy: a sum of n = in products errs by at most (256 + n / 256) * 2^-24 of the sum of their magnitudes
+    in float32 (2^-53 in float64), typically by a few units; half types add in float32 and round once at the
+    end.
 
-    Reproducibility: every element is one chain of multiply-adds over the terms in their order, cut into blocks of 256.
-    A row has the same bits in any batch and at any place, for any number of threads, any strides, and on any CPU with
-    fused multiply-add.
+    Reproducibility: every element is one chain of multiply-adds over the terms in their order, cut into
+    blocks of 256. A row has the same bits in any batch and at any place, for any number of threads, any
+    strides, and on any CPU with fused multiply-add.
 
     References
     ----------
@@ -81,8 +83,8 @@ def linear_backward(
 ) -> tuple[Array, Array, Array | None]:
     """Gradients of `linear`.
 
-    With ``z = x @ weight + bias`` and ``dz = dy * activation'(z)``: ``dx = dz @ weight.T``, ``dweight = x.T @ dz`` and
-    ``dbias = dz.sum(rows)``.
+    With ``z = x @ weight + bias`` and ``dz = dy * activation'(z)``: ``dx = dz @ weight.T``, ``dweight = x.T @
+    dz`` and ``dbias = dz.sum(rows)``.
 
     Parameters
     ----------
@@ -111,7 +113,8 @@ def linear_backward(
     -----
     The derivative of ``'relu'`` is 0 at 0, as in PyTorch.
 
-    Accuracy: sums as in `linear`, those of dweight over the rows; dbias is added in float64 after every 32 rows.
+    Accuracy: sums as in `linear`, those of dweight over the rows; dbias is added in float64 after every 32
+    rows.
 
     Reproducibility: the order of each sum depends on the shape alone.
 
@@ -124,7 +127,8 @@ def linear_backward(
     >>> import numpy as np
     >>> import fastnorm
     >>> x, weight = np.array([[1.0, -2.0]]), np.array([[1.0], [2.0]])
-    >>> dx, dweight, dbias = fastnorm.linear_backward(np.array([[1.0]]), x, weight, np.array([5.0]), activation="relu")
+    >>> dy, bias = np.array([[1.0]]), np.array([5.0])
+    >>> dx, dweight, dbias = fastnorm.linear_backward(dy, x, weight, bias, activation="relu")
     >>> dx, dweight, dbias
     (array([[1., 2.]]), array([[ 1.],
            [-2.]]), array([1.]))
@@ -208,8 +212,9 @@ def gated_linear_backward(
 ) -> tuple[Array, Array, Array, Array | None, Array | None]:
     """Gradients of `gated_linear`.
 
-    With ``g = x @ w_gate + b_gate``, ``u = x @ w_up + b_up``, ``dg = dy * u * gate'(g)`` and ``du = dy * gate(g)``:
-    ``dx = dg @ w_gate.T + du @ w_up.T``, and the gradients of the parameters as in `linear_backward`.
+    With ``g = x @ w_gate + b_gate``, ``u = x @ w_up + b_up``, ``dg = dy * u * gate'(g)`` and ``du = dy *
+    gate(g)``: ``dx = dg @ w_gate.T + du @ w_up.T``, and the gradients of the parameters as in
+    `linear_backward`.
 
     Parameters
     ----------

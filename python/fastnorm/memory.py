@@ -13,7 +13,7 @@ import numpy as np
 from ._backend import active
 from ._typing import Array, ArrayLike
 from .attention import memory_read, memory_read_backward
-from .losses import cross_entropy
+from .class_losses import cross_entropy
 
 __all__ = ["Epoch", "MemN2N"]
 
@@ -31,11 +31,13 @@ class Epoch(NamedTuple):
 
 
 class MemN2N:
-    """End-to-end memory network: answers a question about a story by reading the story's sentences several times.
+    """End-to-end memory network: answers a question about a story by reading the story's sentences several
+    times.
 
-    A sentence is the sum of its words' embeddings, each multiplied by its position's encoding; a memory is a story's
-    last `memory_size` sentences. From the question ``u`` each hop reads ``o = softmax(m @ u) @ c`` over the embeddings
-    ``m`` and ``c`` of the memory and goes on with ``u + o``; the answer is ``softmax(W @ u)``.
+    A sentence is the sum of its words' embeddings, each multiplied by its position's encoding; a memory is a
+    story's last `memory_size` sentences. From the question ``u`` each hop reads ``o = softmax(m @ u) @ c``
+    over the embeddings ``m`` and ``c`` of the memory and goes on with ``u + o``; the answer is ``softmax(W @
+    u)``.
 
     Parameters
     ----------
@@ -46,12 +48,12 @@ class MemN2N:
     hops : int
         How often the memory is read.
     memory_size : int
-        Sentences that are kept, the last of a story. Shorter stories are filled up with empty ones, which are not
-        masked: as in the authors' code they score 0 and read as 0.
+        Sentences that are kept, the last of a story. Shorter stories are filled up with empty ones, which are
+        not masked: as in the authors' code they score 0 and read as 0.
     tying : {'adjacent', 'layerwise'}, default 'adjacent'
-        ``'adjacent'``: the output embedding of a hop is the input embedding of the next; the question shares the first
-        and the answer the last. ``'layerwise'``: all hops share their two embeddings, question and answer have their
-        own, and u goes on as ``H @ u + o``.
+        ``'adjacent'``: the output embedding of a hop is the input embedding of the next; the question shares
+        the first and the answer the last. ``'layerwise'``: all hops share their two embeddings, question and
+        answer have their own, and u goes on as ``H @ u + o``.
     position_encoding : bool, default True
         Weigh words by their position; otherwise a sentence is a bag of words.
     temporal : bool, default True
@@ -66,27 +68,28 @@ class MemN2N:
     Attributes
     ----------
     parameters : dict of str to ndarray
-        ``embedding_0`` to ``embedding_<hops>``, or ``input``, ``output``, ``question``, ``answer`` and ``hop``. Tables
-        have `vocab_size` rows, and one for each age where `temporal`.
+        ``embedding_0`` to ``embedding_<hops>``, or ``input``, ``output``, ``question``, ``answer`` and
+        ``hop``. Tables have `vocab_size` rows, and one for each age where `temporal`.
     linear : bool
         Whether the softmax over the memory is left out, as during the linear start.
 
     Notes
     -----
     Where the paper and the authors' code differ, this is the code: the position encoding is
-    ``1 + 4 * (k - (d + 1) / 2) * (j - (J + 1) / 2) / (d * J)`` with J the width of the arrays (and the age), twice the
-    paper's; ages are words of the same tables, so that they are tied like words and are among the answers; noise moves
-    the ages and inserts no sentences; gradients are clipped by the spectral norm, each matrix by itself; the linear
-    start takes a number of epochs instead of waiting for the validation loss. It differs from the code in that the row
-    of word 0 is zero from the first batch on, and in the question's own table too.
+    ``1 + 4 * (k - (d + 1) / 2) * (j - (J + 1) / 2) / (d * J)`` with J the width of the arrays (and the age),
+    twice the paper's; ages are words of the same tables, so that they are tied like words and are among the
+    answers; noise moves the ages and inserts no sentences; gradients are clipped by the spectral norm, each
+    matrix by itself; the linear start takes a number of epochs instead of waiting for the validation loss. It
+    differs from the code in that the row of word 0 is zero from the first batch on, and in the question's own
+    table too.
 
-    Embeddings, reads and the loss run on the active backend, the products of a batch with a table in NumPy. Every batch
-    has the same bits for any number of threads.
+    Embeddings, reads and the loss run on the active backend, the products of a batch with a table in NumPy.
+    Every batch has the same bits for any number of threads.
 
     References
     ----------
-    Sukhbaatar, Szlam, Weston and Fergus, "End-To-End Memory Networks", arXiv:1503.08895 (2015), and the authors' code,
-    github.com/facebook/MemNN.
+    Sukhbaatar, Szlam, Weston and Fergus, "End-To-End Memory Networks", arXiv:1503.08895 (2015), and the
+    authors' code, github.com/facebook/MemNN.
 
     Examples
     --------
@@ -116,16 +119,28 @@ class MemN2N:
         seed: int | None = None,
     ) -> None:
         """Draw the initial parameters."""
-        for name, value in (("vocab_size", vocab_size), ("dim", dim), ("hops", hops), ("memory_size", memory_size)):
+        for name, value in (
+            ("vocab_size", vocab_size),
+            ("dim", dim),
+            ("hops", hops),
+            ("memory_size", memory_size),
+        ):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
                 raise TypeError(f"MemN2N: {name} has type {type(value).__name__}, needs an int")
             if value < 1:
                 raise ValueError(f"MemN2N: {name} is {value}, needs at least 1")
         if tying not in get_args(Tying):
-            raise ValueError(f"MemN2N: tying is {tying!r}, needs one of {', '.join(map(repr, get_args(Tying)))}")
+            raise ValueError(
+                f"MemN2N: tying is {tying!r}, needs one of {', '.join(map(repr, get_args(Tying)))}"
+            )
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise TypeError(f"MemN2N: dtype is {np.dtype(dtype)}, needs float32 or float64")
-        self.vocab_size, self.dim, self.hops, self.memory_size = int(vocab_size), int(dim), int(hops), int(memory_size)
+        self.vocab_size, self.dim, self.hops, self.memory_size = (
+            int(vocab_size),
+            int(dim),
+            int(hops),
+            int(memory_size),
+        )
         self.tying: Tying = tying
         self.position_encoding, self.temporal = bool(position_encoding), bool(temporal)
         self.nonlinearity = bool(nonlinearity)
@@ -160,8 +175,8 @@ class MemN2N:
         Parameters
         ----------
         stories : array_like of int
-            (n, sentences, words), 0 where there is no word, the most recent sentence last. Always of the same width:
-            the position encoding depends on it.
+            (n, sentences, words), 0 where there is no word, the most recent sentence last. Always of the same
+            width: the position encoding depends on it.
         questions : array_like of int
             (n, words), at most as many words as in `stories`.
         """
@@ -203,7 +218,9 @@ class MemN2N:
             _add(gradients, name, gradient)
         encoding = saved.encoding[: saved.questions.shape[1]]
         asked = self._tables((self._question,))
-        _add(gradients, self._question, *active.embedding_sums_backward([du], asked, saved.questions, encoding))
+        _add(
+            gradients, self._question, *active.embedding_sums_backward([du], asked, saved.questions, encoding)
+        )
         return {name: gradients[name] for name in self.parameters}
 
     def fit(
@@ -239,13 +256,14 @@ class MemN2N:
         learning_rate : float, default 0.01
             For gradients of the sum over a batch. The authors take 0.005 with a linear start.
         decay, decay_every : float, int, default 0.5, 25
-            The learning rate is multiplied by `decay` at the start of every epoch whose number `decay_every` divides.
+            The learning rate is multiplied by `decay` at the start of every epoch whose number `decay_every`
+            divides.
         linear_start : int, default 0
-            Epochs without the softmax before all others, at a constant learning rate; the authors take 20, and 30 for
-            all tasks jointly.
+            Epochs without the softmax before all others, at a constant learning rate; the authors take 20,
+            and 30 for all tasks jointly.
         noise : float, default 0.0
-            Training moves ages as if up to this share of empty sentences stood between the others; the authors' random
-            noise is 0.1.
+            Training moves ages as if up to this share of empty sentences stood between the others; the
+            authors' random noise is 0.1.
         clip : float, default 40.0
             Largest spectral norm of the gradient of a matrix.
         validation : float, default 0.1
@@ -267,7 +285,9 @@ class MemN2N:
         held = math.ceil(len(stories) * validation)
         count = len(stories) - held
         if count < batch_size:
-            raise ValueError(f"MemN2N: batch_size is {batch_size}, needs at most the {count} questions to train with")
+            raise ValueError(
+                f"MemN2N: batch_size is {batch_size}, needs at most the {count} questions to train with"
+            )
         rng = np.random.default_rng(seed)
         sentences = self._memory(stories)
         history = []
@@ -337,9 +357,13 @@ class MemN2N:
     def _checked(self, stories: ArrayLike, questions: ArrayLike) -> tuple[Array, Array]:
         stories, questions = self._words("stories", stories, 3), self._words("questions", questions, 2)
         if len(questions) != len(stories):
-            raise ValueError(f"MemN2N: questions has length {len(questions)}, needs {len(stories)} as stories")
+            raise ValueError(
+                f"MemN2N: questions has length {len(questions)}, needs {len(stories)} as stories"
+            )
         if questions.shape[1] > stories.shape[2]:
-            raise ValueError(f"MemN2N: questions has {questions.shape[1]} words, needs at most {stories.shape[2]}")
+            raise ValueError(
+                f"MemN2N: questions has {questions.shape[1]} words, needs at most {stories.shape[2]}"
+            )
         return stories, questions
 
     def _predict(self, sentences: Array, questions: Array) -> Array:
@@ -370,7 +394,9 @@ class MemN2N:
         return tuple(self.parameters[name] for name in names)
 
     def _memory(self, stories: Array) -> Array:
-        """Return the last sentences, `memory_size` of them, with their ages as the last word where `temporal`."""
+        """Return the last sentences, `memory_size` of them, with their ages as the last word where
+        `temporal`.
+        """
         count, _, words = stories.shape
         kept = stories[:, -self.memory_size :]
         sentences = np.zeros((count, self.memory_size, words + self.temporal), np.int64)
@@ -400,7 +426,9 @@ class MemN2N:
         if words not in self._encodings:
             j = np.arange(1, words + 1)[:, None] - (words + 1) / 2
             k = np.arange(1, self.dim + 1) - (self.dim + 1) / 2
-            factors = 1 + 4 * k * j / (self.dim * words) if self.position_encoding else np.ones((words, self.dim))
+            factors = (
+                1 + 4 * k * j / (self.dim * words) if self.position_encoding else np.ones((words, self.dim))
+            )
             self._encodings[words] = factors.astype(self.dtype)
         return self._encodings[words]
 

@@ -31,14 +31,16 @@ def mlp_forward(
     """Output of a network of dense layers.
 
     ``a = activation(a @ weight + bias)`` for each layer in turn, from ``a = x``; the last layer has
-    `output_activation`. A block of rows goes through all layers at once, so the hidden activations stay in the cache.
+    `output_activation`. A block of rows goes through all layers at once, so the hidden activations stay in
+    the cache.
 
     Parameters
     ----------
     x : array_like
         float32, float64, float16 or bfloat16 of shape (..., features), with any strides.
     weights : sequence of array_like
-        One of shape (in, out) for each layer, of x's dtype or float32 for a half type; transposed views are fine.
+        One of shape (in, out) for each layer, of x's dtype or float32 for a half type; transposed views are
+        fine.
     biases : sequence of array_like or None
         One of shape (out,) for each layer, None where a layer has none, or None for no biases at all.
     activation, output_activation : {'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh', 'silu'} or None
@@ -52,15 +54,17 @@ def mlp_forward(
     Raises
     ------
     TypeError, ValueError
-        For an argument of a wrong type or dtype, or of a wrong value or shape, such as layers that do not chain.
+        For an argument of a wrong type or dtype, or of a wrong value or shape, such as layers that do not
+        chain.
 
     Notes
     -----
-    Accuracy: as of `linear` for each layer: a sum of n = in products errs by at most (256 + n / 256) * 2^-24 of the sum
-    of their magnitudes in float32. Half types are rounded nowhere but at the end.
+    Accuracy: as of `linear` for each layer: a sum of n = in products errs by at most (256 + n / 256) * 2^-24
+    of the sum of their magnitudes in float32. Half types are rounded nowhere but at the end.
 
-    Reproducibility: a row has the same bits whatever other rows there are, for any strides and number of threads, and
-    on any CPU with fused multiply-add; in float32 and float64 they are the bits of `linear`, layer after layer.
+    Reproducibility: a row has the same bits whatever other rows there are, for any strides and number of
+    threads, and on any CPU with fused multiply-add; in float32 and float64 they are the bits of `linear`,
+    layer after layer.
 
     References
     ----------
@@ -103,7 +107,8 @@ def mlp_backward(
     dx : ndarray
         Of x's shape and dtype.
     dweights, dbiases : list of ndarray
-        One for each weight and bias, float32 for half types; None where a bias was None, and None for biases=None.
+        One for each weight and bias, float32 for half types; None where a bias was None, and None for
+        biases=None.
 
     Raises
     ------
@@ -112,11 +117,12 @@ def mlp_backward(
 
     Notes
     -----
-    Accuracy: as in the forward; sums over n rows are made of chains of at most 48 rows, whose sums are added one after
-    the other: an error of at most (50 + n / 48) * 2^-24 of the sum of the magnitudes.
+    Accuracy: as in the forward; sums over n rows are made of chains of at most 48 rows, whose sums are added
+    one after the other: an error of at most (50 + n / 48) * 2^-24 of the sum of the magnitudes.
 
-    Reproducibility: sums over the rows are taken within blocks of rows whose size depends on the shape alone, and
-    added in the order of the blocks: the same bits for any number of threads and on any CPU with fused multiply-add.
+    Reproducibility: sums over the rows are taken within blocks of rows whose size depends on the shape alone,
+    and added in the order of the blocks: the same bits for any number of threads and on any CPU with fused
+    multiply-add.
 
     References
     ----------
@@ -134,7 +140,9 @@ def mlp_backward(
     array([[1.],
            [0.]])
     """
-    return active.mlp_backward(dy, x, weights, biases, activation=activation, output_activation=output_activation)
+    return active.mlp_backward(
+        dy, x, weights, biases, activation=activation, output_activation=output_activation
+    )
 
 
 class MLP:
@@ -154,9 +162,10 @@ class MLP:
     Attributes
     ----------
     weights, biases : tuple of ndarray
-        The parameters, (in, out) and (out,). Change them in place, or assign a sequence of arrays of the same shapes,
-        which are copied. Layers before a ReLU, GELU or SiLU start from normal numbers of deviation sqrt(2 / in) (He),
-        the others from uniform ones within sqrt(6 / (in + out)) (Xavier); biases start at 0.
+        The parameters, (in, out) and (out,). Change them in place, or assign a sequence of arrays of the same
+        shapes, which are copied. Layers before a ReLU, GELU or SiLU start from normal numbers of deviation
+        sqrt(2 / in) (He), the others from uniform ones within sqrt(6 / (in + out)) (Xavier); biases start at
+        0.
     layer_sizes : tuple of int
     activation, output_activation : str or None
     dtype : dtype
@@ -189,17 +198,23 @@ class MLP:
         """Make a network with random weights."""
         rules = Rules("MLP")
         if isinstance(layer_sizes, (str, bytes)) or not isinstance(layer_sizes, Iterable):
-            raise rules.type_error("layer_sizes", f"has type {type(layer_sizes).__name__}", "a sequence of ints")
+            raise rules.type_error(
+                "layer_sizes", f"has type {type(layer_sizes).__name__}", "a sequence of ints"
+            )
         sizes = tuple(rules.integer(f"layer_sizes[{i}]", n, minimum=1) for i, n in enumerate(layer_sizes))
         if len(sizes) < 2:
-            raise rules.value_error("layer_sizes", f"has {len(sizes)} entries", "at least two, features and outputs")
+            raise rules.value_error(
+                "layer_sizes", f"has {len(sizes)} entries", "at least two, features and outputs"
+            )
         self.layer_sizes = sizes
         self.activation, self.output_activation = activations(rules, activation, output_activation)
         self.dtype = float_dtype(rules, dtype)
         self._rng = np.random.default_rng(seed)
         last = len(sizes) - 2
         self._weights = tuple(
-            initial_weight(self._rng, n, m, self.output_activation if i == last else self.activation, self.dtype)
+            initial_weight(
+                self._rng, n, m, self.output_activation if i == last else self.activation, self.dtype
+            )
             for i, (n, m) in enumerate(pairwise(sizes))
         )
         self._biases = tuple(np.zeros(m, self.dtype) for m in sizes[1:])
@@ -231,7 +246,9 @@ class MLP:
         self._assign("biases", self._biases, values)
 
     def forward(self, x: ArrayLike) -> Array:
-        """Return the output for x of shape (..., features) and the network's dtype, and keep x for `backward`."""
+        """Return the output for x of shape (..., features) and the network's dtype, and keep x for
+        `backward`.
+        """
         taken = self._input(Rules("forward"), x)
         y = active.mlp_forward(
             taken,
@@ -261,7 +278,9 @@ class MLP:
             output_activation=self.output_activation,
         )
 
-    def step(self, x: ArrayLike, target: ArrayLike, *, loss: str = "mse", optimizer: Optimizer | None = None) -> float:
+    def step(
+        self, x: ArrayLike, target: ArrayLike, *, loss: str = "mse", optimizer: Optimizer | None = None
+    ) -> float:
         """Take one training step on a batch and return its loss before the step.
 
         Forward, loss, backward and update run in one call of the backend.
@@ -271,11 +290,12 @@ class MLP:
         x : array_like
             The batch, (rows, features), of the network's dtype.
         target : array_like
-            What the output should be: (rows, outputs), or (rows,) where there is one output, of the network's dtype;
-            for the losses over classes (rows,) integers from 0 to outputs - 1, or, for cross_entropy and poly,
-            probabilities (rows, outputs).
+            What the output should be: (rows, outputs), or (rows,) where there is one output, of the network's
+            dtype; for the losses over classes (rows,) integers from 0 to outputs - 1, or, for cross_entropy
+            and poly, probabilities (rows, outputs).
         loss : {'mse', 'cross_entropy', 'poly', 'focal'}, default 'mse'
-            `mse_loss`, `cross_entropy`, `poly_loss` (epsilon 1) or `focal_loss` (gamma 2) of the output, averaged.
+            `mse_loss`, `cross_entropy`, `poly_loss` (epsilon 1) or `focal_loss` (gamma 2) of the output,
+            averaged.
         optimizer : SGD or Adam, optional
             Keeps its state from step to step. SGD with lr 0.01 where it is not given.
 
@@ -329,8 +349,8 @@ class MLP:
     ) -> Array:
         """Train for some passes over the data and return the mean loss of each.
 
-        An epoch runs in one call of the backend. Ctrl-C stops after the step that is being taken: KeyboardInterrupt is
-        raised and the parameters are those of the last finished step.
+        An epoch runs in one call of the backend. Ctrl-C stops after the step that is being taken:
+        KeyboardInterrupt is raised and the parameters are those of the last finished step.
 
         Parameters
         ----------
@@ -457,7 +477,10 @@ class MLP:
             raise rules.type_error(name, f"has type {type(values).__name__}", "a list or a tuple of arrays")
         if len(values) != len(arrays):
             raise rules.value_error(name, f"has {len(values)} entries", f"{len(arrays)}, one for each layer")
-        given = [self._like(rules, f"{name}[{i}]", v, a) for i, (v, a) in enumerate(zip(values, arrays, strict=True))]
+        given = [
+            self._like(rules, f"{name}[{i}]", v, a)
+            for i, (v, a) in enumerate(zip(values, arrays, strict=True))
+        ]
         for array, value in zip(arrays, given, strict=True):
             array[...] = value
 
@@ -478,7 +501,9 @@ class MLP:
         if optimizer is None:
             optimizer = self._sgd
         elif not isinstance(optimizer, Optimizer):
-            raise Rules(op).type_error("optimizer", f"has type {type(optimizer).__name__}", "an SGD or an Adam")
+            raise Rules(op).type_error(
+                "optimizer", f"has type {type(optimizer).__name__}", "an SGD or an Adam"
+            )
         return optimizer._rule_for(self._parameters)
 
 
@@ -495,7 +520,9 @@ def float_dtype(rules: Rules, dtype: Any) -> np.dtype[Any]:
     return found
 
 
-def initial_weight(rng: np.random.Generator, n: int, m: int, activation: str | None, dtype: np.dtype[Any]) -> Array:
+def initial_weight(
+    rng: np.random.Generator, n: int, m: int, activation: str | None, dtype: np.dtype[Any]
+) -> Array:
     """Return random weights of a layer: He's before functions that are 0 on one side, else Xavier's."""
     if activation in ("relu", "gelu", "gelu_tanh", "silu"):
         return (math.sqrt(2 / n) * rng.standard_normal((n, m))).astype(dtype)

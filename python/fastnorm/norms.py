@@ -55,16 +55,16 @@ def layer_norm(
 ) -> Array | tuple[Array, Array, Array]:
     """Subtract the mean and divide by the standard deviation along one or several axes.
 
-    ``y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias``, where `var` is the mean of the squared deviations
-    (biased, as in PyTorch).
+    ``y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias``, where `var` is the mean of the squared
+    deviations (biased, as in PyTorch).
 
     Parameters
     ----------
     x : array_like
         float32, float64, float16 or bfloat16, of at least one dimension, with any strides.
     weight, bias : array_like, optional
-        Shaped like the normalised axes in the order of `axis`; of x's dtype, or float32 where x is a half type.
-        Left out, they count as 1 and 0.
+        Shaped like the normalised axes in the order of `axis`; of x's dtype, or float32 where x is a half
+        type. Left out, they count as 1 and 0.
     axis : int or tuple of int, default -1
         The axes that are normalised jointly. The default is the last axis, as in NumPy.
     eps : float, default 1e-5
@@ -77,11 +77,11 @@ def layer_norm(
     Returns
     -------
     y : ndarray
-        Of x's shape, dtype and order of axes in memory; `out` where it was given. Rows of no elements give an empty
-        result and NaN statistics.
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. Rows of no elements give an
+        empty result and NaN statistics.
     mean, rstd : ndarray
-        Only with `return_stats`: the mean and ``1 / sqrt(var + eps)``, shaped like x without the normalised axes;
-        float64 for float64 and float32 for the others.
+        Only with `return_stats`: the mean and ``1 / sqrt(var + eps)``, shaped like x without the normalised
+        axes; float64 for float64 and float32 for the others.
 
     Raises
     ------
@@ -90,12 +90,12 @@ def layer_norm(
 
     Notes
     -----
-    Accuracy: in float32 ``abs(y - exact) <= 4 * 2**-24 * (abs(xhat * weight) + abs(weight) + abs(bias))`` with
-    ``xhat = (x - mean) * rstd``, also where the mean is a million times the deviation and up to the largest float.
-    Half types are computed in float32 and rounded once.
+    Accuracy: in float32 ``abs(y - exact) <= 4 * 2**-24 * (abs(xhat * weight) + abs(weight) + abs(bias))``
+    with ``xhat = (x - mean) * rstd``, also where the mean is a million times the deviation and up to the
+    largest float. Half types are computed in float32 and rounded once.
 
-    Reproducibility: a row has the same bits for any number of threads, any other rows in the batch, any strides and
-    alignment, and any CPU with fused multiply-add.
+    Reproducibility: a row has the same bits for any number of threads, any other rows in the batch, any
+    strides and alignment, and any CPU with fused multiply-add.
 
     References
     ----------
@@ -128,8 +128,9 @@ def layer_norm_backward(
 ) -> tuple[Array, Array | None, Array | None]:
     """Gradients of `layer_norm` with respect to x, weight and bias.
 
-    With ``xhat = (x - mean) * rstd`` and ``h = dy * weight``, the means being those of a row and the sums those over
-    the rows: ``dx = rstd * (h - mean(h) - xhat * mean(h * xhat))``, ``dweight = sum(dy * xhat)``, ``dbias = sum(dy)``.
+    With ``xhat = (x - mean) * rstd`` and ``h = dy * weight``, the means being those of a row and the sums
+    those over the rows: ``dx = rstd * (h - mean(h) - xhat * mean(h * xhat))``, ``dweight = sum(dy * xhat)``,
+    ``dbias = sum(dy)``.
 
     Parameters
     ----------
@@ -142,8 +143,8 @@ def layer_norm_backward(
     eps : float, default 1e-5
         As in the forward; not used where `stats` are given.
     stats : tuple of array_like, optional
-        ``(mean, rstd)`` as the forward returns them with ``return_stats=True``. Left out, they are computed again.
-        What the mean lost when it was rounded is made good.
+        ``(mean, rstd)`` as the forward returns them with ``return_stats=True``. Left out, they are computed
+        again. What the mean lost when it was rounded is made good.
 
     Returns
     -------
@@ -161,8 +162,8 @@ def layer_norm_backward(
     -----
     Accuracy: in float32 the relative error of each gradient (norm of the difference) is at most 1e-6.
 
-    Reproducibility: dx as the forward. dweight and dbias have the same bits for any number of threads; they depend on
-    all rows and on the order of the rows.
+    Reproducibility: dx as the forward. dweight and dbias have the same bits for any number of threads; they
+    depend on all rows and on the order of the rows.
 
     References
     ----------
@@ -243,8 +244,8 @@ def rms_norm(
     x : array_like
         float32, float64, float16 or bfloat16, of at least one dimension, with any strides.
     weight, bias : array_like, optional
-        Shaped like the normalised axes in the order of `axis`; of x's dtype, or float32 where x is a half type.
-        Without `weight` the factor is 1, whatever `weight_offset` is.
+        Shaped like the normalised axes in the order of `axis`; of x's dtype, or float32 where x is a half
+        type. Without `weight` the factor is 1, whatever `weight_offset` is.
     axis : int or tuple of int, default -1
         The axes that are normalised jointly. The default is the last axis, as in NumPy.
     eps : float, default 1e-6
@@ -252,8 +253,8 @@ def rms_norm(
     weight_offset : float, default 0.0
         Added to `weight`: 1.0 is Gemma's ``(1 + weight)``.
     fraction : float, optional
-        More than 0 and at most 1: only the first ``ceil(n * fraction)`` of the n normalised elements, in C order,
-        enter the mean square, and all are divided by its root (pRMSNorm).
+        More than 0 and at most 1: only the first ``ceil(n * fraction)`` of the n normalised elements, in C
+        order, enter the mean square, and all are divided by its root (pRMSNorm).
     return_stats : bool, default False
         Whether to return rstd too, for the backward.
     out : ndarray, optional
@@ -262,11 +263,11 @@ def rms_norm(
     Returns
     -------
     y : ndarray
-        Of x's shape, dtype and order of axes in memory; `out` where it was given. Rows of no elements give an empty
-        result and NaN statistics.
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. Rows of no elements give an
+        empty result and NaN statistics.
     rstd : ndarray
-        Only with `return_stats`: ``1 / sqrt(mean(x**2) + eps)``, shaped like x without the normalised axes; float64
-        for float64 and float32 for the others.
+        Only with `return_stats`: ``1 / sqrt(mean(x**2) + eps)``, shaped like x without the normalised axes;
+        float64 for float64 and float32 for the others.
 
     Raises
     ------
@@ -276,11 +277,12 @@ def rms_norm(
     Notes
     -----
     Accuracy: in float32 ``abs(y - exact) <= 4 * 2**-24 * (abs(xhat * w) + abs(w) + abs(bias))`` with
-    ``xhat = x * rstd`` and ``w = weight_offset + weight``, also up to the largest float. Half types are computed in
-    float32 and rounded once, after the multiplication by the weight (LLaMA's code rounds before it).
+    ``xhat = x * rstd`` and ``w = weight_offset + weight``, also up to the largest float. Half types are
+    computed in float32 and rounded once, after the multiplication by the weight (LLaMA's code rounds before
+    it).
 
-    Reproducibility: a row has the same bits for any number of threads, any other rows in the batch, any strides and
-    alignment, and any CPU with fused multiply-add.
+    Reproducibility: a row has the same bits for any number of threads, any other rows in the batch, any
+    strides and alignment, and any CPU with fused multiply-add.
 
     References
     ----------
@@ -325,8 +327,8 @@ def rms_norm_backward(
 ) -> tuple[Array, Array | None, Array | None]:
     """Gradients of `rms_norm` with respect to x, weight and bias.
 
-    With ``xhat = x * rstd`` and ``h = dy * (weight_offset + weight)``, the means being those of a row and the sums
-    those over the rows: ``dx = rstd * (h - xhat * mean(h * xhat))``, ``dweight = sum(dy * xhat)``,
+    With ``xhat = x * rstd`` and ``h = dy * (weight_offset + weight)``, the means being those of a row and the
+    sums those over the rows: ``dx = rstd * (h - xhat * mean(h * xhat))``, ``dweight = sum(dy * xhat)``,
     ``dbias = sum(dy)``. With `fraction` and ``k = ceil(n * fraction)``, the second term of dx is
     ``xhat * sum(h * xhat) / k`` in the first k elements and 0 in the others.
 
@@ -357,8 +359,8 @@ def rms_norm_backward(
     -----
     Accuracy: in float32 the relative error of each gradient (norm of the difference) is at most 1e-6.
 
-    Reproducibility: dx as the forward. dweight and dbias have the same bits for any number of threads; they depend on
-    all rows and on the order of the rows.
+    Reproducibility: dx as the forward. dweight and dbias have the same bits for any number of threads; they
+    depend on all rows and on the order of the rows.
 
     References
     ----------

@@ -17,7 +17,9 @@ __all__ = ["SGD", "Adam"]
 
 
 class Optimizer:
-    """What the optimisers share: settings that are checked whenever they are set, and state for each parameter."""
+    """What the optimisers share: settings that are checked whenever they are set, and state for each
+    parameter.
+    """
 
     _settings: tuple[str, ...]
     _slots: tuple[str, ...]  # the state that each parameter has
@@ -45,11 +47,11 @@ class Optimizer:
         Parameters
         ----------
         parameters : sequence of ndarray
-            float32, float64, float16 or bfloat16, with any strides. The state belongs to their places: every call
-            takes arrays of the same shapes and dtypes in the same order.
+            float32, float64, float16 or bfloat16, with any strides. The state belongs to their places: every
+            call takes arrays of the same shapes and dtypes in the same order.
         gradients : sequence of array_like
-            One for each parameter, of its shape and dtype (or float32 for a half type). A parameter whose gradient is
-            None stays as it is.
+            One for each parameter, of its shape and dtype (or float32 for a half type). A parameter whose
+            gradient is None stays as it is.
 
         Raises
         ------
@@ -71,7 +73,11 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of the state: the number of updates, and `<name>.<i>` for each parameter."""
-        state = {f"{name}.{i}": array.copy() for name, arrays in self._state.items() for i, array in enumerate(arrays)}
+        state = {
+            f"{name}.{i}": array.copy()
+            for name, arrays in self._state.items()
+            for i, array in enumerate(arrays)
+        }
         return {"steps": self._steps.copy(), **state}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike], parameters: Sequence[Array]) -> None:
@@ -136,8 +142,8 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent.
 
-    ``p -= lr * g`` with ``g`` the gradient plus ``weight_decay * p``; with momentum ``v = momentum * v + g`` takes the
-    place of ``g``, and ``g + momentum * v`` with Nesterov's. PyTorch's rule, without dampening.
+    ``p -= lr * g`` with ``g`` the gradient plus ``weight_decay * p``; with momentum ``v = momentum * v + g``
+    takes the place of ``g``, and ``g + momentum * v`` with Nesterov's. PyTorch's rule, without dampening.
 
     Parameters
     ----------
@@ -202,9 +208,9 @@ class Adam(Optimizer):
     """Adam, and AdamW with ``decoupled=True``.
 
     ``m = beta1 * m + (1 - beta1) * g``, ``v = beta2 * v + (1 - beta2) * g**2``, and after t updates
-    ``p -= lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)``. ``weight_decay * p`` is added to the
-    gradient, or, decoupled, ``lr * weight_decay * p`` is subtracted from the parameter first. PyTorch's rule and
-    defaults.
+    ``p -= lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)``. ``weight_decay * p`` is added to
+    the gradient, or, decoupled, ``lr * weight_decay * p`` is subtracted from the parameter first. PyTorch's
+    rule and defaults.
 
     Parameters
     ----------
@@ -224,7 +230,8 @@ class Adam(Optimizer):
 
     References
     ----------
-    Kingma and Ba, "Adam: A Method for Stochastic Optimization", arXiv:1412.6980 (2014). Loshchilov and Hutter,
+    Kingma and Ba, "Adam: A Method for Stochastic Optimization", arXiv:1412.6980 (2014). Loshchilov and
+    Hutter,
     "Decoupled Weight Decay Regularization", arXiv:1711.05101 (2017).
 
     Examples

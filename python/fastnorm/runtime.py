@@ -33,8 +33,9 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        At least 1, the calling thread included. The default is `FASTNORM_NUM_THREADS`, else `OMP_NUM_THREADS`, else
-        the number of CPUs that the process may use. Results do not depend on it. The NumPy twins are not affected.
+        At least 1, the calling thread included. The default is `FASTNORM_NUM_THREADS`, else
+        `OMP_NUM_THREADS`, else the number of CPUs that the process may use. Results do not depend on it. The
+        NumPy twins are not affected.
 
     See Also
     --------
@@ -98,7 +99,8 @@ def _thread_limit(n: int) -> Iterator[None]:
 
 
 def available_targets() -> tuple[str, ...]:
-    """Return the instruction sets that this CPU can run, the best first; none where the extension is not loaded.
+    """Return the instruction sets that this CPU can run, the best first; none where the extension is not
+    loaded.
 
     Examples
     --------
@@ -222,7 +224,8 @@ def _configuration() -> dict[str, str]:
 
     lines = {
         "fastnorm": __version__,
-        "python": f"{platform.python_version()}, NumPy {np.__version__}, {platform.system()} {platform.machine()}",
+        "python": f"{platform.python_version()}, NumPy {np.__version__}, "
+        f"{platform.system()} {platform.machine()}",
         "backend": get_backend(),
         "target": f"{active_target()} (available: {', '.join(available_targets()) or 'none'})",
         "threads": str(get_num_threads()),
@@ -231,7 +234,9 @@ def _configuration() -> dict[str, str]:
     if extension is not None:
         cache = extension.cache_info()
         held, limit = cache["held_bytes"] / 2**20, cache["limit_bytes"] / 2**20
-        lines["memory"] = f"{held:.0f} of at most {limit:.0f} MiB kept ({cache['hits']} hits, {cache['misses']} misses)"
+        lines["memory"] = (
+            f"{held:.0f} of at most {limit:.0f} MiB kept ({cache['hits']} hits, {cache['misses']} misses)"
+        )
         sizes = extension.cache_sizes().items()
         lines["CPU caches"] = ", ".join(f"{level} {size // 1024} KiB" for level, size in sizes)
         lines["build"] = ", ".join(f"{key} {value}" for key, value in extension.build_info().items())

@@ -1,9 +1,10 @@
 """Multi-layer perceptrons for scikit-learn: its parameters and attributes, fastnorm's numerics.
 
-They are scikit-learn's own estimators: validation, initial weights, shuffling, stopping and scoring are inherited, and
-a model fitted by one kind can be compared with the other batch by batch. What runs in fastnorm is a whole epoch of
-training, the loss and its gradient for L-BFGS, and prediction. Beyond scikit-learn there are the activations
-``'gelu'``, ``'gelu_tanh'`` and ``'silu'`` and, for the classifier, the losses ``'poly'`` and ``'focal'``.
+They are scikit-learn's own estimators: validation, initial weights, shuffling, stopping and scoring are
+inherited, and a model fitted by one kind can be compared with the other batch by batch. What runs in fastnorm
+is a whole epoch of training, the loss and its gradient for L-BFGS, and prediction. Beyond scikit-learn there
+are the activations ``'gelu'``, ``'gelu_tanh'`` and ``'silu'`` and, for the classifier, the losses ``'poly'``
+and ``'focal'``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ try:
     from sklearn.utils._param_validation import Interval, StrOptions
     from sklearn.utils.validation import validate_data
 except ImportError as error:
-    raise ImportError("fastnorm.sklearn needs scikit-learn 1.7 or newer: pip install fastnorm[sklearn]") from error
+    raise ImportError(
+        "fastnorm.sklearn needs scikit-learn 1.7 or newer: pip install fastnorm[sklearn]"
+    ) from error
 
 from ._backend import active
 from ._typing import Array, DenseActivation
@@ -94,7 +97,9 @@ class _Network:
             self._loss_name(),
             float(self.alpha),
         )
-        packed: Array = np.concatenate([gradient.ravel() for gradient in (*dcoefs, *dintercepts)], dtype=np.float64)
+        packed: Array = np.concatenate(
+            [gradient.ravel() for gradient in (*dcoefs, *dintercepts)], dtype=np.float64
+        )
         return loss, packed
 
     def _fit_lbfgs(self: Any, X: Any, y: Array, sample_weight: Array | None, *rest: Any) -> None:
@@ -139,14 +144,18 @@ class _Network:
             stratify = y if hasattr(self, "_label_binarizer") and self.n_outputs_ == 1 else None
             arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
             parts = train_test_split(
-                *arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
+                *arrays,
+                random_state=self._random_state,
+                test_size=self.validation_fraction,
+                stratify=stratify,
             )
             X, X_val, y, y_val = parts[:4]
             if sample_weight is not None:
                 sample_weight, sample_weight_val = parts[4:]
             if X_val.shape[0] < 2:
                 raise ValueError(
-                    "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+                    "The validation set is too small. Increase 'validation_fraction' or the size of your "
+                    "dataset."
                 )
             if hasattr(self, "_label_binarizer"):
                 y_val = self._label_binarizer.inverse_transform(y_val)
@@ -159,13 +168,16 @@ class _Network:
         else:
             if self.batch_size > n_samples:
                 warnings.warn(
-                    "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
+                    "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+                    stacklevel=4,
                 )
             batch_size = int(np.clip(self.batch_size, 1, n_samples))
 
         # Trained in place.
         self.coefs_ = [np.require(coef, requirements=["C", "W", "A"]) for coef in self.coefs_]
-        self.intercepts_ = [np.require(intercept, requirements=["C", "W", "A"]) for intercept in self.intercepts_]
+        self.intercepts_ = [
+            np.require(intercept, requirements=["C", "W", "A"]) for intercept in self.intercepts_
+        ]
         sample_idx = np.arange(n_samples, dtype=np.int64)
         try:
             self.n_iter_ = 0
@@ -202,7 +214,8 @@ class _Network:
                     break
                 if self.n_iter_ == self.max_iter:
                     warnings.warn(
-                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
+                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                        f"optimization "
                         "hasn't converged yet.",
                         ConvergenceWarning,
                         stacklevel=4,
@@ -215,7 +228,8 @@ class _Network:
     def _is_stopping(self: Any) -> bool:
         """Tell whether training ends; an adaptive rate is divided by 5 first, until it is tiny."""
         what = "Validation score" if self.early_stopping else "Training loss"
-        message = f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
+        message = f"{what} did not improve more than tol={self.tol:f} for "
+        f"{self.n_iter_no_change} consecutive epochs."
         if self.solver == "sgd" and self.learning_rate == "adaptive":
             if self._optimizer.lr > 1e-6:
                 self._set_learning_rate(self._optimizer.lr / 5.0)
@@ -231,8 +245,9 @@ class _Network:
 class MLPRegressor(_Network, _Regressor):  # type: ignore[misc]
     """scikit-learn's `MLPRegressor` with fastnorm's numerics.
 
-    All parameters and attributes are those of `sklearn.neural_network.MLPRegressor`, for all solvers (``'adam'``,
-    ``'sgd'``, ``'lbfgs'``); `activation` may also be ``'gelu'``, ``'gelu_tanh'`` or ``'silu'``. Sparse X is made dense.
+    All parameters and attributes are those of `sklearn.neural_network.MLPRegressor`, for all solvers
+    (``'adam'``, ``'sgd'``, ``'lbfgs'``); `activation` may also be ``'gelu'``, ``'gelu_tanh'`` or ``'silu'``.
+    Sparse X is made dense.
 
     Examples
     --------
@@ -256,14 +271,15 @@ class MLPRegressor(_Network, _Regressor):  # type: ignore[misc]
 class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
     """scikit-learn's `MLPClassifier` with fastnorm's numerics and losses.
 
-    All parameters and attributes are those of `sklearn.neural_network.MLPClassifier`; `activation` may also be
-    ``'gelu'``, ``'gelu_tanh'`` or ``'silu'``. Sparse X is made dense.
+    All parameters and attributes are those of `sklearn.neural_network.MLPClassifier`; `activation` may also
+    be ``'gelu'``, ``'gelu_tanh'`` or ``'silu'``. Sparse X is made dense.
 
     Parameters
     ----------
     loss : {'log_loss', 'poly', 'focal'}, default 'log_loss'
-        What is minimised: the cross entropy ``-log p`` of the class; Poly-1, ``-log p + poly_epsilon * (1 - p)``; or
-        the focal loss ``-(1 - p)**focal_gamma * log p``. With one or several binary outputs p is that of each.
+        What is minimised: the cross entropy ``-log p`` of the class; Poly-1, ``-log p + poly_epsilon * (1 -
+        p)``; or the focal loss ``-(1 - p)**focal_gamma * log p``. With one or several binary outputs p is
+        that of each.
     poly_epsilon : float, default 1.0
     focal_gamma : float, default 2.0
     **parameters

@@ -1,4 +1,6 @@
-"""One Op for each op, which test_ops.py runs over, and a Case for those whose mechanisms are tested in depth."""
+"""One Op for each op, which test_ops.py runs over, and a Case for those whose mechanisms are tested in
+depth.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,14 @@ from . import (
     activations,
     attention,
     channel_norms,
+    class_losses,
     elementwise_losses,
     gates,
     linear,
-    losses,
     mlp,
     norms,
-    probabilities,
     residual_norms,
+    softmax,
 )
 from .case import DTYPES, Array, Case, Inputs, Variant, Work, as_tuple, label, wide
 from .op import Op, op_of
@@ -46,10 +48,10 @@ OPS: tuple[Op, ...] = (
     *channel_norms.OPS,
     *elementwise_losses.OPS,
     *gates.OPS,
-    *losses.OPS,
+    *class_losses.OPS,
     *linear.OPS,
     *mlp.OPS,
-    *probabilities.OPS,
+    *softmax.OPS,
     *residual_norms.OPS,
 )
 

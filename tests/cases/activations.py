@@ -52,11 +52,15 @@ def gelu_forward_bound(inputs: Inputs, keywords: Mapping[str, Any]) -> Array:
     with np.errstate(all="ignore"):
         exact = reference.gelu(x.astype(np.float64), **keywords)
         twin_error, _ = gelu_twin_error(x.astype(np.float64), keywords)
-        return np.asarray(GELU_ULPS[computed.name] * ulp(exact, computed) + twin_error + last_rounding(exact, x.dtype))
+        return np.asarray(
+            GELU_ULPS[computed.name] * ulp(exact, computed) + twin_error + last_rounding(exact, x.dtype)
+        )
 
 
 def gelu_backward_bounds(dy: Array, inputs: Inputs, keywords: Mapping[str, Any]) -> tuple[Array, ...]:
-    """The contract for the derivative in ULP and the error of the twin, both times dy, and a last rounding."""
+    """The contract for the derivative in ULP and the error of the twin, both times dy, and a last
+    rounding.
+    """
     (x,) = inputs
     assert x is not None
     computed = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
@@ -107,7 +111,9 @@ def unary(name: str, ulps: float, derivative_ulps: float) -> Op:
         derivative = getattr(reference, f"{name}_backward")(np.ones_like(x64), x64)
         dx = dy64 * np.abs(derivative)
         return (
-            dy64 * within(derivative, derivative_ulps, x.dtype) + roundoff(x.dtype) * dx + last_rounding(dx, x.dtype),
+            dy64 * within(derivative, derivative_ulps, x.dtype)
+            + roundoff(x.dtype) * dx
+            + last_rounding(dx, x.dtype),
         )
 
     return Op(name, activation_inputs, (Variant("plain"),), ("x",), forward_bounds, backward_bounds)
@@ -121,7 +127,9 @@ def within(exact: Array, ulps: float, dtype: np.dtype[Any]) -> Array:
     return np.asarray(contract * ulp(exact, computed) + twin_error)
 
 
-def swish_inputs(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant) -> Arguments:
+def swish_inputs(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
+) -> Arguments:
     """x, and beta as the variant has it: a number, one for each row or column, or for each element."""
     (x,) = activation_inputs(rng, shape, dtype, variant)
     shapes = {"each": shape, "rows": (shape[0], *[1] * (len(shape) - 1)), "columns": shape[-1:]}
@@ -139,16 +147,21 @@ def swish_forward_bounds(inputs: Arguments, keywords: Mapping[str, Any]) -> tupl
     x, beta = (np.asarray(value).astype(np.float64) for value in inputs)
     dtype = inputs[0].dtype
     y = reference.swish(x, beta)
-    twin = UNIT_ROUNDOFF["float64"] * swish_roundings(x, beta) * np.abs(y) + SMALLEST["float64"] * (1 + np.abs(x))
+    twin = UNIT_ROUNDOFF["float64"] * swish_roundings(x, beta) * np.abs(y) + SMALLEST["float64"] * (
+        1 + np.abs(x)
+    )
     return (within(y, 1.0, dtype) + twin + last_rounding(y, dtype),)
 
 
-def swish_backward_bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> tuple[Array, ...]:
+def swish_backward_bounds(
+    dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]
+) -> tuple[Array, ...]:
     x, beta = (np.asarray(value).astype(np.float64) for value in inputs)
     dy, dtype = np.abs(dys[0].astype(np.float64)), inputs[0].dtype
     derivative, _ = reference.swish_backward(np.ones_like(x), x, beta)
     z = np.abs(x * beta)
-    # The derivative moves by at most 1.1 for each unit of z, by which the twin's rounding of z counts near its zero.
+    # The derivative moves by at most 1.1 for each unit of z, by which the twin's rounding of z counts near
+    # its zero.
     twin = UNIT_ROUNDOFF["float64"] * (swish_roundings(x, beta) * np.abs(derivative) + 2 * z * np.exp(-z))
     dx = dy * np.abs(derivative)
     dx_bound = dy * (within(derivative, 2.0, dtype) + twin) + roundoff(dtype) * dx + last_rounding(dx, dtype)
@@ -165,7 +178,11 @@ SWISH = Op(
     ("x", "beta"),
     swish_forward_bounds,
     swish_backward_bounds,
-    bad=(("beta", "text", TypeError), ("beta", np.ones((9, 9), np.float32), ValueError), ("beta", True, TypeError)),
+    bad=(
+        ("beta", "text", TypeError),
+        ("beta", np.ones((9, 9), np.float32), ValueError),
+        ("beta", True, TypeError),
+    ),
 )
 
 OPS = (

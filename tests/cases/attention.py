@@ -37,7 +37,9 @@ def problem_of(shape: tuple[int, ...]) -> Problem:
 def inputs_of(query_axis: bool) -> Callable[..., Arguments]:
     """Query, keys and values of the problem, normally distributed."""
 
-    def make(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant) -> Arguments:
+    def make(
+        rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
+    ) -> Arguments:
         problem = problem_of(shape)
         query = (*problem.lead, *((problem.queries,) if query_axis else ()), problem.dim)
         slots = (*problem.lead, problem.slots)
@@ -48,7 +50,9 @@ def inputs_of(query_axis: bool) -> Callable[..., Arguments]:
 
 
 class Errors(NamedTuple):
-    """The values in float64 with an axis of queries, the weights, and bounds on the errors of scores and weights."""
+    """The values in float64 with an axis of queries, the weights, and bounds on the errors of scores and
+    weights.
+    """
 
     query: Array
     keys: Array
@@ -66,7 +70,9 @@ def chain(length: int) -> int:
 
 
 def errors_of(inputs: Arguments, keywords: Mapping[str, Any], query_axis: bool) -> Errors:
-    """A score is one chain of roundings; a weight has the errors of its score and, from the total, of all others."""
+    """A score is one chain of roundings; a weight has the errors of its score and, from the total, of all
+    others.
+    """
     unit = 2 * roundoff(inputs[0].dtype)  # the twin's own errors count too in float64
     query, keys, values = (np.asarray(wide(array)) for array in inputs)
     if not query_axis:
@@ -136,7 +142,9 @@ def backward_bounds(query_axis: bool) -> Callable[[Arguments, Arguments, Mapping
 
 def bending(inputs: Arguments, keywords: Mapping[str, Any]) -> float:
     """Scores change by at most this much as an argument moves by 1."""
-    query, keys, values = (np.max(np.linalg.norm(array.reshape(-1, array.shape[-1]), axis=1)) for array in inputs)
+    query, keys, values = (
+        np.max(np.linalg.norm(array.reshape(-1, array.shape[-1]), axis=1)) for array in inputs
+    )
     return float(1 / (1 + max(query, keys) + values))
 
 
@@ -160,7 +168,11 @@ BAD: tuple[tuple[str, Any, type[Exception]], ...] = (
 ATTENTION = Op(
     "attention",
     inputs_of(query_axis=True),
-    (Variant("plain"), Variant("scale", keywords={"scale": 0.25}), Variant("linear", keywords={"linear": True})),
+    (
+        Variant("plain"),
+        Variant("scale", keywords={"scale": 0.25}),
+        Variant("linear", keywords={"linear": True}),
+    ),
     ("query", "keys", "values"),
     forward_bounds(query_axis=True),
     backward_bounds(query_axis=True),

@@ -33,7 +33,9 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of calling an op: which optional arrays are given, and the keywords that differ from the defaults."""
+    """One way of calling an op: which optional arrays are given, and the keywords that differ from the
+    defaults.
+    """
 
     label: str
     given: tuple[str, ...] = ()
@@ -47,8 +49,8 @@ class Variant:
 class Case:
     """An op and its backward.
 
-    `make_inputs` returns the forward's positional arguments, None for optional ones that the variant does not give.
-    The bounds are absolute, one for each element, on the distance from the exact result.
+    `make_inputs` returns the forward's positional arguments, None for optional ones that the variant does not
+    give. The bounds are absolute, one for each element, on the distance from the exact result.
     """
 
     name: str
@@ -108,7 +110,9 @@ class Case:
         """The result for the given values, computed and returned in float64."""
         return self.twin(*map(wide, inputs), **keywords)
 
-    def exact_gradients(self, dy: Array, inputs: Inputs, keywords: Mapping[str, Any]) -> tuple[Array | None, ...]:
+    def exact_gradients(
+        self, dy: Array, inputs: Inputs, keywords: Mapping[str, Any]
+    ) -> tuple[Array | None, ...]:
         """The gradients for the given values, computed and returned in float64."""
         return as_tuple(self.twin_backward(wide(dy), *map(wide, inputs), **keywords))
 
@@ -136,4 +140,6 @@ def normal(rng: np.random.Generator, shape: Sequence[int], dtype: np.dtype[Any],
 
 def label(value: object) -> str | None:
     """A readable id for pytest."""
-    return str(value) if isinstance(value, (Variant, np.dtype, tuple)) or hasattr(value, "make_inputs") else None
+    return (
+        str(value) if isinstance(value, (Variant, np.dtype, tuple)) or hasattr(value, "make_inputs") else None
+    )

@@ -12,9 +12,19 @@ from tolerances import last_rounding, norm_bound, summed
 from .case import Array, Variant, normal, wide
 from .op import Arguments, Bounds, Op
 
-# Columns (fewer than 16 values beyond the channels) and planes, short and long, whole vectors and broken ones.
+# Columns (fewer than 16 values beyond the channels) and planes, short and long, whole vectors and broken
+# ones.
 SHAPES = ((5, 16), (3, 7), (70, 33), (3, 4, 5), (4, 3, 130), (2, 5, 4, 9), (3, 4, 17), (2, 18, 2, 3))
-IMAGES = ((5, 16, 16), (3, 7, 5), (7, 33, 2), (3, 4, 5, 3), (4, 3, 130), (2, 5, 4, 9), (3, 4, 17), (2, 18, 2, 3))
+IMAGES = (
+    (5, 16, 16),
+    (3, 7, 5),
+    (7, 33, 2),
+    (3, 4, 5, 3),
+    (4, 3, 130),
+    (2, 5, 4, 9),
+    (3, 4, 17),
+    (2, 18, 2, 3),
+)
 LARGE = ((513, 770), (5, 7, 10_001), (20_011, 13), (3, 40, 17, 50))
 
 
@@ -23,7 +33,9 @@ def place_of(name: str, inputs: Arguments) -> int:
     return 2 if name == "group_norm" else 1
 
 
-def channel_inputs(name: str) -> Callable[[np.random.Generator, tuple[int, ...], np.dtype[Any], Variant], Arguments]:
+def channel_inputs(
+    name: str,
+) -> Callable[[np.random.Generator, tuple[int, ...], np.dtype[Any], Variant], Arguments]:
     """x, for group_norm the number of groups, weight and bias, for batch_norm the running arrays."""
 
     def make_inputs(
@@ -126,7 +138,10 @@ def backward_bounds(name: str) -> Callable[[Arguments, Arguments, Mapping[str, A
         with np.errstate(all="ignore"):
             parts = parts_of(name, inputs, keywords)
             dy = dys[0].astype(np.float64)
-            h, xhat = np.abs(dy * parts.weight), np.abs(parts.xhat) + 1  # the error of xhat is relative to both
+            h, xhat = (
+                np.abs(dy * parts.weight),
+                np.abs(parts.xhat) + 1,
+            )  # the error of xhat is relative to both
             wobble = xhat_error(parts, dtype)
             terms, statistics = parts.rstd * h, parts.rstd * h * wobble / xhat
             if parts.through:
@@ -141,7 +156,10 @@ def backward_bounds(name: str) -> Callable[[Arguments, Arguments, Mapping[str, A
             dbias = summed(np.sum(np.abs(dy), axis=parts.others), length, dtype)
         place = place_of(name, inputs)
         given = [value is not None for value in inputs[place : place + 2]]
-        return (np.asarray(dx), *(bound for bound, wanted in zip((dweight, dbias), given, strict=True) if wanted))
+        return (
+            np.asarray(dx),
+            *(bound for bound, wanted in zip((dweight, dbias), given, strict=True) if wanted),
+        )
 
     return bounds
 

@@ -18,7 +18,9 @@ TWIN_ROUNDINGS = 8  # where the twin computes in the same type as the op
 ROWS: dict[str, Any] = {"reduction": "none"}
 
 
-def mse_inputs(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant) -> Arguments:
+def mse_inputs(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
+) -> Arguments:
     """Predictions and targets of one size."""
     prediction, target = rng.standard_normal((2, *shape))
     return prediction.astype(dtype), target.astype(dtype)
@@ -38,7 +40,9 @@ def mse_backward_bound(dys: Arguments, inputs: Arguments, keywords: Mapping[str,
     return (bound + last_rounding(exact, inputs[0].dtype),)
 
 
-def focal_inputs(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant) -> Arguments:
+def focal_inputs(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
+) -> Arguments:
     """Logits on both sides, and targets 0 and 1, or between where the variant says so."""
     logits = (4.0 * rng.standard_normal(shape)).astype(dtype)
     target = rng.random(shape) if variant.label == "between" else rng.integers(0, 2, shape)
@@ -88,7 +92,9 @@ def focal_backward_bound(op: str, dys: Arguments, inputs: Arguments, keywords: M
     return (focal_roundings(dtype, keywords) * roundoff(dtype) * terms + last_rounding(terms, dtype),)
 
 
-def focal_op(name: str, variants: tuple[Variant, ...], bad: tuple[tuple[str, Any, type[Exception]], ...] = ()) -> Op:
+def focal_op(
+    name: str, variants: tuple[Variant, ...], bad: tuple[tuple[str, Any, type[Exception]], ...] = ()
+) -> Op:
     """The case of a focal loss."""
     return Op(
         name,

@@ -13,7 +13,9 @@ from .activations import gelu_backward_bounds, gelu_forward_bound, within
 from .case import Array, Variant
 from .op import Arguments, Bounds, Op
 
-Act = Callable[[Array, Mapping[str, Any]], tuple[Array, Array]]  # an activation's values and bounds on their errors
+Act = Callable[
+    [Array, Mapping[str, Any]], tuple[Array, Array]
+]  # an activation's values and bounds on their errors
 
 
 def exact_act(values: Callable[[Array], Array]) -> Act:
@@ -69,8 +71,13 @@ PACKED = Variant("packed")
 def inputs_of(gate_scale: float, *, packed_only: bool = False) -> Callable[..., Arguments]:
     """gate, up; or both in one array, whose last axis is then twice as long."""
 
-    def make(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant) -> Arguments:
-        gate, up = (gate_scale * rng.standard_normal(shape)).astype(dtype), rng.standard_normal(shape).astype(dtype)
+    def make(
+        rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
+    ) -> Arguments:
+        gate, up = (
+            (gate_scale * rng.standard_normal(shape)).astype(dtype),
+            rng.standard_normal(shape).astype(dtype),
+        )
         if packed_only:
             return (np.concatenate([up, gate], axis=-1),)
         return (np.concatenate([gate, up], axis=-1), None) if variant.label == "packed" else (gate, up)

@@ -25,12 +25,16 @@ LARGE = ((513, 300, 260), (5, 2000, 900), (20_011, 13, 5))
 EMPTY = ((0, 5, 3),)
 
 
-def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], scale: float = 1.0) -> Array:
+def normal(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], scale: float = 1.0
+) -> Array:
     """Normally distributed numbers."""
     return np.asarray(scale * rng.standard_normal(shape)).astype(dtype)
 
 
-def layer(rng: np.random.Generator, depth: int, cols: int, dtype: np.dtype[Any], *, kinks: bool) -> tuple[Array, Array]:
+def layer(
+    rng: np.random.Generator, depth: int, cols: int, dtype: np.dtype[Any], *, kinks: bool
+) -> tuple[Array, Array]:
     """A weight of variance 1/in and a bias, which with `kinks` keeps sums away from 0, where relu bends."""
     weight = normal(rng, (depth, cols), dtype, 1 / math.sqrt(max(depth, 1)))
     bias = normal(rng, (cols,), dtype)
@@ -52,14 +56,17 @@ def product_bound(a: Array, b: Array, dtype: np.dtype[Any], bias: Array | None =
 def weight_bounds(x: Array, dz: Array, error: Array, dtype: np.dtype[Any], *, has_bias: bool) -> Bounds:
     """Bounds on dweight and dbias from those on the magnitude and the error of dz."""
     rows, dz, error = (
-        np.abs(wide(a)).reshape(-1, a.shape[-1]) if a.size else np.zeros((0, a.shape[-1])) for a in (x, dz, error)
+        np.abs(wide(a)).reshape(-1, a.shape[-1]) if a.size else np.zeros((0, a.shape[-1]))
+        for a in (x, dz, error)
     )
     dweight = product_bound(rows.T, dz, dtype) + rows.T @ error
     dbias = product_bound(np.ones((1, len(dz))), dz, dtype)[0] + error.sum(axis=0)
     return (dweight, dbias) if has_bias else (dweight,)
 
 
-def make_linear(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant) -> Arguments:
+def make_linear(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
+) -> Arguments:
     """x, weight and bias."""
     weight, bias = layer(rng, shape[-2], shape[-1], dtype, kinks=variant.keywords.get("activation") == "relu")
     return normal(rng, shape[:-1], dtype), weight, bias if "bias" in variant.given else None
@@ -70,7 +77,9 @@ def linear_bounds(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
     x, weight, bias = inputs
     with np.errstate(all="ignore"):
         exact = reference.linear(wide(x), wide(weight), None if bias is None else wide(bias), **keywords)
-        error = STEEPEST * product_bound(x, weight, x.dtype, bias) + ELEMENTWISE * roundoff(x.dtype) * np.abs(exact)
+        error = STEEPEST * product_bound(x, weight, x.dtype, bias) + ELEMENTWISE * roundoff(x.dtype) * np.abs(
+            exact
+        )
     return (error + last_rounding(exact, x.dtype),)
 
 
@@ -95,7 +104,9 @@ def rounding_of(dz: Array, weight: Array, dtype: np.dtype[Any]) -> Array:
     return last_rounding(np.abs(wide(dz)) @ np.abs(wide(weight)).T, dtype)
 
 
-def make_gated(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant) -> Arguments:
+def make_gated(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
+) -> Arguments:
     """x and two layers."""
     w_gate, b_gate = layer(rng, shape[-2], shape[-1], dtype, kinks=variant.keywords.get("gate") == "relu")
     w_up, b_up = layer(rng, shape[-2], shape[-1], dtype, kinks=False)
@@ -108,7 +119,9 @@ def gated_parts(inputs: Arguments, keywords: Mapping[str, Any]) -> tuple[Array, 
     x, w_gate, w_up, b_gate, b_up = inputs
     z, up = before_activation(x, w_gate, b_gate), before_activation(x, w_up, b_up)
     gate = gate_of(z, keywords.get("gate", "swish"), keywords.get("beta", 1.0))
-    gate_error = STEEPEST * product_bound(x, w_gate, x.dtype, b_gate) + ELEMENTWISE * roundoff(x.dtype) * np.abs(gate)
+    gate_error = STEEPEST * product_bound(x, w_gate, x.dtype, b_gate) + ELEMENTWISE * roundoff(
+        x.dtype
+    ) * np.abs(gate)
     return gate, up, gate_error, product_bound(x, w_up, x.dtype, b_up)
 
 
@@ -134,8 +147,17 @@ def gated_backward_bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[s
         dz_error = dy * (STEEPEST * up_error + np.abs(up) * (slope_error + STEEPEST * rounding))
         dup_error = dy * (gate_error + rounding * np.abs(gate))
         terms = dz @ np.abs(wide(w_gate)).T + dup @ np.abs(wide(w_up)).T
-        dx = product_bound(dz, w_gate.T, dtype) + product_bound(dup, w_up.T, dtype) + 2 * roundoff(dtype) * terms
-        dx = dx + dz_error @ np.abs(wide(w_gate)).T + dup_error @ np.abs(wide(w_up)).T + last_rounding(terms, dtype)
+        dx = (
+            product_bound(dz, w_gate.T, dtype)
+            + product_bound(dup, w_up.T, dtype)
+            + 2 * roundoff(dtype) * terms
+        )
+        dx = (
+            dx
+            + dz_error @ np.abs(wide(w_gate)).T
+            + dup_error @ np.abs(wide(w_up)).T
+            + last_rounding(terms, dtype)
+        )
         has_bias = b_gate is not None
         of_gate = weight_bounds(x, dz, dz_error, dtype, has_bias=has_bias)
         of_up = weight_bounds(x, dup, dup_error, dtype, has_bias=has_bias)

@@ -18,7 +18,9 @@ from .op import Arguments, Bounds, Op
 HIDDEN, OUTPUTS = 20, 5
 
 
-def make_network(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant) -> Arguments:
+def make_network(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
+) -> Arguments:
     """x, weights and biases; ReLU bends at none of the sums."""
     sizes = pairwise((shape[-1], HIDDEN, OUTPUTS))
     kinks = variant.keywords.get("activation", "relu") == "relu"
@@ -32,8 +34,12 @@ def names_of(keywords: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return keywords.get("activation", "relu"), keywords.get("output_activation")
 
 
-def trace(inputs: Arguments, keywords: Mapping[str, Any]) -> tuple[list[Array], list[Array], list[Array], list[Array]]:
-    """Of each layer the input, a bound on its error, z, and a bound on its error; the last inputs are the results."""
+def trace(
+    inputs: Arguments, keywords: Mapping[str, Any]
+) -> tuple[list[Array], list[Array], list[Array], list[Array]]:
+    """Of each layer the input, a bound on its error, z, and a bound on its error; the last inputs are the
+    results.
+    """
     x, weights, biases = inputs
     values, errors = [np.asarray(wide(x))], [np.zeros(x.shape)]
     sums: list[Array] = []
@@ -59,7 +65,9 @@ def forward_bounds(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
 
 
 def backward_bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
-    """The errors of dz, through the second derivative and from the layer after, and those of the products with it."""
+    """The errors of dz, through the second derivative and from the layer after, and those of the products
+    with it.
+    """
     (dy,), (x, weights, biases) = dys, inputs
     dtype = x.dtype
     parameters: list[tuple[Array, ...]] = []

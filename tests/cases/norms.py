@@ -19,7 +19,9 @@ def axes_of(keywords: Mapping[str, Any], ndim: int) -> tuple[int, ...]:
     return tuple(number % ndim for number in (axis if isinstance(axis, tuple) else (axis,)))
 
 
-def norm_inputs(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant) -> Inputs:
+def norm_inputs(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
+) -> Inputs:
     """x with a mean of about half its deviation, a weight around 1 and a bias around 0."""
     x = normal(rng, shape, dtype, mean=0.5)
     parameter_shape = tuple(shape[axis] for axis in axes_of(variant.keywords, len(shape)))
@@ -53,7 +55,9 @@ def norm_parts(op: str, inputs: Inputs, keywords: Mapping[str, Any]) -> Parts:
         shape = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
         return parameter.transpose(np.argsort(axes)).reshape(shape)
 
-    full_weight = np.ones((1,) * x.ndim) if weight is None else align(weight) + keywords.get("weight_offset", 0.0)
+    full_weight = (
+        np.ones((1,) * x.ndim) if weight is None else align(weight) + keywords.get("weight_offset", 0.0)
+    )
     full_bias = np.zeros((1,) * x.ndim) if bias is None else align(bias)
     cols = math.prod(x.shape[axis] for axis in axes)
     rows = math.prod(size for axis, size in enumerate(x.shape) if axis not in axes)
@@ -61,7 +65,8 @@ def norm_parts(op: str, inputs: Inputs, keywords: Mapping[str, Any]) -> Parts:
 
 
 def xhat_error(parts: Parts, dtype: np.dtype[Any]) -> Array:
-    """Bound on the error of xhat in float64, which rounding the mean, the sum of squares and eps + variance gives.
+    """Bound on the error of xhat in float64, which rounding the mean, the sum of squares and eps + variance
+    gives.
 
     In float32 the statistics are float64 sums, whose errors the contract leaves out.
     """

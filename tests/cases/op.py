@@ -24,10 +24,11 @@ Bounds = tuple[Array, ...]
 class Op:
     """An op and its backward.
 
-    `make_inputs(rng, shape, dtype, variant)` returns the forward's positional arguments for a problem of this shape,
-    whatever the shape means to the op. The bounds are absolute, one array for each result of the forward
-    (`forward_bounds(inputs, keywords)`) and for each gradient that is not None (`backward_bounds(gradients of the
-    results, inputs, keywords)`), on the distance from what the twin returns in float64.
+    `make_inputs(rng, shape, dtype, variant)` returns the forward's positional arguments for a problem of this
+    shape, whatever the shape means to the op. The bounds are absolute, one array for each result of the
+    forward (`forward_bounds(inputs, keywords)`) and for each gradient that is not None
+    (`backward_bounds(gradients of the results, inputs, keywords)`), on the distance from what the twin
+    returns in float64.
     """
 
     name: str
@@ -39,12 +40,15 @@ class Op:
     shapes: tuple[tuple[int, ...], ...] = SHAPES
     large: tuple[tuple[int, ...], ...] = LARGE  # enough work for several threads
     empty: tuple[tuple[int, ...], ...] = ((0, 5),)  # problems without rows
-    # The length over which the forward bends: by how far arguments may move for differences to be derivatives.
+    # The length over which the forward bends: by how far arguments may move for differences to be
+    # derivatives.
     bending: Callable[[Arguments, Mapping[str, Any]], float] = lambda inputs, keywords: 1.0
     rows: bool = True  # results and dx of a row (index of the first axis) depend on no other row
     dense_results: bool = True  # a new result lies in memory in the order of x
     integer_arrays: tuple[str, ...] = ()  # arguments that may be arrays of integers too
-    bad: tuple[tuple[str, Any, type[Exception]], ...] = field(default=())  # argument, a value it must not have, error
+    bad: tuple[tuple[str, Any, type[Exception]], ...] = field(
+        default=()
+    )  # argument, a value it must not have, error
 
     def __str__(self) -> str:
         return self.name

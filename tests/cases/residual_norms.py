@@ -27,13 +27,17 @@ def sum_inputs(
     """x, residual and the op's parameters, None where the variant does not give them."""
     x = normal(rng, shape, dtype, mean=30.0 if "far" in variant.label else 0.5)
     residual = normal(rng, shape, dtype)
-    given = [normal(rng, shape[-1:], dtype, mean=1.0) if name in variant.given else None for name in parameters]
+    given = [
+        normal(rng, shape[-1:], dtype, mean=1.0) if name in variant.given else None for name in parameters
+    ]
     return x, residual, *given
 
 
 def total(inputs: Arguments, keywords: Mapping[str, Any]) -> Array:
     """The sum in float64."""
-    return np.asarray(inputs[0].astype(np.float64) + keywords.get("alpha", 1.0) * inputs[1].astype(np.float64))
+    return np.asarray(
+        inputs[0].astype(np.float64) + keywords.get("alpha", 1.0) * inputs[1].astype(np.float64)
+    )
 
 
 def total_error(inputs: Arguments, keywords: Mapping[str, Any]) -> Array:
@@ -52,7 +56,11 @@ def parts_and_wobble(norm: str, inputs: Arguments, keywords: Mapping[str, Any]) 
     error = total_error(inputs, keywords) * parts.rstd
     mean = np.mean(summed, axis=parts.axes, keepdims=True)
     spread = np.mean(error, axis=parts.axes, keepdims=True)
-    wobble = error + spread + np.abs(parts.xhat) * np.mean(np.abs(parts.xhat) * error, axis=parts.axes, keepdims=True)
+    wobble = (
+        error
+        + spread
+        + np.abs(parts.xhat) * np.mean(np.abs(parts.xhat) * error, axis=parts.axes, keepdims=True)
+    )
     if norm == "layer_norm" and dtype != np.float64:
         wobble = np.where(np.abs(mean) * parts.rstd > FAR_MEAN + AT_THE_LIMIT, 0.0, wobble)
     return parts, wobble + xhat_error(parts, dtype)
@@ -74,7 +82,9 @@ def forward_bounds(norm: str, *, with_sum: bool) -> Callable[[Arguments, Mapping
     return bounds
 
 
-def backward_bounds(norm: str, *, with_sum: bool) -> Callable[[Arguments, Arguments, Mapping[str, Any]], Bounds]:
+def backward_bounds(
+    norm: str, *, with_sum: bool
+) -> Callable[[Arguments, Arguments, Mapping[str, Any]], Bounds]:
     """Those of the norm, and the roundings of the addition of dsummed and of the product with alpha."""
 
     def bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
@@ -90,7 +100,9 @@ def backward_bounds(norm: str, *, with_sum: bool) -> Callable[[Arguments, Argume
             alpha = abs(keywords.get("alpha", 1.0))
             dx = ds + last_rounding(size, dtype)
             dresidual = alpha * (ds + roundoff(dtype) * size) + last_rounding(alpha * size, dtype)
-        parameters = [bound for bound, value in zip((dweight, dbias), inputs[2:], strict=False) if value is not None]
+        parameters = [
+            bound for bound, value in zip((dweight, dbias), inputs[2:], strict=False) if value is not None
+        ]
         return (dx, dresidual, *parameters)
 
     return bounds

@@ -1,7 +1,8 @@
-"""The twenty bAbI-style tasks, generated from a seed in the data set's text format, and a reader of such files.
+"""The twenty bAbI-style tasks, generated from a seed in the data set's text format, and a reader of such
+files.
 
-The rules are those of the published generator (facebook/bAbI-tasks) as read from its sources; the stories are of our
-own making, so results on them are close to results on the public data set and not the same.
+The rules are those of the published generator (facebook/bAbI-tasks) as read from its sources; the stories are
+of our own making, so results on them are close to results on the public data set and not the same.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ TASKS: dict[int, Task] = {
 
 
 def generate(task: int, questions: int = 1000, *, seed: int = 0, part: str = "train") -> list[Story]:
-    """Stories of a task with this many questions in all; the same seed and part always give the same stories."""
+    """Stories of a task with this many questions in all; the same seed and part always give the same
+    stories.
+    """
     rng = Random(f"{task} {part} {seed}")
     stories: list[Story] = []
     missing = questions

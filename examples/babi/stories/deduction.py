@@ -34,7 +34,9 @@ def induction(rng: Random) -> Story:
     story = Story()
     colours = dict(zip(ANIMALS, rng.sample(COLOURS, 4), strict=True))
     animals = {name: rng.choice(ANIMALS) for name in PETS}
-    alike = {name: [other for other in PETS if other != name and animals[other] == animals[name]] for name in PETS}
+    alike = {
+        name: [other for other in PETS if other != name and animals[other] == animals[name]] for name in PETS
+    }
     asked = rng.choice([name for name in PETS if alike[name]])
     facts = {(name, "animal"): f"{name} is a {animals[name]}" for name in PETS}
     facts |= {(name, "colour"): f"{name} is {colours[animals[name]]}" for name in PETS if name != asked}

@@ -27,7 +27,9 @@ def tokens(text: str) -> list[str]:
 
 
 def asked(stories: Sequence[Story], sentences: int) -> Iterator[tuple[list[list[str]], list[str], str]]:
-    """Each question with its answer and the last sentences before it. Several things in an answer count as one word."""
+    """Each question with its answer and the last sentences before it. Several things in an answer count as
+    one word.
+    """
     for story in stories:
         told: list[list[str]] = []
         for line in story.lines:
@@ -38,7 +40,9 @@ def asked(stories: Sequence[Story], sentences: int) -> Iterator[tuple[list[list[
 
 
 def encode(*parts: Sequence[Story], sentences: int = 50) -> tuple[list[str], list[Data]]:
-    """The words (the first is no word) of all parts together, and the data of each, all of the same widths."""
+    """The words (the first is no word) of all parts together, and the data of each, all of the same
+    widths.
+    """
     found = [list(asked(part, sentences)) for part in parts]
     texts = [text for part in found for told, question, _ in part for text in (*told, question)]
     words = {word for text in texts for word in text} | {answer for part in found for _, _, answer in part}

@@ -18,7 +18,9 @@ class Reader:
     place: dict[str, tuple[str, int]] = field(default_factory=dict)  # person -> place, line
     holder: dict[str, tuple[str, int]] = field(default_factory=dict)  # held object -> person, line
     # object -> its known places, oldest first, neighbours different, each with the lines that told it last
-    trail: dict[str, list[tuple[str, set[int]]]] = field(default_factory=lambda: {thing: [] for thing in OBJECTS})
+    trail: dict[str, list[tuple[str, set[int]]]] = field(
+        default_factory=lambda: {thing: [] for thing in OBJECTS}
+    )
 
     def read(self, action: Action, line: int) -> None:
         """Take in what a line tells."""
@@ -122,13 +124,19 @@ def who_gave_what(rng: Random) -> Story:
 
 
 def _handling(rng: Random, listing: bool) -> Story:
-    """Five questions about what somebody holds who took, dropped or gave something, two lines between questions."""
+    """Five questions about what somebody holds who took, dropped or gave something, two lines between
+    questions.
+    """
     story, world = Story(), World(rng)
     handled: dict[str, list[int]] = {}  # person -> the lines that tell what he took, dropped and gave himself
     while story.questions < 5:
         draw = rng.random()
         action = (
-            world.draw("move") if draw < 1 / 4 else world.draw("get", "drop") if draw < 1 / 2 else world.draw("give")
+            world.draw("move")
+            if draw < 1 / 4
+            else world.draw("get", "drop")
+            if draw < 1 / 2
+            else world.draw("give")
         )
         if action is None:
             continue

@@ -41,13 +41,17 @@ def is_actor_there(rng: Random) -> Story:
         actor = rng.choice(list(told))
         place, line = told[actor]
         true = rng.random() < 0.5
-        story.ask(f"is {actor} in the {place if true else other(rng, place)}", "yes" if true else "no", [line])
+        story.ask(
+            f"is {actor} in the {place if true else other(rng, place)}", "yes" if true else "no", [line]
+        )
 
     return _where_people_are(rng, ask)
 
 
 def negation(rng: Random) -> Story:
-    """Task 9: as task 6, with statements of where somebody is or is not; a statement replaces what was known before."""
+    """Task 9: as task 6, with statements of where somebody is or is not; a statement replaces what was known
+    before.
+    """
     story, world = Story(), World(rng)
     known: dict[str, tuple[str, bool, int]] = {}
     for _ in range(5):
@@ -74,8 +78,8 @@ def negation(rng: Random) -> Story:
 def indefinite(rng: Random) -> Story:
     """Task 10: as task 6, with statements that leave two places open; the answer may be maybe.
 
-    What is known of a person is the set of places where he can be. "Either in the A or in the B" keeps those of the two
-    that were possible before, and both where neither was: he must have moved.
+    What is known of a person is the set of places where he can be. "Either in the A or in the B" keeps those
+    of the two that were possible before, and both where neither was: he must have moved.
     """
     story, world = Story(), World(rng)
     known: dict[str, tuple[set[str], list[int]]] = {}
@@ -113,7 +117,9 @@ def basic_coreference(rng: Random) -> Story:
         actor = action.actor
         first = story.tell(action.sentence(rng))
         pronoun = PRONOUNS[actor]
-        start = rng.choice((f"after that {pronoun}", f"following that {pronoun}", f"then {pronoun}", f"{pronoun} then"))
+        start = rng.choice(
+            (f"after that {pronoun}", f"following that {pronoun}", f"then {pronoun}", f"{pronoun} then")
+        )
         place = world.place[actor] = other(rng, action.thing)
         second = story.tell(f"{start} {rng.choice(MOVES)} the {place}")
         story.ask(f"where is {actor}", place, [first, second])
@@ -157,7 +163,8 @@ TIMES = ("yesterday", "this morning", "this afternoon", "this evening")
 
 def time_reasoning(rng: Random) -> Story:
     """Task 14: moves told in any order, each with its time; where somebody was before he was in a place."""
-    # Twelve of the sixteen pairs of a person and a time; the first question needs two of one person in the first four.
+    # Twelve of the sixteen pairs of a person and a time; the first question needs two of one person in the
+    # first four.
     pairs = rng.sample([(actor, time) for actor in PEOPLE for time in range(len(TIMES))], 12)
     while len({actor for actor, _ in pairs[:4]}) == 4:
         rng.shuffle(pairs)

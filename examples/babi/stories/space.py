@@ -29,10 +29,10 @@ def _told(rng: Random, first: str, direction: str, second: str) -> str:
 def is_direction(rng: Random) -> Story:
     """Task 4: three places in a line; what lies in some direction of the second place of a fact.
 
-    The published generator asks for the second place of a fact too. Where the place asked about stands in both facts,
-    the answer then is the parity of both wordings and both directions, and a memory network tosses a coin: 26 % errors
-    in all with position encoding, where the paper has 4. In the stories of the public data set that we have seen
-    quoted, answers are the first place of a fact, as here.
+    The published generator asks for the second place of a fact too. Where the place asked about stands in
+    both facts, the answer then is the parity of both wordings and both directions, and a memory network
+    tosses a coin: 26 % errors in all with position encoding, where the paper has 4. In the stories of the
+    public data set that we have seen quoted, answers are the first place of a fact, as here.
     """
     story = Story()
     direction = rng.choice(("north", "east"))
@@ -99,7 +99,9 @@ THINGS = ("suitcase", "container", "box", "treasure chest", "box of chocolates",
 
 
 def size(rng: Random) -> Story:
-    """Task 18: facts of what is bigger; a question for every pair that two facts tell apart, and no single one."""
+    """Task 18: facts of what is bigger; a question for every pair that two facts tell apart, and no single
+    one.
+    """
     story = Story()
     sizes = {thing: 1 + rng.random() for thing in THINGS[:4]} | {"box of chocolates": 1.0, "chocolate": 0.5}
 
@@ -141,7 +143,8 @@ def _chains(facts: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
 def path_finding(rng: Random) -> Story:
     """Task 19: the two steps that lead from a place to another.
 
-    "The A is north of the B" makes the step from A to B one to the south. The original generator answers n there,
+    "The A is north of the B" makes the step from A to B one to the south. The original generator answers n
+    there,
     against its own words.
     """
     story = Story()
@@ -167,5 +170,7 @@ def path_finding(rng: Random) -> Story:
     for fact in order:
         story.tell(_told(rng, *facts[fact]))
     answer = ",".join(direction[0] for direction in directions)
-    story.ask(f"what is the path from the {start} to the {goal}", answer, [1 + order.index(fact) for fact in (0, 1)])
+    story.ask(
+        f"what is the path from the {start} to the {goal}", answer, [1 + order.index(fact) for fact in (0, 1)]
+    )
     return story

@@ -1,6 +1,7 @@
 """Stories and their text: one numbered line a sentence, the numbers starting again at 1 with every story.
 
-A question's line holds the question, a tab, the answer, a tab and the numbers of the lines that support the answer::
+A question's line holds the question, a tab, the answer, a tab and the numbers of the lines that support the
+answer::
 
     1 Mary went to the kitchen.
     2 Where is Mary?	kitchen	1
@@ -80,7 +81,8 @@ def write(stories: Iterable[Story]) -> str:
 def read(text: str) -> list[Story]:
     """Parse the text of a file in the data set's format, generated here or not.
 
-    ValueError names the line that is not in the format: no number, a number out of order, or a question without answer.
+    ValueError names the line that is not in the format: no number, a number out of order, or a question
+    without answer.
     """
     return list(_read(text))
 
@@ -95,7 +97,9 @@ def _read(text: str) -> Iterator[Story]:
             yield story
             story = Story()
         if number != str(len(story.lines) + 1):
-            raise ValueError(f"line {position} must start with number {len(story.lines) + 1} or 1, got {row!r}")
+            raise ValueError(
+                f"line {position} must start with number {len(story.lines) + 1} or 1, got {row!r}"
+            )
         sentence, *answered = (part.strip() for part in rest.split("\t"))
         if sentence.endswith("?") and not (answered and answered[0]):
             raise ValueError(f"line {position} asks without giving an answer: {row!r}")

@@ -45,10 +45,15 @@ class World:
         """The actions of a kind that can be done now."""
         place, container = self.place, self.container
         if kind == "move":
-            return [Action(kind, actor, target) for actor in PEOPLE for target in PLACES if place[actor] != target]
+            return [
+                Action(kind, actor, target) for actor in PEOPLE for target in PLACES if place[actor] != target
+            ]
         if kind == "get":
             return [
-                Action(kind, actor, thing) for thing in OBJECTS for actor in PEOPLE if container[thing] == place[actor]
+                Action(kind, actor, thing)
+                for thing in OBJECTS
+                for actor in PEOPLE
+                if container[thing] == place[actor]
             ]
         held = [(actor, thing) for thing, actor in container.items() if actor in PEOPLE]
         if kind == "drop":

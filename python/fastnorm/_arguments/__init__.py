@@ -1,11 +1,12 @@
 """The argument rules of every op: what is taken, what it becomes, and which error says what is wrong.
 
-`<op>(<positional arguments>, <keywords in the order of the signature>)`, all given by position, returns the same
-arguments in canonical form or raises. Both backends call it, the extension only for arguments that it does not take
-straight away, so both give the same errors. Canonical means:
+`<op>(<positional arguments>, <keywords in the order of the signature>)`, all given by position, returns the
+same arguments in canonical form or raises. Both backends call it, the extension only for arguments that it
+does not take straight away, so both give the same errors. Canonical means:
 
 - arrays are exact ndarrays of a supported dtype in native byte order, with any strides and alignment;
-- `axis` is a tuple of non-negative axes in ascending order, and weight and bias have their axes in that order;
+- `axis` is a tuple of non-negative axes in ascending order, and weight and bias have their axes in that
+  order;
 - numbers are finite floats, flags bools, `stats` arrays of the statistics' shape and dtype;
 - `out` can be written, and is exactly one of the inputs or shares memory with none.
 """
@@ -32,6 +33,15 @@ from .channel_norms import (
     group_norm_backward,
     instance_norm,
     instance_norm_backward,
+    moments,
+)
+from .class_losses import (
+    cross_entropy,
+    cross_entropy_backward,
+    focal_loss,
+    focal_loss_backward,
+    poly_loss,
+    poly_loss_backward,
 )
 from .elementwise_losses import (
     mse_loss,
@@ -41,7 +51,6 @@ from .elementwise_losses import (
     sigmoid_focal_loss,
     sigmoid_focal_loss_backward,
 )
-from .embeddings import embedding_sums, embedding_sums_backward
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -55,18 +64,10 @@ from .gates import (
     swiglu_backward,
 )
 from .linear import gated_linear, gated_linear_backward, linear, linear_backward
-from .losses import (
-    cross_entropy,
-    cross_entropy_backward,
-    focal_loss,
-    focal_loss_backward,
-    poly_loss,
-    poly_loss_backward,
-)
+from .memory import embedding_sums, embedding_sums_backward
 from .mlp import mlp_backward, mlp_forward, mlp_gradients, mlp_train
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update
-from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
 from .residual_norms import (
     add_layer_norm,
     add_layer_norm_backward,
@@ -76,7 +77,7 @@ from .residual_norms import (
     deep_norm_backward,
 )
 from .rules import user_order
-from .statistics import moments
+from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 
 __all__ = [
     "add_layer_norm",

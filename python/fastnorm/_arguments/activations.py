@@ -75,11 +75,15 @@ def factor(rules: Rules, value: object, x: Array) -> Array:
         beta = rules.array("beta", value, like=x)
         if beta.dtype not in (x.dtype, compute):
             raise rules.type_error(
-                "beta", f"has dtype {beta.dtype}", f"{x.dtype} as x" if compute == x.dtype else f"{x.dtype} or float32"
+                "beta",
+                f"has dtype {beta.dtype}",
+                f"{x.dtype} as x" if compute == x.dtype else f"{x.dtype} or float32",
             )
         lengths = zip(reversed(beta.shape), reversed(x.shape), strict=False)
         if beta.ndim > x.ndim or any(length not in (1, wanted) for length, wanted in lengths):
-            raise rules.value_error("beta", f"has shape {beta.shape}", f"one that broadcasts to x.shape {x.shape}")
+            raise rules.value_error(
+                "beta", f"has shape {beta.shape}", f"one that broadcasts to x.shape {x.shape}"
+            )
         return beta.astype(compute, copy=False)
 
 

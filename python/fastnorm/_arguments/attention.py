@@ -48,7 +48,13 @@ def attention_backward(
 
 
 def memory_read(
-    query: object, keys: object, values: object, mask: object, linear: object, return_weights: object, out: object
+    query: object,
+    keys: object,
+    values: object,
+    mask: object,
+    linear: object,
+    return_weights: object,
+    out: object,
 ) -> tuple[Array, Array, Array, Array | None, bool, bool, Array | None]:
     """Return the canonical arguments of `memory_read`."""
     rules = Rules("memory_read")
@@ -88,7 +94,9 @@ def _heads(rules: Rules, query: object, keys: object, values: object, mask: obje
 
 
 def _mask(rules: Rules, value: object, query: Array, shape: tuple[int, ...]) -> Array | None:
-    """Return None, or a mask that broadcasts against `shape`: bool, or in the dtype that the scores are computed in."""
+    """Return None, or a mask that broadcasts against `shape`: bool, or in the dtype that the scores are
+    computed in.
+    """
     if value is None:
         return None
     array = np.asarray(value)

@@ -1,4 +1,6 @@
-"""The argument rules of the norms that treat channels differently: batch_norm, group_norm and instance_norm."""
+"""The argument rules of the norms that treat channels differently: batch_norm, group_norm and
+instance_norm.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def batch_norm(
     training = rules.flag("training", training)
     momentum = rules.number("momentum", momentum, minimum=0)
     if momentum > 1:
-        raise rules.value_error("momentum", f"is {momentum:g}", "at most 1: it is the weight of the new batch")
+        raise rules.value_error(
+            "momentum", f"is {momentum:g}", "at most 1: it is the weight of the new batch"
+        )
     correction = rules.integer("running_correction", running_correction, minimum=0)
     if correction > 1:
         raise rules.value_error("running_correction", f"is {correction}", "0 or 1")
@@ -82,7 +86,19 @@ def batch_norm(
         updatable(rules, mean, var, x, weight, bias, target)
     return tuple(
         BatchNorm(
-            x, weight, bias, mean, var, training, momentum, correction, eps, axes.given[0], given, return_stats, target
+            x,
+            weight,
+            bias,
+            mean,
+            var,
+            training,
+            momentum,
+            correction,
+            eps,
+            axes.given[0],
+            given,
+            return_stats,
+            target,
         )
     )
 
@@ -178,7 +194,9 @@ def groups(rules: Rules, value: object, x: Array, axes: Axes) -> int:
     number = rules.integer("num_groups", value, minimum=1)
     channels = x.shape[axes.given[0]]
     if channels % number:
-        raise rules.value_error("num_groups", f"is {number}", f"a divisor of the number of channels, {channels}")
+        raise rules.value_error(
+            "num_groups", f"is {number}", f"a divisor of the number of channels, {channels}"
+        )
     return number
 
 
@@ -205,7 +223,9 @@ def given_statistics(rules: Rules, stats: object, x: Array, axes: Axes) -> tuple
 def running_arrays(
     rules: Rules, mean: object, var: object, x: Array, axes: Axes, *, update: bool = False
 ) -> tuple[Array, Array] | tuple[None, None]:
-    """Return the two running arrays, both or neither; they are the caller's own where they are NumPy arrays."""
+    """Return the two running arrays, both or neither; they are the caller's own where they are NumPy
+    arrays.
+    """
     if mean is None and var is None:
         return None, None
     if mean is None or var is None:
@@ -217,8 +237,12 @@ def running_arrays(
         if array.dtype != statistic_dtype(x):
             needed = f"{statistic_dtype(x)} for x of dtype {x.dtype}"
             raise rules.type_error(name, f"has dtype {array.dtype}", needed)
-        if update and (isinstance(value, (list, tuple)) or getattr(value, "dtype", array.dtype) != array.dtype):
-            raise rules.type_error(name, f"has type {type(value).__name__}", "a native array, which training updates")
+        if update and (
+            isinstance(value, (list, tuple)) or getattr(value, "dtype", array.dtype) != array.dtype
+        ):
+            raise rules.type_error(
+                name, f"has type {type(value).__name__}", "a native array, which training updates"
+            )
         found.append(per_channel(rules, name, array, x, axes))
     return found[0], found[1]
 
@@ -230,9 +254,13 @@ def updatable(rules: Rules, mean: Array, var: Array, *others: Array | None) -> N
             raise rules.value_error(name, "is read-only", "an array that training can update")
         for other in others:
             if other is not None and shares_memory(array, other):
-                raise rules.value_error(name, "overlaps another array", "memory of its own: training updates it")
+                raise rules.value_error(
+                    name, "overlaps another array", "memory of its own: training updates it"
+                )
     if shares_memory(mean, var):
-        raise rules.value_error("running_var", "overlaps running_mean", "memory of its own: training updates it")
+        raise rules.value_error(
+            "running_var", "overlaps running_mean", "memory of its own: training updates it"
+        )
 
 
 def per_channel(rules: Rules, name: str, array: Array, x: Array, axes: Axes) -> Array:
@@ -253,3 +281,16 @@ def several_values(rules: Rules, x: Array, axes: Axes) -> None:
 def statistic_dtype(x: Array) -> np.dtype[np.floating]:
     """Return the dtype of statistics and parameter gradients."""
     return np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
+
+
+def moments(x: object, axis: object) -> tuple[Array, tuple[int, ...]]:
+    """Return the canonical arguments of `moments`: the axes that are kept are neighbours."""
+    rules = Rules("moments")
+    x = rules.array("x", x)
+    if x.ndim == 0:
+        x = x.reshape(1)
+    axes = rules.axes(tuple(range(x.ndim)) if axis is None else axis, x).ascending
+    kept = [number for number in range(x.ndim) if number not in axes]
+    if kept and kept[-1] - kept[0] != len(kept) - 1:
+        x, axes = np.moveaxis(x, axes, range(len(axes))), tuple(range(len(axes)))
+    return x, axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._typing import Array, Reduction
-from .losses import reduction_of
+from .class_losses import reduction_of
 from .rules import Rules
 
 
@@ -73,7 +73,13 @@ def poly_focal_loss(
 
 
 def poly_focal_loss_backward(
-    dloss: object, logits: object, target: object, epsilon: object, alpha: object, gamma: object, reduction: object
+    dloss: object,
+    logits: object,
+    target: object,
+    epsilon: object,
+    alpha: object,
+    gamma: object,
+    reduction: object,
 ) -> tuple[Array | float, Array, Array, float, float | None, float, Reduction]:
     """Return the canonical arguments of `poly_focal_loss_backward`."""
     rules = Rules("poly_focal_loss_backward")
@@ -82,7 +88,15 @@ def poly_focal_loss_backward(
     coefficient = rules.number("epsilon", epsilon)
     share, power = class_share(rules, alpha), rules.number("gamma", gamma, minimum=0)
     reduced = reduction_of(rules, reduction)
-    return loss_gradient(rules, dloss, array, "logits", reduced), array, labels, coefficient, share, power, reduced
+    return (
+        loss_gradient(rules, dloss, array, "logits", reduced),
+        array,
+        labels,
+        coefficient,
+        share,
+        power,
+        reduced,
+    )
 
 
 def binary_target(rules: Rules, value: object, logits: Array) -> Array:

@@ -1,7 +1,7 @@
 """The argument rules of the gated units.
 
-`up` is None where gate and up are the halves of one packed array along `axis`, which is then non-negative; for two
-arrays `axis` is any int and is not used.
+`up` is None where gate and up are the halves of one packed array along `axis`, which is then non-negative;
+for two arrays `axis` is any int and is not used.
 """
 
 from __future__ import annotations
@@ -65,22 +65,30 @@ def geglu_backward(
     return gradient(rules, dy, gate, up, axis), gate, up, approximation(rules, approximate), axis
 
 
-def reglu(gate: object, up: object, axis: object, out: object) -> tuple[Array, Array | None, int, Array | None]:
+def reglu(
+    gate: object, up: object, axis: object, out: object
+) -> tuple[Array, Array | None, int, Array | None]:
     """Return the canonical arguments of `reglu`."""
     return plain("reglu", gate, up, axis, out)
 
 
-def reglu_backward(dy: object, gate: object, up: object, axis: object) -> tuple[Array, Array, Array | None, int]:
+def reglu_backward(
+    dy: object, gate: object, up: object, axis: object
+) -> tuple[Array, Array, Array | None, int]:
     """Return the canonical arguments of `reglu_backward`."""
     return plain_backward("reglu_backward", dy, gate, up, axis)
 
 
-def bilinear(gate: object, up: object, axis: object, out: object) -> tuple[Array, Array | None, int, Array | None]:
+def bilinear(
+    gate: object, up: object, axis: object, out: object
+) -> tuple[Array, Array | None, int, Array | None]:
     """Return the canonical arguments of `bilinear`."""
     return plain("bilinear", gate, up, axis, out)
 
 
-def bilinear_backward(dy: object, gate: object, up: object, axis: object) -> tuple[Array, Array, Array | None, int]:
+def bilinear_backward(
+    dy: object, gate: object, up: object, axis: object
+) -> tuple[Array, Array, Array | None, int]:
     """Return the canonical arguments of `bilinear_backward`."""
     return plain_backward("bilinear_backward", dy, gate, up, axis)
 
@@ -133,4 +141,6 @@ def result(rules: Rules, out: object, gate: Array, up: Array | None, axis: int) 
 
 def gradient(rules: Rules, dy: object, gate: Array, up: Array | None, axis: int, name: str = "gate") -> Array:
     """Return dy, of the shape of the halves."""
-    return rules.gradient("dy", dy, halves(gate, up, axis)[0], of=name if up is not None else f"a half of {name}")
+    return rules.gradient(
+        "dy", dy, halves(gate, up, axis)[0], of=name if up is not None else f"a half of {name}"
+    )

@@ -36,7 +36,14 @@ def linear_backward(
 
 
 def gated_linear(
-    x: object, w_gate: object, w_up: object, b_gate: object, b_up: object, gate: object, beta: object, out: object
+    x: object,
+    w_gate: object,
+    w_up: object,
+    b_gate: object,
+    b_up: object,
+    gate: object,
+    beta: object,
+    out: object,
 ) -> tuple[Array, Array, Array, Array | None, Array | None, Gate | None, float, Array | None]:
     """Return the canonical arguments of `gated_linear`."""
     rules = Rules("gated_linear")
@@ -45,7 +52,14 @@ def gated_linear(
 
 
 def gated_linear_backward(
-    dy: object, x: object, w_gate: object, w_up: object, b_gate: object, b_up: object, gate: object, beta: object
+    dy: object,
+    x: object,
+    w_gate: object,
+    w_up: object,
+    b_gate: object,
+    b_up: object,
+    gate: object,
+    beta: object,
 ) -> tuple[Array, Array, Array, Array, Array | None, Array | None, Gate | None, float]:
     """Return the canonical arguments of `gated_linear_backward`."""
     rules = Rules("gated_linear_backward")
@@ -55,7 +69,14 @@ def gated_linear_backward(
 
 
 def gated_layer(
-    rules: Rules, x: object, w_gate: object, w_up: object, b_gate: object, b_up: object, gate: object, beta: object
+    rules: Rules,
+    x: object,
+    w_gate: object,
+    w_up: object,
+    b_gate: object,
+    b_up: object,
+    gate: object,
+    beta: object,
 ) -> GatedLayer:
     """Return x, the two layers, the name of the gate and the number of swish."""
     x, w_gate, b_gate = layer(rules, x, w_gate, b_gate, ("w_gate", "b_gate"))

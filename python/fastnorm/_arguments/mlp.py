@@ -15,7 +15,12 @@ ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu")
 # Losses of a training step by the kind of their target: numbers like the outputs, or classes.
 NUMBER_LOSSES = ("mse", "squared_error", "poisson", "binary_cross_entropy", "binary_poly", "binary_focal")
 CLASS_LOSSES = ("cross_entropy", "poly", "focal")
-OPTIONS = {"poly": 1.0, "focal": 2.0, "binary_poly": 1.0, "binary_focal": 2.0}  # epsilon of poly, gamma of focal
+OPTIONS = {
+    "poly": 1.0,
+    "focal": 2.0,
+    "binary_poly": 1.0,
+    "binary_focal": 2.0,
+}  # epsilon of poly, gamma of focal
 
 Layers = tuple[tuple[Array, ...], tuple[Array | None, ...]]
 Loss = tuple[str, float]
@@ -23,7 +28,9 @@ Loss = tuple[str, float]
 
 def mlp_forward(
     x: object, weights: object, biases: object, activation: object, output_activation: object
-) -> tuple[Array, tuple[Array, ...], tuple[Array | None, ...] | None, DenseActivation | None, DenseActivation | None]:
+) -> tuple[
+    Array, tuple[Array, ...], tuple[Array | None, ...] | None, DenseActivation | None, DenseActivation | None
+]:
     """Return the canonical arguments of `mlp_forward`."""
     rules = Rules("mlp_forward")
     x, weights, biases = network(rules, x, weights, biases)
@@ -33,7 +40,12 @@ def mlp_forward(
 def mlp_backward(
     dy: object, x: object, weights: object, biases: object, activation: object, output_activation: object
 ) -> tuple[
-    Array, Array, tuple[Array, ...], tuple[Array | None, ...] | None, DenseActivation | None, DenseActivation | None
+    Array,
+    Array,
+    tuple[Array, ...],
+    tuple[Array | None, ...] | None,
+    DenseActivation | None,
+    DenseActivation | None,
 ]:
     """Return the canonical arguments of `mlp_backward`."""
     rules = Rules("mlp_backward")
@@ -70,7 +82,9 @@ def mlp_gradients(
     float,
 ]:
     """Return the canonical arguments of `mlp_gradients`."""
-    return batch(Rules("step"), x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty)
+    return batch(
+        Rules("step"), x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
+    )
 
 
 def mlp_train(
@@ -142,13 +156,17 @@ def chosen_loss(rules: Rules, loss: object) -> Loss:
 
 
 def targets(rules: Rules, target: object, x: Array, outputs: int, loss: str) -> Array:
-    """Return the targets of a batch: (rows, outputs) of x's dtype, or for losses over classes (rows,) of int64."""
+    """Return the targets of a batch: (rows, outputs) of x's dtype, or for losses over classes (rows,) of
+    int64.
+    """
     rows = x.shape[0]
     classes = loss in CLASS_LOSSES
     array = np.asarray(target) if classes and not isinstance(target, np.ndarray) else target
     if classes and isinstance(array, np.ndarray) and array.dtype.kind in "iu":
         if array.shape != (rows,):
-            raise rules.value_error("target", f"has shape {array.shape}", f"({rows},), one class for each row of x")
+            raise rules.value_error(
+                "target", f"has shape {array.shape}", f"({rows},), one class for each row of x"
+            )
         if array.size and not (int(array.min()) >= 0 and int(array.max()) < outputs):
             found = f"has classes from {array.min()} to {array.max()}"
             raise rules.value_error("target", found, f"0 to {outputs - 1}, the outputs of the network")
@@ -158,7 +176,9 @@ def targets(rules: Rules, target: object, x: Array, outputs: int, loss: str) -> 
         raise rules.type_error("target", f"has dtype {dtype}", "integers, the classes")
     values = rules.array("target", target, like=x)
     if values.dtype != x.dtype:
-        needed = f"{x.dtype} as x" if not classes else f"integer classes, or probabilities of dtype {x.dtype} as x"
+        needed = (
+            f"{x.dtype} as x" if not classes else f"integer classes, or probabilities of dtype {x.dtype} as x"
+        )
         raise rules.type_error("target", f"has dtype {values.dtype}", needed)
     if values.shape == (rows,) and outputs == 1:
         values = values[:, None]
@@ -179,7 +199,9 @@ def network(
         raise rules.value_error("weights", "is empty", "at least one layer")
     offsets = (None,) * len(listed) if biases is None else sequence(rules, "biases", biases)
     if len(offsets) != len(listed):
-        raise rules.value_error("biases", f"has {len(offsets)} entries", f"{len(listed)}, one (or None) for each layer")
+        raise rules.value_error(
+            "biases", f"has {len(offsets)} entries", f"{len(listed)}, one (or None) for each layer"
+        )
     size = x.shape[-1]
     checked_weights: list[Array] = []
     checked_biases: list[Array | None] = []
@@ -189,7 +211,11 @@ def network(
         if array.ndim != 2:
             raise rules.value_error(name, f"has shape {array.shape}", "two axes, (in, out)")
         if array.shape[0] != size:
-            source = f"x of shape {x.shape}" if i == 0 else f"weights[{i - 1}] of shape {checked_weights[-1].shape}"
+            source = (
+                f"x of shape {x.shape}"
+                if i == 0
+                else f"weights[{i - 1}] of shape {checked_weights[-1].shape}"
+            )
             raise rules.value_error(name, f"has shape {array.shape}", f"({size}, out) after {source}")
         size = array.shape[1]
         checked_weights.append(array)
@@ -198,7 +224,9 @@ def network(
             continue
         offset = parameter(rules, f"biases[{i}]", bias, x)
         if offset.shape != (size,):
-            raise rules.value_error(f"biases[{i}]", f"has shape {offset.shape}", f"({size},) as the outputs of {name}")
+            raise rules.value_error(
+                f"biases[{i}]", f"has shape {offset.shape}", f"({size},) as the outputs of {name}"
+            )
         checked_biases.append(offset)
     return x, tuple(checked_weights), None if biases is None else tuple(checked_biases)
 

@@ -42,7 +42,9 @@ def rms_norm(
     fraction: object,
     return_stats: object,
     out: object,
-) -> tuple[Array, Array | None, Array | None, tuple[int, ...], float, float, float | None, bool, Array | None]:
+) -> tuple[
+    Array, Array | None, Array | None, tuple[int, ...], float, float, float | None, bool, Array | None
+]:
     """Return the canonical arguments of `rms_norm`."""
     rules = Rules("rms_norm")
     x = rules.array("x", x)
@@ -66,7 +68,9 @@ def rms_norm_backward(
     weight_offset: object,
     fraction: object,
     stats: object,
-) -> tuple[Array, Array, Array | None, Array | None, tuple[int, ...], float, float, float | None, Array | None]:
+) -> tuple[
+    Array, Array, Array | None, Array | None, tuple[int, ...], float, float, float | None, Array | None
+]:
     """Return the canonical arguments of `rms_norm_backward`."""
     rules = Rules("rms_norm_backward")
     x = rules.array("x", x)
@@ -88,4 +92,6 @@ def mean_and_rstd(rules: Rules, stats: object, x: Array, axes: Axes) -> tuple[Ar
         raise rules.type_error("stats", f"has type {type(stats).__name__}", "a tuple (mean, rstd)")
     if len(stats) != 2:
         raise rules.value_error("stats", f"has {len(stats)} entries", "two, (mean, rstd)")
-    return rules.statistics("mean in stats", stats[0], x, axes), rules.statistics("rstd in stats", stats[1], x, axes)
+    return rules.statistics("mean in stats", stats[0], x, axes), rules.statistics(
+        "rstd in stats", stats[1], x, axes
+    )

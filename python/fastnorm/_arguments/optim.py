@@ -11,7 +11,8 @@ from .rules import Rules, is_float, is_half, may_overlap_itself
 
 # What an optimiser hands to `optimizer_update` and `mlp_train` beside parameters and gradients:
 #   ("sgd", lr, momentum, nesterov, weight_decay, velocities), velocities None without momentum;
-#   ("adam", lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, steps, first, second), steps an int64 array
+#   ("adam", lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, steps, first, second), steps an
+# int64 array
 #   of one element that counts the updates, first and second the moments.
 # State is one array of the compute type for each parameter, contiguous; updates change it in place.
 Rule = tuple[Any, ...]
@@ -25,7 +26,9 @@ def optimizer_update(
     arrays = parameter_arrays(rules, parameters)
     listed = sequence(rules, "gradients", gradients)
     if len(listed) != len(arrays):
-        raise rules.value_error("gradients", f"has {len(listed)} entries", f"{len(arrays)}, one for each parameter")
+        raise rules.value_error(
+            "gradients", f"has {len(listed)} entries", f"{len(arrays)}, one for each parameter"
+        )
     checked = [
         None if value is None else gradient(rules, f"gradients[{i}]", value, arrays[i])
         for i, value in enumerate(listed)
@@ -42,7 +45,9 @@ def parameter_arrays(rules: Rules, parameters: object) -> tuple[Array, ...]:
     for i, value in enumerate(sequence(rules, "parameters", parameters)):
         name = f"parameters[{i}]"
         if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
-            raise rules.type_error(name, f"has type {type(value).__name__}", "a NumPy array, which is updated in place")
+            raise rules.type_error(
+                name, f"has type {type(value).__name__}", "a NumPy array, which is updated in place"
+            )
         if not is_float(value.dtype):
             raise rules.type_error(name, f"has dtype {value.dtype}", "float32, float64, float16 or bfloat16")
         if not value.dtype.isnative:
@@ -59,7 +64,11 @@ def gradient(rules: Rules, name: str, value: object, parameter: Array) -> Array:
     """Return the gradient of a parameter: of its shape and dtype, or float32 for a half type."""
     array = rules.array(name, value, like=parameter)
     if array.dtype != parameter.dtype and not (array.dtype == np.float32 and is_half(parameter.dtype)):
-        needed = f"{parameter.dtype} or float32" if is_half(parameter.dtype) else f"{parameter.dtype} as the parameter"
+        needed = (
+            f"{parameter.dtype} or float32"
+            if is_half(parameter.dtype)
+            else f"{parameter.dtype} as the parameter"
+        )
         raise rules.type_error(name, f"has dtype {array.dtype}", needed)
     if array.shape != parameter.shape:
         raise rules.value_error(name, f"has shape {array.shape}", f"{parameter.shape} as the parameter")

@@ -9,13 +9,29 @@ Pair = tuple[Array, Array]
 
 
 def add_layer_norm(
-    x: object, residual: object, weight: object, bias: object, alpha: object, axis: object, eps: object, out: object
+    x: object,
+    residual: object,
+    weight: object,
+    bias: object,
+    alpha: object,
+    axis: object,
+    eps: object,
+    out: object,
 ) -> tuple[Array, Array, Array | None, Array | None, float, tuple[int, ...], float, Pair | None]:
     """Return the canonical arguments of `add_layer_norm`."""
     rules = Rules("add_layer_norm")
     x, residual, axes, weight, bias = inputs(rules, x, residual, weight, bias, axis)
     alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
-    return x, residual, weight, bias, alpha, axes.ascending, eps, results(rules, out, x, residual, weight, bias)
+    return (
+        x,
+        residual,
+        weight,
+        bias,
+        alpha,
+        axes.ascending,
+        eps,
+        results(rules, out, x, residual, weight, bias),
+    )
 
 
 def add_layer_norm_backward(
@@ -28,7 +44,9 @@ def add_layer_norm_backward(
     alpha: object,
     axis: object,
     eps: object,
-) -> tuple[Array | None, Array | None, Array, Array, Array | None, Array | None, float, tuple[int, ...], float]:
+) -> tuple[
+    Array | None, Array | None, Array, Array, Array | None, Array | None, float, tuple[int, ...], float
+]:
     """Return the canonical arguments of `add_layer_norm_backward`."""
     rules = Rules("add_layer_norm_backward")
     x, residual, axes, weight, bias = inputs(rules, x, residual, weight, bias, axis)
@@ -66,7 +84,14 @@ def add_rms_norm_backward(
 
 
 def deep_norm(
-    x: object, residual: object, weight: object, bias: object, alpha: object, axis: object, eps: object, out: object
+    x: object,
+    residual: object,
+    weight: object,
+    bias: object,
+    alpha: object,
+    axis: object,
+    eps: object,
+    out: object,
 ) -> tuple[Array, Array, Array | None, Array | None, float, tuple[int, ...], float, Array | None]:
     """Return the canonical arguments of `deep_norm`."""
     rules = Rules("deep_norm")
@@ -77,7 +102,14 @@ def deep_norm(
 
 
 def deep_norm_backward(
-    dy: object, x: object, residual: object, weight: object, bias: object, alpha: object, axis: object, eps: object
+    dy: object,
+    x: object,
+    residual: object,
+    weight: object,
+    bias: object,
+    alpha: object,
+    axis: object,
+    eps: object,
 ) -> tuple[Array, Array, Array, Array | None, Array | None, float, tuple[int, ...], float]:
     """Return the canonical arguments of `deep_norm_backward`."""
     rules = Rules("deep_norm_backward")
@@ -109,7 +141,9 @@ def gradients(rules: Rules, dy: object, dsummed: object, x: Array) -> tuple[Arra
 
 
 def results(rules: Rules, out: object, x: Array, residual: Array, *parameters: Array | None) -> Pair | None:
-    """Return the arrays for y and the sum: the sum is written before the parameters are read, y after all else is."""
+    """Return the arrays for y and the sum: the sum is written before the parameters are read, y after all
+    else is.
+    """
     if out is None:
         return None
     if not isinstance(out, tuple):
@@ -124,5 +158,7 @@ def results(rules: Rules, out: object, x: Array, residual: Array, *parameters: A
     assert y is not None
     assert summed is not None
     if any(array is not None and shares_memory(summed, array) for array in (y, *parameters)):
-        raise rules.value_error("out", "has a sum that overlaps y or a parameter", "memory of its own for the sum")
+        raise rules.value_error(
+            "out", "has a sum that overlaps y or a parameter", "memory of its own for the sum"
+        )
     return y, summed

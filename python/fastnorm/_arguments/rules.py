@@ -12,7 +12,9 @@ import numpy as np
 
 from .._typing import Array
 
-OVERLAP_WORK = 10_000  # candidate solutions after which a test for shared memory gives up and counts as shared
+OVERLAP_WORK = (
+    10_000  # candidate solutions after which a test for shared memory gives up and counts as shared
+)
 
 
 class Axes(NamedTuple):
@@ -25,8 +27,8 @@ class Axes(NamedTuple):
 class Rules:
     """The rules for the arguments of one op.
 
-    Each method takes the name and the value of an argument and returns the value in canonical form. Errors read
-    `<op>: <argument> <what it is>, needs <what it should be>`.
+    Each method takes the name and the value of an argument and returns the value in canonical form. Errors
+    read `<op>: <argument> <what it is>, needs <what it should be>`.
     """
 
     def __init__(self, op: str) -> None:
@@ -43,7 +45,9 @@ class Rules:
     # Arrays
 
     def array(self, name: str, value: object, like: Array | None = None) -> Array:
-        """Return an array of one of the float types. Python floats and lists of them take the dtype of `like`."""
+        """Return an array of one of the float types. Python floats and lists of them take the dtype of
+        `like`.
+        """
         array = self.ndarray(name, value)
         if like is not None and array.dtype == np.float64 and isinstance(value, (float, list, tuple)):
             with np.errstate(over="ignore"):
@@ -71,12 +75,16 @@ class Rules:
         except Exception as error:
             advice = ""
             if "bfloat16" in str(getattr(value, "dtype", "")):
-                advice = " (a bfloat16 tensor of PyTorch: x.view(torch.uint16).numpy().view(ml_dtypes.bfloat16))"
+                advice = (
+                    " (a bfloat16 tensor of PyTorch: x.view(torch.uint16).numpy().view(ml_dtypes.bfloat16))"
+                )
             found = f"is a {type(value).__module__}.{type(value).__name__} that NumPy cannot take ({error})"
             raise self.type_error(name, found, f"an array on the CPU{advice}") from error
 
     def gradient(self, name: str, value: object, x: Array, of: str = "x") -> Array:
-        """Return an array of the shape and dtype of `x`, as the gradient with respect to it has; `of` is x's name."""
+        """Return an array of the shape and dtype of `x`, as the gradient with respect to it has; `of` is x's
+        name.
+        """
         array = self.array(name, value, like=x)
         if array.dtype != x.dtype:
             raise self.type_error(name, f"has dtype {array.dtype}", f"{x.dtype} as {of}")
@@ -84,8 +92,12 @@ class Rules:
             raise self.value_error(name, f"has shape {array.shape}", f"{x.shape} as {of}")
         return array
 
-    def parameters(self, x: Array, axes: Axes, weight: object, bias: object) -> tuple[Array | None, Array | None]:
-        """Return `weight` and `bias` in one dtype: where one is float32 and the other a half type, both are float32."""
+    def parameters(
+        self, x: Array, axes: Axes, weight: object, bias: object
+    ) -> tuple[Array | None, Array | None]:
+        """Return `weight` and `bias` in one dtype: where one is float32 and the other a half type, both are
+        float32.
+        """
         weight, bias = self._parameter("weight", weight, x, axes), self._parameter("bias", bias, x, axes)
         if weight is not None and bias is not None and weight.dtype != bias.dtype:
             weight, bias = weight.astype(np.float32, copy=False), bias.astype(np.float32, copy=False)
@@ -105,7 +117,9 @@ class Rules:
         return array.transpose(np.argsort(axes.given))
 
     def statistics(self, name: str, value: object, x: Array, axes: Axes) -> Array:
-        """Return a statistic of the forward, of x's shape without the normalised axes and not of a half type."""
+        """Return a statistic of the forward, of x's shape without the normalised axes and not of a half
+        type.
+        """
         dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
         array = self.array(name, value, like=np.empty(0, dtype))
         if array.dtype != dtype:
@@ -133,7 +147,9 @@ class Rules:
             raise self.value_error("out", "has elements that share memory", "an element of memory for each")
         for array in inputs:
             if array is not None and not is_same(out, array) and shares_memory(out, array):
-                raise self.value_error("out", "overlaps an input", "exactly an input or memory apart from all inputs")
+                raise self.value_error(
+                    "out", "overlaps an input", "exactly an input or memory apart from all inputs"
+                )
         return out
 
     # Axes
@@ -151,21 +167,27 @@ class Rules:
             if axis is None:
                 raise self.type_error("axis", f"is {value!r}", "an int or a tuple of ints")
             if not -x.ndim <= axis < x.ndim:
-                raise self.value_error("axis", f"is {value!r}", f"{-x.ndim} to {x.ndim - 1} for x of shape {x.shape}")
+                raise self.value_error(
+                    "axis", f"is {value!r}", f"{-x.ndim} to {x.ndim - 1} for x of shape {x.shape}"
+                )
             given.append(axis % x.ndim)
         if len(set(given)) < len(given):
             raise self.value_error("axis", f"is {value!r}", "distinct axes")
         return Axes(tuple(given), tuple(sorted(given)))
 
     def axis(self, value: object, x: Array, name: str = "x") -> int:
-        """Return the one axis, not negative, along which the op works on `x`, whose argument has this name."""
+        """Return the one axis, not negative, along which the op works on `x`, whose argument has this
+        name.
+        """
         number = as_index(value)
         if number is None:
             raise self.type_error("axis", f"is {value!r}", "an int")
         if x.ndim == 0:
             raise self.value_error(name, "has no axes", "at least one")
         if not -x.ndim <= number < x.ndim:
-            raise self.value_error("axis", f"is {value!r}", f"{-x.ndim} to {x.ndim - 1} for {name} of shape {x.shape}")
+            raise self.value_error(
+                "axis", f"is {value!r}", f"{-x.ndim} to {x.ndim - 1} for {name} of shape {x.shape}"
+            )
         return number % x.ndim
 
     # Numbers, flags and choices
@@ -225,7 +247,9 @@ def user_order(gradient: Array | None, axis: Any, ndim: int) -> Array | None:
 
 
 def is_half(dtype: np.dtype[Any]) -> bool:
-    """Tell whether the dtype is float16 or `ml_dtypes.bfloat16` (there is none before ml_dtypes is imported)."""
+    """Tell whether the dtype is float16 or `ml_dtypes.bfloat16` (there is none before ml_dtypes is
+    imported).
+    """
     bfloat16 = getattr(sys.modules.get("ml_dtypes"), "bfloat16", None)
     return dtype.type is np.float16 or (bfloat16 is not None and dtype.type is bfloat16)
 
@@ -264,7 +288,9 @@ def shares_memory(a: Array, b: Array) -> bool:
 
 
 def may_overlap_itself(array: Array) -> bool:
-    """Tell whether two elements may share memory: false where each axis steps over all that the smaller steps reach."""
+    """Tell whether two elements may share memory: false where each axis steps over all that the smaller steps
+    reach.
+    """
     reach = array.itemsize
     for stride, size in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True)):
         if size > 1:

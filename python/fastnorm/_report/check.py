@@ -16,8 +16,8 @@ from .samples import DENSE, NETWORKS, Sample, make_sample, op_names, optional_na
 
 PER_ROW = ("target", "dloss")  # of a loss over classes: they have no class axis
 
-# One lane and many, a whole and a broken vector, more than one register block, no rows; the last shape has enough rows
-# for several threads.
+# One lane and many, a whole and a broken vector, more than one register block, no rows; the last shape has
+# enough rows for several threads.
 SHAPES: tuple[tuple[int, ...], ...] = ((1,), (7,), (3, 64), (0, 8), (2, 3, 33), (5, 4097), (512, 96))
 QUICK_SHAPES: tuple[tuple[int, ...], ...] = ((7,), (3, 64), (5, 1000))
 DEVIATION = 2.0  # activations bend within a unit or two and have tails beyond
@@ -51,7 +51,9 @@ def check(console: Console, *, quick: bool = False) -> bool:
             bad.append(index)
         errors = [_format(outcome.error, unit) for outcome in found]
         rows.append([op, dtype.name, unit, *errors, _format(bound_of(contract, dtype), unit)])
-    console.table("Largest error against the float64 twin", ["op", "type", "unit", *targets, "allowed"], rows, bad)
+    console.table(
+        "Largest error against the float64 twin", ["op", "type", "unit", *targets, "allowed"], rows, bad
+    )
     if _backend.name == "reference":
         console.line("The reference backend is active: these are the twins against themselves in float64.")
     console.line(f"{len(bad)} of {len(rows)} broke the contract." if bad else "Every op keeps its contract.")
@@ -63,14 +65,17 @@ def samples(op: str, dtype: np.dtype[Any], *, quick: bool = False) -> Iterator[S
     rng = np.random.default_rng(0)
     shapes = QUICK_SHAPES if quick else SHAPES
     if CONTRACTS[op].unit == "relative":
-        # Norms of one or two numbers are nearly constant: their gradient is what eps leaves of a cancellation.
+        # Norms of one or two numbers are nearly constant: their gradient is what eps leaves of a
+        # cancellation.
         shapes = tuple(shape for shape in shapes if shape[-1] > 2)
     optional = optional_names(op)
     shapes = tuple(_with_axes(shape, CONTRACTS[op].axes) for shape in shapes)
     for keywords in CONTRACTS[op].variants:
         for shape in shapes:
             for without in ([], optional) if optional else ([],):
-                yield make_sample(op, shape, dtype, rng, without=without, deviation=DEVIATION, keywords=keywords)
+                yield make_sample(
+                    op, shape, dtype, rng, without=without, deviation=DEVIATION, keywords=keywords
+                )
         sample = make_sample(op, _with_axes((6, 130), CONTRACTS[op].axes), dtype, rng, keywords=keywords)
         yield _every_other(sample)
         if CONTRACTS[op].unit == "norm" and dtype == np.float32:

@@ -16,7 +16,9 @@ class Console(Protocol):
     def line(self, text: str) -> None:
         """Print one line."""
 
-    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], bad: Sequence[int] = ()) -> None:
+    def table(
+        self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], bad: Sequence[int] = ()
+    ) -> None:
         """Print a table, its first column to the left and the others to the right; `bad` rows stand out."""
 
     def progress(self, steps: int) -> AbstractContextManager[Advance]:
@@ -30,7 +32,9 @@ class PlainConsole:
         """Print one line."""
         print(text)
 
-    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], bad: Sequence[int] = ()) -> None:
+    def table(
+        self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], bad: Sequence[int] = ()
+    ) -> None:
         """Print a table in columns of spaces."""
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         print(f"\n{title}")
@@ -67,14 +71,20 @@ class RichConsole:
         """Print one line."""
         self._console.print(text, markup=False, soft_wrap=True)
 
-    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], bad: Sequence[int] = ()) -> None:
+    def table(
+        self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], bad: Sequence[int] = ()
+    ) -> None:
         """Print a table in a box."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
         table = Table(
-            title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+            title=Text(title),
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            collapse_padding=True,
         )
         for index, name in enumerate(header):
             table.add_column(Text(name), justify="right" if index else "left", no_wrap=True)

@@ -3,14 +3,14 @@
 An error is counted in units, one for each element, and compared with a bound:
 
 - activations: ULP, the distance between two neighbouring numbers of the result's type;
-- norms: 2^-24 * (|xhat * weight| + |weight| + |bias|), since a small result of a cancellation between the product and
-  the bias cannot have more correct digits than they have;
+- norms: 2^-24 * (|xhat * weight| + |weight| + |bias|), since a small result of a cancellation between the
+  product and the bias cannot have more correct digits than they have;
 - losses: ULP too, and their gradients ULP or relative as stated;
-- gradients of norms and parameters: norm of the error relative to the norm of the gradient; so for everything in
-  float64, where the twin, which computes in float64 too, is no more exact than the op.
+- gradients of norms and parameters: norm of the error relative to the norm of the gradient; so for everything
+  in float64, where the twin, which computes in float64 too, is no more exact than the op.
 
-float16 and bfloat16 compute in float32 and round once at the end: of their errors half an ULP is taken off, and what is
-left is held to the float32 bound.
+float16 and bfloat16 compute in float32 and round once at the end: of their errors half an ULP is taken off,
+and what is left is held to the float32 bound.
 """
 
 from __future__ import annotations
@@ -218,10 +218,16 @@ def _error(contract: Contract, sample: Sample, result: Array | None, exact: Arra
 
 
 def _norm_unit(sample: Sample, dtype: np.dtype[Any], exact: Float64Array) -> Float64Array:
-    """Return 2^-24 * (|xhat * weight| + |weight| + |bias|), where xhat * weight is what the bias was added to."""
+    """Return 2^-24 * (|xhat * weight| + |weight| + |bias|), where xhat * weight is what the bias was added
+    to.
+    """
     weight = sample.arrays.get("weight")
     bias = np.asarray(sample.arrays.get("bias", 0.0)).astype(np.float64)
-    factor = np.ones(1) if weight is None else weight.astype(np.float64) + sample.keywords.get("weight_offset", 0.0)
+    factor = (
+        np.ones(1)
+        if weight is None
+        else weight.astype(np.float64) + sample.keywords.get("weight_offset", 0.0)
+    )
     # With the axes that come after that of the parameters.
     beyond = (1,) * (exact.ndim - 1 - parameter_axis(sample.op, sample.keywords) % exact.ndim)
     factor, bias = factor.reshape(factor.shape + beyond), bias.reshape(bias.shape + beyond)

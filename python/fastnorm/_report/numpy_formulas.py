@@ -1,7 +1,7 @@
 """Each op as NumPy users write it: the float32 speed peer of ``python -m fastnorm`` and of the benchmarks.
 
-The functions of `FORMULAS` take the arguments of the op of their name, over the last axis. They are not the reference
-twins, which compute in float64 to be right and would be an unfair peer.
+The functions of `FORMULAS` take the arguments of the op of their name, over the last axis. They are not the
+reference twins, which compute in float64 to be right and would be an unfair peer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ Array = NDArray[Any]
 Pair = tuple[Array, Array]
 
 
-def layer_norm(x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float = 1e-5) -> Array:
+def layer_norm(
+    x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float = 1e-5
+) -> Array:
     """Layer norm as a chain of array operations."""
     mean = x.mean(axis=-1, keepdims=True)
     variance = x.var(axis=-1, keepdims=True)
@@ -147,7 +149,9 @@ def batch_norm_backward(
 ) -> tuple[Array | None, ...]:
     """Gradients of `batch_norm` from the statistics of the forward."""
     others = tuple(other for other in range(x.ndim) if other != axis % x.ndim)
-    mean, rstd = (values.reshape([-1 if k == axis % x.ndim else 1 for k in range(x.ndim)]) for values in stats)
+    mean, rstd = (
+        values.reshape([-1 if k == axis % x.ndim else 1 for k in range(x.ndim)]) for values in stats
+    )
     xhat = (x - mean) * rstd
     dweight, dbias = (dy * xhat).sum(axis=others, keepdims=True), dy.sum(axis=others, keepdims=True)
     count = x.size // x.shape[axis]
@@ -198,7 +202,9 @@ def group_norm_backward(
     return dx.reshape(x.shape), dweight, dbias
 
 
-def instance_norm(x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float = 1e-5) -> Array:
+def instance_norm(
+    x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float = 1e-5
+) -> Array:
     """Instance norm of channels along axis 1 as a chain of array operations."""
     return group_norm(x, x.shape[1], weight, bias, eps=eps)
 
@@ -284,7 +290,9 @@ def geglu(gate: Array, up: Array | None = None, *, approximate: str = "none") ->
     return gelu(first, approximate=approximate) * second
 
 
-def geglu_backward(dy: Array, gate: Array, up: Array | None = None, *, approximate: str = "none") -> Array | Pair:
+def geglu_backward(
+    dy: Array, gate: Array, up: Array | None = None, *, approximate: str = "none"
+) -> Array | Pair:
     """Gradients of `geglu`."""
     first, second = halves(gate, up)
     dgate = gelu_backward(dy * second, first, approximate=approximate)
@@ -579,7 +587,9 @@ FORMULAS |= numpy_losses.FORMULAS
 
 
 def formula(op: str, keywords: Mapping[str, Any]) -> Callable[..., Any] | None:
-    """Return the NumPy formula of an op, None where there is none or it needs SciPy and SciPy is not installed."""
+    """Return the NumPy formula of an op, None where there is none or it needs SciPy and SciPy is not
+    installed.
+    """
     needs_erf = ("gelu" in op or "geglu" in op) and keywords.get("approximate", "none") == "none"
     needs_erf = needs_erf or "gelu" in keywords.values()
     return None if needs_erf and erf is None else FORMULAS.get(op)

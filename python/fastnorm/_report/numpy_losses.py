@@ -20,14 +20,20 @@ def _cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
 
 def _focal_loss(logits: Array, target: Array, gamma: float = 2.0) -> tuple[Array, Array]:
     log_p, p = _log_softmax(logits)
-    surprise, right = -np.take_along_axis(log_p, target[..., None], -1), np.take_along_axis(p, target[..., None], -1)
+    surprise, right = (
+        -np.take_along_axis(log_p, target[..., None], -1),
+        np.take_along_axis(p, target[..., None], -1),
+    )
     slope = (1 - right) ** gamma + gamma * (1 - right) ** (gamma - 1) * right * surprise
     return ((1 - right) ** gamma * surprise)[..., 0], (p - _one_hot(p, target)) * slope
 
 
 def _poly_loss(logits: Array, target: Array, epsilon: float = 1.0) -> tuple[Array, Array]:
     log_p, p = _log_softmax(logits)
-    surprise, right = -np.take_along_axis(log_p, target[..., None], -1), np.take_along_axis(p, target[..., None], -1)
+    surprise, right = (
+        -np.take_along_axis(log_p, target[..., None], -1),
+        np.take_along_axis(p, target[..., None], -1),
+    )
     return (surprise + epsilon * (1 - right))[..., 0], (p - _one_hot(p, target)) * (1 + epsilon * right)
 
 

@@ -1,7 +1,7 @@
 """Arguments for every op, made from its signature.
 
-The ops share one rule for names and order (``op(x, weight, bias, ...)``, ``op_backward(dy, x, weight, bias, ...)``), so
-a new op gets its samples without a line here, unless it brings a parameter of a new kind.
+The ops share one rule for names and order (``op(x, weight, bias, ...)``, ``op_backward(dy, x, weight, bias,
+...)``), so a new op gets its samples without a line here, unless it brings a parameter of a new kind.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Sample:
     def x(self) -> NDArray[Any]:
         """Return the first array of the forward: x, a gate, a query, or the logits of a loss."""
         found: NDArray[Any] = next(
-            self.arrays[name] for name in ("x", "gate", "query", "logits", "prediction") if name in self.arrays
+            self.arrays[name]
+            for name in ("x", "gate", "query", "logits", "prediction")
+            if name in self.arrays
         )
         return found
 
@@ -76,7 +78,9 @@ class Sample:
         return as_tuple(Sample(self.op, widened, keywords).call(reference)())
 
     def with_stats(self) -> Sample:
-        """Return the same arguments with the statistics of the forward, where the op is a backward that takes them."""
+        """Return the same arguments with the statistics of the forward, where the op is a backward that takes
+        them.
+        """
         if not self.op.endswith("_backward") or not takes(self.op, "stats"):
             return self
         forward_arrays = {name: array for name, array in self.arrays.items() if name != "dy"}
@@ -88,8 +92,14 @@ class Sample:
         return replace(self, keywords=keywords)
 
     def bytes_moved(self, results: Any) -> int:
-        """Return the bytes that any implementation has to read and write: the inputs and the results, each once."""
-        moved = [*as_tuple([*self.arrays.values()]), *as_tuple(self.keywords.get("stats")), *as_tuple(results)]
+        """Return the bytes that any implementation has to read and write: the inputs and the results, each
+        once.
+        """
+        moved = [
+            *as_tuple([*self.arrays.values()]),
+            *as_tuple(self.keywords.get("stats")),
+            *as_tuple(results),
+        ]
         return sum(array.nbytes for array in moved if array is not None)
 
 
@@ -97,7 +107,9 @@ def op_names() -> list[str]:
     """Return the names of all forward ops, each followed by its backward."""
     names = [name for name in reference.__all__ if inspect.isfunction(getattr(reference, name))]
     forward = [name for name in names if not name.endswith("_backward")]
-    return [name for op in forward for name in (op, f"{op.removesuffix('_forward')}_backward") if name in names]
+    return [
+        name for op in forward for name in (op, f"{op.removesuffix('_forward')}_backward") if name in names
+    ]
 
 
 def positional_names(op: str) -> list[str]:
@@ -157,7 +169,8 @@ def make_sample(
         if name in without or name in (keywords or {}):
             continue
         if name in ("dy", "dsummed"):
-            # Powers of two scale without rounding: the error of an element-wise gradient is that of the derivative.
+            # Powers of two scale without rounding: the error of an element-wise gradient is that of the
+            # derivative.
             values = np.ldexp(rng.choice([-1.0, 1.0], shape), rng.integers(-2, 3, shape))
         elif name in SHAPED_LIKE_X:
             holds_two = (name == "gate" and "up" in without) or (name == "x" and op in PACKED)
@@ -184,10 +197,16 @@ def make_sample(
             losses = shape if is_elementwise else shape[:-1]
             values = np.ldexp(rng.choice([-1.0, 1.0], losses), rng.integers(-2, 3, losses))
         elif name in SHAPED_LIKE_COLS:
-            values = (name == "weight") + 0.25 * rng.standard_normal(parameter_shape(op, shape, keywords or {}))
+            values = (name == "weight") + 0.25 * rng.standard_normal(
+                parameter_shape(op, shape, keywords or {})
+            )
         elif name in RUNNING:
             values = rng.standard_normal(parameter_shape(op, shape, keywords or {}))
-            values = deviation**2 * np.exp(0.5 * values) if name == "running_var" else mean + 0.25 * deviation * values
+            values = (
+                deviation**2 * np.exp(0.5 * values)
+                if name == "running_var"
+                else mean + 0.25 * deviation * values
+            )
             arrays[name] = values.astype(np.float64 if dtype == np.float64 else np.float32)
             continue
         else:

@@ -21,7 +21,9 @@ QUICK_SECONDS = 0.02
 
 
 def speed(console: Console, *, quick: bool = False) -> None:
-    """Time every op that has a NumPy formula, float32, against that formula and against np.add on the same array."""
+    """Time every op that has a NumPy formula, float32, against that formula and against np.add on the same
+    array.
+    """
     rng = np.random.default_rng(0)
     cases = [
         (op, keywords, shape)
@@ -40,7 +42,11 @@ def speed(console: Console, *, quick: bool = False) -> None:
             function = formula(op, keywords)
             assert function is not None
             x = sample.x
-            calls = {"fastnorm": sample.call(), "numpy": sample.call_of(function), "add": Call(np.add, (x, x))}
+            calls = {
+                "fastnorm": sample.call(),
+                "numpy": sample.call_of(function),
+                "add": Call(np.add, (x, x)),
+            }
             times = time_in_turns(calls, seconds=QUICK_SECONDS if quick else SECONDS, rounds=(3, 100))
             ratio = Ratio.of(times["numpy"], times["fastnorm"])
             moved = sample.bytes_moved(sample.call()()) / times["fastnorm"].median / 1e9

@@ -1,8 +1,8 @@
 """Timing of several calls against each other on a machine that does other things as well.
 
-All calls of a comparison run in one process and in turns: every round times each of them once, in an order that
-changes, so that a slow phase of the machine hits all of them. Reported are the median over the rounds and ratios paired
-by round, which such a phase hardly moves.
+All calls of a comparison run in one process and in turns: every round times each of them once, in an order
+that changes, so that a slow phase of the machine hits all of them. Reported are the median over the rounds
+and ratios paired by round, which such a phase hardly moves.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ LONG_CALL_SECONDS = 5e-3  # longer calls bring their own data into any cache: no
 
 @dataclass(frozen=True)
 class Call:
-    """A function with its arguments; timed as the statement that a user would write, without a wrapper around it.
+    """A function with its arguments; timed as the statement that a user would write, without a wrapper around
+    it.
 
-    `spins` says that threads of the library go on running for a while after the call, waiting for the next one.
+    `spins` says that threads of the library go on running for a while after the call, waiting for the next
+    one.
     """
 
     function: Callable[..., Any]
@@ -64,7 +66,9 @@ class Timing:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times longer one call takes than another: median and quartiles of the ratios within the rounds."""
+    """How many times longer one call takes than another: median and quartiles of the ratios within the
+    rounds.
+    """
 
     median: float
     low: float
@@ -126,7 +130,8 @@ def time_in_turns(
     seconds : float
         Time for all rounds of all calls together.
     pause : float
-        Seconds of sleep after a call that `spins`, whose threads would take the processors from the next contender.
+        Seconds of sleep after a call that `spins`, whose threads would take the processors from the next
+        contender.
     rounds : tuple of int
         The fewest and the most rounds, whatever `seconds` says.
 

@@ -1,7 +1,8 @@
 """The NumPy twin of every op, under the same name and with the same signature.
 
-The twins compute in float64 and round once to the dtype of the result. They are written to be read and to be right:
-the native kernels are tested against them, and they run where the extension cannot (`fastnorm.set_backend`).
+The twins compute in float64 and round once to the dtype of the result. They are written to be read and to be
+right: the native kernels are tested against them, and they run where the extension cannot
+(`fastnorm.set_backend`).
 """
 
 from .activations import (
@@ -26,6 +27,15 @@ from .channel_norms import (
     group_norm_backward,
     instance_norm,
     instance_norm_backward,
+    moments,  # noqa: F401
+)
+from .class_losses import (
+    cross_entropy,
+    cross_entropy_backward,
+    focal_loss,
+    focal_loss_backward,
+    poly_loss,
+    poly_loss_backward,
 )
 from .elementwise_losses import (
     mse_loss,
@@ -35,7 +45,6 @@ from .elementwise_losses import (
     sigmoid_focal_loss,
     sigmoid_focal_loss_backward,
 )
-from .embeddings import embedding_sums, embedding_sums_backward  # noqa: F401
 from .gates import (
     bilinear,
     bilinear_backward,
@@ -49,18 +58,10 @@ from .gates import (
     swiglu_backward,
 )
 from .linear import gated_linear, gated_linear_backward, linear, linear_backward
-from .losses import (
-    cross_entropy,
-    cross_entropy_backward,
-    focal_loss,
-    focal_loss_backward,
-    poly_loss,
-    poly_loss_backward,
-)
+from .memory import embedding_sums, embedding_sums_backward  # noqa: F401
 from .mlp import mlp_backward, mlp_forward, mlp_gradients, mlp_train  # noqa: F401
 from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from .optim import optimizer_update  # noqa: F401
-from .probabilities import log_softmax, log_softmax_backward, softmax, softmax_backward
 from .residual_norms import (
     add_layer_norm,
     add_layer_norm_backward,
@@ -69,7 +70,7 @@ from .residual_norms import (
     deep_norm,
     deep_norm_backward,
 )
-from .statistics import moments  # noqa: F401
+from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 
 __all__ = [
     "add_layer_norm",

@@ -1,4 +1,5 @@
-"""The normal distribution function and the exact gelu in float64, with full relative accuracy in the negative tail.
+"""The normal distribution function and the exact gelu in float64, with full relative accuracy in the negative
+tail.
 
 With t = abs(x), E = exp(-t^2/2) and R(t) = exp(t^2/2) Phi(-t) (the Mills ratio over sqrt(2 pi)),
 
@@ -7,7 +8,8 @@ With t = abs(x), E = exp(-t^2/2) and R(t) = exp(t^2/2) Phi(-t) (the Mills ratio 
     gelu'(x) = D or 1 - D,  D = E (R(t) - t/sqrt(2 pi)) = E (t0 - t) U(t)
 
 where -t0 is the zero of gelu' and U is smooth and positive. R(t) (t + 4) and U(t) are Chebyshev series in
-s = 2 w 44/40 - 1, w = t/(t + 4), for t in [0, 40]; beyond 38.7 every result rounds to zero. The truncated series are
+s = 2 w 44/40 - 1, w = t/(t + 4), for t in [0, 40]; beyond 38.7 every result rounds to zero. The truncated
+series are
 within 2^-58 of the functions, relatively; ``tools/gelu_coefficients.py`` computes them.
 """
 
@@ -101,8 +103,8 @@ def _chebyshev(coefficients: Array, t: Array) -> Array:
 def _times_gaussian(factor: Array, t: Array) -> Array:
     """factor * exp(-t^2/2), rounded once where the result is subnormal.
 
-    The exponent is -z^2/2 - (t - z)(t + z)/2 with z = t rounded to 8 fractional bits: the first part is exact and the
-    second small, so the rounding of t^2 (up to 745 ulp of the result otherwise) never shows.
+    The exponent is -z^2/2 - (t - z)(t + z)/2 with z = t rounded to 8 fractional bits: the first part is exact
+    and the second small, so the rounding of t^2 (up to 745 ulp of the result otherwise) never shows.
     """
     z = np.round(t * 256.0) * (1.0 / 256.0)
     small = np.exp((z - t) * (z + t) * 0.5)
@@ -124,7 +126,9 @@ def _mills(t: Array) -> Array:
 
 
 def normal_pdf(x: npt.ArrayLike) -> Array:
-    """Density of the standard normal distribution, relative error below 5e-16 (subnormal results: one rounding)."""
+    """Density of the standard normal distribution, relative error below 5e-16 (subnormal results: one
+    rounding).
+    """
     values, t = _split(x)
     with np.errstate(under="ignore"):
         return _times_gaussian(np.full_like(values, _PDF_AT_ZERO), t)
@@ -158,7 +162,9 @@ def gelu(x: npt.ArrayLike) -> Array:
 
 
 def gelu_derivative(x: npt.ArrayLike) -> Array:
-    """Phi(x) + x Phi'(x) in float64, relative error below 1.2e-15 also around its zero at -t0 and in the tail."""
+    """Phi(x) + x Phi'(x) in float64, relative error below 1.2e-15 also around its zero at -t0 and in the
+    tail.
+    """
     values, t = _split(x)
     with np.errstate(under="ignore"):
         tail = _times_gaussian(((_ZERO_HIGH - t) + _ZERO_LOW) * _chebyshev(_SLOPE, t), t)

@@ -16,6 +16,8 @@ def result(values: Array, x: Array, out: Array | None = None) -> Array:
 
 
 def statistic(values: Array, x: Array) -> Array:
-    """Return the values in the dtype of statistics and parameter gradients: float64 for float64, else float32."""
+    """Return the values in the dtype of statistics and parameter gradients: float64 for float64, else
+    float32.
+    """
     with np.errstate(all="ignore"):
         return values.astype(np.float64 if x.dtype == np.float64 else np.float32)

@@ -111,7 +111,8 @@ def swish_backward(dy: ArrayLike, x: ArrayLike, beta: ArrayLike = 1.0) -> tuple[
     with np.errstate(all="ignore"):
         values, upstream = x.astype(np.float64), dy.astype(np.float64)
         z = scaled(values, beta)
-        # x^2 s (1 - s) with exp(-abs(z)) in four parts, of which each x takes two: neither overflows or vanishes alone.
+        # x^2 s (1 - s) with exp(-abs(z)) in four parts, of which each x takes two: neither overflows or
+        # vanishes alone.
         part = np.exp(-0.25 * np.abs(z))
         factor = np.where(part == 0, 0.0, values * part * part)
         terms = upstream / (1.0 + np.exp(-np.abs(z))) ** 2 * factor * factor
@@ -163,10 +164,11 @@ def logistic_derivative(z: Array) -> Array:
 
 
 def silu_derivative(x: Array) -> Array:
-    """Return D(t) for x = -t and 1 - D(t) for x = t >= 0, where D(t) = e (1 + e - t) / (1 + e)^2 with e = exp(-t).
+    """Return D(t) for x = -t and 1 - D(t) for x = t >= 0, where D(t) = e (1 + e - t) / (1 + e)^2 with e =
+    exp(-t).
 
-    D vanishes at t0, where 1 + e(t0) = t0. With d = t - t0 the difference 1 + e - t is e(t0) expm1(-d) - d, two terms
-    of one sign.
+    D vanishes at t0, where 1 + e(t0) = t0. With d = t - t0 the difference 1 + e - t is e(t0) expm1(-d) - d,
+    two terms of one sign.
     """
     t = np.minimum(np.abs(x), DOUBLE_LIMIT)
     e = np.exp(-t)

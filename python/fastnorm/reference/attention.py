@@ -1,7 +1,7 @@
 """NumPy twins of attention and memory_read.
 
-All work on heads: query (heads, queries, dim), keys (heads, slots, dim), values (heads, slots, width), the leading axes
-flattened. With ``scores = scale * query @ keys.T + mask`` and ``weights = softmax(scores)``:
+All work on heads: query (heads, queries, dim), keys (heads, slots, dim), values (heads, slots, width), the
+leading axes flattened. With ``scores = scale * query @ keys.T + mask`` and ``weights = softmax(scores)``:
 
     y       = weights @ values
     dvalues = weights.T @ dy
@@ -101,7 +101,9 @@ def memory_read_backward(
     linear: bool = False,
 ) -> tuple[Array, Array, Array]:
     """Twin of `fastnorm.memory_read_backward`."""
-    dy, query, keys, values, mask, linear = _arguments.memory_read_backward(dy, query, keys, values, mask, linear)
+    dy, query, keys, values, mask, linear = _arguments.memory_read_backward(
+        dy, query, keys, values, mask, linear
+    )
     dquery, dkeys, dvalues = attention_backward(
         dy[..., None, :], query[..., None, :], keys, values, mask=_one_query(mask), linear=linear
     )
@@ -145,7 +147,9 @@ def _transposed(array: Array) -> Array:
 
 
 def _result(values: Array, like: Array, out: Array | None = None) -> Array:
-    """Return the values rounded to the dtype of `like`, in `out` or in a new array whose axes lie in its order."""
+    """Return the values rounded to the dtype of `like`, in `out` or in a new array whose axes lie in its
+    order.
+    """
     target = np.empty_like(like, shape=values.shape) if out is None else out
     with np.errstate(all="ignore"):
         np.copyto(target, values, casting="unsafe")

@@ -1,21 +1,25 @@
 """NumPy twins of the norms over channels.
 
-batch_norm sees x in float64 as (channels, values), group_norm as (samples, groups, channels of a group, values). With
-d = x - mean, rstd = 1/sqrt(mean(d^2) + eps), xhat = d * rstd, h = dy * weight, means over what is normalised jointly:
+batch_norm sees x in float64 as (channels, values), group_norm as (samples, groups, channels of a group,
+values). With d = x - mean, rstd = 1/sqrt(mean(d^2) + eps), xhat = d * rstd, h = dy * weight, means over what
+is normalised jointly:
 
     y       = xhat * weight + bias
-    dx      = rstd * (h - mean(h) - xhat * mean(h * xhat))      rstd * h where the statistics are given for good
+    dx      = rstd * (h - mean(h) - xhat * mean(h * xhat))      rstd * h with statistics that are
+                                                                given for good
     dweight = sum of dy * xhat over all values of a channel
     dbias   = sum of dy over the same
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import _arguments
 from .._arguments.channel_norms import BatchNorm, BatchNormBackward
-from .._typing import Array, ArrayLike
+from .._typing import Array, ArrayLike, Axis
 from ._results import result, statistic
 from .norms import average, column, normalise
 
@@ -60,7 +64,10 @@ def batch_norm(
             mean, rstd = map(column, given.stats)
             xhat = (rows - mean) * rstd
         elif given.running_mean is not None and given.running_var is not None and not given.training:
-            mean, rstd = column(given.running_mean), reciprocal_deviation(column(given.running_var), given.eps)
+            mean, rstd = (
+                column(given.running_mean),
+                reciprocal_deviation(column(given.running_var), given.eps),
+            )
             xhat = (rows - mean) * rstd
         else:
             xhat, mean, rstd = normalise_channels(rows, given.eps)
@@ -98,7 +105,9 @@ def batch_norm_backward(
 ) -> tuple[Array, Array | None, Array | None]:
     """Twin of `fastnorm.batch_norm_backward`."""
     given = BatchNormBackward._make(
-        _arguments.batch_norm_backward(dy, x, weight, bias, running_mean, running_var, training, eps, axis, stats)
+        _arguments.batch_norm_backward(
+            dy, x, weight, bias, running_mean, running_var, training, eps, axis, stats
+        )
     )
     rows, dy_rows = to_channels(given.x, given.axis), to_channels(given.dy, given.axis)
     through = given.training or (given.stats is None and given.running_mean is None)
@@ -133,7 +142,9 @@ def group_norm(
     out: Array | None = None,
 ) -> Array:
     """Twin of `fastnorm.group_norm`."""
-    x, num_groups, weight, bias, eps, axis, _ = _arguments.group_norm(x, num_groups, weight, bias, eps, axis, out)
+    x, num_groups, weight, bias, eps, axis, _ = _arguments.group_norm(
+        x, num_groups, weight, bias, eps, axis, out
+    )
     groups = to_groups(x, num_groups, axis)
     with np.errstate(all="ignore"):
         xhat, _ = normalise_groups(groups, eps)
@@ -224,7 +235,9 @@ def column_of(parameter: Array | None, absent: float) -> Array:
 
 
 def to_groups(x: Array, num_groups: int, axis: int) -> Array:
-    """Return x in float64 as (samples, groups, channels of a group, values): one sample without an axis of them."""
+    """Return x in float64 as (samples, groups, channels of a group, values): one sample without an axis of
+    them.
+    """
     moved = np.moveaxis(x, axis, min(axis, 1)).astype(np.float64, order="C")
     samples, channels = (1 if axis == 0 else x.shape[0]), x.shape[axis]
     return moved.reshape(samples, num_groups, channels // num_groups, -1 if x.size else 0)
@@ -256,3 +269,19 @@ def factors(parameter: Array | None, groups: Array, absent: float) -> Array:
     if parameter is None:
         return np.full((1, 1, 1, 1), absent)
     return parameter.astype(np.float64).reshape(1, groups.shape[1], groups.shape[2], 1)
+
+
+def moments(x: ArrayLike, axis: Axis | None = None) -> tuple[int, Array, Array]:
+    """Twin of `fastnorm.moments`, whose result is a tuple: count, mean, m2."""
+    x, axes = _arguments.moments(x, axis)
+    count = math.prod(x.shape[number] for number in axes)
+    if count == 0:
+        shape = tuple(size for number, size in enumerate(x.shape) if number not in axes)
+        return 0, np.zeros(shape), np.zeros(shape)
+    with np.errstate(all="ignore"):
+        values = x.astype(np.float64)
+        mean = np.mean(values, axis=axes, keepdims=True)
+        # The second mean is what rounding the first has left.
+        rest = np.mean(values - mean, axis=axes, keepdims=True)
+        m2 = np.sum(np.square(values - mean - rest), axis=axes)
+    return count, np.asarray(np.squeeze(mean + rest, axes)), np.asarray(m2)

@@ -13,7 +13,9 @@ def mse_loss(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean", return_grad: bool = False
 ) -> LossResult | tuple[LossResult, Array]:
     """Twin of `fastnorm.mse_loss`."""
-    prediction, target, reduction, return_grad = _arguments.mse_loss(prediction, target, reduction, return_grad)
+    prediction, target, reduction, return_grad = _arguments.mse_loss(
+        prediction, target, reduction, return_grad
+    )
     with np.errstate(all="ignore"):
         difference = prediction.astype(np.float64) - target.astype(np.float64)
         return reduced(difference**2, 2 * difference, prediction, reduction, return_grad)
@@ -101,11 +103,14 @@ def poly_focal_loss_backward(
         return pulled_back(dloss, focal_terms(logits, target, epsilon, alpha, gamma)[1], logits, reduction)
 
 
-def focal_terms(logits: Array, target: Array, epsilon: float, alpha: float | None, gamma: float) -> tuple[Array, Array]:
-    """Return w (u^gamma l + epsilon u^(gamma + 1)) and its derivative, u being the probability of the other class.
+def focal_terms(
+    logits: Array, target: Array, epsilon: float, alpha: float | None, gamma: float
+) -> tuple[Array, Array]:
+    """Return w (u^gamma l + epsilon u^(gamma + 1)) and its derivative, u being the probability of the other
+    class.
 
-    Probabilities and logarithms come from exp(-abs(z)), where no difference of nearly equal numbers is taken. Where l
-    and epsilon u nearly cancel, some digits are lost; the kernel keeps them by a series.
+    Probabilities and logarithms come from exp(-abs(z)), where no difference of nearly equal numbers is taken.
+    Where l and epsilon u nearly cancel, some digits are lost; the kernel keeps them by a series.
     """
     z, y = logits.astype(np.float64), target.astype(np.float64)
     e = np.exp(-np.abs(z))

@@ -98,7 +98,9 @@ def geglu_backward(
     return backward(gradients, dy, gate, up, axis)
 
 
-def reglu(gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
+def reglu(
+    gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1, out: Array | None = None
+) -> Array:
     """Twin of `fastnorm.reglu`."""
     gate, up, axis, _ = _arguments.reglu(gate, up, axis, out)
     return forward(lambda x: np.maximum(x, 0.0), *halves(gate, up, axis), out)

@@ -113,7 +113,9 @@ def before_activation(x: Array, weight: Array, bias: Array | None) -> Array:
         return z if bias is None else z + bias.astype(np.float64)
 
 
-def layer_gradients(dz: Array, x: Array, weight: Array, bias: Array | None) -> tuple[Array, Array, Array | None]:
+def layer_gradients(
+    dz: Array, x: Array, weight: Array, bias: Array | None
+) -> tuple[Array, Array, Array | None]:
     """Return dx, dweight and dbias (None without a bias) from the gradient at x @ weight + bias."""
     count = math.prod(x.shape[:-1])
     rows, rows_of_dz = x.reshape(count, x.shape[-1]).astype(np.float64), dz.reshape(count, dz.shape[-1])

@@ -105,7 +105,9 @@ def mlp_gradients(
         _, dweights, dbiases = _backward(g, zs, activated, weights, activation)
         wide = [weight.astype(np.float64) for weight in weights]
         value += 0.5 * penalty * sum(float(np.sum(weight * weight)) for weight in wide) / total
-        dweights = [dweight + penalty / total * weight for dweight, weight in zip(dweights, wide, strict=True)]
+        dweights = [
+            dweight + penalty / total * weight for dweight, weight in zip(dweights, wide, strict=True)
+        ]
     return (
         float(value),
         [statistic(dweight, x) for dweight in dweights],
@@ -129,10 +131,11 @@ def mlp_train(
     order: Array | None,
     batch_size: int,
 ) -> float:
-    """Take training steps over the rows in batches, updating weights and biases in place, and return the mean loss.
+    """Take training steps over the rows in batches, updating weights and biases in place, and return the mean
+    loss.
 
-    `order` holds the numbers of the rows in the order in which they are taken, None for all rows as they stand. The
-    loss of a batch is the one before its update; batches count by their rows.
+    `order` holds the numbers of the rows in the order in which they are taken, None for all rows as they
+    stand. The loss of a batch is the one before its update; batches count by their rows.
     """
     rows_x, rows_target, sample_weight, weights, biases, activation, output_activation, chosen, *_ = (
         _arguments.mlp_train(
@@ -157,7 +160,15 @@ def mlp_train(
         rows = order[start : start + (batch_size or len(order))]
         share = None if sample_weight is None else sample_weight[rows]
         value, dweights, dbiases = mlp_gradients(
-            rows_x[rows], rows_target[rows], share, weights, biases, activation, output_activation, chosen, penalty
+            rows_x[rows],
+            rows_target[rows],
+            share,
+            weights,
+            biases,
+            activation,
+            output_activation,
+            chosen,
+            penalty,
         )
         optimizer_update(parameters, [*dweights, *(dbiases or ())], rule)
         total += value * len(rows)
@@ -165,7 +176,11 @@ def mlp_train(
 
 
 def _layers(
-    a: Array, weights: Sequence[Array], biases: Sequence[Array | None] | None, activation: Any, output_activation: Any
+    a: Array,
+    weights: Sequence[Array],
+    biases: Sequence[Array | None] | None,
+    activation: Any,
+    output_activation: Any,
 ) -> Any:
     """Yield z and the activation of each layer."""
     for i, weight in enumerate(weights):
@@ -179,7 +194,11 @@ def _layers(
 
 
 def _trace(
-    a: Array, weights: Sequence[Array], biases: Sequence[Array | None] | None, activation: Any, output_activation: Any
+    a: Array,
+    weights: Sequence[Array],
+    biases: Sequence[Array | None] | None,
+    activation: Any,
+    output_activation: Any,
 ) -> tuple[list[Array], list[Array]]:
     """Return z of every layer, and a of every layer with the input in front."""
     zs, activated = [], [a]
@@ -203,7 +222,8 @@ def _backward(
     return g, dweights[::-1], dbiases[::-1]
 
 
-# ---- activations in float64 ---------------------------------------------------------------------------------------
+# ---- activations in float64
+# ---------------------------------------------------------------------------------------
 
 
 def _gelu_tanh(z: Array) -> Array:
@@ -244,7 +264,8 @@ DERIVATIVES: dict[str | None, Callable[[Array], Array]] = {
     "silu": _silu_derivative,
 }
 
-# ---- losses, one value for each row, and their gradients with respect to the output, not divided by the rows -------
+# ---- losses, one value for each row, and their gradients with respect to the output, not divided by the rows
+# -------
 
 Graded = tuple[Array, Array]
 
@@ -256,13 +277,17 @@ def _mse(y: Array, target: Array, _: float) -> Graded:
 
 
 def _squared_error(y: Array, target: Array, _: float) -> Graded:
-    """Half the mean over the outputs, as scikit-learn reports it; its gradient is not divided by the outputs."""
+    """Half the mean over the outputs, as scikit-learn reports it; its gradient is not divided by the
+    outputs.
+    """
     d = y - target.astype(np.float64)
     return 0.5 * np.mean(d * d, axis=1), d
 
 
 def _poisson(y: Array, target: Array, _: float) -> Graded:
-    """Half the Poisson deviance, y being the logarithm of the expected count: mean of t log(t / e^y) - t + e^y."""
+    """Half the Poisson deviance, y being the logarithm of the expected count: mean of t log(t / e^y) - t +
+    e^y.
+    """
     t = target.astype(np.float64)
     log_t = np.log(np.where(t > 0, t, 1.0))
     return np.mean(t * (log_t - y) - t + np.exp(y), axis=1), np.exp(y) - t
@@ -273,7 +298,8 @@ def _binary(form: Callable[[Array, float], Graded]) -> Callable[[Array, Array, f
 
     def loss(y: Array, target: Array, option: float) -> Graded:
         t = target.astype(np.float64)
-        # -log p is log(1 + e^-y) for a target of 1 and log(1 + e^y) for one of 0; targets between mix the two.
+        # -log p is log(1 + e^-y) for a target of 1 and log(1 + e^y) for one of 0; targets between mix the
+        # two.
         positive, slope = form(np.logaddexp(0, -y), option)
         negative, other_slope = form(np.logaddexp(0, y), option)
         value = t * positive + (1 - t) * negative

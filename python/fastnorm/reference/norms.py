@@ -1,7 +1,8 @@
 """NumPy twins of the norms.
 
-All work on `rows`, x in float64 with shape (rows, cols): the normalised axes are the columns, flattened in C order.
-With d = x - mean (d = x in rms_norm), rstd = 1/sqrt(mean(d^2) + eps), xhat = d * rstd, and h = dy * weight:
+All work on `rows`, x in float64 with shape (rows, cols): the normalised axes are the columns, flattened in C
+order. With d = x - mean (d = x in rms_norm), rstd = 1/sqrt(mean(d^2) + eps), xhat = d * rstd, and h = dy *
+weight:
 
     y       = xhat * weight + bias
     dx      = rstd * (h - mean(h) - xhat * mean(h * xhat))      without mean(h) in rms_norm
@@ -31,7 +32,9 @@ def layer_norm(
     out: Array | None = None,
 ) -> Array | tuple[Array, Array, Array]:
     """Twin of `fastnorm.layer_norm`."""
-    x, weight, bias, axes, eps, return_stats, _ = _arguments.layer_norm(x, weight, bias, axis, eps, return_stats, out)
+    x, weight, bias, axes, eps, return_stats, _ = _arguments.layer_norm(
+        x, weight, bias, axis, eps, return_stats, out
+    )
     with np.errstate(all="ignore"):
         xhat, mean, rstd = normalise(to_rows(x, axes), eps, centre=True)
         y = from_rows(affine(xhat, factor(weight), bias), x.shape, axes)
@@ -50,7 +53,9 @@ def layer_norm_backward(
     stats: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> tuple[Array, Array | None, Array | None]:
     """Twin of `fastnorm.layer_norm_backward`."""
-    dy, x, weight, bias, axes, eps, stats = _arguments.layer_norm_backward(dy, x, weight, bias, axis, eps, stats)
+    dy, x, weight, bias, axes, eps, stats = _arguments.layer_norm_backward(
+        dy, x, weight, bias, axis, eps, stats
+    )
     with np.errstate(all="ignore"):
         rows, dy_rows = to_rows(x, axes), to_rows(dy, axes)
         if stats is None:
@@ -130,7 +135,9 @@ def rms_norm_backward(
     )
 
 
-def normalise(rows: Array, eps: float, *, centre: bool, fraction: float | None = None) -> tuple[Array, Array, Array]:
+def normalise(
+    rows: Array, eps: float, *, centre: bool, fraction: float | None = None
+) -> tuple[Array, Array, Array]:
     """Return xhat, mean and rstd of each row, the latter two as columns (the mean is 0 without `centre`).
 
     Each row is divided by a power of two near its largest element, so that no square overflows or vanishes.
@@ -197,8 +204,12 @@ def one_per_row(values: Array, x: Array, axes: tuple[int, ...]) -> Array:
     return statistic(values.reshape(kept), x)
 
 
-def parameter_gradient(terms: Array, parameter: Array | None, x: Array, axes: tuple[int, ...]) -> Array | None:
-    """Return the sum of the terms over the rows in the shape of the parameter, None where there is no parameter."""
+def parameter_gradient(
+    terms: Array, parameter: Array | None, x: Array, axes: tuple[int, ...]
+) -> Array | None:
+    """Return the sum of the terms over the rows in the shape of the parameter, None where there is no
+    parameter.
+    """
     if parameter is None:
         return None
     shape = tuple(x.shape[axis] for axis in axes)

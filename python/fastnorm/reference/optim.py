@@ -39,11 +39,14 @@ def _sgd(parameters: Sequence[Array], gradients: Sequence[Array], rule: Rule) ->
 
 
 def _adam(parameters: Sequence[Array], gradients: Sequence[Array], rule: Rule) -> None:
-    """m and v are running means of g and g^2; p -= lr mhat / (sqrt(vhat) + eps), the hats making up for the start."""
+    """m and v are running means of g and g^2; p -= lr mhat / (sqrt(vhat) + eps), the hats making up for the
+    start.
+    """
     _, lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, steps, first, second = rule
     steps += 1
     bias1, bias2 = 1 - beta1 ** int(steps[0]), 1 - beta2 ** int(steps[0])
-    # Without corrected_eps eps stands beside sqrt(v), not sqrt(vhat): the short form of the paper's section 2.
+    # Without corrected_eps eps stands beside sqrt(v), not sqrt(vhat): the short form of the paper's section
+    # 2.
     eps = eps if corrected_eps else eps / math.sqrt(bias2)
     for parameter, gradient, m, v in zip(parameters, gradients, first, second, strict=True):
         p, g = parameter.astype(np.float64), gradient.astype(np.float64)

@@ -1,6 +1,7 @@
 """NumPy twins of the norms of a sum: the norms of `norms` on ``summed = x + alpha * residual``.
 
-With ds the gradient that the norm's backward gives for the sum, ``dx = ds + dsummed`` and ``dresidual = alpha * dx``.
+With ds the gradient that the norm's backward gives for the sum, ``dx = ds + dsummed`` and ``dresidual = alpha
+* dx``.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def add_rms_norm(
     out: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array]:
     """Twin of `fastnorm.add_rms_norm`."""
-    x, residual, weight, alpha, axes, eps, _ = _arguments.add_rms_norm(x, residual, weight, alpha, axis, eps, out)
+    x, residual, weight, alpha, axes, eps, _ = _arguments.add_rms_norm(
+        x, residual, weight, alpha, axis, eps, out
+    )
     y, summed = norm_of_sum(x, residual, weight, None, alpha, axes, eps, centre=False)
     to_y, to_summed = (None, None) if out is None else out
     return result(y, x, to_y), result(summed, x, to_summed)

@@ -1,7 +1,7 @@
 """NumPy twins of softmax and log_softmax, in float64.
 
-With m the maximum and e = exp(x - m), sum e = 1 + rest, where the rest leaves out one maximum: log1p(rest) keeps its
-relative accuracy where that element holds nearly everything.
+With m the maximum and e = exp(x - m), sum e = 1 + rest, where the rest leaves out one maximum: log1p(rest)
+keeps its relative accuracy where that element holds nearly everything.
 """
 
 from __future__ import annotations

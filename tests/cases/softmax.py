@@ -16,7 +16,9 @@ SOFTMAX_ULPS = 4.0  # of the contract, in float32
 LOG_SOFTMAX_ULPS = 3.0
 
 
-def scores(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant) -> Arguments:
+def scores(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
+) -> Arguments:
     """Rows of any spread: from all alike to one that holds everything."""
     spread = 10.0 ** rng.uniform(-1, 1.5, (*shape[:-1], 1))
     return ((spread * rng.standard_normal(shape)).astype(dtype),)
@@ -30,7 +32,9 @@ def twin_roundings(x: Array, axis: int) -> Array:
 def bound(exact: Array, x: Array, dtype: np.dtype[Any], axis: int, ulps: float) -> Array:
     """So many ULP in float32 and, where both compute in float64, the roundings of the twin."""
     if dtype == np.float64:
-        return np.asarray(roundoff(dtype) * twin_roundings(x, axis) * np.abs(exact) + last_rounding(exact, dtype))
+        return np.asarray(
+            roundoff(dtype) * twin_roundings(x, axis) * np.abs(exact) + last_rounding(exact, dtype)
+        )
     return np.asarray(ulps * ulp(exact, np.dtype(np.float32)) + last_rounding(exact, dtype))
 
 
@@ -47,9 +51,16 @@ def log_softmax_bound(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
 
 
 def backward_bound(terms: Array, factor: Array, x: Array, dtype: np.dtype[Any], axis: int) -> Bounds:
-    """A sum along the axis in the terms of dx, and the error of y in them: relative, and where y is subnormal."""
-    error = summed(terms, x.shape[axis], dtype) + SMALLEST["float64" if dtype == np.float64 else "float32"] * factor
-    error += (roundoff(dtype) * twin_roundings(x, axis) if dtype == np.float64 else SOFTMAX_ULPS * 2**-23) * terms
+    """A sum along the axis in the terms of dx, and the error of y in them: relative, and where y is
+    subnormal.
+    """
+    error = (
+        summed(terms, x.shape[axis], dtype)
+        + SMALLEST["float64" if dtype == np.float64 else "float32"] * factor
+    )
+    error += (
+        roundoff(dtype) * twin_roundings(x, axis) if dtype == np.float64 else SOFTMAX_ULPS * 2**-23
+    ) * terms
     return (np.asarray(error + last_rounding(terms, dtype)),)
 
 
@@ -80,5 +91,13 @@ BAD: tuple[tuple[str, Any, type[Exception]], ...] = (
 
 OPS = (
     Op("softmax", scores, (Variant("last"),), ("x",), softmax_bound, softmax_backward_bound, bad=BAD),
-    Op("log_softmax", scores, (Variant("last"),), ("x",), log_softmax_bound, log_softmax_backward_bound, bad=BAD),
+    Op(
+        "log_softmax",
+        scores,
+        (Variant("last"),),
+        ("x",),
+        log_softmax_bound,
+        log_softmax_backward_bound,
+        bad=BAD,
+    ),
 )

@@ -16,7 +16,8 @@ def embedding_sums(tables: Sequence[ArrayLike], words: ArrayLike, encoding: Arra
     wide = factors.astype(np.float64)
     with np.errstate(all="ignore"):
         return tuple(
-            np.einsum("...jd,jd->...d", table.astype(np.float64)[ids], wide).astype(table.dtype) for table in checked
+            np.einsum("...jd,jd->...d", table.astype(np.float64)[ids], wide).astype(table.dtype)
+            for table in checked
         )
 
 

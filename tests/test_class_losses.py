@@ -1,4 +1,6 @@
-"""What is special to the losses over classes: golden values, reductions, ignored rows, digits near 0, equal bits."""
+"""What is special to the losses over classes: golden values, reductions, ignored rows, digits near 0, equal
+bits.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +35,24 @@ GOLDEN = {
 def test_golden_values(epsilon: float, implementation: str) -> None:
     one, rows = GOLDEN[epsilon]
     assert abs(fastnorm.poly_loss(*A, epsilon=epsilon, reduction="none") - one) < 1e-14
-    np.testing.assert_allclose(fastnorm.poly_loss(*B, epsilon=epsilon, reduction="none"), rows, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        fastnorm.poly_loss(*B, epsilon=epsilon, reduction="none"), rows, rtol=0, atol=1e-14
+    )
 
 
 def test_golden_gradients(implementation: str) -> None:
     _, gradient = fastnorm.poly_loss(*B, epsilon=2.0, reduction="none", return_grad=True)
-    expected = [[-0.419815626604, 0.306909815272, 0.112905811332], [0.016880410683, 0.144381068450, -0.161261479133]]
+    expected = [
+        [-0.419815626604, 0.306909815272, 0.112905811332],
+        [0.016880410683, 0.144381068450, -0.161261479133],
+    ]
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
-def test_no_polynomial_and_no_power_are_cross_entropy(dtype: Any, native: ModuleType, rng: np.random.Generator) -> None:
+def test_no_polynomial_and_no_power_are_cross_entropy(
+    dtype: Any, native: ModuleType, rng: np.random.Generator
+) -> None:
     logits, target = (5 * rng.standard_normal((50, 70))).astype(dtype), rng.integers(0, 70, 50)
     for reduction in ("mean", "sum", "none"):
         expected = fastnorm.cross_entropy(logits, target, reduction=reduction, return_grad=True)
@@ -57,7 +66,10 @@ def test_no_polynomial_and_no_power_are_cross_entropy(dtype: Any, native: Module
 def test_the_series_of_the_logarithm(implementation: str) -> None:
     """epsilon_j = -1/j cancels the terms of cross entropy one by one."""
     logits, target = np.array([[0.0, 2.0, 1.0]]), np.array([0])
-    left = [fastnorm.poly_loss(logits, target, epsilon=tuple(-1 / j for j in range(1, n + 1))) for n in (5, 50, 400)]
+    left = [
+        fastnorm.poly_loss(logits, target, epsilon=tuple(-1 / j for j in range(1, n + 1)))
+        for n in (5, 50, 400)
+    ]
     assert left[0] > left[1] > abs(left[2])
     assert abs(left[2]) < 1e-14
 
@@ -94,9 +106,13 @@ def test_reductions(implementation: str, rng: np.random.Generator) -> None:
     mean, gradient = fastnorm.cross_entropy(logits, target, weight=weight, return_grad=True)
     assert isinstance(mean, np.float64)
     np.testing.assert_allclose(mean, losses.sum() / total, rtol=1e-14)
-    np.testing.assert_allclose(fastnorm.cross_entropy(logits, target, weight=weight, reduction="sum"), losses.sum())
+    np.testing.assert_allclose(
+        fastnorm.cross_entropy(logits, target, weight=weight, reduction="sum"), losses.sum()
+    )
     np.testing.assert_array_equal(gradient[[2, 5]], 0)
-    every = fastnorm.cross_entropy_backward(np.full(6, 1 / total), logits, target, weight=weight, reduction="none")
+    every = fastnorm.cross_entropy_backward(
+        np.full(6, 1 / total), logits, target, weight=weight, reduction="none"
+    )
     np.testing.assert_allclose(gradient, every, rtol=1e-14, atol=1e-17)
 
 
@@ -135,7 +151,9 @@ def test_class_axis(native: ModuleType, rng: np.random.Generator) -> None:
 
 
 def test_threads_and_return_grad(native: ModuleType, rng: np.random.Generator) -> None:
-    """The mean and its gradient have the same bits for any number of threads, with and without the gradient."""
+    """The mean and its gradient have the same bits for any number of threads, with and without the
+    gradient.
+    """
     logits, target = rng.standard_normal((700, 900)).astype(np.float32), rng.integers(0, 900, 700)
     for function in (fastnorm.cross_entropy, fastnorm.focal_loss, fastnorm.poly_loss):
         with fastnorm.threads(1):

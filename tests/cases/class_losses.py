@@ -13,11 +13,15 @@ from tolerances import SMALLEST, TERM, last_rounding, roundoff, summed
 from .case import Array, Variant
 from .op import Arguments, Bounds, Op
 
-LOSS_ROUNDINGS = 16  # of a float32 loss: an exponential, a sum of 16 in each lane, a logarithm, and the polynomial
+LOSS_ROUNDINGS = (
+    16  # of a float32 loss: an exponential, a sum of 16 in each lane, a logarithm, and the polynomial
+)
 POWER_ROUNDINGS = 16  # more where a power of 1 - p enters
 
 
-def loss_inputs(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant) -> Arguments:
+def loss_inputs(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
+) -> Arguments:
     """Rows of moderate spread; classes, or probabilities where the variant is of that name."""
     logits = (2.0 * rng.standard_normal(shape)).astype(dtype)
     if "probabilities" not in variant.label:
@@ -64,12 +68,15 @@ def backward_bound(op: str, dys: Arguments, inputs: Arguments, keywords: Mapping
     _, terms = magnitudes(op, inputs, keywords)
     terms = np.abs(dys[0].astype(np.float64))[..., None] * terms
     error = (
-        2 * summed(terms, inputs[0].shape[-1] + 16, dtype) + SMALLEST["float32" if dtype != np.float64 else "float64"]
+        2 * summed(terms, inputs[0].shape[-1] + 16, dtype)
+        + SMALLEST["float32" if dtype != np.float64 else "float64"]
     )
     return (error + last_rounding(terms, dtype),)
 
 
-def loss_op(name: str, variants: tuple[Variant, ...], bad: tuple[tuple[str, Any, type[Exception]], ...]) -> Op:
+def loss_op(
+    name: str, variants: tuple[Variant, ...], bad: tuple[tuple[str, Any, type[Exception]], ...]
+) -> Op:
     """The case of one loss."""
     return Op(
         name,
@@ -121,7 +128,11 @@ OPS = (
     loss_op(
         "focal_loss",
         (Variant("classes", keywords=ROWS), Variant("power", keywords={**ROWS, "gamma": 1.3})),
-        (("gamma", -1.0, ValueError), ("gamma", None, TypeError), ("target", np.zeros((3, 7), np.float32), TypeError)),
+        (
+            ("gamma", -1.0, ValueError),
+            ("gamma", None, TypeError),
+            ("target", np.zeros((3, 7), np.float32), TypeError),
+        ),
     ),
     loss_op(
         "poly_loss",

@@ -1,7 +1,7 @@
 """NumPy twins of the losses over classes, in float64.
 
-All work on `rows`, the logits z as (rows, classes). With m the maximum of a row, lift = log(sum exp(z - m)) and p the
-softmax, -log p = lift + (m - z): both parts are at least 0, and none cancels.
+All work on `rows`, the logits z as (rows, classes). With m the maximum of a row, lift = log(sum exp(z - m))
+and p the softmax, -log p = lift + (m - z): both parts are at least 0, and none cancels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from .. import _arguments
 from .._typing import Array, ArrayLike, LossResult, Reduction
 from ._results import result
-from .probabilities import exponentials
+from .softmax import exponentials
 
 
 class Rows(NamedTuple):
@@ -42,8 +42,10 @@ def cross_entropy(
     return_grad: bool = False,
 ) -> LossResult | tuple[LossResult, Array]:
     """Twin of `fastnorm.cross_entropy`."""
-    logits, target, weight, label_smoothing, ignore_index, reduction, axis, return_grad = _arguments.cross_entropy(
-        logits, target, weight, label_smoothing, ignore_index, reduction, axis, return_grad
+    logits, target, weight, label_smoothing, ignore_index, reduction, axis, return_grad = (
+        _arguments.cross_entropy(
+            logits, target, weight, label_smoothing, ignore_index, reduction, axis, return_grad
+        )
     )
     with np.errstate(all="ignore"):
         rows = rows_of(logits, target, axis, weight, label_smoothing, ignore_index)
@@ -63,8 +65,10 @@ def cross_entropy_backward(
     axis: SupportsIndex = -1,
 ) -> Array:
     """Twin of `fastnorm.cross_entropy_backward`."""
-    dloss, logits, target, weight, label_smoothing, ignore_index, reduction, axis = _arguments.cross_entropy_backward(
-        dloss, logits, target, weight, label_smoothing, ignore_index, reduction, axis
+    dloss, logits, target, weight, label_smoothing, ignore_index, reduction, axis = (
+        _arguments.cross_entropy_backward(
+            dloss, logits, target, weight, label_smoothing, ignore_index, reduction, axis
+        )
     )
     with np.errstate(all="ignore"):
         rows = rows_of(logits, target, axis, weight, label_smoothing, ignore_index)
@@ -120,8 +124,10 @@ def poly_loss(
     return_grad: bool = False,
 ) -> LossResult | tuple[LossResult, Array]:
     """Twin of `fastnorm.poly_loss`."""
-    logits, target, epsilon, label_smoothing, ignore_index, reduction, axis, return_grad = _arguments.poly_loss(
-        logits, target, epsilon, label_smoothing, ignore_index, reduction, axis, return_grad
+    logits, target, epsilon, label_smoothing, ignore_index, reduction, axis, return_grad = (
+        _arguments.poly_loss(
+            logits, target, epsilon, label_smoothing, ignore_index, reduction, axis, return_grad
+        )
     )
     with np.errstate(all="ignore"):
         rows = rows_of(logits, target, axis, None, label_smoothing, ignore_index)
@@ -141,8 +147,10 @@ def poly_loss_backward(
     axis: SupportsIndex = -1,
 ) -> Array:
     """Twin of `fastnorm.poly_loss_backward`."""
-    dloss, logits, target, epsilon, label_smoothing, ignore_index, reduction, axis = _arguments.poly_loss_backward(
-        dloss, logits, target, epsilon, label_smoothing, ignore_index, reduction, axis
+    dloss, logits, target, epsilon, label_smoothing, ignore_index, reduction, axis = (
+        _arguments.poly_loss_backward(
+            dloss, logits, target, epsilon, label_smoothing, ignore_index, reduction, axis
+        )
     )
     with np.errstate(all="ignore"):
         rows = rows_of(logits, target, axis, None, label_smoothing, ignore_index)
@@ -183,8 +191,8 @@ def rows_of(
 def poly_rows(rows: Rows, epsilon: Sequence[float]) -> tuple[Array, Array]:
     """Return sum q w (-log p) + sum_k epsilon_k (1 - sum q p)^k for each row, and its gradient.
 
-    p_j A - q_j w_j, A = sum q w, is (1 - p_j) (-q_j w_j) + p_j (A - q_j w_j), whose parts do not cancel where q is one
-    class; likewise for v = 1 - sum q p.
+    p_j A - q_j w_j, A = sum q w, is (1 - p_j) (-q_j w_j) + p_j (A - q_j w_j), whose parts do not cancel where
+    q is one class; likewise for v = 1 - sum q p.
     """
     total = rows.q * rows.weight
     terms = np.where(total == 0, 0.0, total * (rows.distances + rows.lift))
@@ -232,7 +240,9 @@ def reduced(
     return loss, pulled_back(dloss, gradients, rows, logits, axis, reduction)
 
 
-def pulled_back(dloss: Array | float, gradients: Array, rows: Rows, logits: Array, axis: int, reduction: str) -> Array:
+def pulled_back(
+    dloss: Array | float, gradients: Array, rows: Rows, logits: Array, axis: int, reduction: str
+) -> Array:
     """Return the gradients of the rows times that of the loss, in the shape of the logits."""
     factor = np.asarray(dloss, np.float64).reshape(-1, 1)
     if reduction == "mean":

@@ -16,10 +16,12 @@ constexpr double backward_nanoseconds = 2;
 // Sentences, or groups of columns of table rows, are shared out in chunks of about this.
 constexpr double chunk_nanoseconds = 5000;
 
-// An array as contiguous aligned memory of a type, its own unless told, copied where it is not; empty with an error set
-// where there is no memory.
+// An array as contiguous aligned memory of a type, its own unless told, copied where it is not; empty with an
+// error set where there is no memory.
 Reference contiguous(const Array& array, int type_number) {
-    return Reference(PyArray_FromArray(array.object, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY_RO));
+    return Reference(
+        PyArray_FromArray(array.object, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY_RO)
+    );
 }
 Reference contiguous(const Array& array) { return contiguous(array, PyArray_TYPE(array.object)); }
 
@@ -38,8 +40,8 @@ std::optional<std::vector<Array>> as_arrays(PyObject* slot) {
     return arrays;
 }
 
-// What both directions are given: tables of rows x dim, words of any leading axes and one of positions, encoding of
-// positions x dim, and the arrays of words and encoding as contiguous memory.
+// What both directions are given: tables of rows x dim, words of any leading axes and one of positions,
+// encoding of positions x dim, and the arrays of words and encoding as contiguous memory.
 struct Sentences {
     std::vector<Array> tables;
     Reference words, encoding;
@@ -56,8 +58,8 @@ struct Sentences {
     }
 };
 
-// True where the arguments are canonical; an error is set then where there is no memory. The encoding is wanted in the
-// tables' type or in double.
+// True where the arguments are canonical; an error is set then where there is no memory. The encoding is
+// wanted in the tables' type or in double.
 bool as_sentences(PyObject* tables, PyObject* words, PyObject* encoding, bool wide, Sentences& s) {
     const std::optional<std::vector<Array>> arrays = as_arrays(tables);
     const std::optional<Array> factors = as_array(encoding);
@@ -123,12 +125,13 @@ Outcome run_forward(const Call& call) {
     return finished(results.release());
 }
 
-// The places of every word, by word and then in the order of the sentences; first[r] is where those of word r start.
+// The places of every word, by word and then in the order of the sentences; first[r] is where those of word r
+// start.
 void sort_places(const Sentences& s, std::int64_t* first, WordPlace* places) {
     const std::int64_t* ids = s.ids();
     const std::int64_t count = s.count * s.positions;
-    // Calls run(word, begin, end) for the runs of one word, as empty sentences are: counting those one by one in memory
-    // would take five cycles each.
+    // Calls run(word, begin, end) for the runs of one word, as empty sentences are: counting those one by one
+    // in memory would take five cycles each.
     const auto for_runs = [&](auto run) {
         for (std::int64_t begin = 0, end = 0; begin < count; begin = end) {
             do ++end;
@@ -138,7 +141,9 @@ void sort_places(const Sentences& s, std::int64_t* first, WordPlace* places) {
     };
     // first[r + 1] counts the places of word r, then tells where the next of them goes.
     std::fill(first, first + s.rows + 1, 0);
-    for_runs([&](std::int64_t word, std::int64_t begin, std::int64_t end) { first[word + 1] += end - begin; });
+    for_runs([&](std::int64_t word, std::int64_t begin, std::int64_t end) {
+        first[word + 1] += end - begin;
+    });
     std::int64_t total = 0;
     for (std::int64_t r = 1; r <= s.rows; ++r) {
         const std::int64_t places_before = total;
@@ -188,12 +193,13 @@ Outcome run_backward(const Call& call) {
             s.dim
         };
         const auto kernel = kernels().embedding_sum_backward[int(s.element())];
-        if (!run_kernel(kernel, task, units, chunk_of(units, nanoseconds), nanoseconds, 0)) return finished(nullptr);
+        if (!run_kernel(kernel, task, units, chunk_of(units, nanoseconds), nanoseconds, 0))
+            return finished(nullptr);
     }
     return finished(results.release());
 }
 
-// ---- the Python functions ------------------------------------------------------------------------------------------
+// ---- the Python functions ---------------------------------------------------------------------------------
 
 PyObject* embedding_sums(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
@@ -204,14 +210,15 @@ PyObject* embedding_sums(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyO
 
 PyObject* embedding_sums_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
-        "embedding_sums_backward", 4, {{"dys", nullptr}, {"tables", nullptr}, {"words", nullptr}, {"encoding", nullptr}}
+        "embedding_sums_backward", 4,
+        {{"dys", nullptr}, {"tables", nullptr}, {"words", nullptr}, {"encoding", nullptr}}
     );
     return call_op(signature, run_backward, args, nargs, kwnames);
 }
 
 }  // namespace
 
-const PyMethodDef embedding_methods[] = {
+const PyMethodDef memory_methods[] = {
     FASTNORM_METHOD(embedding_sums, "tables, words, encoding"),
     FASTNORM_METHOD(embedding_sums_backward, "dys, tables, words, encoding"),
     {nullptr, nullptr, 0, nullptr},

@@ -56,14 +56,22 @@ def test_bad_layers() -> None:
     with pytest.raises(ValueError, match="needs at least one"):
         fastnorm.deep_norm_constants()
     for name in ("encoder_layers", "decoder_layers"):
-        for value, error in ((0, ValueError), (-1, ValueError), (6.0, TypeError), (True, TypeError), ("6", TypeError)):
+        for value, error in (
+            (0, ValueError),
+            (-1, ValueError),
+            (6.0, TypeError),
+            (True, TypeError),
+            ("6", TypeError),
+        ):
             with pytest.raises(error, match=name):
                 fastnorm.deep_norm_constants(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shape", [(400, 300), (300, 400), (2, 150, 300)], ids=str)
 def test_law_of_the_weights(shape: tuple[int, ...], rng: np.random.Generator) -> None:
-    """Normal, of the deviation beta * sqrt(2 / (fan_in + fan_out)); five deviations of each statistic are allowed."""
+    """Normal, of the deviation beta * sqrt(2 / (fan_in + fan_out)); five deviations of each statistic are
+    allowed.
+    """
     beta = 0.38
     weight = fastnorm.deep_norm_init(rng, shape, beta)
     assert weight.dtype == np.float32
@@ -80,7 +88,9 @@ def test_law_of_the_weights(shape: tuple[int, ...], rng: np.random.Generator) ->
 
 
 def test_init_follows_the_generator() -> None:
-    first, second = (fastnorm.deep_norm_init(np.random.default_rng(3), (4, 5), 1.0, dtype=np.float64) for _ in range(2))
+    first, second = (
+        fastnorm.deep_norm_init(np.random.default_rng(3), (4, 5), 1.0, dtype=np.float64) for _ in range(2)
+    )
     np.testing.assert_array_equal(first, second)
     assert first.dtype == np.float64
     assert not fastnorm.deep_norm_init(np.random.default_rng(3), (4, 5), 0.0).any()

@@ -16,7 +16,9 @@ using BackwardKernels = decltype(KernelTable::softmax_backward);
 constexpr double forward_nanoseconds = 0.35;
 constexpr double backward_nanoseconds = 0.45;
 
-bool as_one_axis(PyObject* slot, int ndim, Axes& axes) { return PyLong_CheckExact(slot) && as_axes(slot, ndim, axes); }
+bool as_one_axis(PyObject* slot, int ndim, Axes& axes) {
+    return PyLong_CheckExact(slot) && as_axes(slot, ndim, axes);
+}
 
 // Scratch of one thread: a work row, and packing space for `operands`.
 std::size_t scratch_bytes(const Geometry& geometry, int operands, Element element) {
@@ -96,10 +98,12 @@ Outcome backward(const BackwardKernels& table, const Call& call) {
     return finished(dx.release());
 }
 
-// ---- the Python functions ------------------------------------------------------------------------------------------
+// ---- the Python functions ---------------------------------------------------------------------------------
 
 PyObject* softmax(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature("softmax", 1, {{"x", nullptr}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}});
+    static const Signature signature(
+        "softmax", 1, {{"x", nullptr}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}}
+    );
     const OpFunction run = [](const Call& call) { return forward(kernels().softmax_forward, call); };
     return call_op(signature, run, args, nargs, kwnames);
 }
@@ -130,7 +134,7 @@ PyObject* log_softmax_backward(PyObject*, PyObject* const* args, Py_ssize_t narg
 
 }  // namespace
 
-const PyMethodDef probability_methods[] = {
+const PyMethodDef softmax_methods[] = {
     FASTNORM_METHOD(softmax, "x, *, axis=-1, out=None"),
     FASTNORM_METHOD(softmax_backward, "dy, x, *, axis=-1"),
     FASTNORM_METHOD(log_softmax, "x, *, axis=-1, out=None"),

@@ -19,7 +19,8 @@ constexpr double class_nanoseconds = 0.45;
 
 // The arguments of a loss over classes; those an op lacks keep their defaults.
 struct ClassArguments {
-    PyObject *dloss, *logits, *target, *weight, *label_smoothing, *ignore_index, *reduction, *axis, *return_grad;
+    PyObject *dloss, *logits, *target, *weight, *label_smoothing, *ignore_index, *reduction, *axis,
+        *return_grad;
     PyObject* gamma;
     PyObject* epsilon;
 };
@@ -103,7 +104,8 @@ Parameter as_row_gradient(PyObject* slot, const Array& x, const Axes& axes) {
     }
     if (!gradient.canonical) return gradient;
     gradient.array = Reference(PyArray_FromArray(
-        array->object, PyArray_DescrFromType(compute_type_number(x.element)), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST
+        array->object, PyArray_DescrFromType(compute_type_number(x.element)),
+        NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST
     ));
     gradient.failed = !gradient.array;
     return gradient;
@@ -115,7 +117,9 @@ double value_at(const void* values, Element element, std::int64_t i) {
 }
 
 // What a mean divides by: the weights of the rows that are not ignored.
-double denominator(const Labels& labels, std::int64_t rows, std::int64_t classes, const void* weight, Element element) {
+double denominator(
+    const Labels& labels, std::int64_t rows, std::int64_t classes, const void* weight, Element element
+) {
     double total = 0;
     const std::int64_t* label = labels.data();
     for (std::int64_t i = 0; i < rows; ++i) {
@@ -145,7 +149,8 @@ PyObject* new_losses(const double* losses, const Array& x, const Axes& axes) {
 Outcome class_loss(const ClassArguments& slots) {
     const std::optional<Array> logits = as_array(slots.logits);
     Axes axes;
-    if (!logits || !PyLong_CheckExact(slots.axis) || !as_axes(slots.axis, logits->ndim(), axes)) return not_canonical;
+    if (!logits || !PyLong_CheckExact(slots.axis) || !as_axes(slots.axis, logits->ndim(), axes))
+        return not_canonical;
     const std::int64_t classes = logits->shape()[axes.axis[0]];
     if (classes == 0) return not_canonical;
     const std::optional<Reduction> reduction = as_reduction(slots.reduction);
@@ -188,7 +193,8 @@ Outcome class_loss(const ClassArguments& slots) {
     const std::int64_t rows = logits->size() / classes;
     const Element compute = compute_element(logits->element);
 
-    // The gradient of a row's loss is dloss (1 in the forward) times the share that the reduction gives the row.
+    // The gradient of a row's loss is dloss (1 in the forward) times the share that the reduction gives the
+    // row.
     double divisor = 1;
     task.scale = 1;
     if (*reduction == Reduction::mean) {
@@ -210,7 +216,8 @@ Outcome class_loss(const ClassArguments& slots) {
     if (*return_grad && !(fresh = new_like(*logits)).array) return finished(nullptr);
     Reference gradient = std::move(fresh.array);
     const Array arrays[] = {
-        *logits, gradient ? Array{gradient.array(), logits->element} : *logits, probabilities ? *probabilities : *logits
+        *logits, gradient ? Array{gradient.array(), logits->element} : *logits,
+        probabilities ? *probabilities : *logits
     };
     Geometry geometry;
     geometry.set_norm(arrays, 3, axes);
@@ -230,11 +237,13 @@ Outcome class_loss(const ClassArguments& slots) {
     task.losses = slots.dloss ? nullptr : static_cast<double*>(losses.data());
     task.stream = gradient && fresh.warm && 2 * logits->bytes() > stream_bytes && task.gradient.contiguous;
     const std::int64_t size = item_size(logits->element);
-    const double nanoseconds = class_nanoseconds * (compute == Element::float64 ? 4 : 1) * double(rows * classes);
-    const std::int64_t scratch = work_row_bytes(classes, item_size(compute)) + packing_bytes(geometry, 3, size);
+    const double nanoseconds =
+        class_nanoseconds * (compute == Element::float64 ? 4 : 1) * double(rows * classes);
+    const std::int64_t scratch =
+        work_row_bytes(classes, item_size(compute)) + packing_bytes(geometry, 3, size);
     if (!run_kernel(
-            kernels().class_loss[int(logits->element)], task, rows, rows_per_chunk(task.shape, size), nanoseconds,
-            std::size_t(scratch)
+            kernels().class_loss[int(logits->element)], task, rows, rows_per_chunk(task.shape, size),
+            nanoseconds, std::size_t(scratch)
         )) {
         return finished(nullptr);
     }
@@ -248,7 +257,7 @@ Outcome class_loss(const ClassArguments& slots) {
     return finished(PyTuple_Pack(2, loss.get(), gradient.get()));
 }
 
-// ---- the Python functions ------------------------------------------------------------------------------------------
+// ---- the Python functions ---------------------------------------------------------------------------------
 
 PyObject* cross_entropy(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
     static const Signature signature(
@@ -356,7 +365,7 @@ PyObject* poly_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs,
 
 }  // namespace
 
-const PyMethodDef loss_methods[] = {
+const PyMethodDef class_loss_methods[] = {
     FASTNORM_METHOD(
         cross_entropy,
         "logits, target, *, weight=None, label_smoothing=0.0, ignore_index=-100, reduction='mean', axis=-1, "
@@ -364,7 +373,8 @@ const PyMethodDef loss_methods[] = {
     ),
     FASTNORM_METHOD(
         cross_entropy_backward,
-        "dloss, logits, target, *, weight=None, label_smoothing=0.0, ignore_index=-100, reduction='mean', axis=-1"
+        "dloss, logits, target, *, weight=None, label_smoothing=0.0, ignore_index=-100, reduction='mean', "
+        "axis=-1"
     ),
     FASTNORM_METHOD(focal_loss, "logits, target, *, gamma=2.0, reduction='mean', axis=-1, return_grad=False"),
     FASTNORM_METHOD(focal_loss_backward, "dloss, logits, target, *, gamma=2.0, reduction='mean', axis=-1"),
@@ -375,7 +385,8 @@ const PyMethodDef loss_methods[] = {
     ),
     FASTNORM_METHOD(
         poly_loss_backward,
-        "dloss, logits, target, *, epsilon=1.0, label_smoothing=0.0, ignore_index=-100, reduction='mean', axis=-1"
+        "dloss, logits, target, *, epsilon=1.0, label_smoothing=0.0, ignore_index=-100, reduction='mean', "
+        "axis=-1"
     ),
     {nullptr, nullptr, 0, nullptr},
 };

@@ -1,4 +1,6 @@
-"""What is special to softmax and log_softmax: the axis, the ends of the number range, results near 0 and 1."""
+"""What is special to softmax and log_softmax: the axis, the ends of the number range, results near 0 and
+1.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from cases import DTYPES, label
-from cases.probabilities import LOG_SOFTMAX_ULPS, SOFTMAX_ULPS
+from cases.softmax import LOG_SOFTMAX_ULPS, SOFTMAX_ULPS
 from numpy.typing import NDArray
 from tolerances import LARGEST, assert_same_bits, ulp
 
@@ -56,7 +58,9 @@ def test_extreme_rows_against_long_arithmetic(row: list[float], implementation: 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -2, np.int64(-3)])
 @both
-def test_axis(function: Callable[..., Array], axis: int, native: ModuleType, rng: np.random.Generator) -> None:
+def test_axis(
+    function: Callable[..., Array], axis: int, native: ModuleType, rng: np.random.Generator
+) -> None:
     """Any axis gives the bits of the same rows laid out along the last one."""
     backward = getattr(fastnorm, f"{function.__name__}_backward")
     for dtype in DTYPES.values():
@@ -68,9 +72,13 @@ def test_axis(function: Callable[..., Array], axis: int, native: ModuleType, rng
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
 @both
-def test_finite_rows_stay_finite(function: Callable[..., Array], dtype: np.dtype[Any], implementation: str) -> None:
+def test_finite_rows_stay_finite(
+    function: Callable[..., Array], dtype: np.dtype[Any], implementation: str
+) -> None:
     largest = LARGEST[dtype.name]
-    x = np.array([[largest, -largest, 0], [-largest, -largest, -largest], [largest, largest, 1]]).astype(dtype)
+    x = np.array([[largest, -largest, 0], [-largest, -largest, -largest], [largest, largest, 1]]).astype(
+        dtype
+    )
     y = function(x)
     assert not np.isnan(y.astype(np.float64)).any()
     if function is fastnorm.softmax:
@@ -82,7 +90,9 @@ def test_finite_rows_stay_finite(function: Callable[..., Array], dtype: np.dtype
 def test_rows_without_a_finite_maximum(
     function: Callable[..., Array], dtype: np.dtype[Any], implementation: str
 ) -> None:
-    """All -inf, one inf, or a NaN anywhere make a row NaN; -inf beside finite elements is a probability of 0."""
+    """All -inf, one inf, or a NaN anywhere make a row NaN; -inf beside finite elements is a probability of
+    0.
+    """
     inf, nan = np.inf, np.nan
     x = np.zeros((6, 40))
     x[0], x[1, 7], x[2, 39], x[3, 0] = -inf, inf, nan, nan

@@ -28,7 +28,9 @@ def embedding_sums_backward(
     return gradients, checked, words, encoding
 
 
-def _sentences(rules: Rules, tables: object, words: object, encoding: object) -> tuple[tuple[Array, ...], Array, Array]:
+def _sentences(
+    rules: Rules, tables: object, words: object, encoding: object
+) -> tuple[tuple[Array, ...], Array, Array]:
     listed = sequence(rules, "tables", tables)
     if not listed:
         raise rules.value_error("tables", "is empty", "at least one table")
@@ -37,7 +39,9 @@ def _sentences(rules: Rules, tables: object, words: object, encoding: object) ->
         raise rules.type_error("tables[0]", f"has dtype {first.dtype}", "float32 or float64")
     if first.ndim != 2:
         raise rules.value_error("tables[0]", f"has shape {first.shape}", "(rows, dim)")
-    others = (rules.gradient(f"tables[{i}]", table, first, "tables[0]") for i, table in enumerate(listed[1:], 1))
+    others = (
+        rules.gradient(f"tables[{i}]", table, first, "tables[0]") for i, table in enumerate(listed[1:], 1)
+    )
     ids = rules.ndarray("words", words)
     if ids.dtype.kind not in "iu":
         raise rules.type_error("words", f"has dtype {ids.dtype}", "integers")
@@ -46,7 +50,9 @@ def _sentences(rules: Rules, tables: object, words: object, encoding: object) ->
     lowest, highest = (ids.min(), ids.max()) if ids.size else (0, -1)
     if lowest < 0 or highest >= first.shape[0]:
         found = lowest if lowest < 0 else highest
-        raise rules.value_error("words", f"has id {found}", f"ids from 0 to {first.shape[0] - 1}, the rows of a table")
+        raise rules.value_error(
+            "words", f"has id {found}", f"ids from 0 to {first.shape[0] - 1}, the rows of a table"
+        )
     factors = rules.array("encoding", encoding, like=first)
     shape = np.broadcast_to(np.zeros((), first.dtype), (ids.shape[-1], first.shape[1]))
     factors = rules.gradient("encoding", factors, shape, "(positions, dim) of words and tables")

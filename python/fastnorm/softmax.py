@@ -27,9 +27,9 @@ def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None)
     Returns
     -------
     y : ndarray
-        Of x's shape, dtype and order of axes in memory; `out` where it was given. Finite for finite x. Where the
-        largest element along the axis is not finite (only -inf, or +inf), or one is NaN, all are NaN, as in PyTorch and
-        SciPy; other elements of -inf give 0.
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. Finite for finite x. Where
+        the largest element along the axis is not finite (only -inf, or +inf), or one is NaN, all are NaN, as
+        in PyTorch and SciPy; other elements of -inf give 0.
 
     Raises
     ------
@@ -38,11 +38,11 @@ def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None)
 
     Notes
     -----
-    Accuracy: below 4 ULP in float32, also where results are tiny; sums are taken in float64. Half types are computed
-    in float32 and rounded once.
+    Accuracy: below 4 ULP in float32, also where results are tiny; sums are taken in float64. Half types are
+    computed in float32 and rounded once.
 
-    Reproducibility: the results along the axis have the same bits for any number of threads, any other rows in the
-    batch, any strides and alignment, and any CPU with fused multiply-add.
+    Reproducibility: the results along the axis have the same bits for any number of threads, any other rows
+    in the batch, any strides and alignment, and any CPU with fused multiply-add.
 
     References
     ----------
@@ -122,8 +122,8 @@ def log_softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = N
     Returns
     -------
     y : ndarray
-        Of x's shape, dtype and order of axes in memory; `out` where it was given. NaN as in `softmax`; other elements
-        of -inf stay -inf.
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. NaN as in `softmax`; other
+        elements of -inf stay -inf.
 
     Raises
     ------
@@ -132,8 +132,8 @@ def log_softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = N
 
     Notes
     -----
-    Accuracy: below 3 ULP in float32, also for the largest element where it is near 0, which other libraries round to
-    exactly 0. Half types are computed in float32 and rounded once.
+    Accuracy: below 3 ULP in float32, also for the largest element where it is near 0, which other libraries
+    round to exactly 0. Half types are computed in float32 and rounded once.
 
     Reproducibility: as in `softmax`.
 

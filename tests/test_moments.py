@@ -107,7 +107,9 @@ def test_nothing_and_one(backend: str) -> None:
     assert moments(2.5) == (1, 2.5, 0.0)
     assert moments([1.0, 2.0]).m2 == 0.5
     mean, rstd = some.stats(eps=0.0)
-    np.testing.assert_allclose((mean, rstd), [[1.5, 2.5, 3.5], [1 / 1.5] * 3], rtol=4 * UNIT_ROUNDOFF["float64"])
+    np.testing.assert_allclose(
+        (mean, rstd), [[1.5, 2.5, 3.5], [1 / 1.5] * 3], rtol=4 * UNIT_ROUNDOFF["float64"]
+    )
 
 
 def test_bad_arguments(backend: str) -> None:

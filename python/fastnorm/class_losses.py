@@ -1,4 +1,6 @@
-"""Losses of scores against classes: cross entropy, focal loss and PolyLoss, each with its gradient in the same pass."""
+"""Losses of scores against classes: cross entropy, focal loss and PolyLoss, each with its gradient in the
+same pass.
+"""
 
 from __future__ import annotations
 
@@ -74,14 +76,16 @@ def cross_entropy(
     logits : array_like
         float32, float64, float16 or bfloat16, with any strides; one score a class along `axis`.
     target : array_like
-        Classes, of any integer type, shaped like logits without `axis`; or probabilities, of the shape and dtype of
-        logits.
+        Classes, of any integer type, shaped like logits without `axis`; or probabilities, of the shape and
+        dtype of logits.
     weight : array_like, optional
-        One factor a class, for each term of the sum; of the dtype of logits, or float32 where that is a half type.
+        One factor a class, for each term of the sum; of the dtype of logits, or float32 where that is a half
+        type.
     label_smoothing : float, default 0.0
         The share a of the target that is spread evenly: ``q = (1 - a) * target + a / classes``.
     ignore_index : int, default -100
-        Rows with this class have loss and gradient 0 and do not count in the mean. Without effect on probabilities.
+        Rows with this class have loss and gradient 0 and do not count in the mean. Without effect on
+        probabilities.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         ``'mean'`` divides by the number of rows, or by the sum of their targets' class weights, as PyTorch.
     axis : int, default -1
@@ -92,30 +96,31 @@ def cross_entropy(
     Returns
     -------
     loss : scalar or ndarray
-        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array shaped like logits without
-        `axis`. A mean over no rows, or only ignored ones, is NaN, as in PyTorch.
+        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array shaped like
+        logits without `axis`. A mean over no rows, or only ignored ones, is NaN, as in PyTorch.
     dlogits : ndarray
-        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype and order of
-        axes of logits.
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype
+        and order of axes of logits.
 
     Raises
     ------
     TypeError, ValueError
-        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range among them.
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range
+        among them.
 
     Notes
     -----
-    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at every size,
-    also where the target has a probability near 1 and the loss is near 0; the gradient is good to a few ULP of its
-    parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
+    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at
+    every size, also where the target has a probability near 1 and the loss is near 0; the gradient is good to
+    a few ULP of its parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
 
-    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
-    multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
 
     References
     ----------
-    Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", arXiv:1512.00567 (2015), for label
-    smoothing.
+    Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", arXiv:1512.00567 (2015), for
+    label smoothing.
 
     Examples
     --------
@@ -155,24 +160,27 @@ def cross_entropy_backward(
 ) -> Array:
     """Gradient of `cross_entropy` with respect to logits.
 
-    ``dlogits = softmax(logits) * sum(q * weight) - q * weight`` for each row, times dloss and the share of the mean.
+    ``dlogits = softmax(logits) * sum(q * weight) - q * weight`` for each row, times dloss and the share of
+    the mean.
 
     Parameters
     ----------
     dloss : array_like
-        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array like the
-        loss.
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array
+        like the loss.
     logits : array_like
         float32, float64, float16 or bfloat16, with any strides; one score a class along `axis`.
     target : array_like
-        Classes, of any integer type, shaped like logits without `axis`; or probabilities, of the shape and dtype of
-        logits.
+        Classes, of any integer type, shaped like logits without `axis`; or probabilities, of the shape and
+        dtype of logits.
     weight : array_like, optional
-        One factor a class, for each term of the sum; of the dtype of logits, or float32 where that is a half type.
+        One factor a class, for each term of the sum; of the dtype of logits, or float32 where that is a half
+        type.
     label_smoothing : float, default 0.0
         The share a of the target that is spread evenly: ``q = (1 - a) * target + a / classes``.
     ignore_index : int, default -100
-        Rows with this class have loss and gradient 0 and do not count in the mean. Without effect on probabilities.
+        Rows with this class have loss and gradient 0 and do not count in the mean. Without effect on
+        probabilities.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         ``'mean'`` divides by the number of rows, or by the sum of their targets' class weights, as PyTorch.
     axis : int, default -1
@@ -186,21 +194,22 @@ def cross_entropy_backward(
     Raises
     ------
     TypeError, ValueError
-        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range among them.
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range
+        among them.
 
     Notes
     -----
-    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at every size,
-    also where the target has a probability near 1 and the loss is near 0; the gradient is good to a few ULP of its
-    parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
+    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at
+    every size, also where the target has a probability near 1 and the loss is near 0; the gradient is good to
+    a few ULP of its parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
 
-    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
-    multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
 
     References
     ----------
-    Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", arXiv:1512.00567 (2015), for label
-    smoothing.
+    Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", arXiv:1512.00567 (2015), for
+    label smoothing.
 
     Examples
     --------
@@ -282,25 +291,26 @@ def focal_loss(
     Returns
     -------
     loss : scalar or ndarray
-        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array shaped like logits without
-        `axis`. A mean over no rows, or only ignored ones, is NaN, as in PyTorch.
+        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array shaped like
+        logits without `axis`. A mean over no rows, or only ignored ones, is NaN, as in PyTorch.
     dlogits : ndarray
-        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype and order of
-        axes of logits.
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype
+        and order of axes of logits.
 
     Raises
     ------
     TypeError, ValueError
-        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range among them.
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range
+        among them.
 
     Notes
     -----
-    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at every size,
-    also where the target has a probability near 1 and the loss is near 0; the gradient is good to a few ULP of its
-    parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
+    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at
+    every size, also where the target has a probability near 1 and the loss is near 0; the gradient is good to
+    a few ULP of its parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
 
-    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
-    multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
 
     References
     ----------
@@ -314,7 +324,9 @@ def focal_loss(
     array([0.0041, 3.8822])
     """
 
-    return active.focal_loss(logits, target, gamma=gamma, reduction=reduction, axis=axis, return_grad=return_grad)
+    return active.focal_loss(
+        logits, target, gamma=gamma, reduction=reduction, axis=axis, return_grad=return_grad
+    )
 
 
 def focal_loss_backward(
@@ -328,13 +340,14 @@ def focal_loss_backward(
 ) -> Array:
     """Gradient of `focal_loss` with respect to logits.
 
-    ``dlogits = (softmax - onehot) * ((1 - p)**gamma - gamma * (1 - p)**(gamma - 1) * p * log(p))`` for each row.
+    ``dlogits = (softmax - onehot) * ((1 - p)**gamma - gamma * (1 - p)**(gamma - 1) * p * log(p))`` for each
+    row.
 
     Parameters
     ----------
     dloss : array_like
-        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array like the
-        loss.
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array
+        like the loss.
     logits : array_like
         float32, float64, float16 or bfloat16, with any strides; one score a class along `axis`.
     target : array_like
@@ -354,16 +367,17 @@ def focal_loss_backward(
     Raises
     ------
     TypeError, ValueError
-        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range among them.
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range
+        among them.
 
     Notes
     -----
-    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at every size,
-    also where the target has a probability near 1 and the loss is near 0; the gradient is good to a few ULP of its
-    parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
+    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at
+    every size, also where the target has a probability near 1 and the loss is near 0; the gradient is good to
+    a few ULP of its parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
 
-    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
-    multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
 
     References
     ----------
@@ -428,22 +442,24 @@ def poly_loss(
 ) -> LossResult | tuple[LossResult, Array]:
     """PolyLoss: cross entropy with changed leading terms of its series.
 
-    ``-sum(q * log(p)) + sum_j epsilon_j * (1 - sum(q * p))**j`` for each row, p being the softmax and q the target.
+    ``-sum(q * log(p)) + sum_j epsilon_j * (1 - sum(q * p))**j`` for each row, p being the softmax and q the
+    target.
 
     Parameters
     ----------
     logits : array_like
         float32, float64, float16 or bfloat16, with any strides; one score a class along `axis`.
     target : array_like
-        Classes, of any integer type, shaped like logits without `axis`; or probabilities, of the shape and dtype of
-        logits.
+        Classes, of any integer type, shaped like logits without `axis`; or probabilities, of the shape and
+        dtype of logits.
     epsilon : float or sequence of float, default 1.0
-        The coefficient of Poly-1, or those of Poly-N from j = 1 on. Optax's default is 2.0; the authors chose it for
-        each task (2 for ImageNet, -1 for COCO).
+        The coefficient of Poly-1, or those of Poly-N from j = 1 on. Optax's default is 2.0; the authors chose
+        it for each task (2 for ImageNet, -1 for COCO).
     label_smoothing : float, default 0.0
         The share a of the target that is spread evenly: ``q = (1 - a) * target + a / classes``.
     ignore_index : int, default -100
-        Rows with this class have loss and gradient 0 and do not count in the mean. Without effect on probabilities.
+        Rows with this class have loss and gradient 0 and do not count in the mean. Without effect on
+        probabilities.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         ``'mean'`` divides by the number of rows that are not ignored.
     axis : int, default -1
@@ -454,30 +470,31 @@ def poly_loss(
     Returns
     -------
     loss : scalar or ndarray
-        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array shaped like logits without
-        `axis`. A mean over no rows, or only ignored ones, is NaN, as in PyTorch.
+        A NumPy scalar of the dtype of logits, as `numpy.sum` gives; with ``'none'`` an array shaped like
+        logits without `axis`. A mean over no rows, or only ignored ones, is NaN, as in PyTorch.
     dlogits : ndarray
-        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype and order of
-        axes of logits.
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype
+        and order of axes of logits.
 
     Raises
     ------
     TypeError, ValueError
-        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range among them.
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range
+        among them.
 
     Notes
     -----
-    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at every size,
-    also where the target has a probability near 1 and the loss is near 0; the gradient is good to a few ULP of its
-    parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
+    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at
+    every size, also where the target has a probability near 1 and the loss is near 0; the gradient is good to
+    a few ULP of its parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
 
-    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
-    multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
 
     References
     ----------
-    Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification LossResult Functions", arXiv:2204.12511
-    (2022).
+    Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification LossResult Functions",
+    arXiv:2204.12511 (2022).
 
     Examples
     --------
@@ -514,25 +531,27 @@ def poly_loss_backward(
 ) -> Array:
     """Gradient of `poly_loss` with respect to logits.
 
-    For a class ``dlogits = (p - onehot) * (1 + p_t * sum_j j * epsilon_j * (1 - p_t)**(j - 1))``, without smoothing.
+    For a class ``dlogits = (p - onehot) * (1 + p_t * sum_j j * epsilon_j * (1 - p_t)**(j - 1))``, without
+    smoothing.
 
     Parameters
     ----------
     dloss : array_like
-        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array like the
-        loss.
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array
+        like the loss.
     logits : array_like
         float32, float64, float16 or bfloat16, with any strides; one score a class along `axis`.
     target : array_like
-        Classes, of any integer type, shaped like logits without `axis`; or probabilities, of the shape and dtype of
-        logits.
+        Classes, of any integer type, shaped like logits without `axis`; or probabilities, of the shape and
+        dtype of logits.
     epsilon : float or sequence of float, default 1.0
-        The coefficient of Poly-1, or those of Poly-N from j = 1 on. Optax's default is 2.0; the authors chose it for
-        each task (2 for ImageNet, -1 for COCO).
+        The coefficient of Poly-1, or those of Poly-N from j = 1 on. Optax's default is 2.0; the authors chose
+        it for each task (2 for ImageNet, -1 for COCO).
     label_smoothing : float, default 0.0
         The share a of the target that is spread evenly: ``q = (1 - a) * target + a / classes``.
     ignore_index : int, default -100
-        Rows with this class have loss and gradient 0 and do not count in the mean. Without effect on probabilities.
+        Rows with this class have loss and gradient 0 and do not count in the mean. Without effect on
+        probabilities.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         ``'mean'`` divides by the number of rows that are not ignored.
     axis : int, default -1
@@ -546,21 +565,22 @@ def poly_loss_backward(
     Raises
     ------
     TypeError, ValueError
-        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range among them.
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range
+        among them.
 
     Notes
     -----
-    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at every size,
-    also where the target has a probability near 1 and the loss is near 0; the gradient is good to a few ULP of its
-    parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
+    Accuracy: the loss of a row is summed from parts of one sign, so in float32 it is good to a few ULP at
+    every size, also where the target has a probability near 1 and the loss is near 0; the gradient is good to
+    a few ULP of its parts. Sums are taken in float64. Half types are computed in float32 and rounded once.
 
-    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with fused
-    multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; a row's loss and gradient do not depend on the other rows but for the mean's divisor.
 
     References
     ----------
-    Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification LossResult Functions", arXiv:2204.12511
-    (2022).
+    Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification LossResult Functions",
+    arXiv:2204.12511 (2022).
 
     Examples
     --------

@@ -144,7 +144,9 @@ def classes(rules: Rules, logits: object, axis: object) -> tuple[Array, int]:
     array = rules.array("logits", logits)
     one_axis = rules.axis(axis, array, "logits")
     if array.shape[one_axis] == 0:
-        raise rules.value_error("logits", f"has shape {array.shape}", f"at least one class along axis {one_axis}")
+        raise rules.value_error(
+            "logits", f"has shape {array.shape}", f"at least one class along axis {one_axis}"
+        )
     return array, one_axis
 
 
@@ -169,12 +171,18 @@ def class_target(
     if not probabilities:
         raise rules.type_error("target", f"has dtype {array.dtype}", "integer classes")
     if array.dtype.kind not in "fV" or array.dtype.kind == "b":
-        raise rules.type_error("target", f"has dtype {array.dtype}", f"integer classes or {logits.dtype} probabilities")
+        raise rules.type_error(
+            "target", f"has dtype {array.dtype}", f"integer classes or {logits.dtype} probabilities"
+        )
     array = rules.array("target", target, like=logits)
     if array.dtype != logits.dtype:
-        raise rules.type_error("target", f"has dtype {array.dtype}", f"{logits.dtype} as logits, or integer classes")
+        raise rules.type_error(
+            "target", f"has dtype {array.dtype}", f"{logits.dtype} as logits, or integer classes"
+        )
     if array.shape != logits.shape:
-        raise rules.value_error("target", f"has shape {array.shape}", f"{logits.shape} as logits for probabilities")
+        raise rules.value_error(
+            "target", f"has shape {array.shape}", f"{logits.shape} as logits for probabilities"
+        )
     return array
 
 
@@ -208,7 +216,9 @@ def coefficients(rules: Rules, value: object) -> Coefficients:
     return (rules.number("epsilon", value),)
 
 
-def loss_gradient(rules: Rules, value: object, logits: Array, axis: int, reduction: Reduction) -> Array | float:
+def loss_gradient(
+    rules: Rules, value: object, logits: Array, axis: int, reduction: Reduction
+) -> Array | float:
     """Return the gradient of the loss: an array for each row without a reduction, else a float."""
     array = rules.array("dloss", value, like=logits)
     if array.dtype != logits.dtype:
