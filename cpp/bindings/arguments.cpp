@@ -151,13 +151,6 @@ Array half_of(const Array& whole, int axis, int half, Part& part) {
     return {whole.object, whole.element, &part};
 }
 
-bool Axes::contains(int candidate) const {
-    for (int i = 0; i < count; ++i) {
-        if (axis[i] == candidate) return true;
-    }
-    return false;
-}
-
 bool as_axes(PyObject* slot, int ndim, Axes& axes) {
     const bool is_tuple = PyTuple_CheckExact(slot);
     const Py_ssize_t count = is_tuple ? PyTuple_GET_SIZE(slot) : 1;

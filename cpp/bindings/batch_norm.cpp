@@ -3,7 +3,6 @@
 
 #include "bindings/channels.h"
 #include "bindings/module.h"
-#include "runtime/dispatch.h"
 
 namespace fastnorm {
 
@@ -159,24 +158,20 @@ Outcome run_batch_norm(const Call& call) {
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
 
-    const Array arrays[] = {*x, y.array};
+    const View arrays[] = {*x, y.array};
     Geometry geometry;
     describe_channels(size, geometry, arrays, 2, axes.axis[0]);
-    const std::int64_t channels = size.channels, columns = size.planes ? 0 : size.columns();
-    Numbers numbers(3 * channels + 3 * columns);
+    const std::int64_t channels = size.channels;
+    Numbers numbers(forward_numbers(size));
     if (!numbers) return finished(PyErr_NoMemory());
     ChannelForward task = {};
     task.size = size;
-    task.x = geometry.operands[0];
-    task.y = geometry.operands[1];
+    place_numbers(task, numbers);
+    place_arrays(task, geometry, *x, y.array, y.warm);
     task.weight = weight.data();
     task.bias = bias.data();
     task.eps = *eps;
     task.count = size.count();
-    task.mean = numbers.take(channels);
-    task.m2 = numbers.take(channels);
-    task.rstd = numbers.take(channels);
-    task.coefficients = columns > 0 ? numbers.take(3 * columns) : nullptr;
     if (stats.given()) {
         copy_numbers(*stats.mean, task.mean);
         copy_numbers(*stats.rstd, task.rstd);
@@ -191,15 +186,17 @@ Outcome run_batch_norm(const Call& call) {
         task.momentum = *momentum;
         task.correction = *correction;
     }
-    task.stream = y.warm && 2 * x->bytes() > stream_bytes && x->data() != y.array.data() && task.y.contiguous;
-    const std::int64_t item = item_size(x->element);
     if (x->size() > 0) {
-        if (!run_channel_forward(task, x->element, packing_bytes(geometry, 2, item), from_x))
+        const std::int64_t packing = packing_bytes(geometry, 2, item_size(x->element));
+        if (!run_planned(channel_forward_nanoseconds(size, from_x), [&] {
+                return run_channel_forward(task, x->element, packing, from_x);
+            })) {
             return finished(nullptr);
+        }
         if (update && !running.write_back()) return finished(nullptr);
     } else if (from_x) {
         for (std::int64_t c = 0; c < channels; ++c) task.mean[c] = task.rstd[c] = std::nan("");
-    } else if (!run_kernel(kernels().channel_statistics[int(x->element)], task, channels, channels, 0, 0)) {
+    } else if (!run_planned(0, [&] { return run_statistics(task, x->element); })) {
         return finished(nullptr);
     }
     if (!*return_stats) return finished(y.object.release());
@@ -254,31 +251,21 @@ Outcome run_batch_norm_backward(const Call& call) {
         return finished(PyTuple_Pack(3, dx.get(), dweight.get(), dbias.get()));
     }
 
-    const Array arrays[] = {*dy, *x, Array{dx.array(), x->element}};
+    const View arrays[] = {*dy, *x, Array{dx.array(), x->element}};
     Geometry geometry;
     describe_channels(size, geometry, arrays, 3, axes.axis[0]);
-    const std::int64_t channels = size.channels, columns = size.planes ? 0 : size.columns();
-    Numbers numbers(5 * channels + 4 * columns);
+    Numbers numbers(backward_numbers(size));
     if (!numbers) return finished(PyErr_NoMemory());
     ChannelForward& forward = task.forward;
     forward.size = size;
-    forward.x = geometry.operands[1];
-    forward.y = no_result;
+    place_numbers(task, numbers);
+    place_arrays(task, geometry, *x, fresh.warm);
     forward.weight = weight.data();
     forward.eps = *eps;
     forward.count = size.count();
-    forward.mean = numbers.take(channels);
-    forward.m2 = numbers.take(channels);
-    forward.rstd = numbers.take(channels);
     forward.round_statistics = from_x;
-    task.dy = geometry.operands[0];
-    task.dx = geometry.operands[2];
-    task.slope = numbers.take(channels);
-    task.offset = numbers.take(channels);
-    task.coefficients = forward.coefficients = columns > 0 ? numbers.take(4 * columns) : nullptr;
     task.through = through;
     task.sums = through || task.dweight || task.dbias;
-    task.stream = fresh.warm && 3 * x->bytes() > stream_bytes && task.dx.contiguous;
     if (stats.given()) {
         copy_numbers(*stats.mean, forward.mean);
         copy_numbers(*stats.rstd, forward.rstd);
@@ -288,8 +275,12 @@ Outcome run_batch_norm_backward(const Call& call) {
         copy_numbers({running.var.array.array(), compute_element(x->element)}, forward.m2);
         forward.count = 1;
     }
-    if (!run_channel_backward(task, x->element, packing_bytes(geometry, 3, item_size(x->element)), from_x))
+    const std::int64_t packing = packing_bytes(geometry, 3, item_size(x->element));
+    if (!run_planned(channel_backward_nanoseconds(size, from_x), [&] {
+            return run_channel_backward(task, x->element, packing, from_x);
+        })) {
         return finished(nullptr);
+    }
     return finished(PyTuple_Pack(3, dx.get(), dweight.get(), dbias.get()));
 }
 

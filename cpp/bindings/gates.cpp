@@ -66,7 +66,7 @@ Outcome forward(const Unit& unit, const Call& call, const ForwardSlots& slots, d
     Result y = result_like(inputs.gate, call, slots.out, {call[slots.gate], up});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
-    const Array arrays[] = {inputs.gate, inputs.up, y.array};
+    const View arrays[] = {inputs.gate, inputs.up, y.array};
     Gate task;
     task.beta = beta;
     if (!run_elementwise(unit.forward, task, arrays, 2, 1, y.warm, unit.forward_nanoseconds))
@@ -91,7 +91,7 @@ Outcome backward(const Unit& unit, const Call& call, const BackwardSlots& slots,
         if (!gradient.array) return finished(nullptr);
         const Array whole{gradient.array.array(), dy->element};
         Part parts[2];
-        const Array arrays[] = {
+        const View arrays[] = {
             *dy, inputs.gate, inputs.up, half_of(whole, inputs.axis, unit.gate_half, parts[0]),
             half_of(whole, inputs.axis, 1 - unit.gate_half, parts[1])
         };
@@ -101,7 +101,7 @@ Outcome backward(const Unit& unit, const Call& call, const BackwardSlots& slots,
     }
     const NewArray dgate = new_like(inputs.gate), dup = new_like(inputs.up);
     if (!dgate.array || !dup.array) return finished(nullptr);
-    const Array arrays[] = {
+    const View arrays[] = {
         *dy, inputs.gate, inputs.up, Array{dgate.array.array(), dy->element},
         Array{dup.array.array(), dy->element}
     };

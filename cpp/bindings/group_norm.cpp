@@ -36,46 +36,31 @@ Outcome run_group_norm(const Call& call, const GroupForward& slots) {
     if (!y.object || x->size() == 0) return finished(y.object.release());
 
     Channels size = groups_of(*x, axes.axis[0], *num_groups);
-    const Array arrays[] = {*x, y.array};
+    const View arrays[] = {*x, y.array};
     Geometry geometry;
     describe_channels(size, geometry, arrays, 2, axes.axis[0]);
-    Numbers numbers(3 * size.channels);
+    Numbers numbers(forward_numbers(size));
     if (!numbers) return finished(PyErr_NoMemory());
     ChannelForward task = {};
     task.size = size;
-    task.x = geometry.operands[0];
-    task.y = geometry.operands[1];
+    place_numbers(task, numbers);
+    place_arrays(task, geometry, *x, y.array, y.warm);
     task.weight = weight.data();
     task.bias = bias.data();
     task.eps = *eps;
     task.count = size.count();
-    task.mean = numbers.take(size.channels);
-    task.m2 = numbers.take(size.channels);
-    task.rstd = numbers.take(size.channels);
-    task.stream = y.warm && 2 * x->bytes() > stream_bytes && x->data() != y.array.data() && task.y.contiguous;
-    if (!run_channel_forward(task, x->element, packing_bytes(geometry, 2, item_size(x->element)), true))
+    const std::int64_t packing = packing_bytes(geometry, 2, item_size(x->element));
+    if (!run_planned(channel_forward_nanoseconds(size, true), [&] {
+            return run_channel_forward(task, x->element, packing, true);
+        })) {
         return finished(nullptr);
+    }
     return finished(y.object.release());
 }
 
 struct GroupBackward {
     PyObject *dy, *x, *num_groups, *weight, *bias, *eps, *axis;
 };
-
-// The gradients of the parameters from the shares of the planes, which are (place in the group, sample,
-// group).
-template <class S>
-void sum_samples(const Channels& size, const double* shares, void* sums) {
-    const std::int64_t num_groups = size.weight_period, samples = size.channels / num_groups;
-    for (std::int64_t place = 0; place < size.outer; ++place) {
-        for (std::int64_t group = 0; group < num_groups; ++group) {
-            double total = 0;
-            for (std::int64_t n = 0; n < samples; ++n)
-                total += shares[(place * samples + n) * num_groups + group];
-            static_cast<S*>(sums)[group * size.outer + place] = S(total);
-        }
-    }
-}
 
 Outcome run_group_norm_backward(const GroupBackward& slots) {
     const std::optional<Array> dy = as_array(slots.dy), x = as_array(slots.x);
@@ -103,40 +88,34 @@ Outcome run_group_norm_backward(const GroupBackward& slots) {
     }
 
     Channels size = groups_of(*x, axes.axis[0], *num_groups);
-    const Array arrays[] = {*dy, *x, Array{dx.array(), x->element}};
+    const View arrays[] = {*dy, *x, Array{dx.array(), x->element}};
     Geometry geometry;
     describe_channels(size, geometry, arrays, 3, axes.axis[0]);
-    const std::int64_t channels = size.channels, planes = size.outer * channels;
+    const std::int64_t planes = size.outer * size.channels;
     const bool accumulate = gradients[0] || gradients[1];
-    Numbers numbers(5 * channels + (accumulate ? 2 * planes : 0));
+    Numbers numbers(backward_numbers(size) + (accumulate ? 2 * planes : 0));
     if (!numbers) return finished(PyErr_NoMemory());
     ChannelBackward task = {};
     ChannelForward& forward = task.forward;
     forward.size = size;
-    forward.x = geometry.operands[1];
-    forward.y = no_result;
+    place_numbers(task, numbers);
+    place_arrays(task, geometry, *x, fresh.warm);
     forward.weight = weight.data();
     forward.eps = *eps;
     forward.count = size.count();
-    forward.mean = numbers.take(channels);
-    forward.m2 = numbers.take(channels);
-    forward.rstd = numbers.take(channels);
     forward.round_statistics = true;
-    task.dy = geometry.operands[0];
-    task.dx = geometry.operands[2];
-    task.slope = numbers.take(channels);
-    task.offset = numbers.take(channels);
     task.through = task.sums = true;
     task.plane_dweight = accumulate ? numbers.take(planes) : nullptr;
     task.plane_dbias = accumulate ? numbers.take(planes) : nullptr;
-    task.stream = fresh.warm && 3 * x->bytes() > stream_bytes && task.dx.contiguous;
-    if (!run_channel_backward(task, x->element, packing_bytes(geometry, 3, item_size(x->element)), true))
+    const std::int64_t packing = packing_bytes(geometry, 3, item_size(x->element));
+    if (!run_planned(channel_backward_nanoseconds(size, true), [&] {
+            return run_channel_backward(task, x->element, packing, true);
+        })) {
         return finished(nullptr);
+    }
     const double* const shares[2] = {task.plane_dweight, task.plane_dbias};
     for (int k = 0; k < 2; ++k) {
-        if (!gradients[k]) continue;
-        (x->element == Element::float64 ? sum_samples<double> : sum_samples<float>)(size, shares[k],
-                                                                                    gradients[k]);
+        if (gradients[k]) sum_samples(size, shares[k], compute_element(x->element), gradients[k]);
     }
     return finished(PyTuple_Pack(3, dx.get(), dweight.get(), dbias.get()));
 }

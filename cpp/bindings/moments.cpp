@@ -29,7 +29,8 @@ Outcome moments_of(const Call& call) {
     task.m2 = static_cast<double*>(PyArray_DATA(m2.array()));
     if (x->size() > 0) {
         Geometry geometry;
-        geometry.set_leading(&*x, 1, size.planes ? last : first);
+        const View view = *x;
+        geometry.set_leading(&view, 1, size.planes ? last : first);
         size.shape = geometry.rows;
         task.size = size;
         task.x = geometry.operands[0];
@@ -39,7 +40,9 @@ Outcome moments_of(const Call& call) {
         task.partials = partials.take(2 * size.blocks() * size.columns());
         const std::int64_t scratch =
             packing_bytes(geometry, 1, item_size(x->element)) + size.columns() * std::int64_t(sizeof(double));
-        if (!run_moments(task, x->element, std::size_t(scratch))) return finished(nullptr);
+        if (!run_planned(moments_nanoseconds(size), [&] { return run_moments(task, x->element, scratch); })) {
+            return finished(nullptr);
+        }
     } else {
         for (std::int64_t c = 0; c < size.channels; ++c) task.mean[c] = task.m2[c] = 0;
     }
