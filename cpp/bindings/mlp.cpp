@@ -37,7 +37,7 @@ bool gradient_lists(Network& network, double penalty, Reference& dweights, Refer
     if (network.has_biases()) Py_DECREF(Py_None);
     if (!dweights || !dbiases) return false;
     const auto gradient = [&](std::size_t i) -> PyObject* {
-        const View& parameter = network.parameters()[i];
+        const View& parameter = network.parameter(i);
         Reference array = new_array(parameter.ndim, parameter.shape, compute_type_number(network.element()));
         if (array) network.merge(i, penalty, PyArray_DATA(array.array()));
         return array.release();
@@ -249,7 +249,9 @@ Outcome run_train(const Call& call) {
     bool failed = false;
     if (!given.recognise(call, failed)) return failed ? finished(nullptr) : not_canonical;
     Epoch epoch{lesson};
-    for (const View& parameter : lesson.network.parameters()) {
+    epoch.parameters.reserve(lesson.network.parameter_count());
+    for (std::size_t i = 0; i < lesson.network.parameter_count(); ++i) {
+        const View& parameter = lesson.network.parameter(i);
         OptimizedParameter updated;
         updated.data = parameter.data;
         updated.size = parameter.size();

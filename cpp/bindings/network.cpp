@@ -57,13 +57,11 @@ bool as_network(
     }
     for (Py_ssize_t l = 0; has_biases && l < count; ++l) {
         PyObject* slot = PySequence_Fast_GET_ITEM(biases, l);
-        const std::optional<Array> bias = slot == Py_None ? std::nullopt : as_array(slot);
-        if (slot != Py_None) {
-            if (!bias || bias->ndim() != 1 || !is_parameter_of(*bias, x)) return false;
-            if (bias->shape()[0] != network.layers()[std::size_t(l)].out) return false;
-        }
-        const View view = bias ? *bias : View{};
-        network.add_bias(bias ? &view : nullptr);
+        if (slot == Py_None) continue;
+        const std::optional<Array> bias = as_array(slot);
+        if (!bias || bias->ndim() != 1 || !is_parameter_of(*bias, x)) return false;
+        if (bias->shape()[0] != network.layers()[std::size_t(l)].out) return false;
+        network.add_bias(std::size_t(l), *bias);
     }
     return true;
 }

@@ -29,7 +29,7 @@ void Network::start(Element element, bool has_biases, std::size_t layers) {
     size_ = item_size(compute_element(element));
     has_biases_ = has_biases;
     layers_.reserve(layers);
-    bias_of_.reserve(layers);
+    places_.reserve(layers);
     parameters_.reserve(2 * layers);
 }
 
@@ -39,12 +39,13 @@ void Network::add_layer(const View& weight, Activation activation) {
     layer.out = weight.shape[1];
     layer.activation = activation;
     layers_.push_back(layer);
-    parameters_.push_back(weight);
+    places_.emplace_back();
+    parameters_.push_back({weight});
 }
 
-void Network::add_bias(const View* bias) {
-    bias_of_.push_back(bias ? int(parameters_.size()) : -1);
-    if (bias) parameters_.push_back(*bias);
+void Network::add_bias(std::size_t layer, const View& bias) {
+    places_[layer].bias_index = int(parameters_.size());
+    parameters_.push_back({bias});
 }
 
 std::int64_t Network::units(std::int64_t rows) const {
@@ -59,14 +60,13 @@ void Network::place_parameters(const NetworkUse& use) {
         MlpLayer& layer = layers_[l];
         const std::int64_t in = mlp_cols(layer.in, size_), out = mlp_cols(layer.out, size_);
         task_.widest = std::max(task_.widest, mlp_step(layer.out, size_));
-        Place place;
+        Place& place = places_[l];
         place.weight = packed_elements_;
         packed_elements_ += layer.in * out;
         place.transposed = use.backward && (l > 0 || use.wants_dx) ? packed_elements_ : -1;
         if (place.transposed >= 0) packed_elements_ += layer.out * in;
         place.bias = packed_elements_;
         packed_elements_ += out;
-        places_.push_back(place);
         layer.dweight = partial_elements_;
         partial_elements_ += mlp_is_narrow(layer.in, layer.out, size_) ? layer.out * in : layer.in * out;
         layer.dbias = has_bias(l) ? partial_elements_ : -1;
@@ -77,14 +77,12 @@ void Network::place_parameters(const NetworkUse& use) {
 bool Network::reserve(std::int64_t rows, const NetworkUse& use) {
     backward_ = use.backward;
     loss_ = use.loss;
-    places_.reserve(layers_.size());
-    gradient_at_.reserve(parameters_.size());
     place_parameters(use);
     std::int64_t multiplications = 0, gradient_elements = 0;
     for (const MlpLayer& layer : layers_) multiplications += layer.in * layer.out * (use.backward ? 3 : 1);
-    for (const View& parameter : parameters_) {
-        gradient_at_.push_back(gradient_elements);
-        gradient_elements += in_lines(parameter.size());
+    for (Parameter& parameter : parameters_) {
+        parameter.gradient = gradient_elements;
+        gradient_elements += in_lines(parameter.view.size());
     }
     nanoseconds_ = multiply_nanoseconds * double(size_ / 4) * double(multiplications) * double(rows);
     threads_ = std::max(1, threads_for({units(rows), 1, nanoseconds_, 0}));
@@ -111,7 +109,7 @@ bool Network::reserve(std::int64_t rows, const NetworkUse& use) {
 void Network::pack() noexcept {
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         MlpLayer& layer = layers_[l];
-        const View& weight = parameters_[l];
+        const View& weight = parameter(l);
         const std::int64_t row_stride = weight.strides[0], col_stride = weight.strides[1];
         layer.weight = at(places_[l].weight);
         copy_matrix(weight, layer.in, layer.out, row_stride, col_stride, layer.weight);
@@ -120,7 +118,7 @@ void Network::pack() noexcept {
             copy_matrix(weight, layer.out, layer.in, col_stride, row_stride, layer.transposed);
         }
         if (!has_bias(l)) continue;
-        const View& bias = parameters_[std::size_t(bias_of_[l])];
+        const View& bias = parameter(bias_index(l));
         layer.bias = at(places_[l].bias);
         copy_matrix(bias, 1, layer.out, 0, bias.strides[0], layer.bias);
     }
@@ -170,10 +168,10 @@ void Network::merge(std::size_t i, double penalty, void* gradient) noexcept {
     const bool is_weight = i < layers_.size();
     std::size_t l = i;
     for (std::size_t k = 0; !is_weight && k < layers_.size(); ++k) {
-        if (bias_of_[k] == int(i)) l = k;
+        if (places_[k].bias_index == int(i)) l = k;
     }
     const MlpLayer& layer = layers_[l];
-    const View& parameter = parameters_[i];
+    const View& view = parameter(i);
     MlpMerge task;
     task.groups = group_count(task_.rows);
     task.partial_elements = partial_elements_;
@@ -186,11 +184,11 @@ void Network::merge(std::size_t i, double penalty, void* gradient) noexcept {
         task.col_step = mlp_cols(layer.in, size_);
     }
     task.penalty = is_weight ? penalty : 0;
-    task.parameter = parameter.data;
-    task.row_stride = is_weight ? parameter.strides[0] : 0;
-    task.col_stride = parameter.strides[is_weight ? 1 : 0];
+    task.parameter = view.data;
+    task.row_stride = is_weight ? view.strides[0] : 0;
+    task.col_stride = view.strides[is_weight ? 1 : 0];
     task.gradient = gradient;
-    kernels().mlp_merge[int(parameter.element)](task, 0, is_weight ? layer.in : 1, nullptr);
+    kernels().mlp_merge[int(view.element)](task, 0, is_weight ? layer.in : 1, nullptr);
 }
 
 double Network::loss() const noexcept {

@@ -32,8 +32,7 @@ public:
     // Compute sizes follow from the element type of x; `has_biases`: some layer may have one.
     void start(Element element, bool has_biases, std::size_t layers);
     void add_layer(const View& weight, Activation activation);
-    // Of the layers in their order, after all layers; null where one has none.
-    void add_bias(const View* bias);
+    void add_bias(std::size_t layer, const View& bias);  // after all layers
 
     // Takes the memory for batches of `rows`, on as many threads as they are worth. False where there is
     // none.
@@ -67,10 +66,12 @@ public:
     std::int64_t outputs() const { return layers_.back().out; }
     const std::vector<MlpLayer>& layers() const { return layers_; }
     bool has_biases() const { return has_biases_; }
-    bool has_bias(std::size_t l) const { return has_biases_ && bias_of_[l] >= 0; }
-    std::size_t bias_index(std::size_t l) const { return std::size_t(bias_of_[l]); }
-    const std::vector<View>& parameters() const { return parameters_; }
-    void* gradient(std::size_t i) { return at(gradients_at_ + gradient_at_[i]); }
+    bool has_bias(std::size_t l) const { return places_[l].bias_index >= 0; }
+    std::size_t bias_index(std::size_t l) const { return std::size_t(places_[l].bias_index); }
+    // The weights, then the biases there are.
+    std::size_t parameter_count() const { return parameters_.size(); }
+    const View& parameter(std::size_t i) const { return parameters_[i].view; }
+    void* gradient(std::size_t i) { return at(gradients_at_ + parameters_[i].gradient); }
     Element element() const { return element_; }
 
 private:
@@ -88,14 +89,17 @@ private:
     bool has_biases_ = false, backward_ = false;
     const TrainingLoss* loss_ = nullptr;
     std::vector<MlpLayer> layers_;
-    std::vector<View> parameters_;  // the weights, then the biases there are
-    std::vector<int> bias_of_;      // by layer: its bias among the parameters, or -1
-    struct Place {
-        std::int64_t weight, transposed, bias;  // transposed: -1 where it is not needed
-    };
     // All places count elements of the compute type.
+    struct Parameter {
+        View view;
+        std::int64_t gradient = 0;  // from the first one's
+    };
+    std::vector<Parameter> parameters_;
+    struct Place {
+        int bias_index = -1;                                 // of the parameters, or none
+        std::int64_t weight = 0, transposed = -1, bias = 0;  // transposed: -1 where it is not needed
+    };
     std::vector<Place> places_;  // by layer, in memory_
-    std::vector<std::int64_t> gradient_at_;
     std::int64_t packed_elements_ = 0, partial_elements_ = 0;
     std::int64_t partials_at_ = 0, gradients_at_ = 0, scratch_at_ = 0;
     std::int64_t slot_elements_ = 0, loss_scratch_at_ = 0;  // the latter within a slot
