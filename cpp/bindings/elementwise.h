@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bindings/arrays.h"
+#include "bindings/op.h"
 #include "bindings/run.h"
 #include "plan/elementwise.h"
 
@@ -28,7 +29,7 @@ struct Result {
     bool warm = true;
 };
 
-// For a result like x, given the arguments `out` and `inputs` of the call.
-Result result_like(const Array& x, const Call& call, int out_slot, std::initializer_list<PyObject*> inputs);
+// For a result like x, given the argument `out` and the inputs of the call.
+Result result_like(const Array& x, const Out& out, std::initializer_list<PyObject*> inputs);
 
 }  // namespace fastnorm

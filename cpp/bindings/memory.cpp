@@ -1,7 +1,7 @@
 #include <vector>
 
 #include "bindings/arrays.h"
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "bindings/run.h"
 #include "plan/memory.h"
 #include "runtime/dispatch.h"
@@ -81,9 +81,13 @@ bool as_sentences(PyObject* tables, PyObject* words, PyObject* encoding, bool wi
     return all_valid;
 }
 
-Outcome run_forward(const Call& call) {
+struct EmbeddingSumsArguments {
+    FASTNORM_ARGUMENTS(tables, words, encoding)
+};
+
+Outcome embedding_sums(const Call<EmbeddingSumsArguments>& call) {
     Sentences s;
-    if (!as_sentences(call[0], call[1], call[2], false, s)) return not_canonical;
+    if (!as_sentences(call.tables, call.words, call.encoding, false, s)) return not_canonical;
     if (!s.words || !s.encoding) return finished(nullptr);
     Reference results(PyTuple_New(Py_ssize_t(s.tables.size())));
     if (!results) return finished(nullptr);
@@ -107,10 +111,14 @@ Outcome run_forward(const Call& call) {
     return finished(results.release());
 }
 
-Outcome run_backward(const Call& call) {
+struct EmbeddingSumsBackwardArguments {
+    FASTNORM_ARGUMENTS(dys, tables, words, encoding)
+};
+
+Outcome embedding_sums_backward(const Call<EmbeddingSumsBackwardArguments>& call) {
     Sentences s;
-    const std::optional<std::vector<Array>> dys = as_arrays(call[0]);
-    if (!dys || !as_sentences(call[1], call[2], call[3], true, s)) return not_canonical;
+    const std::optional<std::vector<Array>> dys = as_arrays(call.dys);
+    if (!dys || !as_sentences(call.tables, call.words, call.encoding, true, s)) return not_canonical;
     if (!s.words || !s.encoding) return finished(nullptr);
     const Array& dy = (*dys)[0];
     if (dys->size() != s.tables.size() || dy.element != s.element() || dy.ndim() != s.ndim ||
@@ -144,29 +152,12 @@ Outcome run_backward(const Call& call) {
     return finished(results.release());
 }
 
-// ---- the Python functions ---------------------------------------------------------------------------------
-
-PyObject* embedding_sums(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "embedding_sums", 3, {{"tables", nullptr}, {"words", nullptr}, {"encoding", nullptr}}
-    );
-    return call_op(signature, run_forward, args, nargs, kwnames);
-}
-
-PyObject* embedding_sums_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "embedding_sums_backward", 4,
-        {{"dys", nullptr}, {"tables", nullptr}, {"words", nullptr}, {"encoding", nullptr}}
-    );
-    return call_op(signature, run_backward, args, nargs, kwnames);
-}
-
 }  // namespace
 
-const PyMethodDef memory_methods[] = {
-    FASTNORM_METHOD(embedding_sums, "tables, words, encoding"),
-    FASTNORM_METHOD(embedding_sums_backward, "dys, tables, words, encoding"),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp memory_ops[] = {
+    FASTNORM_OP(embedding_sums),
+    FASTNORM_OP(embedding_sums_backward),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "bindings/run.h"
 
 namespace fastnorm {
@@ -56,9 +56,13 @@ private:
     bool written_;
 };
 
-Outcome run_update(const Call& call) {
-    PyObject* parameters = call[0];
-    PyObject* gradients = call[1];
+struct OptimizerUpdateArguments {
+    FASTNORM_ARGUMENTS(parameters, gradients, rule)
+};
+
+Outcome optimizer_update(const Call<OptimizerUpdateArguments>& call) {
+    PyObject* parameters = call.parameters;
+    PyObject* gradients = call.gradients;
     if (!(PyList_CheckExact(parameters) || PyTuple_CheckExact(parameters))) return not_canonical;
     if (!(PyList_CheckExact(gradients) || PyTuple_CheckExact(gradients))) return not_canonical;
     const Py_ssize_t count = PySequence_Fast_GET_SIZE(parameters);
@@ -75,7 +79,7 @@ Outcome run_update(const Call& call) {
         }
         if (!PyArray_ISWRITEABLE(parameter->object)) return not_canonical;
         // Elements that share memory are for fastnorm._arguments to refuse.
-        if (!call.checked() && !PyArray_IS_C_CONTIGUOUS(parameter->object)) return not_canonical;
+        if (!call.checked && !PyArray_IS_C_CONTIGUOUS(parameter->object)) return not_canonical;
         arrays.push_back(*parameter);
         slopes.push_back(*gradient);
         updated.emplace_back();
@@ -84,7 +88,7 @@ Outcome run_update(const Call& call) {
         updated.back().wide = gradient->element != parameter->element;
     }
     OptimizerRule rule;
-    if (!as_rule(call[2], rule, updated)) return not_canonical;
+    if (!as_rule(call.rule, rule, updated)) return not_canonical;
 
     std::vector<Contiguous> written, read;
     double elements = 0;
@@ -103,13 +107,6 @@ Outcome run_update(const Call& call) {
     }
     Py_INCREF(Py_None);
     return finished(Py_None);
-}
-
-PyObject* optimizer_update(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "optimizer_update", 3, {{"parameters", nullptr}, {"gradients", nullptr}, {"rule", nullptr}}
-    );
-    return call_op(signature, run_update, args, nargs, kwnames);
 }
 
 }  // namespace
@@ -145,9 +142,9 @@ bool as_rule(PyObject* slot, OptimizerRule& rule, std::vector<OptimizedParameter
            as_state(PyTuple_GET_ITEM(slot, 10), parameters, &OptimizedParameter::second);
 }
 
-const PyMethodDef optim_methods[] = {
-    FASTNORM_METHOD(optimizer_update, "parameters, gradients, rule"),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp optim_ops[] = {
+    FASTNORM_OP(optimizer_update),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

@@ -4,11 +4,10 @@ namespace fastnorm {
 
 namespace {
 
-bool reorder(Reference& gradient, PyObject* axis, int ndim) {
-    if (!gradient || !PyTuple_Check(axis)) return true;
-    const Reference rules(PyImport_ImportModule("fastnorm._arguments"));
-    if (!rules) return false;
-    gradient = Reference(PyObject_CallMethod(rules.get(), "user_order", "OOi", gradient.get(), axis, ndim));
+// Where the caller's order was not the array's, the rules have made the axes an object that knows it.
+bool reorder(Reference& gradient, PyObject* axes) {
+    if (!gradient || PyLong_CheckExact(axes) || PyTuple_CheckExact(axes)) return true;
+    gradient = Reference(PyObject_CallMethod(axes, "user_order", "O", gradient.get()));
     return bool(gradient);
 }
 
@@ -19,8 +18,8 @@ bool ParameterGradients::create(const Array& x, const Axes& axes, bool has_weigh
     return !has_bias || (dbias = new_parameter_gradient(x, axes));
 }
 
-bool ParameterGradients::in_given_order(PyObject* axis, int ndim) {
-    return reorder(dweight, axis, ndim) && reorder(dbias, axis, ndim);
+bool ParameterGradients::in_given_order(PyObject* axes) {
+    return reorder(dweight, axes) && reorder(dbias, axes);
 }
 
 }  // namespace fastnorm

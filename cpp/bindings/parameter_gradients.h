@@ -12,7 +12,7 @@ struct ParameterGradients {
 
     bool create(const Array& x, const Axes& axes, bool has_weight, bool has_bias);
     // The axes in the order in which the caller gave them, where that was not the array's.
-    bool in_given_order(PyObject* axis, int ndim);
+    bool in_given_order(PyObject* axes);
 
     void* weight_data() const { return dweight ? PyArray_DATA(dweight.array()) : nullptr; }
     void* bias_data() const { return dbias ? PyArray_DATA(dbias.array()) : nullptr; }

@@ -28,9 +28,10 @@ except ImportError as error:
         "fastnorm.sklearn needs scikit-learn 1.7 or newer: pip install fastnorm[sklearn]"
     ) from error
 
-from ._backend import active
 from ._typing import Array, DenseActivation
+from .mlp import mlp_forward, mlp_gradients, mlp_train
 from .optim import SGD, Adam
+from .softmax import softmax
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -66,14 +67,14 @@ class _Network:
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         X = dense(X, self.coefs_[0].dtype)
-        z: Array = active.mlp_forward(
+        z: Array = mlp_forward(
             X, self.coefs_, self.intercepts_, activation=ACTIVATIONS[self.activation], output_activation=None
         )
         if self.out_activation_ == "logistic":
             # sigmoid(z) = softmax of (z, 0)
-            z = np.asarray(active.softmax(np.stack([z, np.zeros_like(z)]), axis=0)[0])
+            z = np.asarray(softmax(np.stack([z, np.zeros_like(z)]), axis=0)[0])
         elif self.out_activation_ == "softmax":
-            z = active.softmax(z)
+            z = softmax(z)
         elif self.out_activation_ == "exp":
             z = np.exp(z)
         return z
@@ -86,7 +87,7 @@ class _Network:
         loss: float
         dcoefs: Any
         dintercepts: Any
-        loss, dcoefs, dintercepts = active.mlp_gradients(
+        loss, dcoefs, dintercepts = mlp_gradients(
             X,
             y,
             sample_weight,
@@ -184,7 +185,7 @@ class _Network:
             for _ in range(self.max_iter):
                 if self.shuffle:
                     sample_idx = shuffled(sample_idx, random_state=self._random_state)
-                self.loss_ = active.mlp_train(
+                self.loss_ = mlp_train(
                     X,
                     target,
                     share,

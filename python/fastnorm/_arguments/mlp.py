@@ -27,18 +27,23 @@ Loss = tuple[str, float]
 
 
 def mlp_forward(
-    x: object, weights: object, biases: object, activation: object, output_activation: object
+    rules: Rules, x: object, weights: object, biases: object, activation: object, output_activation: object
 ) -> tuple[
     Array, tuple[Array, ...], tuple[Array | None, ...] | None, DenseActivation | None, DenseActivation | None
 ]:
     """Return the canonical arguments of `mlp_forward`."""
-    rules = Rules("mlp_forward")
     x, weights, biases = network(rules, x, weights, biases)
     return x, weights, biases, *activations(rules, activation, output_activation)
 
 
 def mlp_backward(
-    dy: object, x: object, weights: object, biases: object, activation: object, output_activation: object
+    rules: Rules,
+    dy: object,
+    x: object,
+    weights: object,
+    biases: object,
+    activation: object,
+    output_activation: object,
 ) -> tuple[
     Array,
     Array,
@@ -48,7 +53,6 @@ def mlp_backward(
     DenseActivation | None,
 ]:
     """Return the canonical arguments of `mlp_backward`."""
-    rules = Rules("mlp_backward")
     x, weights, biases = network(rules, x, weights, biases)
     activation, output_activation = activations(rules, activation, output_activation)
     dy = rules.array("dy", dy, like=x)
@@ -61,6 +65,7 @@ def mlp_backward(
 
 
 def mlp_gradients(
+    _: Rules,
     x: object,
     target: object,
     sample_weight: Array | None,
@@ -88,6 +93,7 @@ def mlp_gradients(
 
 
 def mlp_train(
+    _: Rules,
     x: object,
     target: object,
     sample_weight: Array | None,

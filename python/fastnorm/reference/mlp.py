@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import _arguments
 from .._arguments.mlp import Loss
 from .._arguments.optim import Rule
-from .._typing import Array, ArrayLike, DenseActivation
+from .._arguments.optim import optimizer_update as updated
+from .._arguments.rules import Rules
+from .._typing import Array, DenseActivation
 from . import _erf
 from ._results import result, statistic
 from .activations import gate, sigmoid
@@ -26,17 +27,13 @@ LIMIT = 500.0  # as in the twins of gelu: beyond it the approximate form has rea
 
 
 def mlp_forward(
-    x: ArrayLike,
-    weights: Sequence[ArrayLike],
-    biases: Sequence[ArrayLike | None] | None,
-    *,
-    activation: DenseActivation | None = "relu",
-    output_activation: DenseActivation | None = None,
+    x: Array,
+    weights: tuple[Array, ...],
+    biases: tuple[Array | None, ...] | None,
+    activation: DenseActivation | None,
+    output_activation: DenseActivation | None,
 ) -> Array:
     """Twin of `fastnorm.mlp_forward`."""
-    x, weights, biases, activation, output_activation = _arguments.mlp_forward(
-        x, weights, biases, activation, output_activation
-    )
     with np.errstate(all="ignore"):
         a = x.astype(np.float64)
         for z, f in _layers(a, weights, biases, activation, output_activation):
@@ -46,18 +43,14 @@ def mlp_forward(
 
 
 def mlp_backward(
-    dy: ArrayLike,
-    x: ArrayLike,
-    weights: Sequence[ArrayLike],
-    biases: Sequence[ArrayLike | None] | None,
-    *,
-    activation: DenseActivation | None = "relu",
-    output_activation: DenseActivation | None = None,
+    dy: Array,
+    x: Array,
+    weights: tuple[Array, ...],
+    biases: tuple[Array | None, ...] | None,
+    activation: DenseActivation | None,
+    output_activation: DenseActivation | None,
 ) -> tuple[Array, list[Array], list[Array | None] | None]:
     """Twin of `fastnorm.mlp_backward`."""
-    dy, x, weights, biases, activation, output_activation = _arguments.mlp_backward(
-        dy, x, weights, biases, activation, output_activation
-    )
     with np.errstate(all="ignore"):
         count = math.prod(x.shape[:-1])
         rows = x.reshape(count, x.shape[-1]).astype(np.float64)
@@ -75,14 +68,14 @@ def mlp_backward(
 
 
 def mlp_gradients(
-    x: ArrayLike,
-    target: ArrayLike,
+    x: Array,
+    target: Array,
     sample_weight: Array | None,
-    weights: Sequence[ArrayLike],
-    biases: Sequence[ArrayLike | None] | None,
+    weights: tuple[Array, ...],
+    biases: tuple[Array | None, ...] | None,
     activation: DenseActivation | None,
     output_activation: DenseActivation | None,
-    loss: str | Loss,
+    chosen: Loss,
     penalty: float,
 ) -> tuple[float, list[Array], list[Array | None] | None]:
     """Return a loss and its gradients with respect to weights and biases.
@@ -90,11 +83,6 @@ def mlp_gradients(
     The loss is the mean over the rows, weighted by `sample_weight` where there is one, plus
     penalty / 2 * sum of the squared weights / (number of rows or sum of their weights).
     """
-    x, target, sample_weight, weights, biases, activation, output_activation, chosen, penalty = (
-        _arguments.mlp_gradients(
-            x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
-        )
-    )
     with np.errstate(all="ignore"):
         zs, activated = _trace(x.astype(np.float64), weights, biases, activation, output_activation)
         value, g = LOSSES[chosen[0]](activated[-1], target, chosen[1])
@@ -118,14 +106,14 @@ def mlp_gradients(
 
 
 def mlp_train(
-    x: ArrayLike,
-    target: ArrayLike,
+    x: Array,
+    target: Array,
     sample_weight: Array | None,
-    weights: Sequence[ArrayLike],
-    biases: Sequence[ArrayLike | None] | None,
+    weights: tuple[Array, ...],
+    biases: tuple[Array | None, ...] | None,
     activation: DenseActivation | None,
     output_activation: DenseActivation | None,
-    loss: str | Loss,
+    loss: Loss,
     penalty: float,
     rule: Rule,
     order: Array | None,
@@ -137,40 +125,25 @@ def mlp_train(
     `order` holds the numbers of the rows in the order in which they are taken, None for all rows as they
     stand. The loss of a batch is the one before its update; batches count by their rows.
     """
-    rows_x, rows_target, sample_weight, weights, biases, activation, output_activation, chosen, *_ = (
-        _arguments.mlp_train(
-            x,
-            target,
-            sample_weight,
-            weights,
-            biases,
-            activation,
-            output_activation,
-            loss,
-            penalty,
-            rule,
-            order,
-            batch_size,
-        )
-    )
-    order = np.arange(len(rows_x)) if order is None else order
+    order = np.arange(len(x)) if order is None else order
     parameters = [*weights, *(biases or ())]
     total = 0.0
     for start in range(0, len(order), batch_size or len(order)):
         rows = order[start : start + (batch_size or len(order))]
         share = None if sample_weight is None else sample_weight[rows]
         value, dweights, dbiases = mlp_gradients(
-            rows_x[rows],
-            rows_target[rows],
+            x[rows],
+            target[rows],
             share,
             weights,
             biases,
             activation,
             output_activation,
-            chosen,
+            loss,
             penalty,
         )
-        optimizer_update(parameters, [*dweights, *(dbiases or ())], rule)
+        gradients = [*dweights, *(dbiases or ())]
+        optimizer_update(*updated(Rules("update"), parameters, gradients, rule))
         total += value * len(rows)
     return total / len(order)
 
