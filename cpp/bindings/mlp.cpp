@@ -275,7 +275,7 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
     Lesson& lesson = given.lesson;
     bool failed = false;
     if (!given.recognise(call, failed)) return failed ? finished(nullptr) : not_canonical;
-    Epoch epoch{lesson};
+    Epoch epoch(lesson);
     epoch.parameters.reserve(lesson.network.parameter_count());
     for (std::size_t i = 0; i < lesson.network.parameter_count(); ++i) {
         const View& parameter = lesson.network.parameter(i);

@@ -29,6 +29,8 @@ struct Lesson {
 
 // An epoch: `count` rows in steps of `batch`, each of which updates all parameters.
 struct Epoch {
+    explicit Epoch(Lesson& taught) : lesson(taught) {}
+
     Lesson& lesson;
     OptimizerRule rule;
     std::vector<OptimizedParameter> parameters;  // those of the network, gradients aside

@@ -37,8 +37,8 @@ constexpr Walk walks[] = {Walk::c_order, Walk::reversed_axes, Walk::spread, Walk
 
 // Rows are all other axes than `columns`, whatever the order in memory; so for two arrays at once.
 void test_norm_rows() {
-    const Axes choices[] = {axes_of({3}), axes_of({1}), axes_of({0}), axes_of({1, 3}), axes_of({0, 1, 2, 3}),
-                            axes_of({2, 3})};
+    const Axes choices[] = {axes_of({3}),    axes_of({1}),          axes_of({0}),
+                            axes_of({1, 3}), axes_of({0, 1, 2, 3}), axes_of({2, 3})};
     for (const Walk walk : walks) {
         for (const Walk other : walks) {
             const TestView x({2, 3, 1, 5}, Element::float32, walk), y({2, 3, 1, 5}, Element::float64, other);
@@ -97,7 +97,8 @@ void test_merging() {
 }
 
 void test_no_axes_and_no_rows() {
-    const TestView scalar({}, Element::float32), empty({0, 5}, Element::float32), narrow({3, 0}, Element::float32);
+    const TestView scalar({}, Element::float32), empty({0, 5}, Element::float32),
+        narrow({3, 0}, Element::float32);
     Geometry geometry;
     View view = scalar;
     geometry.set_elementwise(&view, 1);
@@ -182,8 +183,8 @@ void test_shares() {
     const auto chunk = [&](std::int64_t rows, std::int64_t cols, std::int64_t size) {
         return rows_per_chunk({rows, cols, 1, 1, &extent, &extent}, size);
     };
-    CHECK(chunk(7, 768, 4) == 6);       // single rows where there are few
-    CHECK(chunk(512, 768, 4) == 16);    // else whole tiles of 16 KiB at least
+    CHECK(chunk(7, 768, 4) == 6);     // single rows where there are few
+    CHECK(chunk(512, 768, 4) == 16);  // else whole tiles of 16 KiB at least
     CHECK(chunk(512, 16, 4) == 272);
     CHECK(chunk(512, 100000, 4) == 16);
     for (const std::int64_t rows : {0, 1, 64, 8192}) CHECK(rows_per_block(rows) == 64);

@@ -52,9 +52,9 @@ void test_every_unit_once() {
 
 void test_threads() {
     set_num_threads(4);
-    CHECK(threads_for({100, 1, 1, 0}) == 1);       // brief
-    CHECK(threads_for({100, 1, 1e9, 0}) == 4);     // long
-    CHECK(threads_for({3, 1, 1e9, 0}) == 3);       // as many as there are chunks
+    CHECK(threads_for({100, 1, 1, 0}) == 1);    // brief
+    CHECK(threads_for({100, 1, 1e9, 0}) == 4);  // long
+    CHECK(threads_for({3, 1, 1e9, 0}) == 3);    // as many as there are chunks
     CHECK(threads_for({100, 100, 1e9, 0}) == 1);
     CHECK(threads_for({0, 1, 1e9, 0}) == 1);
     set_num_threads(1);
