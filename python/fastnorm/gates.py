@@ -140,7 +140,7 @@ def swiglu(
         is a packed array: its first half along `axis` is the gate, its second half `up`. The halves are not
         copied.
     beta : float, default 1.0
-        Of swish, a finite number: ``swish(x) = x * sigmoid(beta * x)``. With 1 it is silu, as in most
+        Of swish, a finite number: ``swish(x) = x * sigmoid(beta * x)``. With 1 it is SiLU, as in most
         language models.
     axis : int, default -1
         The axis along which a packed array is split; its length must be even. Not used where `up` is given.

@@ -93,7 +93,7 @@ def linear_backward(
         Gradient of the loss with respect to y, of y's shape and x's dtype.
     x, weight, bias : array_like
         The arguments of the forward.
-    activation : {None, 'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh', 'silu'}, default None
+    activation : str, optional
         As in the forward; z is computed again where it is needed.
 
     Returns

@@ -45,8 +45,8 @@ def mlp_forward(
         fine.
     biases : sequence of array_like or None
         One of shape (out,) for each layer, None where a layer has none, or None for no biases at all.
-    activation, output_activation : {'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh', 'silu'} or None
-        Of the hidden layers and of the last.
+    activation, output_activation : str or None
+        Of the hidden layers and of the last: an activation that `linear` has, by its name.
 
     Returns
     -------
@@ -188,8 +188,8 @@ class MLP:
     ----------
     layer_sizes : sequence of int
         Features, sizes of the hidden layers, outputs: at least two numbers.
-    activation, output_activation : {'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh', 'silu'} or None
-        Of the hidden layers (default ``'relu'``) and of the last (default None).
+    activation, output_activation : str or None
+        Of the hidden layers (default ``'relu'``) and of the last (default None), as `linear` has them.
     dtype : dtype, default float32
         Of the parameters and of what the network takes: float32, float64, float16 or bfloat16.
     seed : int, Generator or None
@@ -567,7 +567,7 @@ def initial_weight(
     rng: np.random.Generator, n: int, m: int, activation: str | None, dtype: np.dtype[Any]
 ) -> Array:
     """Return random weights of a layer: He's before functions that are 0 on one side, else Xavier's."""
-    if activation in ("relu", "gelu", "gelu_tanh", "silu"):
+    if activation not in (None, "sigmoid", "tanh"):
         return (math.sqrt(2 / n) * rng.standard_normal((n, m))).astype(dtype)
     bound = math.sqrt(6 / (n + m))
     return rng.uniform(-bound, bound, (n, m)).astype(dtype)

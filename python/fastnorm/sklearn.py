@@ -3,15 +3,14 @@
 They are scikit-learn's own estimators: validation, initial weights, shuffling, stopping and scoring are
 inherited, and a model fitted by one kind can be compared with the other batch by batch. What runs in fastnorm
 is a whole epoch of training, the loss and its gradient for L-BFGS, and prediction. Beyond scikit-learn there
-are the activations ``'gelu'``, ``'gelu_tanh'`` and ``'silu'`` and, for the classifier, the losses ``'poly'``
-and ``'focal'``.
+are all activations of `fastnorm.linear` and, for the classifier, the losses ``'poly'`` and ``'focal'``.
 """
 
 from __future__ import annotations
 
 import warnings
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
@@ -36,8 +35,8 @@ from .softmax import softmax
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
 ACTIVATIONS: dict[str, DenseActivation | None]
-ACTIVATIONS = {"identity": None, "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
-ACTIVATIONS |= {"gelu": "gelu", "gelu_tanh": "gelu_tanh", "silu": "silu"}
+ACTIVATIONS = {"identity": None, "logistic": "sigmoid"}
+ACTIVATIONS |= {name: name for name in get_args(DenseActivation) if name != "sigmoid"}
 
 
 class _Adam(Adam):
@@ -247,7 +246,7 @@ class MLPRegressor(_Network, _Regressor):  # type: ignore[misc]
     """scikit-learn's `MLPRegressor` with fastnorm's numerics.
 
     All parameters and attributes are those of `sklearn.neural_network.MLPRegressor`, for all solvers
-    (``'adam'``, ``'sgd'``, ``'lbfgs'``); `activation` may also be ``'gelu'``, ``'gelu_tanh'`` or ``'silu'``.
+    (``'adam'``, ``'sgd'``, ``'lbfgs'``); `activation` may also be another one of `fastnorm.linear`.
     Sparse X is made dense.
 
     Examples
@@ -273,7 +272,7 @@ class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
     """scikit-learn's `MLPClassifier` with fastnorm's numerics and losses.
 
     All parameters and attributes are those of `sklearn.neural_network.MLPClassifier`; `activation` may also
-    be ``'gelu'``, ``'gelu_tanh'`` or ``'silu'``. Sparse X is made dense.
+    be another one of `fastnorm.linear`. Sparse X is made dense.
 
     Parameters
     ----------

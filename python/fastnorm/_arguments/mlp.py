@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from .._typing import Array, DenseActivation
 from .optim import Rule, sequence
 from .rules import Rules, is_half
 
-ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu")
+ACTIVATIONS: tuple[DenseActivation, ...] = get_args(DenseActivation)
 # Losses of a training step by the kind of their target: numbers like the outputs, or classes.
 NUMBER_LOSSES = ("mse", "squared_error", "poisson", "binary_cross_entropy", "binary_poly", "binary_focal")
 CLASS_LOSSES = ("cross_entropy", "poly", "focal")

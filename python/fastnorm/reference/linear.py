@@ -115,6 +115,12 @@ def activate(z: Array, activation: DenseActivation | None) -> Array:
     return y
 
 
+def derivative(z: Array, activation: DenseActivation | None) -> Array:
+    """Return the derivative of an activation at z."""
+    ones = np.ones_like(z)
+    return ones if activation is None else activate_backward(ones, z, activation)
+
+
 def activate_backward(dy: Array, z: Array, activation: DenseActivation) -> Array:
     """Return dy times the derivative of an activation at z."""
     if activation in ("gelu", "gelu_tanh"):

@@ -18,12 +18,10 @@ from .._arguments.optim import Rule
 from .._arguments.optim import optimizer_update as updated
 from .._arguments.rules import Rules
 from .._typing import Array, DenseActivation
-from . import _erf
 from ._results import result, statistic
-from .activations import gate, sigmoid
+from .activations import sigmoid
+from .linear import activate, derivative
 from .optim import optimizer_update
-
-LIMIT = 500.0  # as in the twins of gelu: beyond it the approximate form has reached its limits
 
 
 def mlp_forward(
@@ -36,8 +34,7 @@ def mlp_forward(
     """Twin of `fastnorm.mlp_forward`."""
     with np.errstate(all="ignore"):
         a = x.astype(np.float64)
-        for z, f in _layers(a, weights, biases, activation, output_activation):
-            a = f(z)
+        a = _trace(a, weights, biases, activation, output_activation)[1][-1]
     y = np.empty(a.shape, x.dtype)
     return result(a, y, y)
 
@@ -56,7 +53,7 @@ def mlp_backward(
         rows = x.reshape(count, x.shape[-1]).astype(np.float64)
         g = dy.reshape(count, dy.shape[-1]).astype(np.float64)
         zs, activated = _trace(rows, weights, biases, activation, output_activation)
-        g = g * DERIVATIVES[output_activation](zs[-1])
+        g = g * derivative(zs[-1], output_activation)
         dx, dweights, dbiases = _backward(g, zs, activated, weights, activation)
     return (
         result(dx.reshape(x.shape), x),
@@ -89,7 +86,7 @@ def mlp_gradients(
         share = np.ones(len(x)) if sample_weight is None else sample_weight.astype(np.float64)
         total = share.sum()
         value = float(np.dot(share, value)) / total
-        g = g * (share / total)[:, None] * DERIVATIVES[output_activation](zs[-1])
+        g = g * (share / total)[:, None] * derivative(zs[-1], output_activation)
         _, dweights, dbiases = _backward(g, zs, activated, weights, activation)
         wide = [weight.astype(np.float64) for weight in weights]
         value += 0.5 * penalty * sum(float(np.sum(weight * weight)) for weight in wide) / total
@@ -148,24 +145,6 @@ def mlp_train(
     return total / len(order)
 
 
-def _layers(
-    a: Array,
-    weights: Sequence[Array],
-    biases: Sequence[Array | None] | None,
-    activation: Any,
-    output_activation: Any,
-) -> Any:
-    """Yield z and the activation of each layer."""
-    for i, weight in enumerate(weights):
-        z = a @ weight.astype(np.float64)
-        bias = None if biases is None else biases[i]
-        if bias is not None:
-            z = z + bias.astype(np.float64)
-        f = FUNCTIONS[output_activation if i == len(weights) - 1 else activation]
-        a = f(z)
-        yield z, f
-
-
 def _trace(
     a: Array,
     weights: Sequence[Array],
@@ -175,9 +154,13 @@ def _trace(
 ) -> tuple[list[Array], list[Array]]:
     """Return z of every layer, and a of every layer with the input in front."""
     zs, activated = [], [a]
-    for z, f in _layers(a, weights, biases, activation, output_activation):
+    for i, weight in enumerate(weights):
+        z = activated[-1] @ weight.astype(np.float64)
+        bias = None if biases is None else biases[i]
+        if bias is not None:
+            z = z + bias.astype(np.float64)
         zs.append(z)
-        activated.append(f(z))
+        activated.append(activate(z, output_activation if i == len(weights) - 1 else activation))
     return zs, activated
 
 
@@ -191,51 +174,9 @@ def _backward(
         dbiases.append(g.sum(axis=0))
         g = g @ weights[i].astype(np.float64).T
         if i > 0:
-            g = g * DERIVATIVES[activation](zs[i - 1])
+            g = g * derivative(zs[i - 1], activation)
     return g, dweights[::-1], dbiases[::-1]
 
-
-# ---- activations in float64
-# ---------------------------------------------------------------------------------------
-
-
-def _gelu_tanh(z: Array) -> Array:
-    return np.asarray(np.maximum(z, -LIMIT) * sigmoid(gate(z, "tanh")[0]))
-
-
-def _gelu_tanh_derivative(z: Array) -> Array:
-    z = np.clip(z, -LIMIT, LIMIT)
-    u, slope = gate(z, "tanh")
-    return np.asarray(sigmoid(u) + z * sigmoid(u) * sigmoid(-u) * slope)
-
-
-def _silu(z: Array) -> Array:
-    return np.asarray(np.maximum(z, -2 * LIMIT) * sigmoid(z))
-
-
-def _silu_derivative(z: Array) -> Array:
-    z = np.clip(z, -2 * LIMIT, 2 * LIMIT)
-    return np.asarray(sigmoid(z) * (1 + z * sigmoid(-z)))
-
-
-FUNCTIONS: dict[str | None, Callable[[Array], Array]] = {
-    None: lambda z: z,
-    "relu": lambda z: np.maximum(z, 0),
-    "sigmoid": sigmoid,
-    "tanh": np.tanh,
-    "gelu": _erf.gelu,
-    "gelu_tanh": _gelu_tanh,
-    "silu": _silu,
-}
-DERIVATIVES: dict[str | None, Callable[[Array], Array]] = {
-    None: np.ones_like,
-    "relu": lambda z: (z > 0).astype(np.float64),
-    "sigmoid": lambda z: sigmoid(z) * sigmoid(-z),
-    "tanh": lambda z: 4 * sigmoid(2 * z) * sigmoid(-2 * z),
-    "gelu": _erf.gelu_derivative,
-    "gelu_tanh": _gelu_tanh_derivative,
-    "silu": _silu_derivative,
-}
 
 # ---- losses, one value for each row, and their gradients with respect to the output, not divided by the rows
 # -------
