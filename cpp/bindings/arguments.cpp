@@ -82,6 +82,10 @@ bool as_axes(PyObject* slot, int ndim, Axes& axes) {
     return true;
 }
 
+bool as_axis(PyObject* slot, int ndim, Axes& axes) {
+    return PyLong_CheckExact(slot) && as_axes(slot, ndim, axes);
+}
+
 std::optional<double> as_number(PyObject* slot, double minimum) {
     if (!PyFloat_CheckExact(slot)) return std::nullopt;
     const double value = PyFloat_AS_DOUBLE(slot);

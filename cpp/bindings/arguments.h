@@ -86,6 +86,8 @@ bool same_shape(const Array& a, const Array& b);
 
 // An axis or a tuple of axes, ascending.
 bool as_axes(PyObject* slot, int ndim, Axes& axes);
+// One axis.
+bool as_axis(PyObject* slot, int ndim, Axes& axes);
 
 // A finite float of at least `minimum`; a bool; None or a float in (0, 1] (1 for None).
 std::optional<double> as_number(PyObject* slot, double minimum);

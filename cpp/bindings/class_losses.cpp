@@ -132,8 +132,7 @@ PyObject* new_losses(const double* losses, const Array& x, const Axes& axes) {
 Outcome class_loss(const ClassArguments& slots) {
     const std::optional<Array> logits = as_array(slots.logits);
     Axes axes;
-    if (!logits || !PyLong_CheckExact(slots.axis) || !as_axes(slots.axis, logits->ndim(), axes))
-        return not_canonical;
+    if (!logits || !as_axis(slots.axis, logits->ndim(), axes)) return not_canonical;
     const std::int64_t classes = logits->shape()[axes.axis[0]];
     if (classes == 0) return not_canonical;
     const std::optional<Reduction> reduction = as_reduction(slots.reduction);

@@ -45,7 +45,7 @@ struct Inputs {
             return PyLong_CheckExact(axis_slot);
         }
         Axes axes;
-        if (!PyLong_CheckExact(axis_slot) || !as_axes(axis_slot, first->ndim(), axes)) return false;
+        if (!as_axis(axis_slot, first->ndim(), axes)) return false;
         axis = axes.axis[0];
         if (first->shape()[axis] % 2 != 0) return false;
         whole = *first;

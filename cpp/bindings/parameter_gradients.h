@@ -1,4 +1,4 @@
-// dweight and dbias of a norm over rows.
+// dweight and dbias of a norm.
 #pragma once
 
 #include "bindings/arrays.h"

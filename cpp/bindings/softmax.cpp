@@ -11,10 +11,6 @@ namespace {
 using ForwardKernels = decltype(KernelTable::softmax_forward);
 using BackwardKernels = decltype(KernelTable::softmax_backward);
 
-bool as_one_axis(PyObject* slot, int ndim, Axes& axes) {
-    return PyLong_CheckExact(slot) && as_axes(slot, ndim, axes);
-}
-
 struct SoftmaxArguments {
     FASTNORM_ARGUMENTS(x, axis, out)
 };
@@ -22,7 +18,7 @@ struct SoftmaxArguments {
 Outcome forward(const ForwardKernels& table, const Call<SoftmaxArguments>& call) {
     const std::optional<Array> x = as_array(call.x);
     Axes axes;
-    if (!x || !as_one_axis(call.axis, x->ndim(), axes)) return not_canonical;
+    if (!x || !as_axis(call.axis, x->ndim(), axes)) return not_canonical;
     Reference result;
     std::optional<Array> y;
     bool warm = true;
@@ -53,7 +49,7 @@ Outcome backward(const BackwardKernels& table, const Call<SoftmaxBackwardArgumen
     const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
     Axes axes;
     if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
-    if (!as_one_axis(call.axis, x->ndim(), axes)) return not_canonical;
+    if (!as_axis(call.axis, x->ndim(), axes)) return not_canonical;
     NewArray fresh = new_like(*x);
     Reference dx = std::move(fresh.array);
     if (!dx) return finished(nullptr);

@@ -115,20 +115,6 @@ void place_numbers(ChannelBackward& task, Numbers& numbers) {
     task.coefficients = forward.coefficients = size.planes ? nullptr : numbers.take(4 * size.columns());
 }
 
-void place_arrays(ChannelForward& task, const Geometry& geometry, const View& x, const View& y, bool warm) {
-    task.x = geometry.operands[0];
-    task.y = geometry.operands[1];
-    task.stream = warm && 2 * x.bytes() > stream_bytes && x.data != y.data && task.y.contiguous;
-}
-
-void place_arrays(ChannelBackward& task, const Geometry& geometry, const View& x, bool warm) {
-    task.dy = geometry.operands[0];
-    task.forward.x = geometry.operands[1];
-    task.forward.y = no_result;
-    task.dx = geometry.operands[2];
-    task.stream = warm && 3 * x.bytes() > stream_bytes && task.dx.contiguous;
-}
-
 double moments_nanoseconds(const Channels& size) { return moments_cost * elements(size); }
 
 double channel_forward_nanoseconds(const Channels& size, bool from_x) {
@@ -139,12 +125,39 @@ double channel_backward_nanoseconds(const Channels& size, bool from_x) {
     return ((from_x ? moments_cost : 0) + sums_cost + gradient_cost) * elements(size);
 }
 
-bool run_moments(ChannelForward& task, Element element, std::int64_t scratch_bytes) noexcept {
+namespace {
+
+// mean and m2 of each channel from x, merged.
+bool find_moments(ChannelForward& task, Element element, std::int64_t scratch_bytes) noexcept {
     const Channels& size = task.size;
     return run(kernels().channel_moments[int(element)], task,
                {size.blocks(), 1, moments_cost * elements(size), scratch_bytes}) &&
            run(kernels().channel_statistics[int(element)], task,
                in_one_chunk(size, merge_cost * double(size.blocks() * size.columns())));
+}
+
+}  // namespace
+
+bool run_moments(const View& x, int first, int last, double* mean, double* m2) noexcept {
+    ChannelForward task = {};
+    Channels& size = task.size = channels_of(x, first, last);
+    task.mean = mean;
+    task.m2 = m2;
+    if (x.size() == 0) {
+        std::fill(mean, mean + size.channels, 0.0);
+        std::fill(m2, m2 + size.channels, 0.0);
+        return true;
+    }
+    Geometry geometry;
+    geometry.set_leading(&x, 1, size.planes ? last : first);
+    size.shape = geometry.rows;
+    task.x = geometry.operands[0];
+    task.y = no_result;
+    Numbers partials(2 * size.blocks() * size.columns());
+    if (!partials) return false;
+    task.partials = partials.take(2 * size.blocks() * size.columns());
+    const std::int64_t sums = size.columns() * std::int64_t(sizeof(double));
+    return find_moments(task, x.element, packing_bytes(geometry, 1, item_size(x.element)) + sums);
 }
 
 bool run_statistics(ChannelForward& task, Element element) noexcept {
@@ -164,7 +177,7 @@ bool run_channel_forward(ChannelForward& task, Element element, std::int64_t pac
     if (!partials) return false;
     if (from_x) {
         task.partials = partials.take(partial);
-        if (!run_moments(task, element, scratch)) return false;
+        if (!find_moments(task, element, scratch)) return false;
     } else if (!run_statistics(task, element)) {
         return false;
     }
@@ -189,7 +202,7 @@ bool run_channel_backward(
     task.recompute = fused && from_x;
     if (from_x && !fused) {
         forward.partials = partials.take(2 * partial);
-        if (!run_moments(forward, element, scratch)) return false;
+        if (!find_moments(forward, element, scratch)) return false;
     } else if (!from_x) {
         if (!run_statistics(forward, element)) return false;
     }

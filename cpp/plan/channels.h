@@ -27,18 +27,14 @@ void place_numbers(ChannelForward& task, Numbers& numbers);
 std::int64_t backward_numbers(const Channels& size);
 void place_numbers(ChannelBackward& task, Numbers& numbers);
 
-// Places the arrays in the task, whose numbers have been placed. `warm`: the result may be written past the
-// cache.
-void place_arrays(ChannelForward& task, const Geometry& geometry, const View& x, const View& y, bool warm);
-void place_arrays(ChannelBackward& task, const Geometry& geometry, const View& x, bool warm);
-
 // What all steps take one thread. from_x: the statistics are computed too.
 double moments_nanoseconds(const Channels& size);
 double channel_forward_nanoseconds(const Channels& size, bool from_x);
 double channel_backward_nanoseconds(const Channels& size, bool from_x);
 
-// mean and m2 of each channel from x, merged. False where there is no memory for scratch; so for the others.
-bool run_moments(ChannelForward& task, Element element, std::int64_t scratch_bytes) noexcept;
+// The mean and the sum of squared deviations of the channels, axes [first, last) of x, in double: 0 where
+// there are no elements. False where there is no memory; so for the others.
+bool run_moments(const View& x, int first, int last, double* mean, double* m2) noexcept;
 
 // rstd and coefficients from the statistics given in the task.
 bool run_statistics(ChannelForward& task, Element element) noexcept;

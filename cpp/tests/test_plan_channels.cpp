@@ -1,7 +1,7 @@
 // Arrays as (outer, channels, inner) values, and the steps of the channel norms against plain loops: in all
 // steps at once for groups of channels or step by step, whatever the threads, with the same bits.
 #include "check.h"
-#include "plan/channels.h"
+#include "plan/channel_norms.h"
 #include "runtime/dispatch.h"
 #include "views.h"
 
@@ -49,35 +49,16 @@ Norm run_norm(const TestView& x, const TestView& dy, const TestView& weight, int
     TestView y(std::vector<std::ptrdiff_t>(view.shape, view.shape + view.ndim), element);
     TestView dx(std::vector<std::ptrdiff_t>(view.shape, view.shape + view.ndim), element);
     TestView dweight({view.shape[axis]}, element);
-    Channels size = channels_of(x, axis, axis + 1);
-    {
-        Geometry geometry;
-        const View arrays[] = {x, y};
-        describe_channels(size, geometry, arrays, 2, axis);
-        Numbers numbers(forward_numbers(size));
-        ChannelForward task = {};
-        task.size = size;
-        place_numbers(task, numbers);
-        place_arrays(task, geometry, x, y, false);
-        task.weight = weight.at(0);
-        task.eps = 1e-3;
-        task.count = size.count();
-        CHECK(run_channel_forward(task, element, packing_bytes(geometry, 2, item_size(element)), true));
-    }
-    Geometry geometry;
-    const View arrays[] = {dy, x, dx};
-    describe_channels(size, geometry, arrays, 3, axis);
-    Numbers numbers(backward_numbers(size));
-    ChannelBackward task = {};
-    task.forward.size = size;
-    place_numbers(task, numbers);
-    place_arrays(task, geometry, x, false);
-    task.forward.weight = weight.at(0);
-    task.forward.eps = 1e-3;
-    task.forward.count = size.count();
-    task.through = task.sums = true;
-    task.dweight = dweight.at(0);
-    CHECK(run_channel_backward(task, element, packing_bytes(geometry, 3, item_size(element)), true));
+    const Channels size = channels_of(x, axis, axis + 1);
+    ChannelNormForward forward(size, axis, x, y, false);
+    forward.task.weight = weight.at(0);
+    forward.task.eps = 1e-3;
+    CHECK(bool(forward) && forward.run());
+    ChannelNormBackward backward(size, axis, dy, x, dx, dweight.at(0), nullptr, true, false);
+    backward.task.forward.weight = weight.at(0);
+    backward.task.forward.eps = 1e-3;
+    CHECK(bool(backward) && backward.run());
+    CHECK(backward.nanoseconds() > forward.nanoseconds());
     Norm norm;
     for (std::int64_t i = 0; i < x.size(); ++i) norm.y.push_back(y.get(i)), norm.dx.push_back(dx.get(i));
     for (std::int64_t c = 0; c < dweight.size(); ++c) norm.dweight.push_back(dweight.get(c));
@@ -155,6 +136,46 @@ void test_norms() {
     set_num_threads(0);
 }
 
+// Given statistics stand in place of x's own; an array without elements has NaN for its own.
+void test_given_statistics() {
+    TestView x({2, 3, 20}, Element::float32), y({2, 3, 20}, Element::float32), rstd({3}, Element::float32);
+    TestView mean({3}, Element::float64, Walk::backwards);
+    x.fill(1), mean.fill(2), rstd.fill(3);
+    ChannelNormForward plan(channels_of(x, 1, 2), 1, x, y, false);
+    plan.use({mean, rstd, false});
+    CHECK(plan.run());
+    bool near = true;
+    for (std::int64_t i = 0; i < x.size(); ++i) {
+        const std::int64_t c = i / 20 % 3;
+        near = near && std::fabs(y.get(i) - (x.get(i) - mean.get(c)) * rstd.get(c)) < 1e-6;
+    }
+    CHECK(near);
+    const TestView empty({0, 3, 20}, Element::float32);
+    ChannelNormForward none(channels_of(empty, 1, 2), 1, empty, empty, false);
+    CHECK(none.run() && std::isnan(none.task.mean[2]) && std::isnan(none.task.rstd[0]));
+    TestView dweight({3}, Element::float32);
+    dweight.fill(1);
+    ChannelNormBackward back(
+        channels_of(empty, 1, 2), 1, empty, empty, empty, dweight.at(0), nullptr, true, false
+    );
+    CHECK(back.run() && dweight.get(0) == 0 && dweight.get(2) == 0);
+}
+
+void test_moments() {
+    TestView x({4, 3, 5}, Element::float32, Walk::spread);
+    x.fill(1);
+    double mean[3], m2[3];
+    CHECK(run_moments(x, 1, 2, mean, m2));
+    for (std::int64_t c = 0; c < 3; ++c) {
+        double sum = 0, squares = 0;
+        for (std::int64_t i = 0; i < 60; ++i) sum += i / 5 % 3 == c ? x.get(i) : 0;
+        for (std::int64_t i = 0; i < 60; ++i)
+            squares += i / 5 % 3 == c ? std::pow(x.get(i) - sum / 20, 2) : 0;
+        CHECK(std::fabs(mean[c] - sum / 20) < 1e-12 && std::fabs(m2[c] - squares) < 1e-12);
+    }
+    CHECK(run_moments(TestView({0, 3}, Element::float32), 1, 2, mean, m2) && mean[1] == 0 && m2[1] == 0);
+}
+
 // Shares lie by (place in the group, sample, group).
 void test_sum_samples() {
     const TestView x({2, 6, 20}, Element::float32);
@@ -176,6 +197,8 @@ int main() {
         test_sizes();
         test_norms();
         test_sum_samples();
+        test_given_statistics();
+        test_moments();
     }
     return check::report();
 }
