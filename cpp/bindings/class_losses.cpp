@@ -1,4 +1,4 @@
-#include "tasks/losses.h"
+#include "tasks/class_losses.h"
 
 #include <cmath>
 #include <vector>
@@ -8,7 +8,7 @@
 #include "bindings/norms.h"
 #include "bindings/reductions.h"
 #include "runtime/dispatch.h"
-#include "tasks/probabilities.h"
+#include "tasks/softmax.h"
 
 namespace fastnorm {
 

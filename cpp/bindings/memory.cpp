@@ -1,4 +1,4 @@
-#include "tasks/embeddings.h"
+#include "tasks/memory.h"
 
 #include <vector>
 

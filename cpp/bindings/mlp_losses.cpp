@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "runtime/dispatch.h"
-#include "tasks/probabilities.h"
+#include "tasks/softmax.h"
 
 namespace fastnorm {
 

@@ -1,4 +1,4 @@
-#include "tasks/probabilities.h"
+#include "tasks/softmax.h"
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
