@@ -8,9 +8,10 @@ import fastnorm
 import numpy as np
 import oracles
 import pytest
-from cases import DTYPES
+from fastnorm._specs.bounds import norm_bound, roundoff
 from numpy.typing import NDArray
-from tolerances import assert_same_bits, assert_within, norm_bound, roundoff
+from ops import DTYPES
+from tolerances import assert_same_bits, assert_within
 
 Array = NDArray[Any]
 FLOAT32 = DTYPES["float32"]

@@ -9,9 +9,10 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
+from fastnorm._specs.bounds import ulp
 from layouts import LAYOUTS
 from numpy.typing import NDArray
-from tolerances import assert_same_bits, ulp
+from tolerances import assert_same_bits
 
 Array = NDArray[Any]
 

@@ -17,8 +17,9 @@ import layouts
 import numpy as np
 import pytest
 from fastnorm._backend import active
+from fastnorm._specs.bounds import roundoff
 from numpy.typing import NDArray
-from tolerances import assert_same_bits, roundoff
+from tolerances import assert_same_bits
 
 Array = NDArray[Any]
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))

@@ -10,9 +10,11 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import DTYPES, as_tuple, label
+from fastnorm._specs.bounds import UNIT_ROUNDOFF, norm_bound
+from fastnorm._specs.spec import as_tuple
 from numpy.typing import NDArray
-from tolerances import UNIT_ROUNDOFF, assert_same_bits, assert_within, norm_bound, relative_error
+from ops import DTYPES, label
+from tolerances import assert_same_bits, assert_within, relative_error
 
 Array = NDArray[Any]
 F32 = np.float32
