@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fastnorm import reference
 from fastnorm._specs.bounds import UNIT_ROUNDOFF
-from fastnorm._specs.spec import Arguments, Spec, Variant, as_tuple, present, wide
+from fastnorm._specs.spec import GRADIENT, Arguments, Spec, Variant, as_tuple, present, wide
 from numpy.typing import NDArray
 from ops import DTYPES, IN_DEPTH, NORMS, label, with_variants
 from tolerances import assert_within, relative_error
@@ -180,7 +180,7 @@ def test_rounding_of_a_given_mean_is_made_good(implementation: str, rng: np.rand
     for got, expected in zip(given, exact, strict=True):
         assert got is not None
         assert expected is not None
-        assert relative_error(got, expected) <= 1e-6
+        assert relative_error(got, expected) <= GRADIENT.bound
 
 
 class TestGolden:

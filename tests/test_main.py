@@ -13,7 +13,7 @@ import pytest
 from fastnorm import __main__ as command
 from fastnorm import _specs, reference
 from fastnorm._report import accuracy, check, timing
-from fastnorm._specs import Call, Spec, Variant, backward_name, flat, formula_of, make_sample, spec_of
+from fastnorm._specs import Call, Spec, Variant, flat, formula_of, make_sample, spec_of
 
 FLOAT32 = np.dtype(np.float32)
 ENVIRONMENT = os.environ | {"PYTHONIOENCODING": "utf-8"}
@@ -43,8 +43,8 @@ def test_a_run_checks_and_times_every_op() -> None:
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "Every op keeps its contract." in finished.stdout
     assert "Geometric mean" in finished.stdout
-    for call in _specs.calls():
-        assert f"{call_id(*call)} " in finished.stdout
+    for spec, backward in _specs.calls():
+        assert f"{spec.called(backward=backward)} " in finished.stdout
 
 
 @pytest.mark.parametrize("hide", [("rich",), ("rich", "scipy", "scipy.special", "ml_dtypes")], ids=str)
@@ -90,7 +90,7 @@ def test_a_wrong_result_is_found_and_fails_the_run(
 
 def test_every_op_has_a_contract_and_samples() -> None:
     calls = _specs.calls()
-    assert {call_id(*call) for call in calls} == {
+    assert {spec.called(backward=backward) for spec, backward in calls} == {
         name for name in reference.__all__ if callable(getattr(reference, name))
     }
     for spec, backward in calls:
@@ -121,12 +121,8 @@ def test_half_types_are_held_to_the_float32_bound_beyond_their_rounding() -> Non
     assert not accuracy.judge(sample, np.nextafter(rounded, np.float16(np.inf))).kept
 
 
-def call_id(spec: Spec, backward: bool) -> str:
-    return backward_name(spec.name) if backward else spec.name
-
-
 WITH_FORMULA = [
-    pytest.param(spec, backward, id=call_id(spec, backward))
+    pytest.param(spec, backward, id=spec.called(backward=backward))
     for spec, backward in _specs.calls()
     if (spec.backward_formula if backward else spec.formula)
 ]

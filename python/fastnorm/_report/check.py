@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _backend, _specs, runtime
-from .._specs import Array, Sample, Spec, backward_name, make_sample, mapped
+from .._specs import Array, Sample, Spec, make_sample, mapped
 from .accuracy import Outcome, judge
 from .console import Console
 
@@ -32,7 +32,7 @@ def check(console: Console, *, quick: bool = False) -> bool:
         for target in targets:
             with _forced(target):
                 for index, (spec, backward, dtype) in enumerate(cases):
-                    advance(f"{_name(spec, backward)} {dtype.name} {target}")
+                    advance(f"{spec.called(backward=backward)} {dtype.name} {target}")
                     outcomes[index, target] = _worst(spec, backward, dtype, quick)
     rows, bad = [], []
     for index, (spec, backward, dtype) in enumerate(cases):
@@ -42,7 +42,7 @@ def check(console: Console, *, quick: bool = False) -> bool:
             bad.append(index)
         errors = [*(outcome.error for outcome in found), contract.bound]
         cells = [_format(error, contract.unit) for error in errors]
-        rows.append([_name(spec, backward), dtype.name, contract.unit, *cells])
+        rows.append([spec.called(backward=backward), dtype.name, contract.unit, *cells])
     console.table(
         "Largest error against the float64 twin", ["op", "type", "unit", *targets, "allowed"], rows, bad
     )
@@ -89,10 +89,6 @@ def _every_other(sample: Sample) -> Sample:
 def _with_axes(shape: tuple[int, ...], axes: int) -> tuple[int, ...]:
     """Return the shape with as many axes at least, the new ones in front."""
     return (5,) * (axes - len(shape)) + shape
-
-
-def _name(spec: Spec, backward: bool) -> str:
-    return backward_name(spec.name) if backward else spec.name
 
 
 def _worst(spec: Spec, backward: bool, dtype: np.dtype[Any], quick: bool) -> Outcome:

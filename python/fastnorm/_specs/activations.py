@@ -35,7 +35,7 @@ HAS_ERF = erf is not None
 VALUE = Contract("ULP", 1.0)
 DERIVATIVE = Contract("ULP", 2.0)
 TWIN_ROUNDINGS = 8  # where the twin evaluates a series and an exponential in float64
-Errors = Callable[[Array, Mapping[str, Any]], tuple[Array, Array]]
+Errors = Callable[[Array, Mapping[str, Any]], Pair]
 
 
 def one_input(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
@@ -48,18 +48,20 @@ def twin_error(y: Array) -> Array:
     return np.asarray(TWIN_ROUNDINGS * UNIT_ROUNDOFF["float64"] * np.abs(y) + 4 * SMALLEST["float64"])
 
 
+def allowed_ulps(contract: Contract, dtype: np.dtype[Any]) -> float:
+    """ULP that the contract of values or derivatives allows: 2 in float64, where it is not exact."""
+    return 2 * min(contract.bound, 1) if dtype == np.float64 else contract.bound
+
+
 def within(exact: Array, contract: Contract, dtype: np.dtype[Any]) -> Array:
-    """The contract of values or derivatives, in ULP of the type computed in: in float64 of 2 ULP, where it is
-    not exact.
-    """
+    """The contract of values or derivatives, in ULP of the type computed in."""
     computed = np.dtype(np.float64 if dtype == np.float64 else np.float32)
-    ulps = 2 * min(contract.bound, 1) if dtype == np.float64 else contract.bound
-    return np.asarray(ulps * ulp(exact, computed))
+    return np.asarray(allowed_ulps(contract, dtype) * ulp(exact, computed))
 
 
 def values_within(
     name: str, x: Array, keywords: Mapping[str, Any], contract: Contract = VALUE, errors: Errors | None = None
-) -> tuple[Array, Array]:
+) -> Pair:
     """An activation at x, and how far a result may be from it before a half type rounds it."""
     x64 = x.astype(np.float64)
     y = getattr(reference, name)(x64, **keywords)
@@ -72,7 +74,7 @@ def slopes_within(
     keywords: Mapping[str, Any],
     contract: Contract = DERIVATIVE,
     errors: Errors | None = None,
-) -> tuple[Array, Array]:
+) -> Pair:
     """The same for its derivative."""
     x64 = x.astype(np.float64)
     slope = getattr(reference, f"{name}_backward")(np.ones_like(x64), x64, **keywords)
@@ -147,7 +149,7 @@ silu = activation("silu", numpy_silu, numpy_silu_backward)
 tanh = activation("tanh", np.tanh, lambda dy, x: dy * (1.0 - (y := np.tanh(x)) * y))
 
 
-def gelu_twin_error(x: Array, keywords: Mapping[str, Any]) -> tuple[Array, Array]:
+def gelu_twin_error(x: Array, keywords: Mapping[str, Any]) -> Pair:
     """Bounds on the errors of the twin and of its derivative in float64.
 
     The approximate forms are x * sigmoid(z): a rounding of z counts abs(z) times in the result.

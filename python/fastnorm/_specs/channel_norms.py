@@ -10,7 +10,21 @@ import numpy as np
 
 from ..reference.channel_norms import from_groups, to_groups
 from .bounds import last_rounding, norm_bound, summed
-from .spec import GRADIENT, NORM, Arguments, Array, Bad, Bounds, Draw, Shape, Spec, Variant, Workload, wide
+from .spec import (
+    GRADIENT,
+    NORM,
+    Arguments,
+    Array,
+    Bad,
+    Bounds,
+    Draw,
+    Pair,
+    Shape,
+    Spec,
+    Variant,
+    Workload,
+    wide,
+)
 
 # Columns (fewer than 16 values beyond the channels) and planes, short and long, whole vectors and broken
 # ones.
@@ -199,7 +213,7 @@ def numpy_batch_norm_backward(
     running_mean: Array | None = None,
     running_var: Array | None = None,
     *,
-    stats: tuple[Array, Array],
+    stats: Pair,
     training: bool = False,
     axis: int = 1,
 ) -> tuple[Array | None, ...]:

@@ -10,7 +10,20 @@ import numpy as np
 
 from .. import reference
 from .bounds import SMALLEST, TERM, last_rounding, roundoff, summed
-from .spec import GRADIENT, Arguments, Array, Bad, Bounds, Contract, Draw, Shape, Spec, Variant, Workload
+from .spec import (
+    GRADIENT,
+    Arguments,
+    Array,
+    Bad,
+    Bounds,
+    Contract,
+    Draw,
+    Pair,
+    Shape,
+    Spec,
+    Variant,
+    Workload,
+)
 
 LOSS_ROUNDINGS = (
     16  # of a float32 loss: an exponential, a sum of 16 in each lane, a logarithm, and the polynomial
@@ -21,7 +34,7 @@ PLAIN = Variant("classes", keywords=ROWS)
 WITH_GRADIENT = Variant("sum with gradient", keywords={"reduction": "sum", "return_grad": True})
 # A small call, an image classifier, a batch and a page of tokens.
 TIMED = ((1, 10), (512, 1000), (64, 128256), (4096, 32000))
-LossAndGradient = Callable[..., tuple[Array, Array]]  # of each row or element
+LossAndGradient = Callable[..., Pair]  # of each row or element
 
 
 def loss_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
@@ -33,7 +46,7 @@ def loss_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
     return logits, (target / target.sum(axis=-1, keepdims=True)).astype(draw.dtype)
 
 
-def magnitudes(op: str, inputs: Arguments, keywords: Mapping[str, Any]) -> tuple[Array, Array]:
+def magnitudes(op: str, inputs: Arguments, keywords: Mapping[str, Any]) -> Pair:
     """What the rows' losses and gradients are sums of, without regard to signs."""
     z = inputs[0].astype(np.float64)
     p = reference.softmax(z)
@@ -77,7 +90,7 @@ def backward_bound(op: str, dys: Arguments, inputs: Arguments, keywords: Mapping
     return (error + last_rounding(terms, dtype),)
 
 
-def with_softmax(logits: Array) -> tuple[Array, Array]:
+def with_softmax(logits: Array) -> Pair:
     """Logarithms of the probabilities, and the probabilities."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     e = np.exp(shifted)
@@ -92,14 +105,14 @@ def numpy_one_hot(p: Array, target: Array) -> Array:
     return result
 
 
-def numpy_cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
+def numpy_cross_entropy(logits: Array, target: Array) -> Pair:
     """-log p of the target."""
     log_p, p = with_softmax(logits)
     surprise = -np.take_along_axis(log_p, target[..., None], -1)
     return surprise[..., 0], p - numpy_one_hot(p, target)
 
 
-def numpy_focal_loss(logits: Array, target: Array, gamma: float = 2.0) -> tuple[Array, Array]:
+def numpy_focal_loss(logits: Array, target: Array, gamma: float = 2.0) -> Pair:
     """(1 - p)^gamma times the cross entropy."""
     log_p, p = with_softmax(logits)
     surprise, right = (
@@ -110,7 +123,7 @@ def numpy_focal_loss(logits: Array, target: Array, gamma: float = 2.0) -> tuple[
     return ((1 - right) ** gamma * surprise)[..., 0], (p - numpy_one_hot(p, target)) * slope
 
 
-def numpy_poly_loss(logits: Array, target: Array, epsilon: float = 1.0) -> tuple[Array, Array]:
+def numpy_poly_loss(logits: Array, target: Array, epsilon: float = 1.0) -> Pair:
     """Cross entropy and epsilon (1 - p)."""
     log_p, p = with_softmax(logits)
     surprise, right = (

@@ -11,7 +11,7 @@ import numpy as np
 from ..reference.elementwise_losses import focal_terms
 from .bounds import last_rounding, roundoff
 from .class_losses import PLAIN, ROWS, WITH_GRADIENT, LossAndGradient, of_gradient, with_gradient
-from .spec import Arguments, Array, Bad, Bounds, Contract, Draw, Shape, Spec, Variant, Workload
+from .spec import Arguments, Array, Bad, Bounds, Contract, Draw, Pair, Shape, Spec, Variant, Workload
 
 SQUARE = Contract("ULP", 3.0)  # of the difference, which counts twice, and of the square
 GAMMA = 2.0  # the ops' default
@@ -44,7 +44,7 @@ def focal_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
     return logits, target.astype(draw.dtype)
 
 
-def magnitudes(inputs: Arguments, keywords: Mapping[str, Any]) -> tuple[Array, Array]:
+def magnitudes(inputs: Arguments, keywords: Mapping[str, Any]) -> Pair:
     """What loss and gradient are sums of, without regard to signs."""
     z, y = (value.astype(np.float64) for value in inputs)
     epsilon, gamma = abs(keywords.get("epsilon", 0.0)), keywords.get("gamma", GAMMA)
@@ -92,7 +92,7 @@ def focal_backward_bound(op: str, dys: Arguments, inputs: Arguments, keywords: M
     return (focal_roundings(dtype, keywords) * roundoff(dtype) * terms + last_rounding(terms, dtype),)
 
 
-def numpy_mse_loss(prediction: Array, target: Array) -> tuple[Array, Array]:
+def numpy_mse_loss(prediction: Array, target: Array) -> Pair:
     """Squared differences."""
     difference = prediction - target
     return difference * difference, 2 * difference
@@ -100,7 +100,7 @@ def numpy_mse_loss(prediction: Array, target: Array) -> tuple[Array, Array]:
 
 def numpy_poly_focal_loss(
     logits: Array, target: Array, epsilon: float = 1.0, alpha: float = 0.25, gamma: float = 2.0
-) -> tuple[Array, Array]:
+) -> Pair:
     """The focal loss of a sigmoid and its polynomial term."""
     sign = 2 * target - 1
     right = 1 / (1 + np.exp(-sign * logits))

@@ -22,11 +22,10 @@ from .activations import (
     within,
 )
 from .bounds import UNIT_ROUNDOFF, last_rounding, roundoff
-from .spec import ROUNDED, Arguments, Array, Bounds, Contract, Draw, Shape, Spec, Variant, Workload
+from .spec import ROUNDED, Arguments, Array, Bounds, Contract, Draw, Pair, Shape, Spec, Variant, Workload
 
 GATE = Contract("ULP", 2.5)
 GATE_GRADIENT = Contract("ULP", 5.5)
-Pair = tuple[Array, Array]
 Act = Callable[[Array, Mapping[str, Any]], Pair]  # values of an activation, and bounds on their errors
 PACKED = Variant("packed")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import reference
 from .bounds import last_rounding, norm_bound, summed
-from .spec import GRADIENT, NORM, Arguments, Array, Bounds, Draw, Shape, Spec, Variant, Workload, wide
+from .spec import GRADIENT, NORM, Arguments, Array, Bounds, Draw, Pair, Shape, Spec, Variant, Workload, wide
 
 
 def axes_of(keywords: Mapping[str, Any], ndim: int) -> tuple[int, ...]:
@@ -150,7 +150,7 @@ def numpy_layer_norm(
 
 
 def numpy_layer_norm_backward(
-    dy: Array, x: Array, weight: Array | None = None, bias: Array | None = None, *, stats: tuple[Array, Array]
+    dy: Array, x: Array, weight: Array | None = None, bias: Array | None = None, *, stats: Pair
 ) -> tuple[Array | None, ...]:
     """Gradients of `layer_norm` from the statistics of the forward."""
     mean, rstd = (values[..., None] for values in stats)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .bounds import last_rounding, norm_bound, roundoff
 from .norms import Parts, gradient_bounds, norm_parts, numpy_layer_norm, numpy_rms_norm, xhat_error
-from .spec import GRADIENT, NORM, Arguments, Array, Bad, Bounds, Draw, Shape, Spec, Variant
+from .spec import GRADIENT, NORM, Arguments, Array, Bad, Bounds, Draw, Pair, Shape, Spec, Variant
 
 FAR_MEAN = 2.0  # in deviations: rows whose mean is further away are summed in double
 AT_THE_LIMIT = 1e-3  # the kernel compares a rounded mean with it
@@ -117,7 +117,7 @@ def numpy_add_layer_norm(
     *,
     alpha: float = 1.0,
     eps: float = 1e-5,
-) -> tuple[Array, Array]:
+) -> Pair:
     """Add, then `layer_norm`."""
     summed = x + alpha * residual if alpha != 1 else x + residual
     return numpy_layer_norm(summed, weight, bias, eps=eps), summed
@@ -125,7 +125,7 @@ def numpy_add_layer_norm(
 
 def numpy_add_rms_norm(
     x: Array, residual: Array, weight: Array | None = None, *, alpha: float = 1.0, eps: float = 1e-6
-) -> tuple[Array, Array]:
+) -> Pair:
     """Add, then `rms_norm`."""
     summed = x + alpha * residual if alpha != 1 else x + residual
     return numpy_rms_norm(summed, weight, eps=eps), summed

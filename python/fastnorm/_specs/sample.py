@@ -21,7 +21,6 @@ from .spec import (
     Shape,
     Spec,
     Variant,
-    backward_name,
     mapped,
     positional_names,
     widened,
@@ -59,7 +58,7 @@ class Sample:
     @property
     def op(self) -> str:
         """Name of the function that is called."""
-        return backward_name(self.spec.name) if self.backward else self.spec.name
+        return self.spec.called(backward=self.backward)
 
     @property
     def x(self) -> NDArray[Any]:
@@ -168,8 +167,8 @@ def make_sample(
     with np.errstate(all="ignore"):
         results = flat(replace(sample, arrays=copied).call()())
     gradients = {
-        name: np.asarray(
-            np.ldexp(rng.choice([-1.0, 1.0], y.shape), rng.integers(-2, 3, y.shape)), dtype=y.dtype
+        name: np.asarray(np.ldexp(rng.choice([-1.0, 1.0], y.shape), rng.integers(-2, 3, y.shape))).astype(
+            dtype
         )
         for name, y in zip(spec.output_gradients, results, strict=False)
         if y is not None

@@ -177,6 +177,10 @@ class Spec:
         """The NumPy twin of the backward."""
         return getattr(reference, backward_name(self.name))  # type: ignore[no-any-return]
 
+    def called(self, *, backward: bool) -> str:
+        """The name of the op or of its backward."""
+        return backward_name(self.name) if backward else self.name
+
     @property
     def positional(self) -> tuple[str, ...]:
         """Names of the forward's positional arguments."""
