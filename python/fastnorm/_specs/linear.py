@@ -1,4 +1,4 @@
-"""Dense layers. A shape is that of x, (..., in), followed by the number of outputs."""
+"""Dense layers. A problem is the shape of x, (..., in), followed by the number of outputs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 import numpy as np
-from fastnorm import reference
-from fastnorm._typing import DenseActivation, Gate
-from fastnorm.reference.linear import before_activation, gate_of
-from tolerances import last_rounding, roundoff
 
-from .case import Array, Variant
-from .op import Arguments, Bounds, Op
+from .. import reference
+from .._typing import DenseActivation, Gate
+from ..reference.linear import before_activation, gate_of
+from .activations import gelu, relu, silu
+from .bounds import last_rounding, roundoff
+from .spec import GRADIENT, Arguments, Array, Bounds, Draw, Shape, Spec, Variant, Workload
 
 DEPTH_BLOCK = 256  # terms that are added in one chain
 STEEPEST = 1.2  # no activation, nor any derivative of one, is steeper
@@ -25,20 +25,16 @@ LARGE = ((513, 300, 260), (5, 2000, 900), (20_011, 13, 5))
 EMPTY = ((0, 5, 3),)
 
 
-def normal(
-    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], scale: float = 1.0
-) -> Array:
-    """Normally distributed numbers."""
-    return np.asarray(scale * rng.standard_normal(shape)).astype(dtype)
+def square(shape: Shape) -> Shape:
+    """As many outputs as inputs."""
+    return (*shape, shape[-1])
 
 
-def layer(
-    rng: np.random.Generator, depth: int, cols: int, dtype: np.dtype[Any], *, kinks: bool
-) -> tuple[Array, Array]:
+def layer(draw: Draw, depth: int, cols: int, *, kinks: bool) -> tuple[Array, Array]:
     """A weight of variance 1/in and a bias, which with `kinks` keeps sums away from 0, where relu bends."""
-    weight = normal(rng, (depth, cols), dtype, 1 / math.sqrt(max(depth, 1)))
-    bias = normal(rng, (cols,), dtype)
-    return weight, np.where(bias < 0, bias - 20, bias + 20).astype(dtype) if kinks else bias
+    weight = draw.normal((depth, cols), deviation=1 / math.sqrt(max(depth, 1)))
+    bias = draw.normal((cols,))
+    return weight, np.where(bias < 0, bias - 20, bias + 20).astype(draw.dtype) if kinks else bias
 
 
 def wide(array: Array | None) -> Array | float:
@@ -64,12 +60,11 @@ def weight_bounds(x: Array, dz: Array, error: Array, dtype: np.dtype[Any], *, ha
     return (dweight, dbias) if has_bias else (dweight,)
 
 
-def make_linear(
-    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
-) -> Arguments:
+def linear_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
     """x, weight and bias."""
-    weight, bias = layer(rng, shape[-2], shape[-1], dtype, kinks=variant.keywords.get("activation") == "relu")
-    return normal(rng, shape[:-1], dtype), weight, bias if "bias" in variant.given else None
+    x = draw.x(shape[:-1])
+    weight, bias = layer(draw, shape[-2], shape[-1], kinks=variant.keywords.get("activation") == "relu")
+    return x, weight, bias if "bias" in variant.given else None
 
 
 def linear_bounds(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
@@ -104,14 +99,12 @@ def rounding_of(dz: Array, weight: Array, dtype: np.dtype[Any]) -> Array:
     return last_rounding(np.abs(wide(dz)) @ np.abs(wide(weight)).T, dtype)
 
 
-def make_gated(
-    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
-) -> Arguments:
+def gated_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
     """x and two layers."""
-    w_gate, b_gate = layer(rng, shape[-2], shape[-1], dtype, kinks=variant.keywords.get("gate") == "relu")
-    w_up, b_up = layer(rng, shape[-2], shape[-1], dtype, kinks=False)
-    biases = (b_gate, b_up) if "b_gate" in variant.given else (None, None)
-    return normal(rng, shape[:-1], dtype), w_gate, w_up, *biases
+    x = draw.x(shape[:-1])
+    w_gate, b_gate = layer(draw, shape[-2], shape[-1], kinks=variant.keywords.get("gate") == "relu")
+    w_up, b_up = layer(draw, shape[-2], shape[-1], kinks=False)
+    return x, w_gate, w_up, *((b_gate, b_up) if "b_gate" in variant.given else (None, None))
 
 
 def gated_parts(inputs: Arguments, keywords: Mapping[str, Any]) -> tuple[Array, Array, Array, Array]:
@@ -164,60 +157,142 @@ def gated_backward_bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[s
     return (dx, of_gate[0], of_up[0], *of_gate[1:], *of_up[1:])
 
 
+FUNCTIONS: dict[str, Spec] = {"relu": relu, "gelu": gelu, "swish": silu}
+
+
+def activated(name: str, z: Array) -> Array:
+    """An activation by its NumPy formula."""
+    y: Array = FUNCTIONS[name].formula(z)  # type: ignore[misc]
+    return y
+
+
+def pulled_back(name: str, dy: Array, z: Array) -> Array:
+    """Its gradient by the NumPy formula."""
+    dz: Array = FUNCTIONS[name].backward_formula(dy, z)  # type: ignore[misc]
+    return dz
+
+
+def numpy_linear(
+    x: Array, weight: Array, bias: Array | None = None, *, activation: str | None = None
+) -> Array:
+    """Dense layer by BLAS, then bias and activation."""
+    z: Array = x @ weight if bias is None else x @ weight + bias
+    return z if activation is None else activated(activation, z)
+
+
+def numpy_linear_backward(
+    dy: Array, x: Array, weight: Array, bias: Array | None = None, *, activation: str | None = None
+) -> tuple[Array | None, ...]:
+    """Gradients of `linear` by BLAS."""
+    if activation is not None:
+        dy = pulled_back(activation, dy, x @ weight if bias is None else x @ weight + bias)
+    rows, rows_of_dy = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
+    return dy @ weight.T, rows.T @ rows_of_dy, None if bias is None else rows_of_dy.sum(axis=0)
+
+
+def numpy_gated_linear(
+    x: Array,
+    w_gate: Array,
+    w_up: Array,
+    b_gate: Array | None = None,
+    b_up: Array | None = None,
+    *,
+    gate: str = "swish",
+) -> Array:
+    """Gated layer by BLAS."""
+    return np.multiply(activated(gate, numpy_linear(x, w_gate, b_gate)), numpy_linear(x, w_up, b_up))
+
+
+def numpy_gated_linear_backward(
+    dy: Array,
+    x: Array,
+    w_gate: Array,
+    w_up: Array,
+    b_gate: Array | None = None,
+    b_up: Array | None = None,
+    *,
+    gate: str = "swish",
+) -> tuple[Array | None, ...]:
+    """Gradients of `gated_linear` by BLAS."""
+    z, up = numpy_linear(x, w_gate, b_gate), numpy_linear(x, w_up, b_up)
+    dx_of_gate, dw_gate, db_gate = numpy_linear_backward(pulled_back(gate, dy * up, z), x, w_gate, b_gate)
+    dx_of_up, dw_up, db_up = numpy_linear_backward(dy * activated(gate, z), x, w_up, b_up)
+    assert dx_of_gate is not None
+    assert dx_of_up is not None
+    return dx_of_gate + dx_of_up, dw_gate, dw_up, db_gate, db_up
+
+
 ACTIVATIONS = get_args(DenseActivation)
 GATES = (*get_args(Gate), None)
 WRONG = np.ones((3, 4), np.float32)
 
-OPS = (
-    Op(
-        "linear",
-        make_linear,
-        (
-            Variant("plain", ("bias",)),
-            Variant("no_bias"),
-            *(Variant(name, ("bias",), {"activation": name}) for name in ACTIVATIONS),
-        ),
-        ("x", "weight", "bias"),
-        linear_bounds,
-        linear_backward_bounds,
-        shapes=SHAPES,
-        large=LARGE,
-        empty=EMPTY,
-        rows=False,  # tested by test_linear.py: x alone has the rows of the batch
-        dense_results=False,
-        bad=(
-            ("weight", WRONG, ValueError),
-            ("weight", WRONG[0], ValueError),
-            ("weight", WRONG.astype(int), TypeError),
-            ("bias", WRONG[0, :1], ValueError),
-            ("activation", "softplus", ValueError),
-            ("activation", 1, TypeError),
-        ),
+
+PLAIN, NO_BIAS = Variant("plain", ("bias",)), Variant("no_bias")
+RELU, GELU = (Variant(name, ("bias",), {"activation": name}) for name in ("relu", "gelu"))
+BIASES, NO_BIASES = Variant("biases", ("b_gate",)), Variant("no_bias")
+
+linear = Spec(
+    "linear",
+    linear_inputs,
+    (
+        PLAIN,
+        NO_BIAS,
+        *(Variant(name, ("bias",), {"activation": name}) for name in ACTIVATIONS),
     ),
-    Op(
-        "gated_linear",
-        make_gated,
-        (
-            Variant("no_bias"),
-            Variant("scaled", keywords={"beta": -0.7}),
-            *(Variant(str(name), ("b_gate",), {"gate": name}) for name in GATES),
-        ),
-        ("x", "w_gate", "w_up", "b_gate", "b_up"),
-        gated_bounds,
-        gated_backward_bounds,
-        shapes=SHAPES,
-        large=LARGE,
-        empty=EMPTY,
-        rows=False,  # tested by test_linear.py: x alone has the rows of the batch
-        dense_results=False,
-        bad=(
-            ("w_gate", WRONG, ValueError),
-            ("w_up", WRONG, ValueError),
-            ("b_up", WRONG[0, :1], ValueError),
-            ("gate", "silu", ValueError),
-            ("gate", 1, TypeError),
-            ("beta", np.nan, ValueError),
-            ("beta", "1", TypeError),
-        ),
+    ("x", "weight", "bias"),
+    GRADIENT,
+    GRADIENT,
+    linear_bounds,
+    linear_backward_bounds,
+    numpy_linear,
+    numpy_linear_backward,
+    checked=(PLAIN, NO_BIAS, RELU, GELU),
+    workloads=(Workload(PLAIN), Workload(RELU, "relu", backward=False)),
+    problem=square,
+    shapes=SHAPES,
+    large=LARGE,
+    empty=EMPTY,
+    batches=(),  # in test_linear.py: x alone has the rows of the batch
+    dense_results=False,
+    bad=(
+        ("weight", WRONG, ValueError),
+        ("weight", WRONG[0], ValueError),
+        ("weight", WRONG.astype(int), TypeError),
+        ("bias", WRONG[0, :1], ValueError),
+        ("activation", "softplus", ValueError),
+        ("activation", 1, TypeError),
+    ),
+)
+gated_linear = Spec(
+    "gated_linear",
+    gated_inputs,
+    (
+        NO_BIASES,
+        Variant("scaled", keywords={"beta": -0.7}),
+        *(Variant(str(name), ("b_gate",), {"gate": name}) for name in GATES),
+    ),
+    ("x", "w_gate", "w_up", "b_gate", "b_up"),
+    GRADIENT,
+    GRADIENT,
+    gated_bounds,
+    gated_backward_bounds,
+    numpy_gated_linear,
+    numpy_gated_linear_backward,
+    checked=(NO_BIASES, BIASES, Variant("gelu", ("b_gate",), {"gate": "gelu"})),
+    table=(BIASES,),
+    problem=square,
+    shapes=SHAPES,
+    large=LARGE,
+    empty=EMPTY,
+    batches=(),  # in test_linear.py: x alone has the rows of the batch
+    dense_results=False,
+    bad=(
+        ("w_gate", WRONG, ValueError),
+        ("w_up", WRONG, ValueError),
+        ("b_up", WRONG[0, :1], ValueError),
+        ("gate", "silu", ValueError),
+        ("gate", 1, TypeError),
+        ("beta", np.nan, ValueError),
+        ("beta", "1", TypeError),
     ),
 )

@@ -7,29 +7,20 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from tolerances import last_rounding, norm_bound, roundoff
 
-from .case import Array, Variant, normal
-from .norms import Parts, gradient_bounds, norm_parts, xhat_error
-from .op import Arguments, Bounds, Op
+from .bounds import last_rounding, norm_bound, roundoff
+from .norms import Parts, gradient_bounds, norm_parts, numpy_layer_norm, numpy_rms_norm, xhat_error
+from .spec import GRADIENT, NORM, Arguments, Array, Bad, Bounds, Draw, Pair, Shape, Spec, Variant
 
 FAR_MEAN = 2.0  # in deviations: rows whose mean is further away are summed in double
 AT_THE_LIMIT = 1e-3  # the kernel compares a rounded mean with it
 
 
-def sum_inputs(
-    parameters: tuple[str, ...],
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    variant: Variant,
-) -> Arguments:
+def sum_inputs(parameters: tuple[str, ...], draw: Draw, shape: Shape, variant: Variant) -> Arguments:
     """x, residual and the op's parameters, None where the variant does not give them."""
-    x = normal(rng, shape, dtype, mean=30.0 if "far" in variant.label else 0.5)
-    residual = normal(rng, shape, dtype)
-    given = [
-        normal(rng, shape[-1:], dtype, mean=1.0) if name in variant.given else None for name in parameters
-    ]
+    x = draw.x(shape, mean=30.0 if "far" in variant.label else 0.5)
+    residual = draw.normal(shape)
+    given = [draw.normal(shape[-1:], mean=1.0) if name in variant.given else None for name in parameters]
     return x, residual, *given
 
 
@@ -118,8 +109,37 @@ def smallest_deviation(norm: str) -> Callable[[Arguments, Mapping[str, Any]], fl
     return length
 
 
+def numpy_add_layer_norm(
+    x: Array,
+    residual: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    alpha: float = 1.0,
+    eps: float = 1e-5,
+) -> Pair:
+    """Add, then `layer_norm`."""
+    summed = x + alpha * residual if alpha != 1 else x + residual
+    return numpy_layer_norm(summed, weight, bias, eps=eps), summed
+
+
+def numpy_add_rms_norm(
+    x: Array, residual: Array, weight: Array | None = None, *, alpha: float = 1.0, eps: float = 1e-6
+) -> Pair:
+    """Add, then `rms_norm`."""
+    summed = x + alpha * residual if alpha != 1 else x + residual
+    return numpy_rms_norm(summed, weight, eps=eps), summed
+
+
+def numpy_deep_norm(
+    x: Array, residual: Array, weight: Array | None = None, bias: Array | None = None, *, alpha: float
+) -> Array:
+    """`layer_norm` of a sum."""
+    return numpy_layer_norm(alpha * residual + x, weight, bias)
+
+
 ROW = np.ones(1, np.float32)
-BAD: tuple[tuple[str, Any, type[Exception]], ...] = (
+BAD: tuple[Bad, ...] = (
     ("residual", ROW, ValueError),
     ("residual", None, TypeError),
     ("weight", ROW, ValueError),
@@ -139,44 +159,49 @@ BAD_PAIR: tuple[tuple[str, Any, type[Exception]], ...] = (
 BOTH = ("weight", "bias")
 
 
-def sum_op(name: str, norm: str, variants: tuple[Variant, ...], *, with_sum: bool) -> Op:
+def sum_op(name: str, norm: str, variants: tuple[Variant, ...], *, with_sum: bool, **more: Any) -> Spec:
     """An op of this family, over `norm`."""
     parameters = ("weight",) if norm == "rms_norm" else BOTH
-    return Op(
+    return Spec(
         name,
         partial(sum_inputs, parameters),
         variants,
         ("x", "residual", *parameters),
+        NORM,
+        GRADIENT,
         forward_bounds(norm, with_sum=with_sum),
         backward_bounds(norm, with_sum=with_sum),
         bending=smallest_deviation(norm),
         bad=(*BAD, *(BAD_PAIR if with_sum else ())),
+        **more,
     )
 
 
-OPS = (
-    sum_op(
-        "add_layer_norm",
-        "layer_norm",
-        (
-            Variant("weight and bias", BOTH),
-            Variant("plain", (), {"alpha": -0.75}),
-            Variant("weight", ("weight",), {"alpha": 2.5, "eps": 0.5}),
-            Variant("bias", ("bias",)),
-            Variant("far mean", BOTH, {"alpha": 2.5}),
-        ),
-        with_sum=True,
+add_layer_norm = sum_op(
+    "add_layer_norm",
+    "layer_norm",
+    (
+        Variant("weight and bias", BOTH),
+        Variant("plain", (), {"alpha": -0.75}),
+        Variant("weight", ("weight",), {"alpha": 2.5, "eps": 0.5}),
+        Variant("bias", ("bias",)),
+        Variant("far mean", BOTH, {"alpha": 2.5}),
     ),
-    sum_op(
-        "add_rms_norm",
-        "rms_norm",
-        (Variant("weight", ("weight",)), Variant("plain", (), {"alpha": 2.5, "eps": 1e-3})),
-        with_sum=True,
-    ),
-    sum_op(
-        "deep_norm",
-        "layer_norm",
-        (Variant("weight and bias", BOTH, {"alpha": 3.75}), Variant("far mean", (), {"alpha": 1.5})),
-        with_sum=False,
-    ),
+    with_sum=True,
+    formula=numpy_add_layer_norm,
+)
+add_rms_norm = sum_op(
+    "add_rms_norm",
+    "rms_norm",
+    (Variant("weight", ("weight",)), Variant("plain", (), {"alpha": 2.5, "eps": 1e-3})),
+    with_sum=True,
+    formula=numpy_add_rms_norm,
+)
+deep_norm = sum_op(
+    "deep_norm",
+    "layer_norm",
+    (Variant("weight and bias", BOTH, {"alpha": 3.75}), Variant("far mean", (), {"alpha": 1.5})),
+    with_sum=False,
+    formula=numpy_deep_norm,
+    table=(),
 )

@@ -1,4 +1,4 @@
-"""attention and memory_read. The last number of a problem's shape is its size, the others are the heads."""
+"""attention, of problems (..., queries, slots, dim, width), and memory_read, of (..., slots, dim, width)."""
 
 from __future__ import annotations
 
@@ -7,44 +7,31 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from fastnorm import reference
-from tolerances import last_rounding, roundoff
 
-from .case import Array, Variant, normal, wide
-from .op import Arguments, Bounds, Op
+from .. import reference
+from .bounds import last_rounding, roundoff
+from .spec import BATCH, Arguments, Array, Bad, Bounds, Contract, Draw, Shape, Spec, Variant, Workload, wide
 
 BLOCK = 64  # terms that the kernels add up one after another; the sums of blocks follow each other
 EXPONENTIAL = 8  # roundings of a weight beyond its score: the exponential, the total and its reciprocal
 
 
-class Problem(NamedTuple):
-    """Lengths of the axes."""
-
-    lead: tuple[int, ...]
-    queries: int
-    slots: int
-    dim: int
-    width: int
-
-
-def problem_of(shape: tuple[int, ...]) -> Problem:
+def problem_of(lead: Shape, size: int, *, query_axis: bool) -> Shape:
     """Few queries and many, one tile, one block and more of either; as wide as the keys or not."""
-    *lead, size = shape
     dim = size % 24 + 1
-    return Problem(tuple(lead), size % 41 + 1, min(size, 150), dim, dim + size % 2)
+    return (*lead, *((size % 41 + 1,) if query_axis else ()), min(size, 150), dim, dim + size % 2)
 
 
-def inputs_of(query_axis: bool) -> Callable[..., Arguments]:
-    """Query, keys and values of the problem, normally distributed."""
+def inputs_of(query_axis: bool) -> Callable[[Draw, Shape, Variant], Arguments]:
+    """Query, keys and values, normally distributed."""
 
-    def make(
-        rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
-    ) -> Arguments:
-        problem = problem_of(shape)
-        query = (*problem.lead, *((problem.queries,) if query_axis else ()), problem.dim)
-        slots = (*problem.lead, problem.slots)
-        shapes = (query, (*slots, problem.dim), (*slots, problem.width))
-        return tuple(normal(rng, each, dtype) for each in shapes)
+    def make(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
+        *rows, slots, dim, width = shape
+        lead = rows[:-1] if query_axis else rows
+        # Where the caller chooses the deviation of x, scores have deviation 1.
+        deviation = 1.0 if draw.deviation is None else 1 / math.sqrt(dim)
+        query = draw.normal((*rows, dim), deviation=deviation)
+        return query, draw.normal((*lead, slots, dim)), draw.normal((*lead, slots, width))
 
     return make
 
@@ -74,7 +61,7 @@ def errors_of(inputs: Arguments, keywords: Mapping[str, Any], query_axis: bool) 
     others.
     """
     unit = 2 * roundoff(inputs[0].dtype)  # the twin's own errors count too in float64
-    query, keys, values = (np.asarray(wide(array)) for array in inputs)
+    query, keys, values = (wide(array) for array in inputs)
     if not query_axis:
         query = query[..., None, :]
     scale, linear = keywords.get("scale", 1.0), keywords.get("linear", False)
@@ -90,10 +77,13 @@ def errors_of(inputs: Arguments, keywords: Mapping[str, Any], query_axis: bool) 
 
 
 def swapped(array: Array) -> Array:
+    """The last two axes exchanged."""
     return np.swapaxes(array, -1, -2)
 
 
 def forward_bounds(query_axis: bool) -> Callable[[Arguments, Mapping[str, Any]], Bounds]:
+    """The errors of the weights times the values, and a chain of sums."""
+
     def bounds(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
         with np.errstate(all="ignore"):
             e = errors_of(inputs, keywords, query_axis)
@@ -105,11 +95,13 @@ def forward_bounds(query_axis: bool) -> Callable[[Arguments, Mapping[str, Any]],
 
 
 def backward_bounds(query_axis: bool) -> Callable[[Arguments, Arguments, Mapping[str, Any]], Bounds]:
+    """The errors of the weights and of dscores, and those of the products with them."""
+
     def bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
         dtype = inputs[0].dtype
         with np.errstate(all="ignore"):
             e = errors_of(inputs, keywords, query_axis)
-            dy = np.asarray(wide(dys[0]))
+            dy = wide(dys[0])
             dy = dy if query_axis else dy[..., None, :]
             dweights = dy @ swapped(e.values)
             error = (e.values.shape[-1] + 2) * e.unit * (np.abs(dy) @ swapped(np.abs(e.values)))
@@ -148,9 +140,43 @@ def bending(inputs: Arguments, keywords: Mapping[str, Any]) -> float:
     return float(1 / (1 + max(query, keys) + values))
 
 
+def numpy_attention(query: Array, keys: Array, values: Array, *, scale: float = 1.0) -> Array:
+    """Softmax attention."""
+    scores = scale * (query @ np.swapaxes(keys, -1, -2))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    y: Array = (weights / weights.sum(axis=-1, keepdims=True)) @ values
+    return y
+
+
+def numpy_attention_backward(
+    dy: Array, query: Array, keys: Array, values: Array, *, scale: float = 1.0
+) -> tuple[Array, Array, Array]:
+    """Gradients of `attention`."""
+    scores = scale * (query @ np.swapaxes(keys, -1, -2))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    dweights = dy @ np.swapaxes(values, -1, -2)
+    dscores = scale * weights * (dweights - (weights * dweights).sum(axis=-1, keepdims=True))
+    return dscores @ keys, np.swapaxes(dscores, -1, -2) @ query, np.swapaxes(weights, -1, -2) @ dy
+
+
+def numpy_memory_read(query: Array, keys: Array, values: Array) -> Array:
+    """Read a memory with one query."""
+    y: Array = numpy_attention(query[..., None, :], keys, values)[..., 0, :]
+    return y
+
+
+def numpy_memory_read_backward(
+    dy: Array, query: Array, keys: Array, values: Array
+) -> tuple[Array, Array, Array]:
+    """Gradients of `memory_read`."""
+    dquery, dkeys, dvalues = numpy_attention_backward(dy[..., None, :], query[..., None, :], keys, values)
+    return dquery[..., 0, :], dkeys, dvalues
+
+
 # Heads of one slot and several, of one tile and two, of several blocks.
-SHAPES = ((1, 1), (3, 7), (2, 64), (9, 33), (4, 130), (2, 149), (2, 3, 18))
-BAD: tuple[tuple[str, Any, type[Exception]], ...] = (
+SIZES = (((1,), 1), ((3,), 7), ((2,), 64), ((9,), 33), ((4,), 130), ((2,), 149), ((2, 3), 18))
+BAD: tuple[Bad, ...] = (
     ("keys", np.ones((3, 7), np.float32), ValueError),
     ("keys", np.ones((3, 7, 9), np.float32), ValueError),
     ("keys", np.ones((3, 7, 8)), TypeError),
@@ -165,32 +191,62 @@ BAD: tuple[tuple[str, Any, type[Exception]], ...] = (
     ("return_weights", None, TypeError),
 )
 
-ATTENTION = Op(
+
+def read_op(
+    name: str,
+    variants: tuple[Variant, ...],
+    formulas: tuple[Callable[..., Any], Callable[..., Any]],
+    timed: tuple[Shape, ...],
+    large: tuple[tuple[Shape, int], ...],
+    bad: tuple[Bad, ...] = (),
+) -> Spec:
+    """One of the two."""
+    query_axis = name == "attention"
+
+    def problem(shape: Shape) -> Shape:
+        """(heads, length, dim) as self-attention of this length, (batch, slots, dim) as a memory."""
+        shape = shape if len(shape) > 1 else (1, *shape)
+        return (*shape[:-1], *shape[-2:], shape[-1]) if query_axis else (*shape, shape[-1])
+
+    def problems(sizes: tuple[tuple[Shape, int], ...]) -> tuple[Shape, ...]:
+        return tuple(problem_of(lead, size, query_axis=query_axis) for lead, size in sizes)
+
+    return Spec(
+        name,
+        inputs_of(query_axis),
+        variants,
+        ("query", "keys", "values"),
+        Contract("relative", 5e-6),
+        Contract("relative", 1e-5),
+        forward_bounds(query_axis),
+        backward_bounds(query_axis),
+        *formulas,
+        table=(),
+        workloads=(Workload(variants[0], shapes=timed),),
+        problem=problem,
+        rowwise=False,
+        shapes=problems(SIZES),
+        large=problems(large),
+        empty=problems((((0,), 5),)),
+        batches=problems(tuple(((BATCH,), size) for size in (1, 5, 31, 64, 257, 1030))),
+        bending=bending,
+        bad=(*BAD, *bad),
+    )
+
+
+PLAIN, LINEAR = Variant("plain"), Variant("linear", keywords={"linear": True})
+attention = read_op(
     "attention",
-    inputs_of(query_axis=True),
-    (
-        Variant("plain"),
-        Variant("scale", keywords={"scale": 0.25}),
-        Variant("linear", keywords={"linear": True}),
-    ),
-    ("query", "keys", "values"),
-    forward_bounds(query_axis=True),
-    backward_bounds(query_axis=True),
-    shapes=SHAPES,
-    large=((40, 149), (3, 700)),
-    bending=bending,
-    bad=(*BAD, ("scale", "text", TypeError), ("scale", math.inf, ValueError)),
+    (PLAIN, Variant("scale", keywords={"scale": 0.25}), LINEAR),
+    (numpy_attention, numpy_attention_backward),
+    ((1, 16, 64), (8, 128, 64), (12, 512, 32), (8, 1024, 64)),
+    (((40,), 149), ((3,), 700)),
+    (("scale", "text", TypeError), ("scale", math.inf, ValueError)),
 )
-MEMORY_READ = Op(
+memory_read = read_op(
     "memory_read",
-    inputs_of(query_axis=False),
-    (Variant("plain"), Variant("linear", keywords={"linear": True})),
-    ("query", "keys", "values"),
-    forward_bounds(query_axis=False),
-    backward_bounds(query_axis=False),
-    shapes=SHAPES,
-    large=((300, 149),),
-    bending=bending,
-    bad=BAD,
+    (PLAIN, LINEAR),
+    (numpy_memory_read, numpy_memory_read_backward),
+    ((1, 50, 20), (32, 50, 20), (256, 50, 50)),  # the last two as the memory networks of the paper make them
+    (((300,), 149),),
 )
-OPS = (ATTENTION, MEMORY_READ)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from fastnorm import reference
-from tolerances import last_rounding, norm_bound, summed
 
-from .case import Array, Case, Inputs, Variant, Work, normal, wide
+from .. import reference
+from .bounds import last_rounding, norm_bound, summed
+from .spec import GRADIENT, NORM, Arguments, Array, Bounds, Draw, Pair, Shape, Spec, Variant, Workload, wide
 
 
 def axes_of(keywords: Mapping[str, Any], ndim: int) -> tuple[int, ...]:
@@ -19,15 +19,12 @@ def axes_of(keywords: Mapping[str, Any], ndim: int) -> tuple[int, ...]:
     return tuple(number % ndim for number in (axis if isinstance(axis, tuple) else (axis,)))
 
 
-def norm_inputs(
-    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any], variant: Variant
-) -> Inputs:
+def norm_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
     """x with a mean of about half its deviation, a weight around 1 and a bias around 0."""
-    x = normal(rng, shape, dtype, mean=0.5)
+    x = draw.x(shape, mean=0.5)
     parameter_shape = tuple(shape[axis] for axis in axes_of(variant.keywords, len(shape)))
-    weight = normal(rng, parameter_shape, dtype, mean=1.0) if "weight" in variant.given else None
-    bias = normal(rng, parameter_shape, dtype) if "bias" in variant.given else None
-    return x, weight, bias
+    weight = draw.normal(parameter_shape, mean=1.0) if "weight" in variant.given else None
+    return x, weight, draw.normal(parameter_shape) if "bias" in variant.given else None
 
 
 class Parts(NamedTuple):
@@ -43,9 +40,9 @@ class Parts(NamedTuple):
     cols: int
 
 
-def norm_parts(op: str, inputs: Inputs, keywords: Mapping[str, Any]) -> Parts:
+def norm_parts(op: str, inputs: Arguments, keywords: Mapping[str, Any]) -> Parts:
     """The parts of a norm's result, from its twin."""
-    x, weight, bias = map(wide, inputs)
+    x, weight, bias = (None if value is None else wide(value) for value in inputs)
     assert x is not None
     axes = axes_of(keywords, x.ndim)
     unweighted = {name: value for name, value in keywords.items() if name in ("axis", "eps", "fraction")}
@@ -76,31 +73,30 @@ def xhat_error(parts: Parts, dtype: np.dtype[Any]) -> Array:
     return summed(magnitude * parts.rstd + np.abs(parts.xhat), parts.cols, dtype)
 
 
-def norm_forward_bound(op: str) -> Callable[[Inputs, Mapping[str, Any]], Array]:
+def norm_forward_bounds(op: str) -> Callable[[Arguments, Mapping[str, Any]], Bounds]:
     """The contract for y, with what float64 statistics and the rounding to a half type add to it."""
 
-    def bound(inputs: Inputs, keywords: Mapping[str, Any]) -> Array:
-        assert inputs[0] is not None
+    def bounds(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
         dtype = inputs[0].dtype
         with np.errstate(all="ignore"):
             parts = norm_parts(op, inputs, keywords)
             product = parts.xhat * parts.weight
             contract = norm_bound(product, parts.weight, parts.bias, dtype)
             statistics = xhat_error(parts, dtype) * np.abs(parts.weight)
-            return np.asarray(contract + statistics + last_rounding(product + parts.bias, dtype))
+            return (contract + statistics + last_rounding(product + parts.bias, dtype),)
 
-    return bound
+    return bounds
 
 
-def norm_backward_bounds(op: str) -> Callable[[Array, Inputs, Mapping[str, Any]], tuple[Array, ...]]:
+def norm_backward_bounds(op: str) -> Callable[[Arguments, Arguments, Mapping[str, Any]], Bounds]:
     """Bounds on dx, dweight and dbias: a chain of roundings of each of the terms they are sums of."""
 
-    def bounds(dy: Array, inputs: Inputs, keywords: Mapping[str, Any]) -> tuple[Array, ...]:
-        assert inputs[0] is not None
+    def bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
         dtype = inputs[0].dtype
         with np.errstate(all="ignore"):
             parts = norm_parts(op, inputs, keywords)
-            return gradient_bounds(dy, parts, xhat_error(parts, dtype), keywords, dtype)
+            found = gradient_bounds(dys[0], parts, xhat_error(parts, dtype), keywords, dtype)
+        return tuple(bound for bound, value in zip(found, inputs, strict=True) if value is not None)
 
     return bounds
 
@@ -129,37 +125,111 @@ def gradient_bounds(
     return dx, dweight.transpose(order), dbias.transpose(order)
 
 
-def norm_work(shape: tuple[int, ...], itemsize: int, is_backward: bool) -> Work:
-    """x read and y written, or dy and x read and dx written; about eight operations an element each way."""
-    size = math.prod(shape)
-    return Work((3 if is_backward else 2) * size * itemsize, (14 if is_backward else 8) * size)
+def smallest_deviation(op: str) -> Callable[[Arguments, Mapping[str, Any]], float]:
+    """How far values may move for differences to be derivatives."""
+
+    def length(inputs: Arguments, keywords: Mapping[str, Any]) -> float:
+        *_, rstd = getattr(reference, op)(*inputs, **keywords, return_stats=True)
+        return float(1 / np.max(rstd, initial=1.0))
+
+    return length
+
+
+def numpy_layer_norm(
+    x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float = 1e-5
+) -> Array:
+    """Layer norm as a chain of array operations."""
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = x.var(axis=-1, keepdims=True)
+    y: Array = (x - mean) / np.sqrt(variance + eps)
+    if weight is not None:
+        y = y * weight
+    if bias is not None:
+        y = y + bias
+    return y
+
+
+def numpy_layer_norm_backward(
+    dy: Array, x: Array, weight: Array | None = None, bias: Array | None = None, *, stats: Pair
+) -> tuple[Array | None, ...]:
+    """Gradients of `layer_norm` from the statistics of the forward."""
+    mean, rstd = (values[..., None] for values in stats)
+    xhat = (x - mean) * rstd
+    g = dy if weight is None else dy * weight
+    dx = rstd * (g - g.mean(axis=-1, keepdims=True) - xhat * (g * xhat).mean(axis=-1, keepdims=True))
+    rows = tuple(range(x.ndim - 1))
+    dweight = None if weight is None else (dy * xhat).sum(axis=rows)
+    dbias = None if bias is None else dy.sum(axis=rows)
+    return dx, dweight, dbias
+
+
+def numpy_rms_norm(
+    x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float = 1e-6
+) -> Array:
+    """Root-mean-square norm as a chain of array operations."""
+    y: Array = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps)
+    if weight is not None:
+        y = y * weight
+    if bias is not None:
+        y = y + bias
+    return y
+
+
+def numpy_rms_norm_backward(
+    dy: Array, x: Array, weight: Array | None = None, bias: Array | None = None, *, stats: Array
+) -> tuple[Array | None, ...]:
+    """Gradients of `rms_norm` from the statistics of the forward."""
+    rstd = stats[..., None]
+    xhat = x * rstd
+    g = dy if weight is None else dy * weight
+    dx = rstd * (g - xhat * (g * xhat).mean(axis=-1, keepdims=True))
+    rows = tuple(range(x.ndim - 1))
+    dweight = None if weight is None else (dy * xhat).sum(axis=rows)
+    dbias = None if bias is None else dy.sum(axis=rows)
+    return dx, dweight, dbias
+
+
+def norm_op(name: str, variants: tuple[Variant, ...], **more: Any) -> Spec:
+    """One of the two."""
+    return Spec(
+        name,
+        norm_inputs,
+        variants,
+        ("x", "weight", "bias"),
+        NORM,
+        GRADIENT,
+        norm_forward_bounds(name),
+        norm_backward_bounds(name),
+        bending=smallest_deviation(name),
+        **more,
+    )
 
 
 BOTH = ("weight", "bias")
+GIVEN, PLAIN = Variant("weight and bias", BOTH), Variant("plain")
+CHANNELS = Workload(
+    Variant("channels", BOTH, {"axis": 1}), "channels", ((8, 256, 28, 28), (32, 64, 56, 56)), backward=False
+)
 
-LAYER_NORM = Case(
+
+layer_norm = norm_op(
     "layer_norm",
-    norm_inputs,
     (
-        Variant("weight and bias", BOTH),
-        Variant("plain"),
+        GIVEN,
+        PLAIN,
         Variant("weight", ("weight",)),
         Variant("bias", ("bias",)),
         Variant("large eps", BOTH, {"eps": 0.5}),
     ),
-    ("x", "weight", "bias"),
-    has_axis=True,
-    forward_bound=norm_forward_bound("layer_norm"),
-    backward_bounds=norm_backward_bounds("layer_norm"),
-    work=norm_work,
+    formula=numpy_layer_norm,
+    backward_formula=numpy_layer_norm_backward,
+    workloads=(Workload(GIVEN), Workload(PLAIN, "plain", backward=False), CHANNELS),
 )
-
-RMS_NORM = Case(
+rms_norm = norm_op(
     "rms_norm",
-    norm_inputs,
     (
-        Variant("weight and bias", BOTH),
-        Variant("plain"),
+        GIVEN,
+        PLAIN,
         Variant("weight", ("weight",)),
         Variant("bias", ("bias",)),
         Variant("weight offset", BOTH, {"weight_offset": 1.0}),
@@ -167,11 +237,7 @@ RMS_NORM = Case(
         Variant("fraction", BOTH, {"fraction": 0.3}),
         Variant("fraction and offset", ("weight",), {"fraction": 0.0625, "weight_offset": 1.0, "eps": 1e-3}),
     ),
-    ("x", "weight", "bias"),
-    has_axis=True,
-    forward_bound=norm_forward_bound("rms_norm"),
-    backward_bounds=norm_backward_bounds("rms_norm"),
-    work=norm_work,
+    formula=numpy_rms_norm,
+    backward_formula=numpy_rms_norm_backward,
+    workloads=(Workload(Variant("weight", ("weight",))),),
 )
-
-CASES = (LAYER_NORM, RMS_NORM)
