@@ -63,7 +63,7 @@ def mlp_backward(
         rows = x.reshape(count, x.shape[-1]).astype(np.float64)
         g = dy.reshape(count, dy.shape[-1]).astype(np.float64)
         zs, activated = _trace(rows, weights, biases, activation, output_activation)
-        g = g * DERIVATIVES[output_activation](zs[-1])
+        g = _through(output_activation, g, zs[-1])
         dx, dweights, dbiases = _backward(g, zs, activated, weights, activation)
     return (
         result(dx.reshape(x.shape), x),
@@ -101,7 +101,7 @@ def mlp_gradients(
         share = np.ones(len(x)) if sample_weight is None else sample_weight.astype(np.float64)
         total = share.sum()
         value = float(np.dot(share, value)) / total
-        g = g * (share / total)[:, None] * DERIVATIVES[output_activation](zs[-1])
+        g = _through(output_activation, g * (share / total)[:, None], zs[-1])
         _, dweights, dbiases = _backward(g, zs, activated, weights, activation)
         wide = [weight.astype(np.float64) for weight in weights]
         value += 0.5 * penalty * sum(float(np.sum(weight * weight)) for weight in wide) / total
@@ -218,8 +218,16 @@ def _backward(
         dbiases.append(g.sum(axis=0))
         g = g @ weights[i].astype(np.float64).T
         if i > 0:
-            g = g * DERIVATIVES[activation](zs[i - 1])
+            g = _through(activation, g, zs[i - 1])
     return g, dweights[::-1], dbiases[::-1]
+
+
+def _through(activation: str | None, g: Array, z: Array) -> Array:
+    """Return the gradient with respect to z, the input of an activation; where relu is 0 not even NaN
+    passes.
+    """
+    passed = np.asarray(g * DERIVATIVES[activation](z))
+    return np.where(z <= 0, 0.0, passed) if activation == "relu" else passed
 
 
 # ---- activations in float64
@@ -256,7 +264,7 @@ FUNCTIONS: dict[str | None, Callable[[Array], Array]] = {
 }
 DERIVATIVES: dict[str | None, Callable[[Array], Array]] = {
     None: np.ones_like,
-    "relu": lambda z: (z > 0).astype(np.float64),
+    "relu": lambda z: np.where(np.isnan(z), z, z > 0),
     "sigmoid": lambda z: sigmoid(z) * sigmoid(-z),
     "tanh": lambda z: 4 * sigmoid(2 * z) * sigmoid(-2 * z),
     "gelu": _erf.gelu_derivative,
