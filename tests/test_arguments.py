@@ -397,11 +397,12 @@ def test_signature_errors(op: Callable[..., Any], backend: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=label)
-def test_parser_of_the_extension(case: Case, native: ModuleType) -> None:
+@pytest.mark.usefixtures("native")
+def test_parser_of_the_extension(case: Case) -> None:
     """The extension's own parser, below the Python functions: each argument by position where allowed, by
     keyword.
     """
-    function = getattr(native, case.name)
+    function = case.forward.native
     count = len(case.positional)
     y = case.forward(X)
     assert_same_bits(function(X), y)
@@ -422,7 +423,7 @@ def test_parser_of_the_extension(case: Case, native: ModuleType) -> None:
     ):
         with pytest.raises(TypeError):
             function(*positional, **keywords)
-    backward = getattr(native, f"{case.name}_backward")
+    backward = case.backward.native
     for positional, keywords in (
         ((), {}),
         ((X,), {}),

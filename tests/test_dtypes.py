@@ -10,7 +10,8 @@ import fastnorm
 import numpy as np
 import pytest
 from cases import CASES, DTYPES, NORMS, Case, Variant, as_tuple, label
-from fastnorm import _arguments
+from fastnorm._arguments.activations import gelu as gelu_rule
+from fastnorm._arguments.rules import Rules
 from numpy.typing import NDArray
 from tolerances import SMALLEST, UNIT_ROUNDOFF, assert_same_bits
 
@@ -152,7 +153,7 @@ def test_arrays_of_other_libraries(case: Case, kind: Any, backend: str, rng: np.
 def test_other_libraries_are_not_copied() -> None:
     x = np.ones(5, np.float32)
     for foreign in (Exporter(x), Refusing(x), x[...], x.view(np.recarray)):
-        assert np.shares_memory(_arguments.gelu(foreign, "none", None)[0], x)
+        assert np.shares_memory(gelu_rule(Rules("gelu"), foreign, "none", None)[0], x)
 
 
 def test_unconvertible_array(backend: str) -> None:

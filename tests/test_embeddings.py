@@ -16,7 +16,7 @@ import fastnorm
 import layouts
 import numpy as np
 import pytest
-from fastnorm._backend import active
+from fastnorm.memory import embedding_sums, embedding_sums_backward
 from numpy.typing import NDArray
 from tolerances import assert_same_bits, roundoff
 
@@ -61,7 +61,7 @@ def test_values(shape: Any, dtype: Any, implementation: str, rng: np.random.Gene
     """The forward rounds once a word; the backward adds in double and rounds once."""
     tables, words, encoding = problem(rng, shape, dtype)
     unit = roundoff(dtype)
-    results = active.embedding_sums(tables, words, encoding)
+    results = embedding_sums(tables, words, encoding)
     for table, y in zip(tables, results, strict=True):
         assert y.dtype == dtype
         assert y.shape == (*words.shape[:-1], table.shape[1])
@@ -74,7 +74,7 @@ def test_values(shape: Any, dtype: Any, implementation: str, rng: np.random.Gene
             assert abs(float(y[index]) - float(sum(terms))) <= bound
     dys = gradients(rng, tables, words)
     for table, dy, dtable in zip(
-        tables, dys, active.embedding_sums_backward(dys, tables, words, encoding), strict=True
+        tables, dys, embedding_sums_backward(dys, tables, words, encoding), strict=True
     ):
         assert dtable.dtype == dtype
         assert dtable.shape == table.shape
@@ -99,10 +99,8 @@ def test_bits(dtype: Any, native: ModuleType, rng: np.random.Generator) -> None:
 
     def both(relay: Callable[[Array], Array] = np.copy) -> list[Array]:
         relaid = [relay(table) for table in tables]
-        forward = active.embedding_sums(relaid, relay(words), relay(encoding))
-        backward = active.embedding_sums_backward(
-            [relay(dy) for dy in dys], relaid, relay(words), relay(encoding)
-        )
+        forward = embedding_sums(relaid, relay(words), relay(encoding))
+        backward = embedding_sums_backward([relay(dy) for dy in dys], relaid, relay(words), relay(encoding))
         return [*forward, *backward]
 
     with fastnorm.threads(1):
@@ -116,11 +114,11 @@ def test_bits(dtype: Any, native: ModuleType, rng: np.random.Generator) -> None:
         for a, b in zip(both(relay), expected, strict=True):
             assert_same_bits(a, b)
     for kind in (np.int8, np.uint16, np.int32):
-        (y,) = active.embedding_sums(tables[1:], words.astype(kind), encoding)
+        (y,) = embedding_sums(tables[1:], words.astype(kind), encoding)
         assert_same_bits(y, expected[1])
-    (alone,) = active.embedding_sums(tables[:1], words[7, 3], encoding)
+    (alone,) = embedding_sums(tables[:1], words[7, 3], encoding)
     assert_same_bits(alone, expected[0][7, 3])
-    (gradient,) = active.embedding_sums_backward(dys[1:], tables[1:], words, encoding)
+    (gradient,) = embedding_sums_backward(dys[1:], tables[1:], words, encoding)
     assert_same_bits(gradient, expected[3])
 
 
@@ -129,12 +127,12 @@ def test_only_its_words_matter(implementation: str, rng: np.random.Generator) ->
     tables, words, encoding = problem(rng, ((5,), 3, 8, 18), np.float32, tables=1)
     words[words == 6] = 5
     tables[0][6] = math.nan
-    (y,) = active.embedding_sums(tables, words, encoding)
+    (y,) = embedding_sums(tables, words, encoding)
     assert np.isfinite(y).all()
-    (dtable,) = active.embedding_sums_backward([y], tables, words, encoding)
+    (dtable,) = embedding_sums_backward([y], tables, words, encoding)
     assert not dtable[6].any()
     y[2] = math.inf
-    (dtable,) = active.embedding_sums_backward([y], tables, words, encoding)
+    (dtable,) = embedding_sums_backward([y], tables, words, encoding)
     reached = np.isin(np.arange(8), words[2])
     assert (np.isfinite(dtable).all(axis=1) == ~reached).all()
 
@@ -164,16 +162,16 @@ def test_bad_arguments(backend: str, rng: np.random.Generator) -> None:
     ]
     for error, message, *arguments in calls:
         with pytest.raises(error, match=message):
-            active.embedding_sums(*arguments)
+            embedding_sums(*arguments)
         with pytest.raises(error, match=message):
-            active.embedding_sums_backward(dys, *arguments)
+            embedding_sums_backward(dys, *arguments)
     for error, message, wrong in (
         (ValueError, "dys has 1 entries, needs 2, one for each table", dys[:1]),
         (ValueError, r"dys\[1\] has shape \(4, 4\)", [dys[0], dys[1][1:]]),
         (TypeError, r"dys\[0\] has dtype float64", [dys[0].astype(float), dys[1]]),
     ):
         with pytest.raises(error, match=message):
-            active.embedding_sums_backward(wrong, tables, words, encoding)
+            embedding_sums_backward(wrong, tables, words, encoding)
 
 
 @pytest.mark.skipif(not hasattr(sys, "getrefcount"), reason="needs reference counts")
@@ -186,11 +184,11 @@ def test_references(native: ModuleType, rng: np.random.Generator) -> None:
     gc.collect()
     before = [sys.getrefcount(thing) for thing in watched]
     for _ in range(100):
-        active.embedding_sums(tables, words, encoding[:, ::-1])
-        active.embedding_sums(tables, narrow, encoding)
-        active.embedding_sums_backward(dys, tables, words, encoding)
-        active.embedding_sums_backward(dys, tables, narrow, encoding)
+        embedding_sums(tables, words, encoding[:, ::-1])
+        embedding_sums(tables, narrow, encoding)
+        embedding_sums_backward(dys, tables, words, encoding)
+        embedding_sums_backward(dys, tables, narrow, encoding)
         with pytest.raises(ValueError, match="id"):
-            active.embedding_sums_backward(dys, tables, wrong, encoding)
+            embedding_sums_backward(dys, tables, wrong, encoding)
     gc.collect()
     assert [sys.getrefcount(thing) for thing in watched] == before

@@ -440,11 +440,12 @@ def test_bad_out(op: Op, backend: str, rng: np.random.Generator) -> None:
 
 
 @each_op
-def test_parser_of_the_extension(op: Op, native: ModuleType, rng: np.random.Generator) -> None:
+@pytest.mark.usefixtures("native")
+def test_parser_of_the_extension(op: Op, rng: np.random.Generator) -> None:
     """Arguments by keyword, unknown and repeated ones, and too many."""
     variant = op.variants[0]
     inputs = op.make_inputs(rng, op.shapes[1], FLOAT32, variant)
-    function = getattr(native, op.name)
+    function = op.forward.native
     expected = as_tuple(function(*inputs, **variant.keywords))
     named = dict(zip(op.positional, inputs, strict=True))
     assert_all_same_bits(as_tuple(function(**named, **variant.keywords)), expected)

@@ -1,5 +1,5 @@
 #include "bindings/elementwise.h"
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
@@ -13,10 +13,10 @@ constexpr double forward_nanoseconds = 0.4;
 constexpr double backward_nanoseconds = 0.5;
 
 // out = f(x).
-Outcome unary(const ElementwiseKernels& table, const Call& call, int x_slot, int out_slot) {
-    const std::optional<Array> x = as_array(call[x_slot]);
+Outcome map(const ElementwiseKernels& table, Slot x_slot, const Out& out) {
+    const std::optional<Array> x = as_array(x_slot);
     if (!x) return not_canonical;
-    Result y = result_like(*x, call, out_slot, {call[x_slot]});
+    Result y = result_like(*x, out, {x_slot});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
     const Array arrays[] = {*x, y.array};
@@ -26,8 +26,8 @@ Outcome unary(const ElementwiseKernels& table, const Call& call, int x_slot, int
 }
 
 // dx = dy * f'(x).
-Outcome unary_backward(const ElementwiseKernels& table, const Call& call, int dy_slot, int x_slot) {
-    const std::optional<Array> dy = as_array(call[dy_slot]), x = as_array(call[x_slot]);
+Outcome map_backward(const ElementwiseKernels& table, Slot dy_slot, Slot x_slot) {
+    const std::optional<Array> dy = as_array(dy_slot), x = as_array(x_slot);
     if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
     NewArray fresh = new_like(*x);
     Reference dx = std::move(fresh.array);
@@ -107,16 +107,20 @@ Reference broadcast_to(const Array& beta, const Array& x) {
 constexpr double swish_nanoseconds = 0.7;
 constexpr double swish_backward_nanoseconds = 1.5;
 
-Outcome run_swish(const Call& call) {
-    const std::optional<Array> x = as_array(call[0]);
+struct SwishArguments {
+    FASTNORM_ARGUMENTS(x, beta, out)
+};
+
+Outcome swish(const Call<SwishArguments>& call) {
+    const std::optional<Array> x = as_array(call.x);
     if (!x) return not_canonical;
-    if (PyFloat_CheckExact(call[1]) && PyFloat_AS_DOUBLE(call[1]) == 1) {
-        return unary(kernels().silu_forward, call, 0, 2);
+    if (PyFloat_CheckExact(call.beta) && PyFloat_AS_DOUBLE(call.beta) == 1) {
+        return map(kernels().silu_forward, call.x, out_of(call));
     }
-    const Reference beta = as_beta(call[1], *x);
+    const Reference beta = as_beta(call.beta, *x);
     if (!beta) return PyErr_Occurred() ? finished(nullptr) : not_canonical;
     const Array parameter{beta.array(), compute_element(x->element)};
-    Result y = result_like(*x, call, 2, {call[0], beta.get()});
+    Result y = result_like(*x, out_of(call), {call.x, beta.get()});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
     const Reference spread = broadcast_to(parameter, *x);
@@ -141,10 +145,14 @@ void add_shares(const double* shares, std::int64_t per_element, const Array& dbe
     }
 }
 
-Outcome run_swish_backward(const Call& call) {
-    const std::optional<Array> dy = as_array(call[0]), x = as_array(call[1]);
+struct SwishBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, beta)
+};
+
+Outcome swish_backward(const Call<SwishBackwardArguments>& call) {
+    const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
     if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
-    const Reference beta = as_beta(call[2], *x);
+    const Reference beta = as_beta(call.beta, *x);
     if (!beta) return PyErr_Occurred() ? finished(nullptr) : not_canonical;
     const Array parameter{beta.array(), compute_element(x->element)};
     const int type_number = compute_type_number(x->element);
@@ -192,81 +200,53 @@ Outcome run_swish_backward(const Call& call) {
     return finished(PyTuple_Pack(2, dx.get(), dbeta.get()));
 }
 
-// ---- the Python functions ---------------------------------------------------------------------------------
+struct GeluArguments {
+    FASTNORM_ARGUMENTS(x, approximate, out)
+};
 
-PyObject* gelu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "gelu", 1, {{"x", nullptr}, {"approximate", PyUnicode_InternFromString("none")}, {"out", Py_None}}
-    );
-    const OpFunction run = [](const Call& call) {
-        const std::optional<GeluKernels> form = gelu_kernels(call[1]);
-        return form ? unary(form->forward, call, 0, 2) : not_canonical;
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+Outcome gelu(const Call<GeluArguments>& call) {
+    const std::optional<GeluKernels> form = gelu_kernels(call.approximate);
+    return form ? map(form->forward, call.x, out_of(call)) : not_canonical;
 }
 
-PyObject* gelu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "gelu_backward", 2,
-        {{"dy", nullptr}, {"x", nullptr}, {"approximate", PyUnicode_InternFromString("none")}}
-    );
-    const OpFunction run = [](const Call& call) {
-        const std::optional<GeluKernels> form = gelu_kernels(call[2]);
-        return form ? unary_backward(form->backward, call, 0, 1) : not_canonical;
-    };
-    return call_op(signature, run, args, nargs, kwnames);
-}
+struct GeluBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, approximate)
+};
 
-PyObject* swish(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "swish", 2, {{"x", nullptr}, {"beta", PyFloat_FromDouble(1)}, {"out", Py_None}}
-    );
-    return call_op(signature, run_swish, args, nargs, kwnames);
-}
-
-PyObject* swish_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "swish_backward", 3, {{"dy", nullptr}, {"x", nullptr}, {"beta", PyFloat_FromDouble(1)}}
-    );
-    return call_op(signature, run_swish_backward, args, nargs, kwnames);
+Outcome gelu_backward(const Call<GeluBackwardArguments>& call) {
+    const std::optional<GeluKernels> form = gelu_kernels(call.approximate);
+    return form ? map_backward(form->backward, call.dy, call.x) : not_canonical;
 }
 
 // Ops of x alone and their backwards.
-#define FASTNORM_UNARY_OP(name)                                                                              \
-    PyObject* name(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                  \
-        static const Signature signature(#name, 1, {{"x", nullptr}, {"out", Py_None}});                      \
-        const OpFunction run = [](const Call& call) { return unary(kernels().name##_forward, call, 0, 1); }; \
-        return call_op(signature, run, args, nargs, kwnames);                                                \
-    }                                                                                                        \
-    PyObject* name##_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {       \
-        static const Signature signature(#name "_backward", 2, {{"dy", nullptr}, {"x", nullptr}});           \
-        const OpFunction run = [](const Call& call) {                                                        \
-            return unary_backward(kernels().name##_backward, call, 0, 1);                                    \
-        };                                                                                                   \
-        return call_op(signature, run, args, nargs, kwnames);                                                \
-    }
-FASTNORM_UNARY_OP(relu)
-FASTNORM_UNARY_OP(sigmoid)
-FASTNORM_UNARY_OP(silu)
-FASTNORM_UNARY_OP(tanh)
-#undef FASTNORM_UNARY_OP
+struct UnaryArguments {
+    FASTNORM_ARGUMENTS(x, out)
+};
+
+template <auto kernel>
+Outcome unary(const Call<UnaryArguments>& call) {
+    return map(kernels().*kernel, call.x, out_of(call));
+}
+
+struct UnaryBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x)
+};
+
+template <auto kernel>
+Outcome unary_backward(const Call<UnaryBackwardArguments>& call) {
+    return map_backward(kernels().*kernel, call.dy, call.x);
+}
+
+#define FASTNORM_UNARY_OP(name)                            \
+    native_op<unary<&KernelTable::name##_forward>>(#name), \
+        native_op<unary_backward<&KernelTable::name##_backward>>(#name "_backward")
 
 }  // namespace
 
-const PyMethodDef activation_methods[] = {
-    FASTNORM_METHOD(gelu, "x, *, approximate='none', out=None"),
-    FASTNORM_METHOD(gelu_backward, "dy, x, *, approximate='none'"),
-    FASTNORM_METHOD(relu, "x, *, out=None"),
-    FASTNORM_METHOD(relu_backward, "dy, x"),
-    FASTNORM_METHOD(sigmoid, "x, *, out=None"),
-    FASTNORM_METHOD(sigmoid_backward, "dy, x"),
-    FASTNORM_METHOD(silu, "x, *, out=None"),
-    FASTNORM_METHOD(silu_backward, "dy, x"),
-    FASTNORM_METHOD(swish, "x, beta=1.0, *, out=None"),
-    FASTNORM_METHOD(swish_backward, "dy, x, beta=1.0"),
-    FASTNORM_METHOD(tanh, "x, *, out=None"),
-    FASTNORM_METHOD(tanh_backward, "dy, x"),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp activation_ops[] = {
+    FASTNORM_UNARY_OP(relu), FASTNORM_UNARY_OP(sigmoid), FASTNORM_UNARY_OP(tanh),
+    FASTNORM_UNARY_OP(silu), FASTNORM_OP(swish),         FASTNORM_OP(swish_backward),
+    FASTNORM_OP(gelu),       FASTNORM_OP(gelu_backward), end_of_ops,
 };
 
 }  // namespace fastnorm

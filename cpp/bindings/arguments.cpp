@@ -6,93 +6,6 @@
 
 namespace fastnorm {
 
-Signature::Signature(const char* op, int positional, std::initializer_list<Argument> arguments)
-    : op_(op), positional_(positional) {
-    for (const Argument& argument : arguments) {
-        names_[count_] = PyUnicode_InternFromString(argument.name);
-        defaults_[count_] = argument.default_value;
-        ++count_;
-    }
-}
-
-bool Signature::parse(PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, PyObject** slots) const {
-    if (nargs > positional_) {
-        PyErr_Format(
-            PyExc_TypeError, "%s() takes %d positional arguments but %zd were given", op_, positional_, nargs
-        );
-        return false;
-    }
-    for (int i = 0; i < count_; ++i) slots[i] = i < nargs ? args[i] : nullptr;
-    const Py_ssize_t keywords = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-    int next = int(nargs);  // callers mostly give keywords in the order of the signature
-    for (Py_ssize_t k = 0; k < keywords; ++k) {
-        PyObject* name = PyTuple_GET_ITEM(kwnames, k);
-        int found = -1;
-        for (int step = 0; step < count_ && found < 0; ++step) {
-            const int candidate = (next + step) % count_;
-            if (names_[candidate] == name) found = candidate;
-        }
-        for (int candidate = 0; candidate < count_ && found < 0; ++candidate) {
-            if (PyUnicode_Compare(names_[candidate], name) == 0) found = candidate;
-        }
-        if (found < 0) {
-            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R", op_, name);
-            return false;
-        }
-        if (slots[found]) {
-            PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument %R", op_, name);
-            return false;
-        }
-        slots[found] = args[nargs + k];
-        next = found + 1;
-    }
-    for (int i = 0; i < count_; ++i) {
-        if (slots[i]) continue;
-        if (!defaults_[i]) {
-            PyErr_Format(PyExc_TypeError, "%s() missing required argument %R", op_, names_[i]);
-            return false;
-        }
-        slots[i] = defaults_[i];
-    }
-    return true;
-}
-
-PyObject* call_op(
-    const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs,
-    PyObject* kwnames
-) {
-    PyObject* slots[max_arguments];
-    if (!signature.parse(args, nargs, kwnames, slots)) return nullptr;
-    Outcome outcome = function({slots, slots});
-    if (outcome.canonical) return outcome.result;
-
-    const Reference rules(PyImport_ImportModule("fastnorm._arguments"));
-    if (!rules) return nullptr;
-    const Reference rule(PyObject_GetAttrString(rules.get(), signature.op()));
-    if (!rule) return nullptr;
-    const Reference canonical(
-        PyObject_Vectorcall(rule.get(), slots, std::size_t(signature.count()), nullptr)
-    );
-    if (!canonical) return nullptr;
-    if (!PyTuple_CheckExact(canonical.get()) || PyTuple_GET_SIZE(canonical.get()) != signature.count()) {
-        PyErr_Format(
-            PyExc_SystemError, "%s: fastnorm._arguments did not return its arguments", signature.op()
-        );
-        return nullptr;
-    }
-    PyObject* canonical_slots[max_arguments];
-    for (int i = 0; i < signature.count(); ++i) canonical_slots[i] = PyTuple_GET_ITEM(canonical.get(), i);
-    outcome = function({canonical_slots, slots});
-    if (!outcome.canonical) {
-        PyErr_Format(
-            PyExc_SystemError, "%s: fastnorm._arguments returned arguments that are not canonical",
-            signature.op()
-        );
-        return nullptr;
-    }
-    return outcome.result;
-}
-
 namespace {
 
 // ml_dtypes registers bfloat16 with NumPy at run time; its type number is learnt from the first such array.
@@ -159,7 +72,7 @@ bool Axes::contains(int candidate) const {
 }
 
 bool as_axes(PyObject* slot, int ndim, Axes& axes) {
-    const bool is_tuple = PyTuple_CheckExact(slot);
+    const bool is_tuple = PyTuple_Check(slot);
     const Py_ssize_t count = is_tuple ? PyTuple_GET_SIZE(slot) : 1;
     if (count < 1 || count > ndim) return false;
     axes.count = int(count);

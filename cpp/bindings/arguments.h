@@ -1,4 +1,4 @@
-// From a Python call to values: parsing, and what arrays are taken straight away.
+// From the arguments of a call to values: what is taken straight away.
 //
 // The rules for arguments are stated once, in the Python package fastnorm._arguments. The functions here only
 // recognise arguments that need no rule: exact ndarrays of a supported type, Python ints, floats and bools of
@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "bindings/numpy.h"
+#include "bindings/op.h"
 #include "tasks/arrays.h"
 
 namespace fastnorm {
@@ -44,58 +45,6 @@ public:
 private:
     PyObject* object_ = nullptr;
 };
-
-// An op as Python sees it: its name, and its arguments with their defaults (null: required).
-constexpr int max_arguments = 16;
-struct Argument {
-    const char* name;
-    PyObject* default_value;
-};
-
-class Signature {
-public:
-    // The first `positional` arguments may be given by position, the others by keyword only.
-    Signature(const char* op, int positional, std::initializer_list<Argument> arguments);
-
-    const char* op() const { return op_; }
-    int count() const { return count_; }
-
-    // Fills `slots` with borrowed references, defaults included; false with TypeError set.
-    bool parse(PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames, PyObject** slots) const;
-
-private:
-    const char* op_;
-    int positional_;
-    int count_ = 0;
-    PyObject* names_[max_arguments];
-    PyObject* defaults_[max_arguments];
-};
-
-// What running an op on some arguments came to: a result, a Python error (null, canonical), or arguments that
-// are not canonical.
-struct Outcome {
-    PyObject* result;
-    bool canonical;
-};
-constexpr Outcome not_canonical{nullptr, false};
-inline Outcome finished(PyObject* result) { return {result, true}; }
-
-// One call of an op: its arguments, and the same as the caller gave them. The two differ where the arguments
-// come from fastnorm._arguments; rules beyond memory safety then hold already.
-struct Call {
-    PyObject* const* slots;
-    PyObject* const* given;
-
-    PyObject* operator[](int i) const { return slots[i]; }
-    bool checked() const { return slots != given; }
-};
-
-// Runs an op: parses, tries the arguments as they are, else as fastnorm._arguments returns them.
-using OpFunction = Outcome (*)(const Call& call);
-PyObject* call_op(
-    const Signature& signature, OpFunction function, PyObject* const* args, Py_ssize_t nargs,
-    PyObject* kwnames
-);
 
 // A part of an array: it has the axes and strides of the whole, but its own shape and start.
 struct Part {

@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "bindings/arrays.h"
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
@@ -163,10 +163,10 @@ bool run_tiles(
 }
 
 struct ForwardArguments {
-    PyObject *query, *keys, *values, *mask, *linear, *return_weights, *out;
-    PyObject* given_out;
+    Slot query, keys, values, mask, linear, return_weights;
+    Out out;
     double scale;
-    bool one_query, checked;
+    bool one_query;
 };
 
 // keys or values, copied where the result is written over them: other queries still read them.
@@ -190,12 +190,12 @@ Outcome attend_forward(const ForwardArguments& slots) {
     shape[query.ndim() - 1] = heads->width();
     Reference result, keys_copy, values_copy;
     std::optional<Array> y;
-    if (slots.out != Py_None) {
-        y = as_array(slots.out);
+    if (slots.out.array != Py_None) {
+        y = as_array(slots.out.array);
         const std::initializer_list<PyObject*> inputs = {slots.query, slots.keys, slots.values, slots.mask};
-        if (!y || !is_valid_out(*y, query, query.ndim(), shape, inputs, slots.checked)) return not_canonical;
-        Py_INCREF(slots.given_out);
-        result = Reference(slots.given_out);
+        if (!y || !is_valid_out(*y, query, query.ndim(), shape, inputs, slots.out.checked))
+            return not_canonical;
+        result = Reference(Py_NewRef(slots.out.given));
         const std::optional<Array> keys = apart(heads->keys, y, keys_copy),
                                    values = apart(heads->values, y, values_copy);
         if (!keys || !values) return finished(nullptr);
@@ -230,7 +230,7 @@ Outcome attend_forward(const ForwardArguments& slots) {
 }
 
 struct BackwardArguments {
-    PyObject *dy, *query, *keys, *values, *mask, *linear;
+    Slot dy, query, keys, values, mask, linear;
     double scale;
     bool one_query;
 };
@@ -283,99 +283,54 @@ Outcome attend_backward(const BackwardArguments& slots) {
     return finished(PyTuple_Pack(3, dquery.get(), dkeys.get(), dvalues.get()));
 }
 
-// ---- the Python functions ---------------------------------------------------------------------------------
-
-PyObject* attention(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "attention", 3,
-        {{"query", nullptr},
-         {"keys", nullptr},
-         {"values", nullptr},
-         {"mask", Py_None},
-         {"scale", PyFloat_FromDouble(1)},
-         {"linear", Py_False},
-         {"return_weights", Py_False},
-         {"out", Py_None}}
+struct AttentionArguments {
+    FASTNORM_ARGUMENTS(query, keys, values, mask, scale, linear, return_weights, out)
+};
+Outcome attention(const Call<AttentionArguments>& call) {
+    const std::optional<double> scale = as_number(call.scale, -HUGE_VAL);
+    if (!scale) return not_canonical;
+    return attend_forward(
+        {call.query, call.keys, call.values, call.mask, call.linear, call.return_weights, out_of(call),
+         *scale, false}
     );
-    const OpFunction run = [](const Call& call) {
-        const std::optional<double> scale = as_number(call[4], -HUGE_VAL);
-        if (!scale) return not_canonical;
-        return attend_forward(
-            {call[0], call[1], call[2], call[3], call[5], call[6], call[7], call.given[7], *scale, false,
-             call.checked()}
-        );
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
-PyObject* attention_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "attention_backward", 4,
-        {{"dy", nullptr},
-         {"query", nullptr},
-         {"keys", nullptr},
-         {"values", nullptr},
-         {"mask", Py_None},
-         {"scale", PyFloat_FromDouble(1)},
-         {"linear", Py_False}}
+struct AttentionBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, query, keys, values, mask, scale, linear)
+};
+Outcome attention_backward(const Call<AttentionBackwardArguments>& call) {
+    const std::optional<double> scale = as_number(call.scale, -HUGE_VAL);
+    if (!scale) return not_canonical;
+    return attend_backward(
+        {call.dy, call.query, call.keys, call.values, call.mask, call.linear, *scale, false}
     );
-    const OpFunction run = [](const Call& call) {
-        const std::optional<double> scale = as_number(call[5], -HUGE_VAL);
-        if (!scale) return not_canonical;
-        return attend_backward({call[0], call[1], call[2], call[3], call[4], call[6], *scale, false});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
-PyObject* memory_read(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "memory_read", 3,
-        {{"query", nullptr},
-         {"keys", nullptr},
-         {"values", nullptr},
-         {"mask", Py_None},
-         {"linear", Py_False},
-         {"return_weights", Py_False},
-         {"out", Py_None}}
+struct MemoryReadArguments {
+    FASTNORM_ARGUMENTS(query, keys, values, mask, linear, return_weights, out)
+};
+Outcome memory_read(const Call<MemoryReadArguments>& call) {
+    return attend_forward(
+        {call.query, call.keys, call.values, call.mask, call.linear, call.return_weights, out_of(call), 1,
+         true}
     );
-    const OpFunction run = [](const Call& call) {
-        return attend_forward(
-            {call[0], call[1], call[2], call[3], call[4], call[5], call[6], call.given[6], 1, true,
-             call.checked()}
-        );
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
-PyObject* memory_read_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "memory_read_backward", 4,
-        {{"dy", nullptr},
-         {"query", nullptr},
-         {"keys", nullptr},
-         {"values", nullptr},
-         {"mask", Py_None},
-         {"linear", Py_False}}
-    );
-    const OpFunction run = [](const Call& call) {
-        return attend_backward({call[0], call[1], call[2], call[3], call[4], call[5], 1, true});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct MemoryReadBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, query, keys, values, mask, linear)
+};
+Outcome memory_read_backward(const Call<MemoryReadBackwardArguments>& call) {
+    return attend_backward({call.dy, call.query, call.keys, call.values, call.mask, call.linear, 1, true});
 }
 
 }  // namespace
 
-const PyMethodDef attention_methods[] = {
-    FASTNORM_METHOD(
-        attention,
-        "query, keys, values, *, mask=None, scale=1.0, linear=False, return_weights=False, out=None"
-    ),
-    FASTNORM_METHOD(attention_backward, "dy, query, keys, values, *, mask=None, scale=1.0, linear=False"),
-    FASTNORM_METHOD(
-        memory_read, "query, keys, values, *, mask=None, linear=False, return_weights=False, out=None"
-    ),
-    FASTNORM_METHOD(memory_read_backward, "dy, query, keys, values, *, mask=None, linear=False"),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp attention_ops[] = {
+    FASTNORM_OP(attention),
+    FASTNORM_OP(attention_backward),
+    FASTNORM_OP(memory_read),
+    FASTNORM_OP(memory_read_backward),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "bindings/channels.h"
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
@@ -111,36 +111,25 @@ bool can_update(const Running& running, std::initializer_list<PyObject*> others,
     return checked || running.slots[0] != running.slots[1];
 }
 
-Outcome run_batch_norm(const Call& call) {
-    enum {
-        x_slot,
-        weight_slot,
-        bias_slot,
-        mean_slot,
-        var_slot,
-        training_slot,
-        momentum_slot,
-        correction_slot,
-        eps_slot,
-        axis_slot,
-        stats_slot,
-        return_stats_slot,
-        out_slot
-    };
-    const std::optional<Array> x = as_array(call[x_slot]);
+struct BatchNormArguments {
+    FASTNORM_ARGUMENTS(
+        x, weight, bias, running_mean, running_var, training, momentum, running_correction, eps, axis, stats,
+        return_stats, out
+    )
+};
+
+Outcome batch_norm(const Call<BatchNormArguments>& call) {
+    const std::optional<Array> x = as_array(call.x);
     Axes axes;
-    if (!x || !as_channel_axis(call[axis_slot], x->ndim(), axes)) return not_canonical;
-    const std::optional<bool> training = as_flag(call[training_slot]),
-                              return_stats = as_flag(call[return_stats_slot]);
-    const std::optional<double> momentum = as_number(call[momentum_slot], 0),
-                                eps = as_number(call[eps_slot], 0);
-    const std::optional<double> correction = as_correction(call[correction_slot]);
+    if (!x || !as_channel_axis(call.axis, x->ndim(), axes)) return not_canonical;
+    const std::optional<bool> training = as_flag(call.training), return_stats = as_flag(call.return_stats);
+    const std::optional<double> momentum = as_number(call.momentum, 0), eps = as_number(call.eps, 0);
+    const std::optional<double> correction = as_correction(call.running_correction);
     if (!training || !return_stats || !momentum || *momentum > 1 || !eps || !correction) return not_canonical;
     Channels size = channels_of(*x, axes.axis[0], axes.axis[0] + 1);
-    const Parameter weight = as_parameter(call[weight_slot], *x, axes),
-                    bias = as_parameter(call[bias_slot], *x, axes);
-    const GivenStatistics stats = as_given_statistics(call[stats_slot], *x, size.channels);
-    const Running running = as_running(call[mean_slot], call[var_slot], *x, axes);
+    const Parameter weight = as_parameter(call.weight, *x, axes), bias = as_parameter(call.bias, *x, axes);
+    const GivenStatistics stats = as_given_statistics(call.stats, *x, size.channels);
+    const Running running = as_running(call.running_mean, call.running_var, *x, axes);
     if (!weight.canonical || !bias.canonical || !stats.canonical || !running.canonical())
         return not_canonical;
     if (weight.failed || bias.failed || running.failed()) return finished(nullptr);
@@ -148,14 +137,12 @@ Outcome run_batch_norm(const Call& call) {
     const bool update = from_x && running.given() && x->size() > 0;
     if (*training && from_x && size.count() == 1) return not_canonical;
     const std::initializer_list<PyObject*> arrays_given = {
-        call[x_slot], call[weight_slot], call[bias_slot], call[mean_slot], call[var_slot], call[out_slot]
+        call.x, call.weight, call.bias, call.running_mean, call.running_var, call.out
     };
-    if (*training && running.given() && !can_update(running, arrays_given, call.checked()))
+    if (*training && running.given() && !can_update(running, arrays_given, call.checked))
         return not_canonical;
-    Result y = result_like(
-        *x, call, out_slot,
-        {call[x_slot], call[weight_slot], call[bias_slot], call[mean_slot], call[var_slot]}
-    );
+    Result y =
+        result_like(*x, out_of(call), {call.x, call.weight, call.bias, call.running_mean, call.running_var});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
 
@@ -209,31 +196,22 @@ Outcome run_batch_norm(const Call& call) {
     return finished(PyTuple_Pack(3, y.object.get(), mean.get(), rstd.get()));
 }
 
-Outcome run_batch_norm_backward(const Call& call) {
-    enum {
-        dy_slot,
-        x_slot,
-        weight_slot,
-        bias_slot,
-        mean_slot,
-        var_slot,
-        training_slot,
-        eps_slot,
-        axis_slot,
-        stats_slot
-    };
-    const std::optional<Array> dy = as_array(call[dy_slot]), x = as_array(call[x_slot]);
+struct BatchNormBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, weight, bias, running_mean, running_var, training, eps, axis, stats)
+};
+
+Outcome batch_norm_backward(const Call<BatchNormBackwardArguments>& call) {
+    const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
     Axes axes;
     if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
-    if (!as_channel_axis(call[axis_slot], x->ndim(), axes)) return not_canonical;
-    const std::optional<bool> training = as_flag(call[training_slot]);
-    const std::optional<double> eps = as_number(call[eps_slot], 0);
+    if (!as_channel_axis(call.axis, x->ndim(), axes)) return not_canonical;
+    const std::optional<bool> training = as_flag(call.training);
+    const std::optional<double> eps = as_number(call.eps, 0);
     if (!training || !eps) return not_canonical;
     Channels size = channels_of(*x, axes.axis[0], axes.axis[0] + 1);
-    const Parameter weight = as_parameter(call[weight_slot], *x, axes),
-                    bias = as_parameter(call[bias_slot], *x, axes);
-    const GivenStatistics stats = as_given_statistics(call[stats_slot], *x, size.channels);
-    const Running running = as_running(call[mean_slot], call[var_slot], *x, axes);
+    const Parameter weight = as_parameter(call.weight, *x, axes), bias = as_parameter(call.bias, *x, axes);
+    const GivenStatistics stats = as_given_statistics(call.stats, *x, size.channels);
+    const Running running = as_running(call.running_mean, call.running_var, *x, axes);
     if (!weight.canonical || !bias.canonical || !stats.canonical || !running.canonical())
         return not_canonical;
     if (weight.failed || bias.failed || running.failed()) return finished(nullptr);
@@ -293,58 +271,12 @@ Outcome run_batch_norm_backward(const Call& call) {
     return finished(PyTuple_Pack(3, dx.get(), dweight.get(), dbias.get()));
 }
 
-PyObject* batch_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "batch_norm", 5,
-        {{"x", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"running_mean", Py_None},
-         {"running_var", Py_None},
-         {"training", Py_False},
-         {"momentum", PyFloat_FromDouble(0.1)},
-         {"running_correction", PyLong_FromLong(1)},
-         {"eps", PyFloat_FromDouble(1e-5)},
-         {"axis", PyLong_FromLong(1)},
-         {"stats", Py_None},
-         {"return_stats", Py_False},
-         {"out", Py_None}}
-    );
-    return call_op(signature, run_batch_norm, args, nargs, kwnames);
-}
-
-PyObject* batch_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "batch_norm_backward", 6,
-        {{"dy", nullptr},
-         {"x", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"running_mean", Py_None},
-         {"running_var", Py_None},
-         {"training", Py_False},
-         {"eps", PyFloat_FromDouble(1e-5)},
-         {"axis", PyLong_FromLong(1)},
-         {"stats", Py_None}}
-    );
-    return call_op(signature, run_batch_norm_backward, args, nargs, kwnames);
-}
-
 }  // namespace
 
-const PyMethodDef batch_norm_methods[] = {
-    FASTNORM_METHOD(
-        batch_norm,
-        "x, weight=None, bias=None, running_mean=None, running_var=None, *, training=False, momentum=0.1, "
-        "running_correction=1, eps=1e-05, axis=1, stats=None, return_stats=False, out=None"
-    ),
-    FASTNORM_METHOD(
-        batch_norm_backward,
-        "dy, x, weight=None, bias=None, running_mean=None, running_var=None, *, training=False, eps=1e-05, "
-        "axis=1, "
-        "stats=None"
-    ),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp channel_norm_ops[] = {
+    FASTNORM_OP(batch_norm),
+    FASTNORM_OP(batch_norm_backward),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

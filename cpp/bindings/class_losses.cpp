@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "bindings/arrays.h"
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "bindings/norms.h"
 #include "bindings/reductions.h"
 #include "runtime/dispatch.h"
@@ -17,12 +17,18 @@ namespace {
 // One thread's time for an element of float32 in cache; float64 takes about four times as long.
 constexpr double class_nanoseconds = 0.45;
 
-// The arguments of a loss over classes; those an op lacks keep their defaults.
+// The arguments of a loss over classes; null where an op has no such argument. `dloss` is what tells a
+// backward.
 struct ClassArguments {
-    PyObject *dloss, *logits, *target, *weight, *label_smoothing, *ignore_index, *reduction, *axis,
-        *return_grad;
-    PyObject* gamma;
-    PyObject* epsilon;
+    Slot logits, target, reduction, axis;
+    Slot dloss = nullptr, return_grad = nullptr;
+    Slot weight = nullptr, label_smoothing = nullptr, ignore_index = nullptr;
+    Slot gamma = nullptr, epsilon = nullptr;
+
+    // Those that every op has.
+    template <class Arguments>
+    explicit ClassArguments(const Call<Arguments>& call)
+        : logits(call.logits), target(call.target), reduction(call.reduction), axis(call.axis) {}
 };
 
 bool as_share(PyObject* slot, double& value) {
@@ -257,138 +263,90 @@ Outcome class_loss(const ClassArguments& slots) {
     return finished(PyTuple_Pack(2, loss.get(), gradient.get()));
 }
 
-// ---- the Python functions ---------------------------------------------------------------------------------
+struct CrossEntropyArguments {
+    FASTNORM_ARGUMENTS(logits, target, weight, label_smoothing, ignore_index, reduction, axis, return_grad)
+};
 
-PyObject* cross_entropy(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "cross_entropy", 2,
-        {{"logits", nullptr},
-         {"target", nullptr},
-         {"weight", Py_None},
-         {"label_smoothing", PyFloat_FromDouble(0)},
-         {"ignore_index", PyLong_FromLong(-100)},
-         {"reduction", reduction_name("mean")},
-         {"axis", PyLong_FromLong(-1)},
-         {"return_grad", Py_False}}
-    );
-    const OpFunction run = [](const Call& c) {
-        return class_loss({nullptr, c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], nullptr, nullptr});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+Outcome cross_entropy(const Call<CrossEntropyArguments>& call) {
+    ClassArguments arguments(call);
+    arguments.weight = call.weight;
+    arguments.label_smoothing = call.label_smoothing;
+    arguments.ignore_index = call.ignore_index;
+    arguments.return_grad = call.return_grad;
+    return class_loss(arguments);
 }
 
-PyObject* cross_entropy_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "cross_entropy_backward", 3,
-        {{"dloss", nullptr},
-         {"logits", nullptr},
-         {"target", nullptr},
-         {"weight", Py_None},
-         {"label_smoothing", PyFloat_FromDouble(0)},
-         {"ignore_index", PyLong_FromLong(-100)},
-         {"reduction", reduction_name("mean")},
-         {"axis", PyLong_FromLong(-1)}}
-    );
-    const OpFunction run = [](const Call& c) {
-        return class_loss({c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], nullptr, nullptr, nullptr});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct CrossEntropyBackwardArguments {
+    FASTNORM_ARGUMENTS(dloss, logits, target, weight, label_smoothing, ignore_index, reduction, axis)
+};
+
+Outcome cross_entropy_backward(const Call<CrossEntropyBackwardArguments>& call) {
+    ClassArguments arguments(call);
+    arguments.dloss = call.dloss;
+    arguments.weight = call.weight;
+    arguments.label_smoothing = call.label_smoothing;
+    arguments.ignore_index = call.ignore_index;
+    return class_loss(arguments);
 }
 
-PyObject* focal_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "focal_loss", 2,
-        {{"logits", nullptr},
-         {"target", nullptr},
-         {"gamma", PyFloat_FromDouble(2)},
-         {"reduction", reduction_name("mean")},
-         {"axis", PyLong_FromLong(-1)},
-         {"return_grad", Py_False}}
-    );
-    const OpFunction run = [](const Call& c) {
-        return class_loss({nullptr, c[0], c[1], nullptr, nullptr, nullptr, c[3], c[4], c[5], c[2], nullptr});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct FocalLossArguments {
+    FASTNORM_ARGUMENTS(logits, target, gamma, reduction, axis, return_grad)
+};
+
+Outcome focal_loss(const Call<FocalLossArguments>& call) {
+    ClassArguments arguments(call);
+    arguments.gamma = call.gamma;
+    arguments.return_grad = call.return_grad;
+    return class_loss(arguments);
 }
 
-PyObject* focal_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "focal_loss_backward", 3,
-        {{"dloss", nullptr},
-         {"logits", nullptr},
-         {"target", nullptr},
-         {"gamma", PyFloat_FromDouble(2)},
-         {"reduction", reduction_name("mean")},
-         {"axis", PyLong_FromLong(-1)}}
-    );
-    const OpFunction run = [](const Call& c) {
-        return class_loss({c[0], c[1], c[2], nullptr, nullptr, nullptr, c[4], c[5], nullptr, c[3], nullptr});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct FocalLossBackwardArguments {
+    FASTNORM_ARGUMENTS(dloss, logits, target, gamma, reduction, axis)
+};
+
+Outcome focal_loss_backward(const Call<FocalLossBackwardArguments>& call) {
+    ClassArguments arguments(call);
+    arguments.dloss = call.dloss;
+    arguments.gamma = call.gamma;
+    return class_loss(arguments);
 }
 
-PyObject* poly_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "poly_loss", 2,
-        {{"logits", nullptr},
-         {"target", nullptr},
-         {"epsilon", PyFloat_FromDouble(1)},
-         {"label_smoothing", PyFloat_FromDouble(0)},
-         {"ignore_index", PyLong_FromLong(-100)},
-         {"reduction", reduction_name("mean")},
-         {"axis", PyLong_FromLong(-1)},
-         {"return_grad", Py_False}}
-    );
-    const OpFunction run = [](const Call& c) {
-        return class_loss({nullptr, c[0], c[1], nullptr, c[3], c[4], c[5], c[6], c[7], nullptr, c[2]});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct PolyLossArguments {
+    FASTNORM_ARGUMENTS(logits, target, epsilon, label_smoothing, ignore_index, reduction, axis, return_grad)
+};
+
+Outcome poly_loss(const Call<PolyLossArguments>& call) {
+    ClassArguments arguments(call);
+    arguments.epsilon = call.epsilon;
+    arguments.label_smoothing = call.label_smoothing;
+    arguments.ignore_index = call.ignore_index;
+    arguments.return_grad = call.return_grad;
+    return class_loss(arguments);
 }
 
-PyObject* poly_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "poly_loss_backward", 3,
-        {{"dloss", nullptr},
-         {"logits", nullptr},
-         {"target", nullptr},
-         {"epsilon", PyFloat_FromDouble(1)},
-         {"label_smoothing", PyFloat_FromDouble(0)},
-         {"ignore_index", PyLong_FromLong(-100)},
-         {"reduction", reduction_name("mean")},
-         {"axis", PyLong_FromLong(-1)}}
-    );
-    const OpFunction run = [](const Call& c) {
-        return class_loss({c[0], c[1], c[2], nullptr, c[4], c[5], c[6], c[7], nullptr, nullptr, c[3]});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct PolyLossBackwardArguments {
+    FASTNORM_ARGUMENTS(dloss, logits, target, epsilon, label_smoothing, ignore_index, reduction, axis)
+};
+
+Outcome poly_loss_backward(const Call<PolyLossBackwardArguments>& call) {
+    ClassArguments arguments(call);
+    arguments.dloss = call.dloss;
+    arguments.epsilon = call.epsilon;
+    arguments.label_smoothing = call.label_smoothing;
+    arguments.ignore_index = call.ignore_index;
+    return class_loss(arguments);
 }
 
 }  // namespace
 
-const PyMethodDef class_loss_methods[] = {
-    FASTNORM_METHOD(
-        cross_entropy,
-        "logits, target, *, weight=None, label_smoothing=0.0, ignore_index=-100, reduction='mean', axis=-1, "
-        "return_grad=False"
-    ),
-    FASTNORM_METHOD(
-        cross_entropy_backward,
-        "dloss, logits, target, *, weight=None, label_smoothing=0.0, ignore_index=-100, reduction='mean', "
-        "axis=-1"
-    ),
-    FASTNORM_METHOD(focal_loss, "logits, target, *, gamma=2.0, reduction='mean', axis=-1, return_grad=False"),
-    FASTNORM_METHOD(focal_loss_backward, "dloss, logits, target, *, gamma=2.0, reduction='mean', axis=-1"),
-    FASTNORM_METHOD(
-        poly_loss,
-        "logits, target, *, epsilon=1.0, label_smoothing=0.0, ignore_index=-100, reduction='mean', axis=-1, "
-        "return_grad=False"
-    ),
-    FASTNORM_METHOD(
-        poly_loss_backward,
-        "dloss, logits, target, *, epsilon=1.0, label_smoothing=0.0, ignore_index=-100, reduction='mean', "
-        "axis=-1"
-    ),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp class_loss_ops[] = {
+    FASTNORM_OP(cross_entropy),
+    FASTNORM_OP(cross_entropy_backward),
+    FASTNORM_OP(focal_loss),
+    FASTNORM_OP(focal_loss_backward),
+    FASTNORM_OP(poly_loss),
+    FASTNORM_OP(poly_loss_backward),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

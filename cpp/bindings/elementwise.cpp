@@ -19,15 +19,14 @@ std::size_t describe(
     return std::size_t(scratch);
 }
 
-Result result_like(const Array& x, const Call& call, int out_slot, std::initializer_list<PyObject*> inputs) {
+Result result_like(const Array& x, const Out& out, std::initializer_list<PyObject*> inputs) {
     Result result;
-    if (call[out_slot] != Py_None) {
-        const std::optional<Array> out = as_array(call[out_slot]);
-        result.canonical = out && is_valid_out(*out, x, inputs, call.checked());
+    if (out.array != Py_None) {
+        const std::optional<Array> array = as_array(out.array);
+        result.canonical = array && is_valid_out(*array, x, inputs, out.checked);
         if (!result.canonical) return result;
-        Py_INCREF(call.given[out_slot]);
-        result.object = Reference(call.given[out_slot]);
-        result.array = *out;
+        result.object = Reference(Py_NewRef(out.given));
+        result.array = *array;
     } else {
         NewArray fresh = new_like(x);
         result.object = std::move(fresh.array);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "bindings/arrays.h"
+#include "bindings/op.h"
 #include "tasks/elementwise.h"
 
 namespace fastnorm {
@@ -45,7 +46,7 @@ struct Result {
     bool warm = true;
 };
 
-// For a result like x, given the arguments `out` and `inputs` of the call.
-Result result_like(const Array& x, const Call& call, int out_slot, std::initializer_list<PyObject*> inputs);
+// For a result like x, given the argument `out` and the inputs of the call.
+Result result_like(const Array& x, const Out& out, std::initializer_list<PyObject*> inputs);
 
 }  // namespace fastnorm

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "bindings/elementwise.h"
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "bindings/reductions.h"
 #include "runtime/dispatch.h"
 
@@ -17,7 +17,7 @@ constexpr double focal_nanoseconds = 1.2;
 
 // The arguments that every element-wise loss has; `dloss` is null in a forward.
 struct LossArguments {
-    PyObject *dloss, *x, *target, *reduction, *return_grad;
+    Slot dloss, x, target, reduction, return_grad;
 };
 
 // A loss of each element, or its backward; `task` holds the loss's own parameters.
@@ -111,118 +111,58 @@ Outcome focal(PyObject* epsilon, PyObject* alpha, PyObject* gamma, const LossArg
     return elementwise_loss(kernels().sigmoid_focal_loss, task, focal_nanoseconds, slots);
 }
 
-// ---- the Python functions ---------------------------------------------------------------------------------
-
-PyObject* mse_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "mse_loss", 2,
-        {{"prediction", nullptr},
-         {"target", nullptr},
-         {"reduction", reduction_name("mean")},
-         {"return_grad", Py_False}}
-    );
-    const OpFunction run = [](const Call& c) { return squared_error({nullptr, c[0], c[1], c[2], c[3]}); };
-    return call_op(signature, run, args, nargs, kwnames);
+struct MseLossArguments {
+    FASTNORM_ARGUMENTS(prediction, target, reduction, return_grad)
+};
+Outcome mse_loss(const Call<MseLossArguments>& c) {
+    return squared_error({nullptr, c.prediction, c.target, c.reduction, c.return_grad});
 }
 
-PyObject* mse_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "mse_loss_backward", 3,
-        {{"dloss", nullptr},
-         {"prediction", nullptr},
-         {"target", nullptr},
-         {"reduction", reduction_name("mean")}}
-    );
-    const OpFunction run = [](const Call& c) { return squared_error({c[0], c[1], c[2], c[3], nullptr}); };
-    return call_op(signature, run, args, nargs, kwnames);
+struct MseLossBackwardArguments {
+    FASTNORM_ARGUMENTS(dloss, prediction, target, reduction)
+};
+Outcome mse_loss_backward(const Call<MseLossBackwardArguments>& c) {
+    return squared_error({c.dloss, c.prediction, c.target, c.reduction, nullptr});
 }
 
-PyObject* sigmoid_focal_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "sigmoid_focal_loss", 2,
-        {{"logits", nullptr},
-         {"target", nullptr},
-         {"alpha", PyFloat_FromDouble(0.25)},
-         {"gamma", PyFloat_FromDouble(2)},
-         {"reduction", reduction_name("none")},
-         {"return_grad", Py_False}}
-    );
-    const OpFunction run = [](const Call& c) {
-        return focal(nullptr, c[2], c[3], {nullptr, c[0], c[1], c[4], c[5]});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct SigmoidFocalLossArguments {
+    FASTNORM_ARGUMENTS(logits, target, alpha, gamma, reduction, return_grad)
+};
+Outcome sigmoid_focal_loss(const Call<SigmoidFocalLossArguments>& c) {
+    return focal(nullptr, c.alpha, c.gamma, {nullptr, c.logits, c.target, c.reduction, c.return_grad});
 }
 
-PyObject* sigmoid_focal_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "sigmoid_focal_loss_backward", 3,
-        {{"dloss", nullptr},
-         {"logits", nullptr},
-         {"target", nullptr},
-         {"alpha", PyFloat_FromDouble(0.25)},
-         {"gamma", PyFloat_FromDouble(2)},
-         {"reduction", reduction_name("none")}}
-    );
-    const OpFunction run = [](const Call& c) {
-        return focal(nullptr, c[3], c[4], {c[0], c[1], c[2], c[5], nullptr});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct SigmoidFocalLossBackwardArguments {
+    FASTNORM_ARGUMENTS(dloss, logits, target, alpha, gamma, reduction)
+};
+Outcome sigmoid_focal_loss_backward(const Call<SigmoidFocalLossBackwardArguments>& c) {
+    return focal(nullptr, c.alpha, c.gamma, {c.dloss, c.logits, c.target, c.reduction, nullptr});
 }
 
-PyObject* poly_focal_loss(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "poly_focal_loss", 2,
-        {{"logits", nullptr},
-         {"target", nullptr},
-         {"epsilon", PyFloat_FromDouble(1)},
-         {"alpha", PyFloat_FromDouble(0.25)},
-         {"gamma", PyFloat_FromDouble(2)},
-         {"reduction", reduction_name("none")},
-         {"return_grad", Py_False}}
-    );
-    const OpFunction run = [](const Call& c) {
-        return focal(c[2], c[3], c[4], {nullptr, c[0], c[1], c[5], c[6]});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct PolyFocalLossArguments {
+    FASTNORM_ARGUMENTS(logits, target, epsilon, alpha, gamma, reduction, return_grad)
+};
+Outcome poly_focal_loss(const Call<PolyFocalLossArguments>& c) {
+    return focal(c.epsilon, c.alpha, c.gamma, {nullptr, c.logits, c.target, c.reduction, c.return_grad});
 }
 
-PyObject* poly_focal_loss_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "poly_focal_loss_backward", 3,
-        {{"dloss", nullptr},
-         {"logits", nullptr},
-         {"target", nullptr},
-         {"epsilon", PyFloat_FromDouble(1)},
-         {"alpha", PyFloat_FromDouble(0.25)},
-         {"gamma", PyFloat_FromDouble(2)},
-         {"reduction", reduction_name("none")}}
-    );
-    const OpFunction run = [](const Call& c) {
-        return focal(c[3], c[4], c[5], {c[0], c[1], c[2], c[6], nullptr});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct PolyFocalLossBackwardArguments {
+    FASTNORM_ARGUMENTS(dloss, logits, target, epsilon, alpha, gamma, reduction)
+};
+Outcome poly_focal_loss_backward(const Call<PolyFocalLossBackwardArguments>& c) {
+    return focal(c.epsilon, c.alpha, c.gamma, {c.dloss, c.logits, c.target, c.reduction, nullptr});
 }
 
 }  // namespace
 
-const PyMethodDef elementwise_loss_methods[] = {
-    FASTNORM_METHOD(mse_loss, "prediction, target, *, reduction='mean', return_grad=False"),
-    FASTNORM_METHOD(mse_loss_backward, "dloss, prediction, target, *, reduction='mean'"),
-    FASTNORM_METHOD(
-        sigmoid_focal_loss, "logits, target, *, alpha=0.25, gamma=2.0, reduction='none', return_grad=False"
-    ),
-    FASTNORM_METHOD(
-        sigmoid_focal_loss_backward, "dloss, logits, target, *, alpha=0.25, gamma=2.0, reduction='none'"
-    ),
-    FASTNORM_METHOD(
-        poly_focal_loss,
-        "logits, target, *, epsilon=1.0, alpha=0.25, gamma=2.0, reduction='none', return_grad=False"
-    ),
-    FASTNORM_METHOD(
-        poly_focal_loss_backward,
-        "dloss, logits, target, *, epsilon=1.0, alpha=0.25, gamma=2.0, reduction='none'"
-    ),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp elementwise_loss_ops[] = {
+    FASTNORM_OP(mse_loss),
+    FASTNORM_OP(mse_loss_backward),
+    FASTNORM_OP(sigmoid_focal_loss),
+    FASTNORM_OP(sigmoid_focal_loss_backward),
+    FASTNORM_OP(poly_focal_loss),
+    FASTNORM_OP(poly_focal_loss_backward),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "bindings/elementwise.h"
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "runtime/dispatch.h"
 #include "tasks/gates.h"
 
@@ -55,37 +55,39 @@ struct Inputs {
     }
 };
 
-struct ForwardSlots {
-    int gate, up, axis, out;  // up: -1 where the op has no such argument
+// `up` is None where the halves are packed.
+struct ForwardArguments {
+    Slot gate, up, axis;
+    Out out;
+    double beta = 1;
 };
 
-Outcome forward(const Unit& unit, const Call& call, const ForwardSlots& slots, double beta = 1) {
+Outcome forward(const Unit& unit, const ForwardArguments& slots) {
     Inputs inputs;
-    PyObject* up = slots.up < 0 ? Py_None : call[slots.up];
-    if (!inputs.set(call[slots.gate], up, call[slots.axis], unit.gate_half)) return not_canonical;
-    Result y = result_like(inputs.gate, call, slots.out, {call[slots.gate], up});
+    if (!inputs.set(slots.gate, slots.up, slots.axis, unit.gate_half)) return not_canonical;
+    Result y = result_like(inputs.gate, slots.out, {slots.gate, slots.up});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
     const Array arrays[] = {inputs.gate, inputs.up, y.array};
     Gate task;
-    task.beta = beta;
+    task.beta = slots.beta;
     if (!run_elementwise(unit.forward, task, arrays, 2, 1, y.warm, unit.forward_nanoseconds))
         return finished(nullptr);
     return finished(y.object.release());
 }
 
-struct BackwardSlots {
-    int dy, gate, up, axis;
+struct BackwardArguments {
+    Slot dy, gate, up, axis;
+    double beta = 1;
 };
 
-Outcome backward(const Unit& unit, const Call& call, const BackwardSlots& slots, double beta = 1) {
+Outcome backward(const Unit& unit, const BackwardArguments& slots) {
     Inputs inputs;
-    PyObject* up = slots.up < 0 ? Py_None : call[slots.up];
-    if (!inputs.set(call[slots.gate], up, call[slots.axis], unit.gate_half)) return not_canonical;
-    const std::optional<Array> dy = as_array(call[slots.dy]);
+    if (!inputs.set(slots.gate, slots.up, slots.axis, unit.gate_half)) return not_canonical;
+    const std::optional<Array> dy = as_array(slots.dy);
     if (!dy || dy->element != inputs.gate.element || !same_shape(*dy, inputs.gate)) return not_canonical;
     Gate task;
-    task.beta = beta;
+    task.beta = slots.beta;
     if (inputs.is_packed) {
         NewArray gradient = new_like(inputs.whole);
         if (!gradient.array) return finished(nullptr);
@@ -139,123 +141,94 @@ Unit glu_unit() { return {kernels().glu_forward, kernels().glu_backward, 0.5, 0.
 Unit reglu_unit() { return {kernels().reglu_forward, kernels().reglu_backward, 0.3, 0.6}; }
 Unit bilinear_unit() { return {kernels().bilinear_forward, kernels().bilinear_backward, 0.3, 0.6}; }
 
-// ---- the Python functions ---------------------------------------------------------------------------------
+struct GluArguments {
+    FASTNORM_ARGUMENTS(x, axis, out)
+};
 
-PyObject* glu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "glu", 1, {{"x", nullptr}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}}
-    );
-    const OpFunction run = [](const Call& call) { return forward(glu_unit(), call, {0, -1, 1, 2}); };
-    return call_op(signature, run, args, nargs, kwnames);
+Outcome glu(const Call<GluArguments>& call) {
+    return forward(glu_unit(), {call.x, Py_None, call.axis, out_of(call)});
 }
 
-PyObject* glu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "glu_backward", 2, {{"dy", nullptr}, {"x", nullptr}, {"axis", PyLong_FromLong(-1)}}
-    );
-    const OpFunction run = [](const Call& call) { return backward(glu_unit(), call, {0, 1, -1, 2}); };
-    return call_op(signature, run, args, nargs, kwnames);
+struct GluBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, axis)
+};
+
+Outcome glu_backward(const Call<GluBackwardArguments>& call) {
+    return backward(glu_unit(), {call.dy, call.x, Py_None, call.axis});
 }
 
-PyObject* swiglu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "swiglu", 2,
-        {{"gate", nullptr},
-         {"up", Py_None},
-         {"beta", PyFloat_FromDouble(1)},
-         {"axis", PyLong_FromLong(-1)},
-         {"out", Py_None}}
-    );
-    const OpFunction run = [](const Call& call) {
-        const std::optional<double> beta = as_number(call[2], -HUGE_VAL);
-        return beta ? forward(swiglu_unit(*beta), call, {0, 1, 3, 4}, *beta) : not_canonical;
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct SwigluArguments {
+    FASTNORM_ARGUMENTS(gate, up, beta, axis, out)
+};
+
+Outcome swiglu(const Call<SwigluArguments>& call) {
+    const std::optional<double> beta = as_number(call.beta, -HUGE_VAL);
+    if (!beta) return not_canonical;
+    return forward(swiglu_unit(*beta), {call.gate, call.up, call.axis, out_of(call), *beta});
 }
 
-PyObject* swiglu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "swiglu_backward", 3,
-        {{"dy", nullptr},
-         {"gate", nullptr},
-         {"up", Py_None},
-         {"beta", PyFloat_FromDouble(1)},
-         {"axis", PyLong_FromLong(-1)}}
-    );
-    const OpFunction run = [](const Call& call) {
-        const std::optional<double> beta = as_number(call[3], -HUGE_VAL);
-        return beta ? backward(swiglu_unit(*beta), call, {0, 1, 2, 4}, *beta) : not_canonical;
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct SwigluBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, gate, up, beta, axis)
+};
+
+Outcome swiglu_backward(const Call<SwigluBackwardArguments>& call) {
+    const std::optional<double> beta = as_number(call.beta, -HUGE_VAL);
+    if (!beta) return not_canonical;
+    return backward(swiglu_unit(*beta), {call.dy, call.gate, call.up, call.axis, *beta});
 }
 
-PyObject* geglu(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "geglu", 2,
-        {{"gate", nullptr},
-         {"up", Py_None},
-         {"approximate", PyUnicode_InternFromString("none")},
-         {"axis", PyLong_FromLong(-1)},
-         {"out", Py_None}}
-    );
-    const OpFunction run = [](const Call& call) {
-        const std::optional<Unit> unit = geglu_unit(call[2]);
-        return unit ? forward(*unit, call, {0, 1, 3, 4}) : not_canonical;
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct GegluArguments {
+    FASTNORM_ARGUMENTS(gate, up, approximate, axis, out)
+};
+
+Outcome geglu(const Call<GegluArguments>& call) {
+    const std::optional<Unit> unit = geglu_unit(call.approximate);
+    return unit ? forward(*unit, {call.gate, call.up, call.axis, out_of(call)}) : not_canonical;
 }
 
-PyObject* geglu_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "geglu_backward", 3,
-        {{"dy", nullptr},
-         {"gate", nullptr},
-         {"up", Py_None},
-         {"approximate", PyUnicode_InternFromString("none")},
-         {"axis", PyLong_FromLong(-1)}}
-    );
-    const OpFunction run = [](const Call& call) {
-        const std::optional<Unit> unit = geglu_unit(call[3]);
-        return unit ? backward(*unit, call, {0, 1, 2, 4}) : not_canonical;
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct GegluBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, gate, up, approximate, axis)
+};
+
+Outcome geglu_backward(const Call<GegluBackwardArguments>& call) {
+    const std::optional<Unit> unit = geglu_unit(call.approximate);
+    return unit ? backward(*unit, {call.dy, call.gate, call.up, call.axis}) : not_canonical;
 }
 
 // Gated units without keywords of their own.
-#define FASTNORM_PLAIN_GATE(name)                                                                            \
-    PyObject* name(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {                  \
-        static const Signature signature(                                                                    \
-            #name, 2, {{"gate", nullptr}, {"up", Py_None}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}}  \
-        );                                                                                                   \
-        const OpFunction run = [](const Call& call) { return forward(name##_unit(), call, {0, 1, 2, 3}); };  \
-        return call_op(signature, run, args, nargs, kwnames);                                                \
-    }                                                                                                        \
-    PyObject* name##_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {       \
-        static const Signature signature(                                                                    \
-            #name "_backward", 3,                                                                            \
-            {{"dy", nullptr}, {"gate", nullptr}, {"up", Py_None}, {"axis", PyLong_FromLong(-1)}}             \
-        );                                                                                                   \
-        const OpFunction run = [](const Call& call) { return backward(name##_unit(), call, {0, 1, 2, 3}); }; \
-        return call_op(signature, run, args, nargs, kwnames);                                                \
-    }
-FASTNORM_PLAIN_GATE(reglu)
-FASTNORM_PLAIN_GATE(bilinear)
-#undef FASTNORM_PLAIN_GATE
+struct PlainGateArguments {
+    FASTNORM_ARGUMENTS(gate, up, axis, out)
+};
+
+template <Unit (*unit)()>
+Outcome plain_gate(const Call<PlainGateArguments>& call) {
+    return forward(unit(), {call.gate, call.up, call.axis, out_of(call)});
+}
+
+struct PlainGateBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, gate, up, axis)
+};
+
+template <Unit (*unit)()>
+Outcome plain_gate_backward(const Call<PlainGateBackwardArguments>& call) {
+    return backward(unit(), {call.dy, call.gate, call.up, call.axis});
+}
+
+#define FASTNORM_PLAIN_GATE(name) \
+    native_op<plain_gate<name##_unit>>(#name), native_op<plain_gate_backward<name##_unit>>(#name "_backward")
 
 }  // namespace
 
-const PyMethodDef gate_methods[] = {
-    FASTNORM_METHOD(glu, "x, *, axis=-1, out=None"),
-    FASTNORM_METHOD(glu_backward, "dy, x, *, axis=-1"),
-    FASTNORM_METHOD(swiglu, "gate, up=None, *, beta=1.0, axis=-1, out=None"),
-    FASTNORM_METHOD(swiglu_backward, "dy, gate, up=None, *, beta=1.0, axis=-1"),
-    FASTNORM_METHOD(geglu, "gate, up=None, *, approximate='none', axis=-1, out=None"),
-    FASTNORM_METHOD(geglu_backward, "dy, gate, up=None, *, approximate='none', axis=-1"),
-    FASTNORM_METHOD(reglu, "gate, up=None, *, axis=-1, out=None"),
-    FASTNORM_METHOD(reglu_backward, "dy, gate, up=None, *, axis=-1"),
-    FASTNORM_METHOD(bilinear, "gate, up=None, *, axis=-1, out=None"),
-    FASTNORM_METHOD(bilinear_backward, "dy, gate, up=None, *, axis=-1"),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp gate_ops[] = {
+    FASTNORM_OP(glu),
+    FASTNORM_OP(glu_backward),
+    FASTNORM_OP(swiglu),
+    FASTNORM_OP(swiglu_backward),
+    FASTNORM_OP(geglu),
+    FASTNORM_OP(geglu_backward),
+    FASTNORM_PLAIN_GATE(reglu),
+    FASTNORM_PLAIN_GATE(bilinear),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

@@ -1,6 +1,6 @@
 // group_norm, and instance_norm as group_norm of one channel a group.
 #include "bindings/channels.h"
-#include "bindings/module.h"
+#include "bindings/families.h"
 
 namespace fastnorm {
 
@@ -17,11 +17,11 @@ std::optional<std::int64_t> as_groups(PyObject* slot, std::int64_t channels) {
 }
 
 struct GroupForward {
-    PyObject *x, *num_groups, *weight, *bias, *eps, *axis;
-    int out_slot;
+    Slot x, num_groups, weight, bias, eps, axis;  // num_groups: null where each channel is a group
+    Out out;
 };
 
-Outcome run_group_norm(const Call& call, const GroupForward& slots) {
+Outcome run_group_norm(const GroupForward& slots) {
     const std::optional<Array> x = as_array(slots.x);
     Axes axes;
     if (!x || !as_channel_axis(slots.axis, x->ndim(), axes)) return not_canonical;
@@ -31,7 +31,7 @@ Outcome run_group_norm(const Call& call, const GroupForward& slots) {
     const Parameter weight = as_parameter(slots.weight, *x, axes), bias = as_parameter(slots.bias, *x, axes);
     if (!weight.canonical || !bias.canonical) return not_canonical;
     if (weight.failed || bias.failed) return finished(nullptr);
-    Result y = result_like(*x, call, slots.out_slot, {slots.x, slots.weight, slots.bias});
+    Result y = result_like(*x, slots.out, {slots.x, slots.weight, slots.bias});
     if (!y.canonical) return not_canonical;
     if (!y.object || x->size() == 0) return finished(y.object.release());
 
@@ -59,7 +59,7 @@ Outcome run_group_norm(const Call& call, const GroupForward& slots) {
 }
 
 struct GroupBackward {
-    PyObject *dy, *x, *num_groups, *weight, *bias, *eps, *axis;
+    Slot dy, x, num_groups, weight, bias, eps, axis;
 };
 
 // The gradients of the parameters from the shares of the planes, which are (place in the group, sample,
@@ -141,80 +141,46 @@ Outcome run_group_norm_backward(const GroupBackward& slots) {
     return finished(PyTuple_Pack(3, dx.get(), dweight.get(), dbias.get()));
 }
 
-PyObject* group_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "group_norm", 4,
-        {{"x", nullptr},
-         {"num_groups", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"eps", PyFloat_FromDouble(1e-5)},
-         {"axis", PyLong_FromLong(1)},
-         {"out", Py_None}}
+struct GroupNormArguments {
+    FASTNORM_ARGUMENTS(x, num_groups, weight, bias, eps, axis, out)
+};
+Outcome group_norm(const Call<GroupNormArguments>& call) {
+    return run_group_norm(
+        {call.x, call.num_groups, call.weight, call.bias, call.eps, call.axis, out_of(call)}
     );
-    const OpFunction run = [](const Call& call) {
-        return run_group_norm(call, {call[0], call[1], call[2], call[3], call[4], call[5], 6});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
-PyObject* group_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "group_norm_backward", 5,
-        {{"dy", nullptr},
-         {"x", nullptr},
-         {"num_groups", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"eps", PyFloat_FromDouble(1e-5)},
-         {"axis", PyLong_FromLong(1)}}
+struct GroupNormBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, num_groups, weight, bias, eps, axis)
+};
+Outcome group_norm_backward(const Call<GroupNormBackwardArguments>& call) {
+    return run_group_norm_backward(
+        {call.dy, call.x, call.num_groups, call.weight, call.bias, call.eps, call.axis}
     );
-    const OpFunction run = [](const Call& call) {
-        return run_group_norm_backward({call[0], call[1], call[2], call[3], call[4], call[5], call[6]});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
-PyObject* instance_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "instance_norm", 3,
-        {{"x", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"eps", PyFloat_FromDouble(1e-5)},
-         {"axis", PyLong_FromLong(1)},
-         {"out", Py_None}}
-    );
-    const OpFunction run = [](const Call& call) {
-        return run_group_norm(call, {call[0], nullptr, call[1], call[2], call[3], call[4], 5});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct InstanceNormArguments {
+    FASTNORM_ARGUMENTS(x, weight, bias, eps, axis, out)
+};
+Outcome instance_norm(const Call<InstanceNormArguments>& call) {
+    return run_group_norm({call.x, nullptr, call.weight, call.bias, call.eps, call.axis, out_of(call)});
 }
 
-PyObject* instance_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "instance_norm_backward", 4,
-        {{"dy", nullptr},
-         {"x", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"eps", PyFloat_FromDouble(1e-5)},
-         {"axis", PyLong_FromLong(1)}}
-    );
-    const OpFunction run = [](const Call& call) {
-        return run_group_norm_backward({call[0], call[1], nullptr, call[2], call[3], call[4], call[5]});
-    };
-    return call_op(signature, run, args, nargs, kwnames);
+struct InstanceNormBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, weight, bias, eps, axis)
+};
+Outcome instance_norm_backward(const Call<InstanceNormBackwardArguments>& call) {
+    return run_group_norm_backward({call.dy, call.x, nullptr, call.weight, call.bias, call.eps, call.axis});
 }
 
 }  // namespace
 
-const PyMethodDef group_norm_methods[] = {
-    FASTNORM_METHOD(group_norm, "x, num_groups, weight=None, bias=None, *, eps=1e-05, axis=1, out=None"),
-    FASTNORM_METHOD(group_norm_backward, "dy, x, num_groups, weight=None, bias=None, *, eps=1e-05, axis=1"),
-    FASTNORM_METHOD(instance_norm, "x, weight=None, bias=None, *, eps=1e-05, axis=1, out=None"),
-    FASTNORM_METHOD(instance_norm_backward, "dy, x, weight=None, bias=None, *, eps=1e-05, axis=1"),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp group_norm_ops[] = {
+    FASTNORM_OP(group_norm),
+    FASTNORM_OP(group_norm_backward),
+    FASTNORM_OP(instance_norm),
+    FASTNORM_OP(instance_norm_backward),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "bindings/products.h"
 #include "runtime/dispatch.h"
 
@@ -22,19 +22,15 @@ struct LayerResult {
     Reference returned, written;
     bool canonical = true;
 
-    LayerResult(
-        const Array& x, npy_intp cols, const Call& call, int out_slot, std::initializer_list<PyObject*> inputs
-    ) {
+    LayerResult(const Array& x, npy_intp cols, const Out& given, std::initializer_list<PyObject*> inputs) {
         const ResultShape result(x, cols);
-        if (call[out_slot] != Py_None) {
-            const std::optional<Array> out = as_array(call[out_slot]);
-            canonical = out && is_valid_out(*out, x, x.ndim(), result.shape, inputs, call.checked());
+        if (given.array != Py_None) {
+            const std::optional<Array> out = as_array(given.array);
+            canonical = out && is_valid_out(*out, x, x.ndim(), result.shape, inputs, given.checked);
             if (!canonical) return;
-            Py_INCREF(call.given[out_slot]);
-            returned = Reference(call.given[out_slot]);
+            returned = Reference(Py_NewRef(given.given));
             if (!shares_data(*out, inputs)) {
-                Py_INCREF(call[out_slot]);
-                written = Reference(call[out_slot]);
+                written = Reference(Py_NewRef(given.array));
                 return;
             }
         }
@@ -54,18 +50,22 @@ std::optional<npy_intp> features(const Array& x) {
     return x.shape()[x.ndim() - 1];
 }
 
-Outcome linear_forward(const Call& call) {
-    const std::optional<Array> x = as_array(call[0]);
+struct LinearArguments {
+    FASTNORM_ARGUMENTS(x, weight, bias, activation, out)
+};
+
+Outcome linear(const Call<LinearArguments>& call) {
+    const std::optional<Array> x = as_array(call.x);
     const std::optional<npy_intp> depth = x ? features(*x) : std::nullopt;
     if (!depth) return not_canonical;
-    const std::optional<Array> weight = as_weight(call[1], *x, *depth);
-    const std::optional<Activation> activation = as_activation(call[3]);
+    const std::optional<Array> weight = as_weight(call.weight, *x, *depth);
+    const std::optional<Activation> activation = as_activation(call.activation);
     if (!weight || !activation) return not_canonical;
     const npy_intp cols = weight->shape()[1];
-    const Parameter bias = as_vector(call[2], *x, cols);
+    const Parameter bias = as_vector(call.bias, *x, cols);
     if (!bias.canonical) return not_canonical;
     if (bias.failed) return finished(nullptr);
-    LayerResult result(*x, cols, call, 4, {call[0], call[1], call[2]});
+    LayerResult result(*x, cols, out_of(call), {call.x, call.weight, call.bias});
     if (!result.canonical) return not_canonical;
     if (!result.written) return finished(nullptr);
 
@@ -87,16 +87,20 @@ bool new_gradients(LayerGradients& gradients, const Array& x, const Array& weigh
 
 PyObject* or_none(Reference& reference) { return reference ? reference.release() : Py_NewRef(Py_None); }
 
-Outcome linear_gradient(const Call& call) {
-    const std::optional<Array> dy = as_array(call[0]), x = as_array(call[1]);
+struct LinearBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, weight, bias, activation)
+};
+
+Outcome linear_backward(const Call<LinearBackwardArguments>& call) {
+    const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
     const std::optional<npy_intp> depth = x ? features(*x) : std::nullopt;
     if (!dy || !depth || dy->element != x->element || dy->ndim() != x->ndim()) return not_canonical;
-    const std::optional<Array> weight = as_weight(call[2], *x, *depth);
-    const std::optional<Activation> activation = as_activation(call[4]);
+    const std::optional<Array> weight = as_weight(call.weight, *x, *depth);
+    const std::optional<Activation> activation = as_activation(call.activation);
     if (!weight || !activation) return not_canonical;
     const npy_intp cols = weight->shape()[1];
     if (!PyArray_CompareLists(dy->shape(), ResultShape(*x, cols).shape, x->ndim())) return not_canonical;
-    const Parameter bias = as_vector(call[3], *x, cols);
+    const Parameter bias = as_vector(call.bias, *x, cols);
     if (!bias.canonical) return not_canonical;
     LayerGradients gradients;
     gradients.dx = std::move(new_like(*x).array);
@@ -128,8 +132,7 @@ Outcome linear_gradient(const Call& call) {
 
 // ---- gated_linear: y = gate(x w_gate + b_gate) * (x w_up + b_up) ------------------------------------------
 
-// The arguments that forward and backward share, from slot `first` on: x, w_gate, w_up, b_gate, b_up, gate,
-// beta.
+// The arguments that forward and backward share.
 struct GatedArguments {
     bool canonical = false, failed = false;
     std::optional<Array> x, w_gate, w_up;
@@ -137,30 +140,37 @@ struct GatedArguments {
     Activation gate = Activation::none;
     double beta = 1;
 
-    GatedArguments(const Call& call, int first) {
-        x = as_array(call[first]);
+    template <class Arguments>
+    explicit GatedArguments(const Call<Arguments>& call) {
+        x = as_array(call.x);
         const std::optional<npy_intp> depth = x ? features(*x) : std::nullopt;
         if (!depth) return;
-        w_gate = as_weight(call[first + 1], *x, *depth);
-        w_up = as_weight(call[first + 2], *x, *depth);
-        const std::optional<Activation> named = as_gate(call[first + 5]);
-        const std::optional<double> scale = as_number(call[first + 6], -HUGE_VAL);
+        w_gate = as_weight(call.w_gate, *x, *depth);
+        w_up = as_weight(call.w_up, *x, *depth);
+        const std::optional<Activation> named = as_gate(call.gate);
+        const std::optional<double> scale = as_number(call.beta, -HUGE_VAL);
         if (!w_gate || !w_up || !named || !scale || w_gate->shape()[1] != w_up->shape()[1]) return;
         gate = *named, beta = *scale;
-        b_gate = as_vector(call[first + 3], *x, w_gate->shape()[1]);
-        b_up = as_vector(call[first + 4], *x, w_up->shape()[1]);
+        b_gate = as_vector(call.b_gate, *x, w_gate->shape()[1]);
+        b_up = as_vector(call.b_up, *x, w_up->shape()[1]);
         canonical = b_gate.canonical && b_up.canonical;
         failed = b_gate.failed || b_up.failed;
     }
     npy_intp cols() const { return w_gate->shape()[1]; }
 };
 
-Outcome gated_forward(const Call& call) {
-    const GatedArguments arguments(call, 0);
+struct GatedLinearArguments {
+    FASTNORM_ARGUMENTS(x, w_gate, w_up, b_gate, b_up, gate, beta, out)
+};
+
+Outcome gated_linear(const Call<GatedLinearArguments>& call) {
+    const GatedArguments arguments(call);
     if (!arguments.canonical) return not_canonical;
     if (arguments.failed) return finished(nullptr);
     const Array& x = *arguments.x;
-    LayerResult result(x, arguments.cols(), call, 7, {call[0], call[1], call[2], call[3], call[4]});
+    LayerResult result(
+        x, arguments.cols(), out_of(call), {call.x, call.w_gate, call.w_up, call.b_gate, call.b_up}
+    );
     if (!result.canonical) return not_canonical;
     if (!result.written) return finished(nullptr);
     const MatrixArray a(x, x.element), gate(*arguments.w_gate, x.element), up(*arguments.w_up, x.element);
@@ -177,11 +187,15 @@ Outcome gated_forward(const Call& call) {
     return finished(result.finish());
 }
 
+struct GatedLinearBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, w_gate, w_up, b_gate, b_up, gate, beta)
+};
+
 // With g = x w_gate + b_gate and u = x w_up + b_up: dg = dy u gate'(g), du = dy gate(g), and the gradients of
 // two layers.
-Outcome gated_gradient(const Call& call) {
-    const std::optional<Array> dy = as_array(call[0]);
-    const GatedArguments arguments(call, 1);
+Outcome gated_linear_backward(const Call<GatedLinearBackwardArguments>& call) {
+    const std::optional<Array> dy = as_array(call.dy);
+    const GatedArguments arguments(call);
     if (!dy || !arguments.canonical) return not_canonical;
     if (arguments.failed) return finished(nullptr);
     const Array& x = *arguments.x;
@@ -234,66 +248,14 @@ Outcome gated_gradient(const Call& call) {
     ));
 }
 
-// ---- the Python functions ---------------------------------------------------------------------------------
-
-PyObject* linear(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "linear", 3,
-        {{"x", nullptr}, {"weight", nullptr}, {"bias", Py_None}, {"activation", Py_None}, {"out", Py_None}}
-    );
-    return call_op(signature, linear_forward, args, nargs, kwnames);
-}
-
-PyObject* linear_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "linear_backward", 4,
-        {{"dy", nullptr}, {"x", nullptr}, {"weight", nullptr}, {"bias", Py_None}, {"activation", Py_None}}
-    );
-    return call_op(signature, linear_gradient, args, nargs, kwnames);
-}
-
-PyObject* gated_linear(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "gated_linear", 5,
-        {{"x", nullptr},
-         {"w_gate", nullptr},
-         {"w_up", nullptr},
-         {"b_gate", Py_None},
-         {"b_up", Py_None},
-         {"gate", PyUnicode_InternFromString("swish")},
-         {"beta", PyFloat_FromDouble(1)},
-         {"out", Py_None}}
-    );
-    return call_op(signature, gated_forward, args, nargs, kwnames);
-}
-
-PyObject* gated_linear_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "gated_linear_backward", 6,
-        {{"dy", nullptr},
-         {"x", nullptr},
-         {"w_gate", nullptr},
-         {"w_up", nullptr},
-         {"b_gate", Py_None},
-         {"b_up", Py_None},
-         {"gate", PyUnicode_InternFromString("swish")},
-         {"beta", PyFloat_FromDouble(1)}}
-    );
-    return call_op(signature, gated_gradient, args, nargs, kwnames);
-}
-
 }  // namespace
 
-const PyMethodDef linear_methods[] = {
-    FASTNORM_METHOD(linear, "x, weight, bias=None, *, activation=None, out=None"),
-    FASTNORM_METHOD(linear_backward, "dy, x, weight, bias=None, *, activation=None"),
-    FASTNORM_METHOD(
-        gated_linear, "x, w_gate, w_up, b_gate=None, b_up=None, *, gate='swish', beta=1.0, out=None"
-    ),
-    FASTNORM_METHOD(
-        gated_linear_backward, "dy, x, w_gate, w_up, b_gate=None, b_up=None, *, gate='swish', beta=1.0"
-    ),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp linear_ops[] = {
+    FASTNORM_OP(linear),
+    FASTNORM_OP(linear_backward),
+    FASTNORM_OP(gated_linear),
+    FASTNORM_OP(gated_linear_backward),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "bindings/arrays.h"
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
@@ -97,9 +97,13 @@ std::int64_t chunk_of(std::int64_t units, double nanoseconds) {
     return std::max<std::int64_t>(1, std::int64_t(chunk_nanoseconds / std::max(unit, 1.0)));
 }
 
-Outcome run_forward(const Call& call) {
+struct EmbeddingSumsArguments {
+    FASTNORM_ARGUMENTS(tables, words, encoding)
+};
+
+Outcome embedding_sums(const Call<EmbeddingSumsArguments>& call) {
     Sentences s;
-    if (!as_sentences(call[0], call[1], call[2], false, s)) return not_canonical;
+    if (!as_sentences(call.tables, call.words, call.encoding, false, s)) return not_canonical;
     if (!s.words || !s.encoding) return finished(nullptr);
     Reference results(PyTuple_New(Py_ssize_t(s.tables.size())));
     if (!results) return finished(nullptr);
@@ -161,10 +165,14 @@ void sort_places(const Sentences& s, std::int64_t* first, WordPlace* places) {
     });
 }
 
-Outcome run_backward(const Call& call) {
+struct EmbeddingSumsBackwardArguments {
+    FASTNORM_ARGUMENTS(dys, tables, words, encoding)
+};
+
+Outcome embedding_sums_backward(const Call<EmbeddingSumsBackwardArguments>& call) {
     Sentences s;
-    const std::optional<std::vector<Array>> dys = as_arrays(call[0]);
-    if (!dys || !as_sentences(call[1], call[2], call[3], true, s)) return not_canonical;
+    const std::optional<std::vector<Array>> dys = as_arrays(call.dys);
+    if (!dys || !as_sentences(call.tables, call.words, call.encoding, true, s)) return not_canonical;
     if (!s.words || !s.encoding) return finished(nullptr);
     const Array& dy = (*dys)[0];
     if (dys->size() != s.tables.size() || dy.element != s.element() || dy.ndim() != s.ndim ||
@@ -199,29 +207,12 @@ Outcome run_backward(const Call& call) {
     return finished(results.release());
 }
 
-// ---- the Python functions ---------------------------------------------------------------------------------
-
-PyObject* embedding_sums(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "embedding_sums", 3, {{"tables", nullptr}, {"words", nullptr}, {"encoding", nullptr}}
-    );
-    return call_op(signature, run_forward, args, nargs, kwnames);
-}
-
-PyObject* embedding_sums_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "embedding_sums_backward", 4,
-        {{"dys", nullptr}, {"tables", nullptr}, {"words", nullptr}, {"encoding", nullptr}}
-    );
-    return call_op(signature, run_backward, args, nargs, kwnames);
-}
-
 }  // namespace
 
-const PyMethodDef memory_methods[] = {
-    FASTNORM_METHOD(embedding_sums, "tables, words, encoding"),
-    FASTNORM_METHOD(embedding_sums_backward, "dys, tables, words, encoding"),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp memory_ops[] = {
+    FASTNORM_OP(embedding_sums),
+    FASTNORM_OP(embedding_sums_backward),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

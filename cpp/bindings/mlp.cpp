@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "bindings/mlp_losses.h"
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "bindings/network.h"
 #include "bindings/optim.h"
 
@@ -59,10 +59,15 @@ bool gradient_lists(Network& network, double penalty, Reference& dweights, Refer
     return true;
 }
 
-Outcome run_forward(const Call& call) {
-    const std::optional<Array> x = as_array(call[0]);
+struct MlpForwardArguments {
+    FASTNORM_ARGUMENTS(x, weights, biases, activation, output_activation)
+};
+
+Outcome mlp_forward(const Call<MlpForwardArguments>& call) {
+    const std::optional<Array> x = as_array(call.x);
     Network network;
-    if (!x || !network.recognise(*x, call[1], call[2], call[3], call[4])) return not_canonical;
+    if (!x || !network.recognise(*x, call.weights, call.biases, call.activation, call.output_activation))
+        return not_canonical;
     Reference copy;
     const std::optional<RowMatrix> rows = as_rows(*x, copy);
     Reference y = new_output(*x, npy_intp(network.outputs()));
@@ -78,11 +83,16 @@ Outcome run_forward(const Call& call) {
     return finished(y.release());
 }
 
-Outcome run_backward(const Call& call) {
-    const std::optional<Array> dy = as_array(call[0]), x = as_array(call[1]);
+struct MlpBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, weights, biases, activation, output_activation)
+};
+
+Outcome mlp_backward(const Call<MlpBackwardArguments>& call) {
+    const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
     Network network;
     if (!x || !dy || dy->element != x->element) return not_canonical;
-    if (!network.recognise(*x, call[2], call[3], call[4], call[5])) return not_canonical;
+    if (!network.recognise(*x, call.weights, call.biases, call.activation, call.output_activation))
+        return not_canonical;
     if (dy->ndim() != x->ndim() || dy->shape()[x->ndim() - 1] != network.outputs()) return not_canonical;
     if (!PyArray_CompareLists(dy->shape(), x->shape(), x->ndim() - 1)) return not_canonical;
     Reference copy, dy_copy;
@@ -159,21 +169,23 @@ struct Lesson {
     Reference x_copy, target_copy;
 
     // False where the arguments are not canonical, or `failed` with an error set.
-    bool recognise(const Call& call, bool& failed) {
-        const std::optional<Array> array = as_array(call[0]);
+    template <class Arguments>
+    bool recognise(const Call<Arguments>& call, bool& failed) {
+        const std::optional<Array> array = as_array(call.x);
         if (!array || array->ndim() != 2 || array->shape()[0] < 1) return false;
-        if (!network.recognise(*array, call[3], call[4], call[5], call[6])) return false;
-        const std::optional<LossKind> kind = as_loss(call[7], loss.option);
-        const std::optional<double> number = as_number(call[8], 0);
+        if (!network.recognise(*array, call.weights, call.biases, call.activation, call.output_activation))
+            return false;
+        const std::optional<LossKind> kind = as_loss(call.loss, loss.option);
+        const std::optional<double> number = as_number(call.penalty, 0);
         if (!kind || !number) return false;
         loss.kind = *kind;
         loss.outputs = network.outputs();
         penalty = *number;
         const std::optional<RowMatrix> rows = as_rows(*array, x_copy);
         x = *rows;  // two axes are never copied
-        if (!as_target(call[1], *array, failed)) return false;
-        if (call[2] == Py_None) return true;
-        const std::optional<Array> weight = as_array(call[2]);
+        if (!as_target(call.target, *array, failed)) return false;
+        if (call.sample_weight == Py_None) return true;
+        const std::optional<Array> weight = as_array(call.sample_weight);
         if (!weight || weight->element != Element::float64 || weight->ndim() != 1) return false;
         if (weight->shape()[0] != x.rows || !PyArray_ISCARRAY_RO(weight->object)) return false;
         loss.sample_weight = reinterpret_cast<const double*>(weight->data());
@@ -238,7 +250,13 @@ private:
     }
 };
 
-Outcome run_gradients(const Call& call) {
+struct MlpGradientsArguments {
+    FASTNORM_ARGUMENTS(
+        x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
+    )
+};
+
+Outcome mlp_gradients(const Call<MlpGradientsArguments>& call) {
     Lesson lesson;
     bool failed = false;
     if (!lesson.recognise(call, failed)) return failed ? finished(nullptr) : not_canonical;
@@ -256,7 +274,14 @@ Outcome run_gradients(const Call& call) {
     return finished(PyTuple_Pack(3, value.get(), dweights.get(), dbiases.get()));
 }
 
-Outcome run_train(const Call& call) {
+struct MlpTrainArguments {
+    FASTNORM_ARGUMENTS(
+        x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty, rule, order,
+        batch_size
+    )
+};
+
+Outcome mlp_train(const Call<MlpTrainArguments>& call) {
     Lesson lesson;
     Network& network = lesson.network;
     bool failed = false;
@@ -267,12 +292,12 @@ Outcome run_train(const Call& call) {
         if (!PyArray_ISCARRAY(parameter.object)) return not_canonical;
     }
     OptimizerRule rule;
-    if (!as_rule(call[9], parameters.data(), Py_ssize_t(parameters.size()), rule)) return not_canonical;
+    if (!as_rule(call.rule, parameters.data(), Py_ssize_t(parameters.size()), rule)) return not_canonical;
     const std::int64_t* order = nullptr;
     std::int64_t count = lesson.x.rows;
-    if (call[10] != Py_None) {
-        if (!PyArray_CheckExact(call[10])) return not_canonical;
-        PyArrayObject* array = reinterpret_cast<PyArrayObject*>(call[10]);
+    if (call.order != Py_None) {
+        if (!PyArray_CheckExact(call.order)) return not_canonical;
+        PyArrayObject* array = reinterpret_cast<PyArrayObject*>(call.order);
         if (PyArray_TYPE(array) != NPY_INT64 || PyArray_NDIM(array) != 1 || !PyArray_ISCARRAY_RO(array))
             return not_canonical;
         order = static_cast<const std::int64_t*>(PyArray_DATA(array));
@@ -281,8 +306,8 @@ Outcome run_train(const Call& call) {
             if (order[i] < 0 || order[i] >= lesson.x.rows) return not_canonical;
         }
     }
-    if (!PyLong_CheckExact(call[11])) return not_canonical;
-    const long long given = PyLong_AsLongLong(call[11]);
+    if (!PyLong_CheckExact(call.batch_size)) return not_canonical;
+    const long long given = PyLong_AsLongLong(call.batch_size);
     if (given < 0 || count < 1) return not_canonical;
     const std::int64_t batch = given == 0 || given > count ? count : given;
     if (!network.reserve(batch, true, false)) return finished(PyErr_NoMemory());
@@ -316,84 +341,14 @@ Outcome run_train(const Call& call) {
     return finished(PyFloat_FromDouble(total / double(count)));
 }
 
-// ---- the Python functions ---------------------------------------------------------------------------------
-
-PyObject* mlp_forward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "mlp_forward", 3,
-        {{"x", nullptr},
-         {"weights", nullptr},
-         {"biases", nullptr},
-         {"activation", PyUnicode_InternFromString("relu")},
-         {"output_activation", Py_None}}
-    );
-    return call_op(signature, run_forward, args, nargs, kwnames);
-}
-
-PyObject* mlp_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "mlp_backward", 4,
-        {{"dy", nullptr},
-         {"x", nullptr},
-         {"weights", nullptr},
-         {"biases", nullptr},
-         {"activation", PyUnicode_InternFromString("relu")},
-         {"output_activation", Py_None}}
-    );
-    return call_op(signature, run_backward, args, nargs, kwnames);
-}
-
-PyObject* mlp_gradients(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "mlp_gradients", 9,
-        {{"x", nullptr},
-         {"target", nullptr},
-         {"sample_weight", nullptr},
-         {"weights", nullptr},
-         {"biases", nullptr},
-         {"activation", nullptr},
-         {"output_activation", nullptr},
-         {"loss", nullptr},
-         {"penalty", nullptr}}
-    );
-    return call_op(signature, run_gradients, args, nargs, kwnames);
-}
-
-PyObject* mlp_train(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "mlp_train", 12,
-        {{"x", nullptr},
-         {"target", nullptr},
-         {"sample_weight", nullptr},
-         {"weights", nullptr},
-         {"biases", nullptr},
-         {"activation", nullptr},
-         {"output_activation", nullptr},
-         {"loss", nullptr},
-         {"penalty", nullptr},
-         {"rule", nullptr},
-         {"order", nullptr},
-         {"batch_size", nullptr}}
-    );
-    return call_op(signature, run_train, args, nargs, kwnames);
-}
-
 }  // namespace
 
-const PyMethodDef mlp_methods[] = {
-    FASTNORM_METHOD(mlp_forward, "x, weights, biases, *, activation='relu', output_activation=None"),
-    FASTNORM_METHOD(mlp_backward, "dy, x, weights, biases, *, activation='relu', output_activation=None"),
-    FASTNORM_METHOD(
-        mlp_gradients,
-        "x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty"
-    ),
-    FASTNORM_METHOD(
-        mlp_train,
-        "x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty, rule, "
-        "order, "
-        "batch_size"
-    ),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp mlp_ops[] = {
+    FASTNORM_OP(mlp_forward),
+    FASTNORM_OP(mlp_backward),
+    FASTNORM_OP(mlp_gradients),
+    FASTNORM_OP(mlp_train),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

@@ -1,6 +1,6 @@
 // moments: count, mean and m2 of values along some axes.
 #include "bindings/channels.h"
-#include "bindings/module.h"
+#include "bindings/families.h"
 
 namespace fastnorm {
 
@@ -11,10 +11,14 @@ Reference new_moment(const Array& x, int first, int last) {
     return new_array(last - first, x.shape() + first, NPY_DOUBLE);
 }
 
-Outcome moments_of(const Call& call) {
-    const std::optional<Array> x = as_array(call[0]);
+struct MomentsArguments {
+    FASTNORM_ARGUMENTS(x, axis)
+};
+
+Outcome moments(const Call<MomentsArguments>& call) {
+    const std::optional<Array> x = as_array(call.x);
     Axes axes;
-    if (!x || !as_axes(call[1], x->ndim(), axes)) return not_canonical;
+    if (!x || !as_axes(call.axis, x->ndim(), axes)) return not_canonical;
     const Axes kept = other_axes(axes, x->ndim());
     // The kept axes are the channels, which have to be neighbours. With none the first axis is summed by
     // rows.
@@ -43,19 +47,17 @@ Outcome moments_of(const Call& call) {
     } else {
         for (std::int64_t c = 0; c < size.channels; ++c) task.mean[c] = task.m2[c] = 0;
     }
-    return finished(PyTuple_Pack(3, count.get(), mean.get(), m2.get()));
-}
-
-PyObject* moments(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature("moments", 2, {{"x", nullptr}, {"axis", Py_None}});
-    return call_op(signature, moments_of, args, nargs, kwnames);
+    const Reference module(PyImport_ImportModule("fastnorm.channel_norms"));
+    const Reference type(module ? PyObject_GetAttrString(module.get(), "Moments") : nullptr);
+    if (!type) return finished(nullptr);
+    return finished(PyObject_CallFunctionObjArgs(type.get(), count.get(), mean.get(), m2.get(), nullptr));
 }
 
 }  // namespace
 
-const PyMethodDef moments_methods[] = {
-    FASTNORM_METHOD(moments, "x, axis=None"),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp moments_ops[] = {
+    FASTNORM_OP(moments),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

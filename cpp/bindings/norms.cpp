@@ -1,7 +1,7 @@
 #include <cmath>
 #include <limits>
 
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "bindings/norms.h"
 #include "runtime/dispatch.h"
 
@@ -39,13 +39,11 @@ void fill_with_nan(PyArrayObject* array) {
 
 namespace {
 
-// A parameter gradient with its axes in the order in which the caller gave them, where that was not the
-// array's.
-bool reorder(Reference& gradient, PyObject* axis, int ndim) {
-    if (!gradient || !PyTuple_Check(axis)) return true;
-    const Reference rules(PyImport_ImportModule("fastnorm._arguments"));
-    if (!rules) return false;
-    gradient = Reference(PyObject_CallMethod(rules.get(), "user_order", "OOi", gradient.get(), axis, ndim));
+// A parameter gradient with its axes in the order in which the caller gave them: where that was not the
+// array's, the rules have made the axes an object that knows it.
+bool reorder(Reference& gradient, PyObject* axes) {
+    if (!gradient || PyLong_CheckExact(axes) || PyTuple_CheckExact(axes)) return true;
+    gradient = Reference(PyObject_CallMethod(axes, "user_order", "O", gradient.get()));
     return bool(gradient);
 }
 
@@ -66,8 +64,8 @@ bool ParameterGradients::create(const Array& x, const Axes& axes, bool has_weigh
     return !has_bias || (dbias = new_parameter_gradient(x, axes));
 }
 
-bool ParameterGradients::in_given_order(PyObject* axis, int ndim) {
-    return reorder(dweight, axis, ndim) && reorder(dbias, axis, ndim);
+bool ParameterGradients::in_given_order(PyObject* axes) {
+    return reorder(dweight, axes) && reorder(dbias, axes);
 }
 
 bool ParameterGradients::sum_blocks(
@@ -120,11 +118,10 @@ bool add_offset(Parameter& weight, double offset) {
 }
 
 struct ForwardArguments {
-    PyObject *x, *weight, *bias, *axis, *eps, *return_stats, *out;
-    PyObject* given_out;
+    Slot x, weight, bias, axis, eps, return_stats;
+    Out out;
+    bool has_mean;  // layer_norm
     RmsOptions rms = {};
-    bool has_mean = true;  // layer_norm
-    bool checked = false;
 };
 
 Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slots) {
@@ -142,12 +139,11 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
     Reference result;
     std::optional<Array> y;
     bool warm = true;
-    if (slots.out != Py_None) {
-        y = as_array(slots.out);
-        if (!y || !is_valid_out(*y, *x, {slots.x, slots.weight, slots.bias}, slots.checked))
+    if (slots.out.array != Py_None) {
+        y = as_array(slots.out.array);
+        if (!y || !is_valid_out(*y, *x, {slots.x, slots.weight, slots.bias}, slots.out.checked))
             return not_canonical;
-        Py_INCREF(slots.given_out);
-        result = Reference(slots.given_out);
+        result = Reference(Py_NewRef(slots.out.given));
     } else {
         NewArray fresh = new_like(*x);
         if (!fresh.array) return finished(nullptr);
@@ -195,10 +191,9 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
 }
 
 struct BackwardArguments {
-    PyObject *dy, *x, *weight, *bias, *axis, *eps, *stats;
-    PyObject* given_axis;
+    Slot dy, x, weight, bias, axis, eps, stats;
+    bool has_mean;
     RmsOptions rms = {};
-    bool has_mean = true;
 };
 
 Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& slots) {
@@ -250,116 +245,66 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
             return finished(nullptr);
         }
     }
-    if (!gradients.in_given_order(slots.given_axis, x->ndim())) return finished(nullptr);
+    if (!gradients.in_given_order(slots.axis)) return finished(nullptr);
     return finished(PyTuple_Pack(3, dx.get(), gradients.weight_or_none(), gradients.bias_or_none()));
 }
 
-// ---- the Python functions ---------------------------------------------------------------------------------
+struct LayerNormArguments {
+    FASTNORM_ARGUMENTS(x, weight, bias, axis, eps, return_stats, out)
+};
 
-PyObject* layer_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "layer_norm", 3,
-        {{"x", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"axis", PyLong_FromLong(-1)},
-         {"eps", PyFloat_FromDouble(1e-5)},
-         {"return_stats", Py_False},
-         {"out", Py_None}}
+Outcome layer_norm(const Call<LayerNormArguments>& call) {
+    return norm_forward(
+        kernels().layer_norm_forward,
+        {call.x, call.weight, call.bias, call.axis, call.eps, call.return_stats, out_of(call), true}
     );
-    const OpFunction run = [](const Call& call) {
-        ForwardArguments arguments{call[0], call[1], call[2], call[3],
-                                   call[4], call[5], call[6], call.given[6]};
-        arguments.checked = call.checked();
-        return norm_forward(kernels().layer_norm_forward, arguments);
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
-PyObject* layer_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "layer_norm_backward", 4,
-        {{"dy", nullptr},
-         {"x", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"axis", PyLong_FromLong(-1)},
-         {"eps", PyFloat_FromDouble(1e-5)},
-         {"stats", Py_None}}
+struct LayerNormBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, weight, bias, axis, eps, stats)
+};
+
+Outcome layer_norm_backward(const Call<LayerNormBackwardArguments>& call) {
+    return norm_backward(
+        kernels().layer_norm_backward,
+        {call.dy, call.x, call.weight, call.bias, call.axis, call.eps, call.stats, true}
     );
-    const OpFunction run = [](const Call& call) {
-        const BackwardArguments arguments{call[0], call[1], call[2], call[3],
-                                          call[4], call[5], call[6], call.given[4]};
-        return norm_backward(kernels().layer_norm_backward, arguments);
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
-PyObject* rms_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "rms_norm", 3,
-        {{"x", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"axis", PyLong_FromLong(-1)},
-         {"eps", PyFloat_FromDouble(1e-6)},
-         {"weight_offset", PyFloat_FromDouble(0)},
-         {"fraction", Py_None},
-         {"return_stats", Py_False},
-         {"out", Py_None}}
+struct RmsNormArguments {
+    FASTNORM_ARGUMENTS(x, weight, bias, axis, eps, weight_offset, fraction, return_stats, out)
+};
+
+Outcome rms_norm(const Call<RmsNormArguments>& call) {
+    RmsOptions rms;
+    if (!as_rms_options(call.weight_offset, call.fraction, rms)) return not_canonical;
+    return norm_forward(
+        kernels().rms_norm_forward,
+        {call.x, call.weight, call.bias, call.axis, call.eps, call.return_stats, out_of(call), false, rms}
     );
-    const OpFunction run = [](const Call& call) {
-        ForwardArguments arguments{call[0], call[1], call[2], call[3],
-                                   call[4], call[7], call[8], call.given[8]};
-        arguments.checked = call.checked();
-        arguments.has_mean = false;
-        if (!as_rms_options(call[5], call[6], arguments.rms)) return not_canonical;
-        return norm_forward(kernels().rms_norm_forward, arguments);
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
-PyObject* rms_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "rms_norm_backward", 4,
-        {{"dy", nullptr},
-         {"x", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"axis", PyLong_FromLong(-1)},
-         {"eps", PyFloat_FromDouble(1e-6)},
-         {"weight_offset", PyFloat_FromDouble(0)},
-         {"fraction", Py_None},
-         {"stats", Py_None}}
+struct RmsNormBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, weight, bias, axis, eps, weight_offset, fraction, stats)
+};
+
+Outcome rms_norm_backward(const Call<RmsNormBackwardArguments>& call) {
+    RmsOptions rms;
+    if (!as_rms_options(call.weight_offset, call.fraction, rms)) return not_canonical;
+    return norm_backward(
+        kernels().rms_norm_backward,
+        {call.dy, call.x, call.weight, call.bias, call.axis, call.eps, call.stats, false, rms}
     );
-    const OpFunction run = [](const Call& call) {
-        BackwardArguments arguments{call[0], call[1], call[2], call[3],
-                                    call[4], call[5], call[8], call.given[4]};
-        arguments.has_mean = false;
-        if (!as_rms_options(call[6], call[7], arguments.rms)) return not_canonical;
-        return norm_backward(kernels().rms_norm_backward, arguments);
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
 }  // namespace
 
-const PyMethodDef norm_methods[] = {
-    FASTNORM_METHOD(
-        layer_norm, "x, weight=None, bias=None, *, axis=-1, eps=1e-05, return_stats=False, out=None"
-    ),
-    FASTNORM_METHOD(layer_norm_backward, "dy, x, weight=None, bias=None, *, axis=-1, eps=1e-05, stats=None"),
-    FASTNORM_METHOD(
-        rms_norm,
-        "x, weight=None, bias=None, *, axis=-1, eps=1e-06, weight_offset=0.0, fraction=None, "
-        "return_stats=False, "
-        "out=None"
-    ),
-    FASTNORM_METHOD(
-        rms_norm_backward,
-        "dy, x, weight=None, bias=None, *, axis=-1, eps=1e-06, weight_offset=0.0, fraction=None, stats=None"
-    ),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp norm_ops[] = {
+    FASTNORM_OP(layer_norm),
+    FASTNORM_OP(layer_norm_backward),
+    FASTNORM_OP(rms_norm),
+    FASTNORM_OP(rms_norm_backward),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

@@ -31,7 +31,7 @@ struct ParameterGradients {
 
     // False with an error set where there is no memory; so for the others.
     bool create(const Array& x, const Axes& axes, bool has_weight, bool has_bias);
-    bool in_given_order(PyObject* axis, int ndim);
+    bool in_given_order(PyObject* axes);
     bool wanted() const { return dweight || dbias; }
     PyObject* weight_or_none() const { return dweight ? dweight.get() : Py_None; }
     PyObject* bias_or_none() const { return dbias ? dbias.get() : Py_None; }

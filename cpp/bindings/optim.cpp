@@ -3,7 +3,7 @@
 #include <cmath>
 #include <vector>
 
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
@@ -58,9 +58,13 @@ private:
     bool written_;
 };
 
-Outcome run_update(const Call& call) {
-    PyObject* parameters = call[0];
-    PyObject* gradients = call[1];
+struct OptimizerUpdateArguments {
+    FASTNORM_ARGUMENTS(parameters, gradients, rule)
+};
+
+Outcome optimizer_update(const Call<OptimizerUpdateArguments>& call) {
+    PyObject* parameters = call.parameters;
+    PyObject* gradients = call.gradients;
     if (!(PyList_CheckExact(parameters) || PyTuple_CheckExact(parameters))) return not_canonical;
     if (!(PyList_CheckExact(gradients) || PyTuple_CheckExact(gradients))) return not_canonical;
     const Py_ssize_t count = PySequence_Fast_GET_SIZE(parameters);
@@ -76,12 +80,12 @@ Outcome run_update(const Call& call) {
         }
         if (!PyArray_ISWRITEABLE(parameter->object)) return not_canonical;
         // Elements that share memory are for fastnorm._arguments to refuse.
-        if (!call.checked() && !PyArray_IS_C_CONTIGUOUS(parameter->object)) return not_canonical;
+        if (!call.checked && !PyArray_IS_C_CONTIGUOUS(parameter->object)) return not_canonical;
         arrays.push_back(*parameter);
         slopes.push_back(*gradient);
     }
     OptimizerRule rule;
-    if (!as_rule(call[2], arrays.data(), count, rule)) return not_canonical;
+    if (!as_rule(call.rule, arrays.data(), count, rule)) return not_canonical;
 
     std::vector<Contiguous> written, read;
     for (Py_ssize_t i = 0; i < count; ++i) {
@@ -106,13 +110,6 @@ Outcome run_update(const Call& call) {
     }
     Py_INCREF(Py_None);
     return finished(Py_None);
-}
-
-PyObject* optimizer_update(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "optimizer_update", 3, {{"parameters", nullptr}, {"gradients", nullptr}, {"rule", nullptr}}
-    );
-    return call_op(signature, run_update, args, nargs, kwnames);
 }
 
 template <class Task>
@@ -197,9 +194,9 @@ void update_parameter(
     run(kernels().adam_update[e], task, size, adam_nanoseconds);
 }
 
-const PyMethodDef optim_methods[] = {
-    FASTNORM_METHOD(optimizer_update, "parameters, gradients, rule"),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp optim_ops[] = {
+    FASTNORM_OP(optimizer_update),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

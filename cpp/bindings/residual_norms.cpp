@@ -1,4 +1,4 @@
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "bindings/norms.h"
 #include "runtime/dispatch.h"
 
@@ -13,9 +13,9 @@ using BackwardKernels = decltype(KernelTable::add_layer_norm_backward);
 constexpr double sum_nanoseconds = 0.1;
 
 struct ForwardArguments {
-    PyObject *x, *residual, *weight, *bias, *alpha, *axis, *eps, *out;
-    PyObject* given_out;
-    bool returns_sum, checked;
+    Slot x, residual, weight, bias, alpha, axis, eps;
+    Out out;
+    bool returns_sum;
 };
 
 // A result, taken from the argument `out` or new.
@@ -43,19 +43,20 @@ bool take(Target& target, PyObject* given, const Array& out) {
 // The results for the argument `out`, (y, summed) or y alone. False where it is not canonical, or with an
 // error set.
 bool make_results(const ForwardArguments& slots, const Array& x, Target& y, Target& summed) {
-    if (slots.out == Py_None) return make_new(y, x) && (!slots.returns_sum || make_new(summed, x));
+    if (slots.out.array == Py_None) return make_new(y, x) && (!slots.returns_sum || make_new(summed, x));
     const std::initializer_list<PyObject*> inputs = {slots.x, slots.residual, slots.weight, slots.bias};
     if (!slots.returns_sum) {
-        const std::optional<Array> out = as_array(slots.out);
-        return out && is_valid_out(*out, x, inputs, slots.checked) && take(y, slots.given_out, *out);
+        const std::optional<Array> out = as_array(slots.out.array);
+        return out && is_valid_out(*out, x, inputs, slots.out.checked) && take(y, slots.out.given, *out);
     }
-    if (!PyTuple_CheckExact(slots.out) || PyTuple_GET_SIZE(slots.out) != 2) return false;
-    const std::optional<Array> first = as_array(PyTuple_GET_ITEM(slots.out, 0));
-    const std::optional<Array> second = as_array(PyTuple_GET_ITEM(slots.out, 1));
+    if (!PyTuple_CheckExact(slots.out.array) || PyTuple_GET_SIZE(slots.out.array) != 2) return false;
+    const std::optional<Array> first = as_array(PyTuple_GET_ITEM(slots.out.array, 0));
+    const std::optional<Array> second = as_array(PyTuple_GET_ITEM(slots.out.array, 1));
     if (!first || !second) return false;
-    if (!is_valid_out(*first, x, inputs, slots.checked) || !is_valid_out(*second, x, inputs, slots.checked))
+    if (!is_valid_out(*first, x, inputs, slots.out.checked) ||
+        !is_valid_out(*second, x, inputs, slots.out.checked))
         return false;
-    if (!slots.checked) {
+    if (!slots.out.checked) {
         // The sum is written before weight and bias are read.
         if (!are_apart(*first, *second)) return false;
         for (PyObject* parameter : {slots.weight, slots.bias}) {
@@ -63,7 +64,7 @@ bool make_results(const ForwardArguments& slots, const Array& x, Target& y, Targ
             if (array && !are_apart(*second, *array)) return false;
         }
     }
-    const Reference given(PySequence_Tuple(slots.given_out));
+    const Reference given(PySequence_Tuple(slots.out.given));
     if (!given) return false;
     return PyTuple_GET_SIZE(given.get()) == 2 && take(y, PyTuple_GET_ITEM(given.get(), 0), *first) &&
            take(summed, PyTuple_GET_ITEM(given.get(), 1), *second);
@@ -124,8 +125,7 @@ Outcome add_norm_forward(const ForwardKernels& forward, const ForwardArguments& 
 }
 
 struct BackwardArguments {
-    PyObject *dy, *dsummed, *x, *residual, *weight, *bias, *alpha, *axis, *eps;
-    PyObject* given_axis;
+    Slot dy, dsummed, x, residual, weight, bias, alpha, axis, eps;
     bool has_bias_argument;
 };
 
@@ -183,155 +183,90 @@ Outcome add_norm_backward(const BackwardKernels& backward, const BackwardArgumen
             return finished(nullptr);
         }
     }
-    if (!gradients.in_given_order(slots.given_axis, x->ndim())) return finished(nullptr);
+    if (!gradients.in_given_order(slots.axis)) return finished(nullptr);
     PyObject *const first = dx.object.get(), *const second = dresidual.object.get();
     if (!slots.has_bias_argument) return finished(PyTuple_Pack(3, first, second, gradients.weight_or_none()));
     return finished(PyTuple_Pack(4, first, second, gradients.weight_or_none(), gradients.bias_or_none()));
 }
 
-// ---- the Python functions ---------------------------------------------------------------------------------
+struct AddLayerNormArguments {
+    FASTNORM_ARGUMENTS(x, residual, weight, bias, alpha, axis, eps, out)
+};
 
-PyObject* add_layer_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "add_layer_norm", 4,
-        {{"x", nullptr},
-         {"residual", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"alpha", PyFloat_FromDouble(1)},
-         {"axis", PyLong_FromLong(-1)},
-         {"eps", PyFloat_FromDouble(1e-5)},
-         {"out", Py_None}}
+Outcome add_layer_norm(const Call<AddLayerNormArguments>& call) {
+    return add_norm_forward(
+        kernels().add_layer_norm_forward,
+        {call.x, call.residual, call.weight, call.bias, call.alpha, call.axis, call.eps, out_of(call), true}
     );
-    const OpFunction run = [](const Call& call) {
-        const ForwardArguments arguments{call[0], call[1], call[2],       call[3], call[4],       call[5],
-                                         call[6], call[7], call.given[7], true,    call.checked()};
-        return add_norm_forward(kernels().add_layer_norm_forward, arguments);
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
-PyObject* add_layer_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "add_layer_norm_backward", 6,
-        {{"dy", nullptr},
-         {"dsummed", nullptr},
-         {"x", nullptr},
-         {"residual", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"alpha", PyFloat_FromDouble(1)},
-         {"axis", PyLong_FromLong(-1)},
-         {"eps", PyFloat_FromDouble(1e-5)}}
+struct AddLayerNormBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, dsummed, x, residual, weight, bias, alpha, axis, eps)
+};
+
+Outcome add_layer_norm_backward(const Call<AddLayerNormBackwardArguments>& call) {
+    return add_norm_backward(
+        kernels().add_layer_norm_backward, {call.dy, call.dsummed, call.x, call.residual, call.weight,
+                                            call.bias, call.alpha, call.axis, call.eps, true}
     );
-    const OpFunction run = [](const Call& call) {
-        const BackwardArguments arguments{call[0], call[1], call[2], call[3],       call[4], call[5],
-                                          call[6], call[7], call[8], call.given[7], true};
-        return add_norm_backward(kernels().add_layer_norm_backward, arguments);
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
-PyObject* add_rms_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "add_rms_norm", 3,
-        {{"x", nullptr},
-         {"residual", nullptr},
-         {"weight", Py_None},
-         {"alpha", PyFloat_FromDouble(1)},
-         {"axis", PyLong_FromLong(-1)},
-         {"eps", PyFloat_FromDouble(1e-6)},
-         {"out", Py_None}}
+struct AddRmsNormArguments {
+    FASTNORM_ARGUMENTS(x, residual, weight, alpha, axis, eps, out)
+};
+
+Outcome add_rms_norm(const Call<AddRmsNormArguments>& call) {
+    return add_norm_forward(
+        kernels().add_rms_norm_forward,
+        {call.x, call.residual, call.weight, Py_None, call.alpha, call.axis, call.eps, out_of(call), true}
     );
-    const OpFunction run = [](const Call& call) {
-        const ForwardArguments arguments{call[0], call[1], call[2],       Py_None, call[3],       call[4],
-                                         call[5], call[6], call.given[6], true,    call.checked()};
-        return add_norm_forward(kernels().add_rms_norm_forward, arguments);
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
-PyObject* add_rms_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "add_rms_norm_backward", 5,
-        {{"dy", nullptr},
-         {"dsummed", nullptr},
-         {"x", nullptr},
-         {"residual", nullptr},
-         {"weight", Py_None},
-         {"alpha", PyFloat_FromDouble(1)},
-         {"axis", PyLong_FromLong(-1)},
-         {"eps", PyFloat_FromDouble(1e-6)}}
+struct AddRmsNormBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, dsummed, x, residual, weight, alpha, axis, eps)
+};
+
+Outcome add_rms_norm_backward(const Call<AddRmsNormBackwardArguments>& call) {
+    return add_norm_backward(
+        kernels().add_rms_norm_backward, {call.dy, call.dsummed, call.x, call.residual, call.weight, Py_None,
+                                          call.alpha, call.axis, call.eps, false}
     );
-    const OpFunction run = [](const Call& call) {
-        const BackwardArguments arguments{call[0], call[1], call[2], call[3],       call[4], Py_None,
-                                          call[5], call[6], call[7], call.given[6], false};
-        return add_norm_backward(kernels().add_rms_norm_backward, arguments);
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
 // layer_norm(alpha * residual + x): add_layer_norm whose sum nobody asks for.
-PyObject* deep_norm(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "deep_norm", 4,
-        {{"x", nullptr},
-         {"residual", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"alpha", nullptr},
-         {"axis", PyLong_FromLong(-1)},
-         {"eps", PyFloat_FromDouble(1e-5)},
-         {"out", Py_None}}
+struct DeepNormArguments {
+    FASTNORM_ARGUMENTS(x, residual, weight, bias, alpha, axis, eps, out)
+};
+
+Outcome deep_norm(const Call<DeepNormArguments>& call) {
+    return add_norm_forward(
+        kernels().add_layer_norm_forward,
+        {call.x, call.residual, call.weight, call.bias, call.alpha, call.axis, call.eps, out_of(call), false}
     );
-    const OpFunction run = [](const Call& call) {
-        const ForwardArguments arguments{call[0], call[1], call[2],       call[3], call[4],       call[5],
-                                         call[6], call[7], call.given[7], false,   call.checked()};
-        return add_norm_forward(kernels().add_layer_norm_forward, arguments);
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
-PyObject* deep_norm_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "deep_norm_backward", 5,
-        {{"dy", nullptr},
-         {"x", nullptr},
-         {"residual", nullptr},
-         {"weight", Py_None},
-         {"bias", Py_None},
-         {"alpha", nullptr},
-         {"axis", PyLong_FromLong(-1)},
-         {"eps", PyFloat_FromDouble(1e-5)}}
+struct DeepNormBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, residual, weight, bias, alpha, axis, eps)
+};
+
+Outcome deep_norm_backward(const Call<DeepNormBackwardArguments>& call) {
+    if (call.dy == Py_None) return not_canonical;  // which the rules refuse
+    return add_norm_backward(
+        kernels().add_layer_norm_backward, {call.dy, Py_None, call.x, call.residual, call.weight, call.bias,
+                                            call.alpha, call.axis, call.eps, true}
     );
-    const OpFunction run = [](const Call& call) {
-        if (call[0] == Py_None) return not_canonical;  // which fastnorm._arguments refuses
-        const BackwardArguments arguments{call[0], Py_None, call[1], call[2],       call[3], call[4],
-                                          call[5], call[6], call[7], call.given[6], true};
-        return add_norm_backward(kernels().add_layer_norm_backward, arguments);
-    };
-    return call_op(signature, run, args, nargs, kwnames);
 }
 
 }  // namespace
 
-const PyMethodDef residual_norm_methods[] = {
-    FASTNORM_METHOD(
-        add_layer_norm, "x, residual, weight=None, bias=None, *, alpha=1.0, axis=-1, eps=1e-05, out=None"
-    ),
-    FASTNORM_METHOD(
-        add_layer_norm_backward,
-        "dy, dsummed, x, residual, weight=None, bias=None, *, alpha=1.0, axis=-1, eps=1e-05"
-    ),
-    FASTNORM_METHOD(add_rms_norm, "x, residual, weight=None, *, alpha=1.0, axis=-1, eps=1e-06, out=None"),
-    FASTNORM_METHOD(
-        add_rms_norm_backward, "dy, dsummed, x, residual, weight=None, *, alpha=1.0, axis=-1, eps=1e-06"
-    ),
-    FASTNORM_METHOD(deep_norm, "x, residual, weight=None, bias=None, *, alpha, axis=-1, eps=1e-05, out=None"),
-    FASTNORM_METHOD(
-        deep_norm_backward, "dy, x, residual, weight=None, bias=None, *, alpha, axis=-1, eps=1e-05"
-    ),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp residual_norm_ops[] = {
+    FASTNORM_OP(add_layer_norm),
+    FASTNORM_OP(add_layer_norm_backward),
+    FASTNORM_OP(add_rms_norm),
+    FASTNORM_OP(add_rms_norm_backward),
+    FASTNORM_OP(deep_norm),
+    FASTNORM_OP(deep_norm_backward),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstring>
 
-#include "bindings/module.h"
 #include "bindings/runtime.h"
 #include "runtime/cpu.h"
 #include "runtime/dispatch.h"

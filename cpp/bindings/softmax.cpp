@@ -1,7 +1,7 @@
 #include "tasks/probabilities.h"
 
 #include "bindings/arrays.h"
-#include "bindings/module.h"
+#include "bindings/families.h"
 #include "bindings/norms.h"
 #include "runtime/dispatch.h"
 
@@ -32,18 +32,22 @@ double nanoseconds(const Rows& rows, Element element, double each) {
     return each * (element == Element::float64 ? 4 : 1) * double(rows.rows * rows.cols);
 }
 
-Outcome forward(const ForwardKernels& table, const Call& call) {
-    const std::optional<Array> x = as_array(call[0]);
+struct SoftmaxArguments {
+    FASTNORM_ARGUMENTS(x, axis, out)
+};
+
+Outcome forward(const ForwardKernels& table, const Call<SoftmaxArguments>& call) {
+    const std::optional<Array> x = as_array(call.x);
     Axes axes;
-    if (!x || !as_one_axis(call[1], x->ndim(), axes)) return not_canonical;
+    if (!x || !as_one_axis(call.axis, x->ndim(), axes)) return not_canonical;
     Reference result;
     std::optional<Array> y;
     bool warm = true;
-    if (call[2] != Py_None) {
-        y = as_array(call[2]);
-        if (!y || !is_valid_out(*y, *x, {call[0]}, call.checked())) return not_canonical;
-        Py_INCREF(call.given[2]);
-        result = Reference(call.given[2]);
+    if (call.out != Py_None) {
+        y = as_array(call.out);
+        if (!y || !is_valid_out(*y, *x, {call.x}, call.checked)) return not_canonical;
+        Py_INCREF(call.given.out);
+        result = Reference(call.given.out);
     } else {
         NewArray fresh = new_like(*x);
         if (!fresh.array) return finished(nullptr);
@@ -70,11 +74,15 @@ Outcome forward(const ForwardKernels& table, const Call& call) {
     return finished(result.release());
 }
 
-Outcome backward(const BackwardKernels& table, const Call& call) {
-    const std::optional<Array> dy = as_array(call[0]), x = as_array(call[1]);
+struct SoftmaxBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, axis)
+};
+
+Outcome backward(const BackwardKernels& table, const Call<SoftmaxBackwardArguments>& call) {
+    const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
     Axes axes;
     if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
-    if (!as_one_axis(call[2], x->ndim(), axes)) return not_canonical;
+    if (!as_one_axis(call.axis, x->ndim(), axes)) return not_canonical;
     NewArray fresh = new_like(*x);
     Reference dx = std::move(fresh.array);
     if (!dx) return finished(nullptr);
@@ -98,48 +106,28 @@ Outcome backward(const BackwardKernels& table, const Call& call) {
     return finished(dx.release());
 }
 
-// ---- the Python functions ---------------------------------------------------------------------------------
+Outcome softmax(const Call<SoftmaxArguments>& call) { return forward(kernels().softmax_forward, call); }
 
-PyObject* softmax(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "softmax", 1, {{"x", nullptr}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}}
-    );
-    const OpFunction run = [](const Call& call) { return forward(kernels().softmax_forward, call); };
-    return call_op(signature, run, args, nargs, kwnames);
+Outcome softmax_backward(const Call<SoftmaxBackwardArguments>& call) {
+    return backward(kernels().softmax_backward, call);
 }
 
-PyObject* softmax_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "softmax_backward", 2, {{"dy", nullptr}, {"x", nullptr}, {"axis", PyLong_FromLong(-1)}}
-    );
-    const OpFunction run = [](const Call& call) { return backward(kernels().softmax_backward, call); };
-    return call_op(signature, run, args, nargs, kwnames);
+Outcome log_softmax(const Call<SoftmaxArguments>& call) {
+    return forward(kernels().log_softmax_forward, call);
 }
 
-PyObject* log_softmax(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "log_softmax", 1, {{"x", nullptr}, {"axis", PyLong_FromLong(-1)}, {"out", Py_None}}
-    );
-    const OpFunction run = [](const Call& call) { return forward(kernels().log_softmax_forward, call); };
-    return call_op(signature, run, args, nargs, kwnames);
-}
-
-PyObject* log_softmax_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-    static const Signature signature(
-        "log_softmax_backward", 2, {{"dy", nullptr}, {"x", nullptr}, {"axis", PyLong_FromLong(-1)}}
-    );
-    const OpFunction run = [](const Call& call) { return backward(kernels().log_softmax_backward, call); };
-    return call_op(signature, run, args, nargs, kwnames);
+Outcome log_softmax_backward(const Call<SoftmaxBackwardArguments>& call) {
+    return backward(kernels().log_softmax_backward, call);
 }
 
 }  // namespace
 
-const PyMethodDef softmax_methods[] = {
-    FASTNORM_METHOD(softmax, "x, *, axis=-1, out=None"),
-    FASTNORM_METHOD(softmax_backward, "dy, x, *, axis=-1"),
-    FASTNORM_METHOD(log_softmax, "x, *, axis=-1, out=None"),
-    FASTNORM_METHOD(log_softmax_backward, "dy, x, *, axis=-1"),
-    {nullptr, nullptr, 0, nullptr},
+const NativeOp softmax_ops[] = {
+    FASTNORM_OP(softmax),
+    FASTNORM_OP(softmax_backward),
+    FASTNORM_OP(log_softmax),
+    FASTNORM_OP(log_softmax_backward),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

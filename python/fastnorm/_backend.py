@@ -1,8 +1,5 @@
-"""Which implementation runs: `active` holds the ops of the extension `fastnorm._core` or of
-`fastnorm.reference`.
+"""Which implementation runs: the extension `fastnorm._core`, or the twins in `fastnorm.reference`.
 
-Both have every op under its public name and signature, so a public function is one line, `active.<op>(...)`.
-`active` itself never changes, only what it holds, so that a call looks up one global and one attribute of it.
 The extension is the default. The twins are a choice, by `FASTNORM_BACKEND=reference` or `set_backend`, never
 a fallback.
 """
@@ -11,58 +8,70 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import ModuleType
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from ._typing import Backend
 
-if TYPE_CHECKING:
-    from . import _core as active  # both backends have the signatures of its stub
-else:
-    active = ModuleType("fastnorm._active")
-
-__all__ = ["NAMES", "active", "extension", "name", "use", "use_default"]
+__all__ = ["CHOSEN", "NAMES", "extension", "load_extension", "name", "use", "using"]
 
 NAMES: tuple[str, ...] = get_args(Backend)
 EXTENSION = "fastnorm._core"
 MISSING = (
     f"the compiled extension {EXTENSION} is missing. Build it with `pip install .` in fastnorm's source tree "
-    f"(a C++17 "
-    "compiler is all it needs), and do not import fastnorm from a folder that holds its unbuilt sources. "
+    "(a C++17 compiler is all it needs), and do not import fastnorm from a folder that holds its unbuilt "
+    "sources. "
     "FASTNORM_BACKEND=reference selects the NumPy twins, which are slower and need no build."
 )
 
+# The choice of a context; a context without one has the default of the process. Ops of the extension, which
+# exist where that default is native, read the variable themselves.
+CHOSEN: ContextVar[str] = ContextVar("fastnorm.backend")
+default = os.environ.get("FASTNORM_BACKEND") or "native"
 extension: ModuleType | None = None  # None until it is first used
-name: str
+
+
+def name() -> str:
+    """Return the name of the backend of this context."""
+    return CHOSEN.get(default)
 
 
 def use(chosen: str) -> None:
-    """Make the backend of this name the active one."""
-    global extension, name  # noqa: PLW0603  # the state that this module is about
-    module: ModuleType
-    if chosen == "reference":
-        module = importlib.import_module("fastnorm.reference")
-    else:
-        module = extension = load_extension()
-    twins = importlib.import_module("fastnorm.reference")
-    for op in (*twins.__all__, *twins.TRAINING, *twins.STATISTICS):
-        setattr(active, op, getattr(module, op))
-    name = chosen
+    """Make the backend of this name the one of this context."""
+    if chosen == "native":
+        load_extension()
+    CHOSEN.set(chosen)
+
+
+@contextmanager
+def using(chosen: str) -> Iterator[None]:
+    """Make the backend of this name the one of this context, inside a ``with`` block."""
+    if chosen == "native":
+        load_extension()
+    token = CHOSEN.set(chosen)
+    try:
+        yield
+    finally:
+        CHOSEN.reset(token)
 
 
 def load_extension() -> ModuleType:
     """Import the extension, or raise ImportError with a note that says how to build it."""
-    try:
-        return importlib.import_module(EXTENSION)
-    except ModuleNotFoundError as error:
-        if error.name != EXTENSION:
-            raise
-        raise ImportError(MISSING, name=EXTENSION) from None
+    global extension  # noqa: PLW0603  # the state that this module is about
+    if extension is None:
+        try:
+            extension = importlib.import_module(EXTENSION)
+        except ModuleNotFoundError as error:
+            if error.name != EXTENSION:
+                raise
+            raise ImportError(MISSING, name=EXTENSION) from None
+    return extension
 
 
-def use_default() -> None:
-    """Make the backend that `FASTNORM_BACKEND` names the active one, `native` where it names none."""
-    chosen = os.environ.get("FASTNORM_BACKEND") or "native"
-    if chosen not in NAMES:
-        raise ImportError(f"FASTNORM_BACKEND is {chosen!r}, needs one of {', '.join(map(repr, NAMES))}")
-    use(chosen)
+if default not in NAMES:
+    raise ImportError(f"FASTNORM_BACKEND is {default!r}, needs one of {', '.join(map(repr, NAMES))}")
+if default == "native":
+    load_extension()

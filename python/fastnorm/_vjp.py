@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -84,15 +83,10 @@ def vjp(op: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Callabl
 
 
 def _pair(op: Any) -> Pair:
-    """Find the backward of an op, which stands in the same module under the op's name with `_backward`
-    added.
-    """
-    module, name = getattr(op, "__module__", None), getattr(op, "__name__", None)
-    if not callable(op) or not isinstance(module, str) or not isinstance(name, str):
-        raise TypeError(f"vjp: op is {op!r}, needs an op of fastnorm such as fastnorm.layer_norm")
-    backward = getattr(sys.modules.get(module), f"{name.removesuffix('_forward')}_backward", None)
-    if module.partition(".")[0] != __package__ or backward is None:
-        raise TypeError(f"vjp: op is {module}.{name}, needs an op of fastnorm that has a backward")
+    """Find the backward of an op."""
+    backward = getattr(op, "backward", None)
+    if not callable(op) or not callable(backward):
+        raise TypeError(f"vjp: op is {op!r}, needs an op of fastnorm that has a backward, as layer_norm")
     return _match(op, backward)
 
 

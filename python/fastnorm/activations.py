@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._backend import active
+from ._op import op
 from ._typing import Approximation, Array, ArrayLike
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 
+@op
 def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None = None) -> Array:
     """Gaussian error linear unit, element by element.
 
@@ -68,9 +69,9 @@ def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None
     >>> fastnorm.gelu(np.array([1.0]), approximate="sigmoid").round(4)
     array([0.8458])
     """
-    return active.gelu(x, approximate=approximate, out=out)
 
 
+@op
 def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array:
     """Gradient of `gelu` with respect to x.
 
@@ -115,9 +116,9 @@ def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "
     >>> fastnorm.gelu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.0833,  0.5   ,  1.0833])
     """
-    return active.gelu_backward(dy, x, approximate=approximate)
 
 
+@op
 def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Rectified linear unit, element by element.
 
@@ -159,9 +160,9 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> fastnorm.relu(np.array([-2.0, 0.0, 3.0]))
     array([0., 0., 3.])
     """
-    return active.relu(x, out=out)
 
 
+@op
 def relu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     """Gradient of `relu` with respect to x.
 
@@ -202,9 +203,9 @@ def relu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     >>> fastnorm.relu_backward(np.full(3, 5.0), np.array([-2.0, 0.0, 3.0]))
     array([0., 0., 5.])
     """
-    return active.relu_backward(dy, x)
 
 
+@op
 def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Logistic sigmoid, element by element.
 
@@ -250,9 +251,9 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> fastnorm.sigmoid(np.array([-700.0]))
     array([9.85967654e-305])
     """
-    return active.sigmoid(x, out=out)
 
 
+@op
 def sigmoid_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     """Gradient of `sigmoid` with respect to x.
 
@@ -294,9 +295,9 @@ def sigmoid_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     >>> fastnorm.sigmoid_backward(np.ones(3), np.array([-2.0, 0.0, 40.0]))
     array([1.04993585e-01, 2.50000000e-01, 4.24835426e-18])
     """
-    return active.sigmoid_backward(dy, x)
 
 
+@op
 def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Sigmoid linear unit, element by element.
 
@@ -339,9 +340,9 @@ def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> fastnorm.silu(np.array([-2.0, 0.0, 2.0])).round(4)
     array([-0.2384,  0.    ,  1.7616])
     """
-    return active.silu(x, out=out)
 
 
+@op
 def silu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     """Gradient of `silu` with respect to x.
 
@@ -384,9 +385,9 @@ def silu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     >>> fastnorm.silu_backward(np.ones(3), np.array([-2.0, 0.0, 2.0])).round(4)
     array([-0.0908,  0.5   ,  1.0908])
     """
-    return active.silu_backward(dy, x)
 
 
+@op
 def swish(x: ArrayLike, beta: ArrayLike = 1.0, *, out: Array | None = None) -> Array:
     """Swish with a parameter beta, element by element.
 
@@ -436,9 +437,9 @@ def swish(x: ArrayLike, beta: ArrayLike = 1.0, *, out: Array | None = None) -> A
     array([[-0.5,  0.5],
            [-0. ,  1. ]])
     """
-    return active.swish(x, beta, out=out)
 
 
+@op
 def swish_backward(dy: ArrayLike, x: ArrayLike, beta: ArrayLike = 1.0) -> tuple[Array, Array]:
     """Gradients of `swish` with respect to x and beta.
 
@@ -488,9 +489,9 @@ def swish_backward(dy: ArrayLike, x: ArrayLike, beta: ArrayLike = 1.0) -> tuple[
     >>> print(dbeta.round(4))
     1.5729
     """
-    return active.swish_backward(dy, x, beta)
 
 
+@op
 def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Hyperbolic tangent, element by element.
 
@@ -534,9 +535,9 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> fastnorm.tanh(np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.7616,  0.    ,  0.7616])
     """
-    return active.tanh(x, out=out)
 
 
+@op
 def tanh_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     """Gradient of `tanh` with respect to x.
 
@@ -579,4 +580,3 @@ def tanh_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     >>> fastnorm.tanh_backward(np.ones(3), np.array([-1.0, 0.0, 20.0]))
     array([4.19974342e-01, 1.00000000e+00, 1.69934170e-17])
     """
-    return active.tanh_backward(dy, x)

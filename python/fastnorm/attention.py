@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
-from ._backend import active
+from ._op import op
 from ._typing import Array, ArrayLike
 
 __all__ = ["attention", "attention_backward", "memory_read", "memory_read_backward"]
@@ -46,6 +46,7 @@ def attention(
     return_weights: bool,
     out: Array | None = None,
 ) -> Array | tuple[Array, Array]: ...
+@op
 def attention(
     query: ArrayLike,
     keys: ArrayLike,
@@ -57,8 +58,9 @@ def attention(
     return_weights: bool = False,
     out: Array | None = None,
 ) -> Array | tuple[Array, Array]:
-    """Read the values of the slots whose keys fit the queries: ``softmax(scale * query @ keys.T + mask) @
-    values``.
+    """Read the values of the slots whose keys fit the queries.
+
+    ``y = softmax(scale * query @ keys.T + mask) @ values``.
 
     Parameters
     ----------
@@ -125,11 +127,9 @@ def attention(
     array([[1., 0.],
            [1., 0.]])
     """
-    return active.attention(
-        query, keys, values, mask=mask, scale=scale, linear=linear, return_weights=return_weights, out=out
-    )
 
 
+@op
 def attention_backward(
     dy: ArrayLike,
     query: ArrayLike,
@@ -192,7 +192,6 @@ def attention_backward(
     >>> dquery.round(4)
     array([[0.1966]])
     """
-    return active.attention_backward(dy, query, keys, values, mask=mask, scale=scale, linear=linear)
 
 
 @overload
@@ -228,6 +227,7 @@ def memory_read(
     return_weights: bool,
     out: Array | None = None,
 ) -> Array | tuple[Array, Array]: ...
+@op
 def memory_read(
     query: ArrayLike,
     keys: ArrayLike,
@@ -293,11 +293,9 @@ def memory_read(
     >>> fastnorm.memory_read(np.array([4.0, 2.0]), keys, values, linear=True)
     array([14., 20., 26.])
     """
-    return active.memory_read(
-        query, keys, values, mask=mask, linear=linear, return_weights=return_weights, out=out
-    )
 
 
+@op
 def memory_read_backward(
     dy: ArrayLike,
     query: ArrayLike,
@@ -354,4 +352,3 @@ def memory_read_backward(
     array([[0.2689],
            [0.7311]])
     """
-    return active.memory_read_backward(dy, query, keys, values, mask=mask, linear=linear)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
-from ._backend import active
+from ._op import op
 from ._typing import Array, ArrayLike, Axis
 
 __all__ = [
@@ -74,6 +74,7 @@ def batch_norm(
     return_stats: bool,
     out: Array | None = None,
 ) -> Array | tuple[Array, Array, Array]: ...
+@op
 def batch_norm(
     x: ArrayLike,
     weight: ArrayLike | None = None,
@@ -171,23 +172,9 @@ def batch_norm(
     >>> mean.round(4), var.round(4)
     (array([0.25]), array([1.0667]))
     """
-    return active.batch_norm(
-        x,
-        weight,
-        bias,
-        running_mean,
-        running_var,
-        training=training,
-        momentum=momentum,
-        running_correction=running_correction,
-        eps=eps,
-        axis=axis,
-        stats=stats,
-        return_stats=return_stats,
-        out=out,
-    )
 
 
+@op
 def batch_norm_backward(
     dy: ArrayLike,
     x: ArrayLike,
@@ -263,11 +250,9 @@ def batch_norm_backward(
     >>> print(dbias)
     None
     """
-    return active.batch_norm_backward(
-        dy, x, weight, bias, running_mean, running_var, training=training, eps=eps, axis=axis, stats=stats
-    )
 
 
+@op
 def group_norm(
     x: ArrayLike,
     num_groups: int,
@@ -335,9 +320,9 @@ def group_norm(
             [-0.577, -0.577],
             [-0.577,  1.732]]])
     """
-    return active.group_norm(x, num_groups, weight, bias, eps=eps, axis=axis, out=out)
 
 
+@op
 def group_norm_backward(
     dy: ArrayLike,
     x: ArrayLike,
@@ -398,9 +383,9 @@ def group_norm_backward(
     array([[[ 0.2683, -0.3578],
             [-0.0894,  0.1789]]])
     """
-    return active.group_norm_backward(dy, x, num_groups, weight, bias, eps=eps, axis=axis)
 
 
+@op
 def instance_norm(
     x: ArrayLike,
     weight: ArrayLike | None = None,
@@ -410,8 +395,7 @@ def instance_norm(
     axis: int = 1,
     out: Array | None = None,
 ) -> Array:
-    """Normalise each channel of each sample by its own mean and deviation: `group_norm` with a group for each
-    channel.
+    """Normalise each channel of each sample by its own mean and deviation: `group_norm` of groups of one.
 
     ``y = (x - mean) / sqrt(var + eps) * weight + bias``; mean and var (biased) are taken over all axes but
     the first and that of the channels.
@@ -464,9 +448,9 @@ def instance_norm(
     array([[[-1.342, -0.447,  0.447,  1.342],
             [-0.577, -0.577, -0.577,  1.732]]])
     """
-    return active.instance_norm(x, weight, bias, eps=eps, axis=axis, out=out)
 
 
+@op
 def instance_norm_backward(
     dy: ArrayLike,
     x: ArrayLike,
@@ -526,7 +510,6 @@ def instance_norm_backward(
     >>> dx.round(4)
     array([[[ 0.2683, -0.3578, -0.0894,  0.1789]]])
     """
-    return active.instance_norm_backward(dy, x, weight, bias, eps=eps, axis=axis)
 
 
 class Moments(NamedTuple):
@@ -590,8 +573,7 @@ class Moments(NamedTuple):
             return Moments(count, a.mean + d * share, a.m2 + (b.m2 + np.square(d) * (a.count * share)))
 
     def stats(self, eps: float = 1e-5) -> tuple[Array, Array]:
-        """Return ``(mean, rstd)``, which `batch_norm` takes as `stats`: ``rstd = 1 / sqrt(m2 / count +
-        eps)``.
+        """Return ``(mean, rstd)`` for `batch_norm`'s `stats`, with ``rstd = 1 / sqrt(m2 / count + eps)``.
 
         Parameters
         ----------
@@ -602,6 +584,7 @@ class Moments(NamedTuple):
             return self.mean, 1.0 / np.sqrt(self.m2 / np.float64(self.count) + eps)
 
 
+@op
 def moments(x: ArrayLike, axis: Axis | None = None) -> Moments:
     """Return count, mean and sum of squared deviations of the values along some axes.
 
@@ -645,4 +628,3 @@ def moments(x: ArrayLike, axis: Axis | None = None) -> Moments:
     >>> count, mean, m2
     (3, array([ 2., 11.]), array([2., 6.]))
     """
-    return Moments(*active.moments(x, axis))

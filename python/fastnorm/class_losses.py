@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, SupportsIndex, overload
 
-from ._backend import active
+from ._op import op
 from ._typing import Array, ArrayLike, LossResult, Reduction
 
 __all__ = [
@@ -56,6 +56,7 @@ def cross_entropy(
     axis: SupportsIndex = -1,
     return_grad: bool,
 ) -> LossResult | tuple[LossResult, Array]: ...
+@op
 def cross_entropy(
     logits: ArrayLike,
     target: ArrayLike,
@@ -135,18 +136,8 @@ def cross_entropy(
            [ 0.0033, -0.0122,  0.0089]])
     """
 
-    return active.cross_entropy(
-        logits,
-        target,
-        weight=weight,
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        axis=axis,
-        return_grad=return_grad,
-    )
 
-
+@op
 def cross_entropy_backward(
     dloss: ArrayLike,
     logits: ArrayLike,
@@ -218,16 +209,6 @@ def cross_entropy_backward(
     >>> fastnorm.cross_entropy_backward(1.0, np.array([[4.0, 2.0, 1.0]]), [0]).round(4)
     array([[-0.1562,  0.1142,  0.042 ]])
     """
-    return active.cross_entropy_backward(
-        dloss,
-        logits,
-        target,
-        weight=weight,
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        axis=axis,
-    )
 
 
 @overload
@@ -260,6 +241,7 @@ def focal_loss(
     axis: SupportsIndex = -1,
     return_grad: bool,
 ) -> LossResult | tuple[LossResult, Array]: ...
+@op
 def focal_loss(
     logits: ArrayLike,
     target: ArrayLike,
@@ -324,11 +306,8 @@ def focal_loss(
     array([0.0041, 3.8822])
     """
 
-    return active.focal_loss(
-        logits, target, gamma=gamma, reduction=reduction, axis=axis, return_grad=return_grad
-    )
 
-
+@op
 def focal_loss_backward(
     dloss: ArrayLike,
     logits: ArrayLike,
@@ -390,7 +369,6 @@ def focal_loss_backward(
     >>> fastnorm.focal_loss_backward(1.0, np.array([[4.0, 2.0, 1.0]]), [0]).round(4)
     array([[-0.0108,  0.0079,  0.0029]])
     """
-    return active.focal_loss_backward(dloss, logits, target, gamma=gamma, reduction=reduction, axis=axis)
 
 
 @overload
@@ -429,6 +407,7 @@ def poly_loss(
     axis: SupportsIndex = -1,
     return_grad: bool,
 ) -> LossResult | tuple[LossResult, Array]: ...
+@op
 def poly_loss(
     logits: ArrayLike,
     target: ArrayLike,
@@ -506,18 +485,8 @@ def poly_loss(
     array([0.4823, 1.2567])
     """
 
-    return active.poly_loss(
-        logits,
-        target,
-        epsilon=epsilon,
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        axis=axis,
-        return_grad=return_grad,
-    )
 
-
+@op
 def poly_loss_backward(
     dloss: ArrayLike,
     logits: ArrayLike,
@@ -589,13 +558,3 @@ def poly_loss_backward(
     >>> fastnorm.poly_loss_backward(1.0, np.array([[4.0, 2.0, 1.0]]), [0], epsilon=2.0).round(4)
     array([[-0.4198,  0.3069,  0.1129]])
     """
-    return active.poly_loss_backward(
-        dloss,
-        logits,
-        target,
-        epsilon=epsilon,
-        label_smoothing=label_smoothing,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        axis=axis,
-    )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
-from ._backend import active
+from ._op import op
 from ._typing import Array, ArrayLike, LossResult, Reduction
 
 __all__ = [
@@ -43,6 +43,7 @@ def mse_loss(
     reduction: Reduction = "mean",
     return_grad: bool,
 ) -> LossResult | tuple[LossResult, Array]: ...
+@op
 def mse_loss(
     prediction: ArrayLike,
     target: ArrayLike,
@@ -102,9 +103,9 @@ def mse_loss(
     >>> print(loss.round(4), dprediction.round(4))
     1.4167 [ 0.     -0.3333  1.3333]
     """
-    return active.mse_loss(prediction, target, reduction=reduction, return_grad=return_grad)
 
 
+@op
 def mse_loss_backward(
     dloss: ArrayLike,
     prediction: ArrayLike,
@@ -159,7 +160,6 @@ def mse_loss_backward(
     >>> fastnorm.mse_loss_backward(1.0, np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.5, 2.0]), reduction="sum")
     array([ 0., -1.,  4.])
     """
-    return active.mse_loss_backward(dloss, prediction, target, reduction=reduction)
 
 
 @overload
@@ -192,6 +192,7 @@ def sigmoid_focal_loss(
     reduction: Reduction = "none",
     return_grad: bool,
 ) -> LossResult | tuple[LossResult, Array]: ...
+@op
 def sigmoid_focal_loss(
     logits: ArrayLike,
     target: ArrayLike,
@@ -265,11 +266,9 @@ def sigmoid_focal_loss(
     >>> print(loss.round(4), dlogits.round(4))
     1.238 [-0.0012  0.8075]
     """
-    return active.sigmoid_focal_loss(
-        logits, target, alpha=alpha, gamma=gamma, reduction=reduction, return_grad=return_grad
-    )
 
 
+@op
 def sigmoid_focal_loss_backward(
     dloss: ArrayLike,
     logits: ArrayLike,
@@ -336,9 +335,6 @@ def sigmoid_focal_loss_backward(
     >>> fastnorm.sigmoid_focal_loss_backward(np.ones(2), np.array([2.0, 2.0]), [1, 0]).round(4)
     array([-0.0012,  0.8075])
     """
-    return active.sigmoid_focal_loss_backward(
-        dloss, logits, target, alpha=alpha, gamma=gamma, reduction=reduction
-    )
 
 
 @overload
@@ -374,6 +370,7 @@ def poly_focal_loss(
     reduction: Reduction = "none",
     return_grad: bool,
 ) -> LossResult | tuple[LossResult, Array]: ...
+@op
 def poly_focal_loss(
     logits: ArrayLike,
     target: ArrayLike,
@@ -448,17 +445,9 @@ def poly_focal_loss(
     >>> fastnorm.poly_focal_loss(np.array([0.5, 2.0, -1.0]), [1, 0, 0]).round(4)
     array([0.0303, 1.7501, 0.0316])
     """
-    return active.poly_focal_loss(
-        logits,
-        target,
-        epsilon=epsilon,
-        alpha=alpha,
-        gamma=gamma,
-        reduction=reduction,
-        return_grad=return_grad,
-    )
 
 
+@op
 def poly_focal_loss_backward(
     dloss: ArrayLike,
     logits: ArrayLike,
@@ -529,6 +518,3 @@ def poly_focal_loss_backward(
     >>> fastnorm.poly_focal_loss_backward(np.ones(2), np.array([2.0, 2.0]), [1, 0]).round(4)
     array([-0.0023,  0.9908])
     """
-    return active.poly_focal_loss_backward(
-        dloss, logits, target, epsilon=epsilon, alpha=alpha, gamma=gamma, reduction=reduction
-    )

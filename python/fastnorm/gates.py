@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import SupportsIndex, overload
 
-from ._backend import active
+from ._op import op
 from ._typing import Approximation, Array, ArrayLike
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 
+@op
 def glu(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
     """Multiply the first half of an array by the sigmoid of the second: GLU.
 
@@ -70,9 +71,9 @@ def glu(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> 
     >>> fastnorm.glu(np.array([3.0, 0.5, 1.0, -2.0])).round(4)
     array([2.1932, 0.0596])
     """
-    return active.glu(x, axis=axis, out=out)
 
 
+@op
 def glu_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array:
     """Gradient of `glu` with respect to x.
 
@@ -117,9 +118,9 @@ def glu_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Ar
     >>> fastnorm.glu_backward(np.ones(2), np.array([3.0, 0.5, 1.0, -2.0])).round(4)
     array([0.7311, 0.1192, 0.5898, 0.0525])
     """
-    return active.glu_backward(dy, x, axis=axis)
 
 
+@op
 def swiglu(
     gate: ArrayLike,
     up: ArrayLike | None = None,
@@ -139,7 +140,7 @@ def swiglu(
         is a packed array: its first half along `axis` is the gate, its second half `up`. The halves are not
         copied.
     beta : float, default 1.0
-        Of swish, a finite number: ``swish(x) = x * sigmoid(beta * x)``. With 1 it is silu, as in most
+        Of swish, a finite number: ``swish(x) = x * sigmoid(beta * x)``. With 1 it is SiLU, as in most
         language models.
     axis : int, default -1
         The axis along which a packed array is split; its length must be even. Not used where `up` is given.
@@ -179,7 +180,6 @@ def swiglu(
     >>> fastnorm.swiglu(np.array([1.0, -2.0, 3.0, 0.5])).round(4)  # the same, packed
     array([ 2.1932, -0.1192])
     """
-    return active.swiglu(gate, up, beta=beta, axis=axis, out=out)
 
 
 @overload
@@ -190,6 +190,7 @@ def swiglu_backward(
 def swiglu_backward(
     dy: ArrayLike, gate: ArrayLike, up: ArrayLike, *, beta: float = 1.0, axis: SupportsIndex = -1
 ) -> tuple[Array, Array]: ...
+@op
 def swiglu_backward(
     dy: ArrayLike,
     gate: ArrayLike,
@@ -247,9 +248,9 @@ def swiglu_backward(
     >>> fastnorm.swiglu_backward(np.ones(2), np.array([1.0, -2.0, 3.0, 0.5])).round(4)  # packed
     array([ 2.783 , -0.0454,  0.7311, -0.2384])
     """
-    return active.swiglu_backward(dy, gate, up, beta=beta, axis=axis)
 
 
+@op
 def geglu(
     gate: ArrayLike,
     up: ArrayLike | None = None,
@@ -307,7 +308,6 @@ def geglu(
     >>> fastnorm.geglu(np.array([1.0, -2.0, 3.0, 0.5])).round(4)  # the same, packed
     array([ 2.524 , -0.0228])
     """
-    return active.geglu(gate, up, approximate=approximate, axis=axis, out=out)
 
 
 @overload
@@ -328,6 +328,7 @@ def geglu_backward(
     approximate: Approximation = "none",
     axis: SupportsIndex = -1,
 ) -> tuple[Array, Array]: ...
+@op
 def geglu_backward(
     dy: ArrayLike,
     gate: ArrayLike,
@@ -384,9 +385,9 @@ def geglu_backward(
     >>> fastnorm.geglu_backward(np.ones(2), np.array([1.0, -2.0, 3.0, 0.5])).round(4)  # packed
     array([ 3.2499, -0.0426,  0.8413, -0.0455])
     """
-    return active.geglu_backward(dy, gate, up, approximate=approximate, axis=axis)
 
 
+@op
 def reglu(
     gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1, out: Array | None = None
 ) -> Array:
@@ -436,7 +437,6 @@ def reglu(
     >>> fastnorm.reglu(np.array([1.0, -2.0, 3.0, 0.5]))  # the same, packed
     array([3., 0.])
     """
-    return active.reglu(gate, up, axis=axis, out=out)
 
 
 @overload
@@ -445,6 +445,7 @@ def reglu_backward(dy: ArrayLike, gate: ArrayLike, up: None = None, *, axis: Sup
 def reglu_backward(
     dy: ArrayLike, gate: ArrayLike, up: ArrayLike, *, axis: SupportsIndex = -1
 ) -> tuple[Array, Array]: ...
+@op
 def reglu_backward(
     dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1
 ) -> Array | tuple[Array, Array]:
@@ -493,9 +494,9 @@ def reglu_backward(
     >>> fastnorm.reglu_backward(np.ones(2), np.array([1.0, -2.0, 3.0, 0.5]))  # packed
     array([3., 0., 1., 0.])
     """
-    return active.reglu_backward(dy, gate, up, axis=axis)
 
 
+@op
 def bilinear(
     gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1, out: Array | None = None
 ) -> Array:
@@ -546,7 +547,6 @@ def bilinear(
     >>> fastnorm.bilinear(np.array([1.0, -2.0, 3.0, 0.5]))  # the same, packed
     array([ 3., -1.])
     """
-    return active.bilinear(gate, up, axis=axis, out=out)
 
 
 @overload
@@ -557,6 +557,7 @@ def bilinear_backward(
 def bilinear_backward(
     dy: ArrayLike, gate: ArrayLike, up: ArrayLike, *, axis: SupportsIndex = -1
 ) -> tuple[Array, Array]: ...
+@op
 def bilinear_backward(
     dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1
 ) -> Array | tuple[Array, Array]:
@@ -606,4 +607,3 @@ def bilinear_backward(
     >>> fastnorm.bilinear_backward(np.ones(2), np.array([1.0, -2.0, 3.0, 0.5]))  # packed
     array([ 3. ,  0.5,  1. , -2. ])
     """
-    return active.bilinear_backward(dy, gate, up, axis=axis)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ._backend import active
+from ._op import op
 from ._typing import Array, ArrayLike, DenseActivation, Gate
 
 __all__ = ["gated_linear", "gated_linear_backward", "linear", "linear_backward"]
 
 
+@op
 def linear(
     x: ArrayLike,
     weight: ArrayLike,
@@ -70,9 +71,9 @@ def linear(
     array([[0., 0., 0.],
            [7., 3., 1.]])
     """
-    return active.linear(x, weight, bias, activation=activation, out=out)
 
 
+@op
 def linear_backward(
     dy: ArrayLike,
     x: ArrayLike,
@@ -92,7 +93,7 @@ def linear_backward(
         Gradient of the loss with respect to y, of y's shape and x's dtype.
     x, weight, bias : array_like
         The arguments of the forward.
-    activation : {None, 'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh', 'silu'}, default None
+    activation : str, optional
         As in the forward; z is computed again where it is needed.
 
     Returns
@@ -133,9 +134,9 @@ def linear_backward(
     (array([[1., 2.]]), array([[ 1.],
            [-2.]]), array([1.]))
     """
-    return active.linear_backward(dy, x, weight, bias, activation=activation)
 
 
+@op
 def gated_linear(
     x: ArrayLike,
     w_gate: ArrayLike,
@@ -196,9 +197,9 @@ def gated_linear(
     >>> fastnorm.gated_linear(x, w_gate, w_up).round(4)
     array([[-1.0946]])
     """
-    return active.gated_linear(x, w_gate, w_up, b_gate, b_up, gate=gate, beta=beta, out=out)
 
 
+@op
 def gated_linear_backward(
     dy: ArrayLike,
     x: ArrayLike,
@@ -260,4 +261,3 @@ def gated_linear_backward(
     >>> dx, dw_gate.ravel(), dw_up.ravel()
     (array([[12., 12.]]), array([ 6., 12.]), array([3., 6.]))
     """
-    return active.gated_linear_backward(dy, x, w_gate, w_up, b_gate, b_up, gate=gate, beta=beta)

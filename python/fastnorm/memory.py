@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
-from ._backend import active
+from ._op import op
 from ._typing import Array, ArrayLike
 from .attention import memory_read, memory_read_backward
 from .class_losses import cross_entropy
 
-__all__ = ["Epoch", "MemN2N"]
+__all__ = ["MemN2N"]
 
 Tying: TypeAlias = Literal["adjacent", "layerwise"]
+
+
+@op
+def embedding_sums(tables: Sequence[ArrayLike], words: ArrayLike, encoding: ArrayLike) -> tuple[Array, ...]:
+    """Sums of the words' rows of each table, times the encoding of their positions; word 0 is no word."""
+
+
+@op
+def embedding_sums_backward(
+    dys: Sequence[ArrayLike], tables: Sequence[ArrayLike], words: ArrayLike, encoding: ArrayLike
+) -> tuple[Array, ...]:
+    """Gradients of `embedding_sums` with respect to the tables."""
 
 
 class Epoch(NamedTuple):
@@ -31,8 +43,7 @@ class Epoch(NamedTuple):
 
 
 class MemN2N:
-    """End-to-end memory network: answers a question about a story by reading the story's sentences several
-    times.
+    """End-to-end memory network, which answers a question by reading a story several times.
 
     A sentence is the sum of its words' embeddings, each multiplied by its position's encoding; a memory is a
     story's last `memory_size` sentences. From the question ``u`` each hop reads ``o = softmax(m @ u) @ c``
@@ -213,14 +224,12 @@ class MemN2N:
             du = du + before
         remembered = self._tables(self._remembered)
         dmemory = [memory[name] for name in self._remembered]
-        dtables = active.embedding_sums_backward(dmemory, remembered, saved.sentences, saved.encoding)
+        dtables = embedding_sums_backward(dmemory, remembered, saved.sentences, saved.encoding)
         for name, gradient in zip(self._remembered, dtables, strict=True):
             _add(gradients, name, gradient)
         encoding = saved.encoding[: saved.questions.shape[1]]
         asked = self._tables((self._question,))
-        _add(
-            gradients, self._question, *active.embedding_sums_backward([du], asked, saved.questions, encoding)
-        )
+        _add(gradients, self._question, *embedding_sums_backward([du], asked, saved.questions, encoding))
         return {name: gradients[name] for name in self.parameters}
 
     def fit(
@@ -376,10 +385,10 @@ class MemN2N:
 
     def _forward(self, sentences: Array, questions: Array) -> Array:
         encoding = self._encoding(sentences.shape[2])
-        embedded = active.embedding_sums(self._tables(self._remembered), sentences, encoding)
+        embedded = embedding_sums(self._tables(self._remembered), sentences, encoding)
         memory = dict(zip(self._remembered, embedded, strict=True))
         asked = self._tables((self._question,))
-        states = [*active.embedding_sums(asked, questions, encoding[: questions.shape[1]])]
+        states = [*embedding_sums(asked, questions, encoding[: questions.shape[1]])]
         for look, take in self._read:
             u = states[-1]
             read = memory_read(u, memory[look], memory[take], linear=self.linear)
@@ -394,9 +403,7 @@ class MemN2N:
         return tuple(self.parameters[name] for name in names)
 
     def _memory(self, stories: Array) -> Array:
-        """Return the last sentences, `memory_size` of them, with their ages as the last word where
-        `temporal`.
-        """
+        """Return the last `memory_size` sentences, with their ages as the last word where `temporal`."""
         count, _, words = stories.shape
         kept = stories[:, -self.memory_size :]
         sentences = np.zeros((count, self.memory_size, words + self.temporal), np.int64)

@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from . import _arguments
-from ._arguments.mlp import activations, finite
+from ._arguments import mlp as _rules
+from ._arguments.mlp import Loss, activations, finite
+from ._arguments.optim import Rule
 from ._arguments.rules import Rules, is_float
-from ._backend import active
+from ._op import op
 from ._typing import Array, ArrayLike, DenseActivation
 from .optim import SGD, Optimizer
 
 __all__ = ["MLP", "mlp_backward", "mlp_forward"]
 
 
+@op
 def mlp_forward(
     x: ArrayLike,
     weights: Sequence[ArrayLike],
@@ -43,8 +45,8 @@ def mlp_forward(
         fine.
     biases : sequence of array_like or None
         One of shape (out,) for each layer, None where a layer has none, or None for no biases at all.
-    activation, output_activation : {'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh', 'silu'} or None
-        Of the hidden layers and of the last.
+    activation, output_activation : str or None
+        Of the hidden layers and of the last: an activation that `linear` has, by its name.
 
     Returns
     -------
@@ -79,9 +81,9 @@ def mlp_forward(
     array([[3.5],
            [1.5]])
     """
-    return active.mlp_forward(x, weights, biases, activation=activation, output_activation=output_activation)
 
 
+@op
 def mlp_backward(
     dy: ArrayLike,
     x: ArrayLike,
@@ -140,9 +142,43 @@ def mlp_backward(
     array([[1.],
            [0.]])
     """
-    return active.mlp_backward(
-        dy, x, weights, biases, activation=activation, output_activation=output_activation
-    )
+
+
+@op
+def mlp_gradients(
+    x: ArrayLike,
+    target: ArrayLike,
+    sample_weight: Array | None,
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike | None] | None,
+    activation: DenseActivation | None,
+    output_activation: DenseActivation | None,
+    loss: str | Loss,
+    penalty: float,
+) -> tuple[float, list[Array], list[Array | None] | None]:
+    """Loss of a batch with its penalty, and the gradients of weights and biases."""
+
+
+@op
+def mlp_train(
+    x: ArrayLike,
+    target: ArrayLike,
+    sample_weight: Array | None,
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike | None] | None,
+    activation: DenseActivation | None,
+    output_activation: DenseActivation | None,
+    loss: str | Loss,
+    penalty: float,
+    rule: Rule,
+    order: Array | None,
+    batch_size: int,
+) -> float:
+    """Take training steps over the rows in batches, updating the network in place; return the mean loss.
+
+    `order` holds the numbers of the rows in the order in which they are taken, None for all rows as they
+    stand. The loss of a batch is the one before its update; batches count by their rows.
+    """
 
 
 class MLP:
@@ -152,8 +188,8 @@ class MLP:
     ----------
     layer_sizes : sequence of int
         Features, sizes of the hidden layers, outputs: at least two numbers.
-    activation, output_activation : {'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh', 'silu'} or None
-        Of the hidden layers (default ``'relu'``) and of the last (default None).
+    activation, output_activation : str or None
+        Of the hidden layers (default ``'relu'``) and of the last (default None), as `linear` has them.
     dtype : dtype, default float32
         Of the parameters and of what the network takes: float32, float64, float16 or bfloat16.
     seed : int, Generator or None
@@ -246,11 +282,9 @@ class MLP:
         self._assign("biases", self._biases, values)
 
     def forward(self, x: ArrayLike) -> Array:
-        """Return the output for x of shape (..., features) and the network's dtype, and keep x for
-        `backward`.
-        """
+        """Return the output for x of shape (..., features), of the network's dtype; keep x for `backward`."""
         taken = self._input(Rules("forward"), x)
-        y = active.mlp_forward(
+        y = mlp_forward(
             taken,
             self._weights,
             self._biases,
@@ -269,7 +303,7 @@ class MLP:
         """
         if self._x is None:
             raise ValueError("backward: there is no forward yet, needs one before it")
-        return active.mlp_backward(
+        return mlp_backward(
             dy,
             self._x,
             self._weights,
@@ -320,7 +354,7 @@ class MLP:
         array([[0.88]])
         """
         rule = self._rule("step", optimizer)
-        return active.mlp_train(
+        return mlp_train(
             x,
             target,
             None,
@@ -382,15 +416,24 @@ class MLP:
         epochs = rules.integer("epochs", epochs, minimum=0)
         batch_size = rules.integer("batch_size", batch_size, minimum=1)
         shuffle, progress = rules.flag("shuffle", shuffle), rules.flag("progress", progress)
-        taken, wanted, _, _, _, _, _, chosen, _ = _arguments.mlp_gradients(
-            x, target, None, self._weights, self._biases, self.activation, self.output_activation, loss, 0.0
+        taken, wanted, _, _, _, _, _, chosen, _ = _rules.mlp_gradients(
+            rules,
+            x,
+            target,
+            None,
+            self._weights,
+            self._biases,
+            self.activation,
+            self.output_activation,
+            loss,
+            0.0,
         )
         finite(rules, "x", taken)
         finite(rules, "target", wanted)
         rule = self._rule("fit", optimizer)
         losses = np.empty(epochs)
         for epoch in progress_bar(range(epochs), shown=progress):
-            losses[epoch] = active.mlp_train(
+            losses[epoch] = mlp_train(
                 taken,
                 wanted,
                 None,
@@ -524,7 +567,7 @@ def initial_weight(
     rng: np.random.Generator, n: int, m: int, activation: str | None, dtype: np.dtype[Any]
 ) -> Array:
     """Return random weights of a layer: He's before functions that are 0 on one side, else Xavier's."""
-    if activation in ("relu", "gelu", "gelu_tanh", "silu"):
+    if activation not in (None, "sigmoid", "tanh"):
         return (math.sqrt(2 / n) * rng.standard_normal((n, m))).astype(dtype)
     bound = math.sqrt(6 / (n + m))
     return rng.uniform(-bound, bound, (n, m)).astype(dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
-from ._backend import active
+from ._op import op
 from ._typing import Array, ArrayLike, Axis
 
 __all__ = ["layer_norm", "layer_norm_backward", "rms_norm", "rms_norm_backward"]
@@ -43,6 +43,7 @@ def layer_norm(
     return_stats: bool,
     out: Array | None = None,
 ) -> Array | tuple[Array, Array, Array]: ...
+@op
 def layer_norm(
     x: ArrayLike,
     weight: ArrayLike | None = None,
@@ -113,9 +114,9 @@ def layer_norm(
     >>> mean
     array([ 2.5, 11. ], dtype=float32)
     """
-    return active.layer_norm(x, weight, bias, axis=axis, eps=eps, return_stats=return_stats, out=out)
 
 
+@op
 def layer_norm_backward(
     dy: ArrayLike,
     x: ArrayLike,
@@ -181,7 +182,6 @@ def layer_norm_backward(
     >>> print(dbias)
     None
     """
-    return active.layer_norm_backward(dy, x, weight, bias, axis=axis, eps=eps, stats=stats)
 
 
 @overload
@@ -223,6 +223,7 @@ def rms_norm(
     return_stats: bool,
     out: Array | None = None,
 ) -> Array | tuple[Array, Array]: ...
+@op
 def rms_norm(
     x: ArrayLike,
     weight: ArrayLike | None = None,
@@ -300,19 +301,9 @@ def rms_norm(
     array([[1.    , 1.3333],
            [1.    , 1.3333]], dtype=float32)
     """
-    return active.rms_norm(
-        x,
-        weight,
-        bias,
-        axis=axis,
-        eps=eps,
-        weight_offset=weight_offset,
-        fraction=fraction,
-        return_stats=return_stats,
-        out=out,
-    )
 
 
+@op
 def rms_norm_backward(
     dy: ArrayLike,
     x: ArrayLike,
@@ -378,6 +369,3 @@ def rms_norm_backward(
     >>> dweight.round(4)
     array([0.3651, 0.    , 0.    , 0.    ])
     """
-    return active.rms_norm_backward(
-        dy, x, weight, bias, axis=axis, eps=eps, weight_offset=weight_offset, fraction=fraction, stats=stats
-    )

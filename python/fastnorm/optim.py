@@ -7,19 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from . import _arguments
+from ._arguments import optim as _rules
 from ._arguments.optim import Rule, parameter_arrays
 from ._arguments.rules import Rules
-from ._backend import active
+from ._op import op
 from ._typing import Array, ArrayLike
 
 __all__ = ["SGD", "Adam"]
 
 
+@op
+def optimizer_update(parameters: Sequence[Array], gradients: Sequence[ArrayLike | None], rule: Rule) -> None:
+    """Update the parameters and the state of the rule in place."""
+
+
 class Optimizer:
-    """What the optimisers share: settings that are checked whenever they are set, and state for each
-    parameter.
-    """
+    """What the optimisers share: settings, checked whenever they are set, and state for each parameter."""
 
     _settings: tuple[str, ...]
     _slots: tuple[str, ...]  # the state that each parameter has
@@ -68,8 +71,8 @@ class Optimizer:
         array([0., 3.])
         """
         if self._shapes is None:  # a refused call must not fix the shapes
-            _arguments.optimizer_update(parameters, gradients, ())
-        active.optimizer_update(parameters, gradients, self._rule_for(parameters))
+            _rules.optimizer_update(Rules("update"), parameters, gradients, ())
+        optimizer_update(parameters, gradients, self._rule_for(parameters))
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of the state: the number of updates, and `<name>.<i>` for each parameter."""

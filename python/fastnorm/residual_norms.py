@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ._backend import active
+from ._op import op
 from ._typing import Array, ArrayLike, Axis
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 
+@op
 def add_layer_norm(
     x: ArrayLike,
     residual: ArrayLike,
@@ -96,9 +97,9 @@ def add_layer_norm(
     >>> y.round(3)
     array([[-0.577, -0.577, -0.577,  1.732]], dtype=float32)
     """
-    return active.add_layer_norm(x, residual, weight, bias, alpha=alpha, axis=axis, eps=eps, out=out)
 
 
+@op
 def add_layer_norm_backward(
     dy: ArrayLike | None,
     dsummed: ArrayLike | None,
@@ -161,11 +162,9 @@ def add_layer_norm_backward(
     >>> bool((dresidual == 2 * dx).all())
     True
     """
-    return active.add_layer_norm_backward(
-        dy, dsummed, x, residual, weight, bias, alpha=alpha, axis=axis, eps=eps
-    )
 
 
+@op
 def add_rms_norm(
     x: ArrayLike,
     residual: ArrayLike,
@@ -232,9 +231,9 @@ def add_rms_norm(
     >>> y.round(3)
     array([[0.365, 0.73 , 1.095, 1.461]], dtype=float32)
     """
-    return active.add_rms_norm(x, residual, weight, alpha=alpha, axis=axis, eps=eps, out=out)
 
 
+@op
 def add_rms_norm_backward(
     dy: ArrayLike | None,
     dsummed: ArrayLike | None,
@@ -293,9 +292,9 @@ def add_rms_norm_backward(
     >>> dx.round(4)
     array([[ 0.353 , -0.0243, -0.0365, -0.0487]])
     """
-    return active.add_rms_norm_backward(dy, dsummed, x, residual, weight, alpha=alpha, axis=axis, eps=eps)
 
 
+@op
 def deep_norm(
     x: ArrayLike,
     residual: ArrayLike,
@@ -360,9 +359,9 @@ def deep_norm(
     >>> fastnorm.deep_norm(np.zeros_like(residual), residual, alpha=alpha).round(3)
     array([[-1.342, -0.447,  0.447,  1.342]], dtype=float32)
     """
-    return active.deep_norm(x, residual, weight, bias, alpha=alpha, axis=axis, eps=eps, out=out)
 
 
+@op
 def deep_norm_backward(
     dy: ArrayLike,
     x: ArrayLike,
@@ -421,7 +420,6 @@ def deep_norm_backward(
     >>> dresidual.round(4)
     array([[ 0.2683, -0.3578, -0.0894,  0.1789]])
     """
-    return active.deep_norm_backward(dy, x, residual, weight, bias, alpha=alpha, axis=axis, eps=eps)
 
 
 class DeepNormScale(NamedTuple):

@@ -99,8 +99,7 @@ def _thread_limit(n: int) -> Iterator[None]:
 
 
 def available_targets() -> tuple[str, ...]:
-    """Return the instruction sets that this CPU can run, the best first; none where the extension is not
-    loaded.
+    """Return the instruction sets that this CPU can run, the best first; () without the extension.
 
     Examples
     --------
@@ -141,13 +140,13 @@ def clear_cache() -> None:
 
 
 def set_backend(name: Backend) -> None:
-    """Choose what the ops run on, for the whole process.
+    """Choose what the ops run on, in this context: this thread or asynchronous task.
 
     Parameters
     ----------
     name : {'native', 'reference'}
-        The compiled kernels, or the NumPy twins, which are slower and compute in float64. The default is
-        `FASTNORM_BACKEND`, else 'native'.
+        The compiled kernels, or the NumPy twins, which are slower and compute in float64. The default, also
+        of threads that are started later, is `FASTNORM_BACKEND`, else 'native'.
 
     Raises
     ------
@@ -167,7 +166,7 @@ def set_backend(name: Backend) -> None:
 
 
 def get_backend() -> str:
-    """Return the name of the backend that the ops run on.
+    """Return the name of the backend that the ops run on in this context.
 
     Examples
     --------
@@ -175,11 +174,11 @@ def get_backend() -> str:
     >>> fastnorm.get_backend() in ("native", "reference")
     True
     """
-    return _backend.name
+    return _backend.name()
 
 
 def backend(name: Backend) -> AbstractContextManager[None]:
-    """Choose the backend inside a ``with`` block, for all threads of the process.
+    """Choose the backend inside a ``with`` block, in this context: other threads and tasks keep theirs.
 
     Parameters
     ----------
@@ -193,17 +192,7 @@ def backend(name: Backend) -> AbstractContextManager[None]:
     ...     fastnorm.get_backend()
     'reference'
     """
-    return _other_backend(Rules("backend").choice("name", name, _backend.NAMES))
-
-
-@contextmanager
-def _other_backend(name: str) -> Iterator[None]:
-    before = _backend.name
-    _backend.use(name)
-    try:
-        yield
-    finally:
-        _backend.use(before)
+    return _backend.using(Rules("backend").choice("name", name, _backend.NAMES))
 
 
 def show_config() -> None:

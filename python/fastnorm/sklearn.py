@@ -3,15 +3,14 @@
 They are scikit-learn's own estimators: validation, initial weights, shuffling, stopping and scoring are
 inherited, and a model fitted by one kind can be compared with the other batch by batch. What runs in fastnorm
 is a whole epoch of training, the loss and its gradient for L-BFGS, and prediction. Beyond scikit-learn there
-are the activations ``'gelu'``, ``'gelu_tanh'`` and ``'silu'`` and, for the classifier, the losses ``'poly'``
-and ``'focal'``.
+are all activations of `fastnorm.linear` and, for the classifier, the losses ``'poly'`` and ``'focal'``.
 """
 
 from __future__ import annotations
 
 import warnings
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
@@ -28,15 +27,16 @@ except ImportError as error:
         "fastnorm.sklearn needs scikit-learn 1.7 or newer: pip install fastnorm[sklearn]"
     ) from error
 
-from ._backend import active
 from ._typing import Array, DenseActivation
+from .mlp import mlp_forward, mlp_gradients, mlp_train
 from .optim import SGD, Adam
+from .softmax import softmax
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
 ACTIVATIONS: dict[str, DenseActivation | None]
-ACTIVATIONS = {"identity": None, "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
-ACTIVATIONS |= {"gelu": "gelu", "gelu_tanh": "gelu_tanh", "silu": "silu"}
+ACTIVATIONS = {"identity": None, "logistic": "sigmoid"}
+ACTIVATIONS |= {name: name for name in get_args(DenseActivation) if name != "sigmoid"}
 
 
 class _Adam(Adam):
@@ -66,14 +66,14 @@ class _Network:
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         X = dense(X, self.coefs_[0].dtype)
-        z: Array = active.mlp_forward(
+        z: Array = mlp_forward(
             X, self.coefs_, self.intercepts_, activation=ACTIVATIONS[self.activation], output_activation=None
         )
         if self.out_activation_ == "logistic":
             # sigmoid(z) = softmax of (z, 0)
-            z = np.asarray(active.softmax(np.stack([z, np.zeros_like(z)]), axis=0)[0])
+            z = np.asarray(softmax(np.stack([z, np.zeros_like(z)]), axis=0)[0])
         elif self.out_activation_ == "softmax":
-            z = active.softmax(z)
+            z = softmax(z)
         elif self.out_activation_ == "exp":
             z = np.exp(z)
         return z
@@ -86,7 +86,7 @@ class _Network:
         loss: float
         dcoefs: Any
         dintercepts: Any
-        loss, dcoefs, dintercepts = active.mlp_gradients(
+        loss, dcoefs, dintercepts = mlp_gradients(
             X,
             y,
             sample_weight,
@@ -184,7 +184,7 @@ class _Network:
             for _ in range(self.max_iter):
                 if self.shuffle:
                     sample_idx = shuffled(sample_idx, random_state=self._random_state)
-                self.loss_ = active.mlp_train(
+                self.loss_ = mlp_train(
                     X,
                     target,
                     share,
@@ -246,7 +246,7 @@ class MLPRegressor(_Network, _Regressor):  # type: ignore[misc]
     """scikit-learn's `MLPRegressor` with fastnorm's numerics.
 
     All parameters and attributes are those of `sklearn.neural_network.MLPRegressor`, for all solvers
-    (``'adam'``, ``'sgd'``, ``'lbfgs'``); `activation` may also be ``'gelu'``, ``'gelu_tanh'`` or ``'silu'``.
+    (``'adam'``, ``'sgd'``, ``'lbfgs'``); `activation` may also be another one of `fastnorm.linear`.
     Sparse X is made dense.
 
     Examples
@@ -272,7 +272,7 @@ class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
     """scikit-learn's `MLPClassifier` with fastnorm's numerics and losses.
 
     All parameters and attributes are those of `sklearn.neural_network.MLPClassifier`; `activation` may also
-    be ``'gelu'``, ``'gelu_tanh'`` or ``'silu'``. Sparse X is made dense.
+    be another one of `fastnorm.linear`. Sparse X is made dense.
 
     Parameters
     ----------

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import SupportsIndex
 
-from ._backend import active
+from ._op import op
 from ._typing import Array, ArrayLike
 
 __all__ = ["log_softmax", "log_softmax_backward", "softmax", "softmax_backward"]
 
 
+@op
 def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
     """Exponentials along an axis, divided by their sum.
 
@@ -57,9 +58,9 @@ def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None)
     array([[0.09  , 0.2447, 0.6652],
            [0.5   , 0.5   , 0.    ]])
     """
-    return active.softmax(x, axis=axis, out=out)
 
 
+@op
 def softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array:
     """Gradient of `softmax` with respect to x.
 
@@ -102,9 +103,9 @@ def softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -
     >>> fastnorm.softmax_backward(np.array([1.0, 0.0, 0.0]), np.array([1.0, 2.0, 3.0])).round(4)
     array([ 0.0819, -0.022 , -0.0599])
     """
-    return active.softmax_backward(dy, x, axis=axis)
 
 
+@op
 def log_softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
     """Logarithm of `softmax`.
 
@@ -151,9 +152,9 @@ def log_softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = N
     >>> fastnorm.log_softmax(np.array([0.0, 40.0]))
     array([-4.00000000e+01, -4.24835426e-18])
     """
-    return active.log_softmax(x, axis=axis, out=out)
 
 
+@op
 def log_softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array:
     """Gradient of `log_softmax` with respect to x.
 
@@ -196,4 +197,3 @@ def log_softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -
     >>> fastnorm.log_softmax_backward(np.array([1.0, 0.0, 0.0]), np.array([1.0, 2.0, 3.0])).round(4)
     array([ 0.91  , -0.2447, -0.6652])
     """
-    return active.log_softmax_backward(dy, x, axis=axis)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 from fastnorm._typing import DenseActivation
-from fastnorm.reference.mlp import DERIVATIVES, FUNCTIONS
+from fastnorm.reference.linear import activate, derivative
 from tolerances import last_rounding, roundoff
 
 from .case import Array, Variant
@@ -29,7 +29,7 @@ def make_network(
     return normal(rng, shape, dtype), weights, biases if "biases" in variant.given else None
 
 
-def names_of(keywords: Mapping[str, Any]) -> tuple[str | None, str | None]:
+def names_of(keywords: Mapping[str, Any]) -> tuple[Any, Any]:
     """The activations of both layers."""
     return keywords.get("activation", "relu"), keywords.get("output_activation")
 
@@ -49,7 +49,7 @@ def trace(
         z = values[-1] @ wide(weight) + wide(bias)
         # The products of the errors with each other are below the rounding that product_bound has to spare.
         error = product_bound(values[-1], weight, x.dtype, bias) + errors[-1] @ np.abs(wide(weight))
-        a = FUNCTIONS[name](z)
+        a = activate(z, name)
         sums.append(z)
         sum_errors.append(error)
         values.append(a)
@@ -76,7 +76,7 @@ def backward_bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[str, An
         g, g_error = np.abs(wide(dy)), np.zeros(dy.shape)
         for index in (1, 0):
             name = names_of(keywords)[index]
-            slope = np.abs(DERIVATIVES[name](sums[index]))
+            slope = np.abs(derivative(sums[index], name))
             slope_error = STEEPEST * sum_errors[index] + ELEMENTWISE * roundoff(dtype) if name else 0.0
             dz = g * slope
             dz_error = g_error * (slope + slope_error) + g * slope_error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import cast, get_args
 
 import numpy as np
@@ -13,52 +12,48 @@ from .rules import Rules, is_bool
 APPROXIMATIONS: tuple[str, ...] = get_args(Approximation)
 
 
-def gelu(x: object, approximate: object, out: object) -> tuple[Array, Approximation, Array | None]:
+def gelu(
+    rules: Rules, x: object, approximate: object, out: object
+) -> tuple[Array, Approximation, Array | None]:
     """Return the canonical arguments of `gelu`."""
-    rules = Rules("gelu")
     x = rules.array("x", x)
     return x, approximation(rules, approximate), rules.out(out, x, x)
 
 
-def gelu_backward(dy: object, x: object, approximate: object) -> tuple[Array, Array, Approximation]:
+def gelu_backward(
+    rules: Rules, dy: object, x: object, approximate: object
+) -> tuple[Array, Array, Approximation]:
     """Return the canonical arguments of `gelu_backward`."""
-    rules = Rules("gelu_backward")
     x = rules.array("x", x)
     dy = rules.gradient("dy", dy, x)
     return dy, x, approximation(rules, approximate)
 
 
-def unary(op: str, x: object, out: object) -> tuple[Array, Array | None]:
+def unary(rules: Rules, x: object, out: object) -> tuple[Array, Array | None]:
     """Return the canonical arguments of an op of x alone."""
-    rules = Rules(op)
     x = rules.array("x", x)
     return x, rules.out(out, x, x)
 
 
-def unary_backward(op: str, dy: object, x: object) -> tuple[Array, Array]:
+def unary_backward(rules: Rules, dy: object, x: object) -> tuple[Array, Array]:
     """Return the canonical arguments of the backward of an op of x alone."""
-    rules = Rules(op)
     x = rules.array("x", x)
     return rules.gradient("dy", dy, x), x
 
 
-relu, relu_backward = partial(unary, "relu"), partial(unary_backward, "relu_backward")
-sigmoid, sigmoid_backward = partial(unary, "sigmoid"), partial(unary_backward, "sigmoid_backward")
-silu, silu_backward = partial(unary, "silu"), partial(unary_backward, "silu_backward")
-tanh, tanh_backward = partial(unary, "tanh"), partial(unary_backward, "tanh_backward")
+relu = sigmoid = tanh = silu = unary
+relu_backward = sigmoid_backward = tanh_backward = silu_backward = unary_backward
 
 
-def swish(x: object, beta: object, out: object) -> tuple[Array, Array, Array | None]:
+def swish(rules: Rules, x: object, beta: object, out: object) -> tuple[Array, Array, Array | None]:
     """Return the canonical arguments of `swish`."""
-    rules = Rules("swish")
     x = rules.array("x", x)
     beta = factor(rules, beta, x)
     return x, beta, rules.out(out, x, x, beta)
 
 
-def swish_backward(dy: object, x: object, beta: object) -> tuple[Array, Array, Array]:
+def swish_backward(rules: Rules, dy: object, x: object, beta: object) -> tuple[Array, Array, Array]:
     """Return the canonical arguments of `swish_backward`."""
-    rules = Rules("swish_backward")
     x = rules.array("x", x)
     return rules.gradient("dy", dy, x), x, factor(rules, beta, x)
 

@@ -20,6 +20,7 @@ class Heads(NamedTuple):
 
 
 def attention(
+    rules: Rules,
     query: object,
     keys: object,
     values: object,
@@ -30,7 +31,6 @@ def attention(
     out: object,
 ) -> tuple[Array, Array, Array, Array | None, float, bool, bool, Array | None]:
     """Return the canonical arguments of `attention`."""
-    rules = Rules("attention")
     heads = _heads(rules, query, keys, values, mask, 2)
     scale = rules.number("scale", scale)
     linear, return_weights = rules.flag("linear", linear), rules.flag("return_weights", return_weights)
@@ -38,16 +38,23 @@ def attention(
 
 
 def attention_backward(
-    dy: object, query: object, keys: object, values: object, mask: object, scale: object, linear: object
+    rules: Rules,
+    dy: object,
+    query: object,
+    keys: object,
+    values: object,
+    mask: object,
+    scale: object,
+    linear: object,
 ) -> tuple[Array, Array, Array, Array, Array | None, float, bool]:
     """Return the canonical arguments of `attention_backward`."""
-    rules = Rules("attention_backward")
     heads = _heads(rules, query, keys, values, mask, 2)
     dy = _gradient(rules, dy, heads)
     return dy, *heads, rules.number("scale", scale), rules.flag("linear", linear)
 
 
 def memory_read(
+    rules: Rules,
     query: object,
     keys: object,
     values: object,
@@ -57,17 +64,15 @@ def memory_read(
     out: object,
 ) -> tuple[Array, Array, Array, Array | None, bool, bool, Array | None]:
     """Return the canonical arguments of `memory_read`."""
-    rules = Rules("memory_read")
     heads = _heads(rules, query, keys, values, mask, 1)
     linear, return_weights = rules.flag("linear", linear), rules.flag("return_weights", return_weights)
     return *heads, linear, return_weights, _out(rules, out, heads)
 
 
 def memory_read_backward(
-    dy: object, query: object, keys: object, values: object, mask: object, linear: object
+    rules: Rules, dy: object, query: object, keys: object, values: object, mask: object, linear: object
 ) -> tuple[Array, Array, Array, Array, Array | None, bool]:
     """Return the canonical arguments of `memory_read_backward`."""
-    rules = Rules("memory_read_backward")
     heads = _heads(rules, query, keys, values, mask, 1)
     dy = _gradient(rules, dy, heads)
     return dy, *heads, rules.flag("linear", linear)

@@ -47,6 +47,7 @@ class BatchNormBackward(NamedTuple):
 
 
 def batch_norm(
+    rules: Rules,
     x: object,
     weight: object,
     bias: object,
@@ -62,7 +63,6 @@ def batch_norm(
     out: object,
 ) -> tuple[object, ...]:
     """Return the canonical arguments of `batch_norm`."""
-    rules = Rules("batch_norm")
     x = rules.array("x", x)
     axes = channel_axis(rules, axis, x)
     weight, bias = rules.parameters(x, axes, weight, bias)
@@ -104,6 +104,7 @@ def batch_norm(
 
 
 def batch_norm_backward(
+    rules: Rules,
     dy: object,
     x: object,
     weight: object,
@@ -116,7 +117,6 @@ def batch_norm_backward(
     stats: object,
 ) -> tuple[object, ...]:
     """Return the canonical arguments of `batch_norm_backward`."""
-    rules = Rules("batch_norm_backward")
     x = rules.array("x", x)
     dy = rules.gradient("dy", dy, x)
     axes = channel_axis(rules, axis, x)
@@ -131,10 +131,16 @@ def batch_norm_backward(
 
 
 def group_norm(
-    x: object, num_groups: object, weight: object, bias: object, eps: object, axis: object, out: object
+    rules: Rules,
+    x: object,
+    num_groups: object,
+    weight: object,
+    bias: object,
+    eps: object,
+    axis: object,
+    out: object,
 ) -> tuple[Array, int, Array | None, Array | None, float, int, Array | None]:
     """Return the canonical arguments of `group_norm`."""
-    rules = Rules("group_norm")
     x = rules.array("x", x)
     axes = channel_axis(rules, axis, x)
     num_groups = groups(rules, num_groups, x, axes)
@@ -144,10 +150,16 @@ def group_norm(
 
 
 def group_norm_backward(
-    dy: object, x: object, num_groups: object, weight: object, bias: object, eps: object, axis: object
+    rules: Rules,
+    dy: object,
+    x: object,
+    num_groups: object,
+    weight: object,
+    bias: object,
+    eps: object,
+    axis: object,
 ) -> tuple[Array, Array, int, Array | None, Array | None, float, int]:
     """Return the canonical arguments of `group_norm_backward`."""
-    rules = Rules("group_norm_backward")
     x = rules.array("x", x)
     dy = rules.gradient("dy", dy, x)
     axes = channel_axis(rules, axis, x)
@@ -157,10 +169,9 @@ def group_norm_backward(
 
 
 def instance_norm(
-    x: object, weight: object, bias: object, eps: object, axis: object, out: object
+    rules: Rules, x: object, weight: object, bias: object, eps: object, axis: object, out: object
 ) -> tuple[Array, Array | None, Array | None, float, int, Array | None]:
     """Return the canonical arguments of `instance_norm`."""
-    rules = Rules("instance_norm")
     x = rules.array("x", x)
     axes = channel_axis(rules, axis, x)
     weight, bias = rules.parameters(x, axes, weight, bias)
@@ -169,10 +180,9 @@ def instance_norm(
 
 
 def instance_norm_backward(
-    dy: object, x: object, weight: object, bias: object, eps: object, axis: object
+    rules: Rules, dy: object, x: object, weight: object, bias: object, eps: object, axis: object
 ) -> tuple[Array, Array, Array | None, Array | None, float, int]:
     """Return the canonical arguments of `instance_norm_backward`."""
-    rules = Rules("instance_norm_backward")
     x = rules.array("x", x)
     dy = rules.gradient("dy", dy, x)
     axes = channel_axis(rules, axis, x)
@@ -283,14 +293,13 @@ def statistic_dtype(x: Array) -> np.dtype[np.floating]:
     return np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
 
 
-def moments(x: object, axis: object) -> tuple[Array, tuple[int, ...]]:
+def moments(rules: Rules, x: object, axis: object) -> tuple[Array, Axes]:
     """Return the canonical arguments of `moments`: the axes that are kept are neighbours."""
-    rules = Rules("moments")
     x = rules.array("x", x)
     if x.ndim == 0:
         x = x.reshape(1)
-    axes = rules.axes(tuple(range(x.ndim)) if axis is None else axis, x).ascending
+    axes = rules.axes(tuple(range(x.ndim)) if axis is None else axis, x)
     kept = [number for number in range(x.ndim) if number not in axes]
     if kept and kept[-1] - kept[0] != len(kept) - 1:
-        x, axes = np.moveaxis(x, axes, range(len(axes))), tuple(range(len(axes)))
+        x, axes = np.moveaxis(x, axes, range(len(axes))), Axes(range(len(axes)))
     return x, axes

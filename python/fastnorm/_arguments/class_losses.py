@@ -14,6 +14,7 @@ Coefficients = tuple[float, ...]
 
 
 def cross_entropy(
+    rules: Rules,
     logits: object,
     target: object,
     weight: object,
@@ -24,17 +25,17 @@ def cross_entropy(
     return_grad: object,
 ) -> tuple[Array, Array, Array | None, float, int, Reduction, int, bool]:
     """Return the canonical arguments of `cross_entropy`."""
-    rules = Rules("cross_entropy")
     logits, one_axis = classes(rules, logits, axis)
     ignored = ignored_class(rules, ignore_index)
     target = class_target(rules, target, logits, one_axis, ignored)
-    weight, _ = rules.parameters(logits, Axes((one_axis,), (one_axis,)), weight, None)
+    weight, _ = rules.parameters(logits, Axes((one_axis,)), weight, None)
     share = smoothing(rules, label_smoothing)
     reduced = reduction_of(rules, reduction)
     return logits, target, weight, share, ignored, reduced, one_axis, rules.flag("return_grad", return_grad)
 
 
 def cross_entropy_backward(
+    rules: Rules,
     dloss: object,
     logits: object,
     target: object,
@@ -45,11 +46,10 @@ def cross_entropy_backward(
     axis: object,
 ) -> tuple[Array | float, Array, Array, Array | None, float, int, Reduction, int]:
     """Return the canonical arguments of `cross_entropy_backward`."""
-    rules = Rules("cross_entropy_backward")
     logits, one_axis = classes(rules, logits, axis)
     ignored = ignored_class(rules, ignore_index)
     target = class_target(rules, target, logits, one_axis, ignored)
-    weight, _ = rules.parameters(logits, Axes((one_axis,), (one_axis,)), weight, None)
+    weight, _ = rules.parameters(logits, Axes((one_axis,)), weight, None)
     share = smoothing(rules, label_smoothing)
     reduced = reduction_of(rules, reduction)
     return (
@@ -65,10 +65,15 @@ def cross_entropy_backward(
 
 
 def focal_loss(
-    logits: object, target: object, gamma: object, reduction: object, axis: object, return_grad: object
+    rules: Rules,
+    logits: object,
+    target: object,
+    gamma: object,
+    reduction: object,
+    axis: object,
+    return_grad: object,
 ) -> tuple[Array, Array, float, Reduction, int, bool]:
     """Return the canonical arguments of `focal_loss`."""
-    rules = Rules("focal_loss")
     logits, one_axis = classes(rules, logits, axis)
     target = class_target(rules, target, logits, one_axis, None, probabilities=False)
     power = rules.number("gamma", gamma, minimum=0)
@@ -77,10 +82,15 @@ def focal_loss(
 
 
 def focal_loss_backward(
-    dloss: object, logits: object, target: object, gamma: object, reduction: object, axis: object
+    rules: Rules,
+    dloss: object,
+    logits: object,
+    target: object,
+    gamma: object,
+    reduction: object,
+    axis: object,
 ) -> tuple[Array | float, Array, Array, float, Reduction, int]:
     """Return the canonical arguments of `focal_loss_backward`."""
-    rules = Rules("focal_loss_backward")
     logits, one_axis = classes(rules, logits, axis)
     target = class_target(rules, target, logits, one_axis, None, probabilities=False)
     power = rules.number("gamma", gamma, minimum=0)
@@ -89,6 +99,7 @@ def focal_loss_backward(
 
 
 def poly_loss(
+    rules: Rules,
     logits: object,
     target: object,
     epsilon: object,
@@ -99,7 +110,6 @@ def poly_loss(
     return_grad: object,
 ) -> tuple[Array, Array, Coefficients, float, int, Reduction, int, bool]:
     """Return the canonical arguments of `poly_loss`."""
-    rules = Rules("poly_loss")
     logits, one_axis = classes(rules, logits, axis)
     ignored = ignored_class(rules, ignore_index)
     target = class_target(rules, target, logits, one_axis, ignored)
@@ -110,6 +120,7 @@ def poly_loss(
 
 
 def poly_loss_backward(
+    rules: Rules,
     dloss: object,
     logits: object,
     target: object,
@@ -120,7 +131,6 @@ def poly_loss_backward(
     axis: object,
 ) -> tuple[Array | float, Array, Array, Coefficients, float, int, Reduction, int]:
     """Return the canonical arguments of `poly_loss_backward`."""
-    rules = Rules("poly_loss_backward")
     logits, one_axis = classes(rules, logits, axis)
     ignored = ignored_class(rules, ignore_index)
     target = class_target(rules, target, logits, one_axis, ignored)

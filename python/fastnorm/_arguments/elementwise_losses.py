@@ -10,20 +10,18 @@ from .rules import Rules
 
 
 def mse_loss(
-    prediction: object, target: object, reduction: object, return_grad: object
+    rules: Rules, prediction: object, target: object, reduction: object, return_grad: object
 ) -> tuple[Array, Array, Reduction, bool]:
     """Return the canonical arguments of `mse_loss`."""
-    rules = Rules("mse_loss")
     array = rules.array("prediction", prediction)
     goal = rules.gradient("target", target, array, "prediction")
     return array, goal, reduction_of(rules, reduction), rules.flag("return_grad", return_grad)
 
 
 def mse_loss_backward(
-    dloss: object, prediction: object, target: object, reduction: object
+    rules: Rules, dloss: object, prediction: object, target: object, reduction: object
 ) -> tuple[Array | float, Array, Array, Reduction]:
     """Return the canonical arguments of `mse_loss_backward`."""
-    rules = Rules("mse_loss_backward")
     array = rules.array("prediction", prediction)
     goal = rules.gradient("target", target, array, "prediction")
     reduced = reduction_of(rules, reduction)
@@ -31,10 +29,15 @@ def mse_loss_backward(
 
 
 def sigmoid_focal_loss(
-    logits: object, target: object, alpha: object, gamma: object, reduction: object, return_grad: object
+    rules: Rules,
+    logits: object,
+    target: object,
+    alpha: object,
+    gamma: object,
+    reduction: object,
+    return_grad: object,
 ) -> tuple[Array, Array, float | None, float, Reduction, bool]:
     """Return the canonical arguments of `sigmoid_focal_loss`."""
-    rules = Rules("sigmoid_focal_loss")
     array = rules.array("logits", logits)
     labels = binary_target(rules, target, array)
     share, power = class_share(rules, alpha), rules.number("gamma", gamma, minimum=0)
@@ -42,10 +45,15 @@ def sigmoid_focal_loss(
 
 
 def sigmoid_focal_loss_backward(
-    dloss: object, logits: object, target: object, alpha: object, gamma: object, reduction: object
+    rules: Rules,
+    dloss: object,
+    logits: object,
+    target: object,
+    alpha: object,
+    gamma: object,
+    reduction: object,
 ) -> tuple[Array | float, Array, Array, float | None, float, Reduction]:
     """Return the canonical arguments of `sigmoid_focal_loss_backward`."""
-    rules = Rules("sigmoid_focal_loss_backward")
     array = rules.array("logits", logits)
     labels = binary_target(rules, target, array)
     share, power = class_share(rules, alpha), rules.number("gamma", gamma, minimum=0)
@@ -54,6 +62,7 @@ def sigmoid_focal_loss_backward(
 
 
 def poly_focal_loss(
+    rules: Rules,
     logits: object,
     target: object,
     epsilon: object,
@@ -63,7 +72,6 @@ def poly_focal_loss(
     return_grad: object,
 ) -> tuple[Array, Array, float, float | None, float, Reduction, bool]:
     """Return the canonical arguments of `poly_focal_loss`."""
-    rules = Rules("poly_focal_loss")
     array = rules.array("logits", logits)
     labels = binary_target(rules, target, array)
     coefficient = rules.number("epsilon", epsilon)
@@ -73,6 +81,7 @@ def poly_focal_loss(
 
 
 def poly_focal_loss_backward(
+    rules: Rules,
     dloss: object,
     logits: object,
     target: object,
@@ -82,7 +91,6 @@ def poly_focal_loss_backward(
     reduction: object,
 ) -> tuple[Array | float, Array, Array, float, float | None, float, Reduction]:
     """Return the canonical arguments of `poly_focal_loss_backward`."""
-    rules = Rules("poly_focal_loss_backward")
     array = rules.array("logits", logits)
     labels = binary_target(rules, target, array)
     coefficient = rules.number("epsilon", epsilon)

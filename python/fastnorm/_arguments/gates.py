@@ -15,100 +15,68 @@ from .rules import Rules, as_index
 Inputs = tuple[Array, Array | None, int]
 
 
-def glu(x: object, axis: object, out: object) -> tuple[Array, int, Array | None]:
+def glu(rules: Rules, x: object, axis: object, out: object) -> tuple[Array, int, Array | None]:
     """Return the canonical arguments of `glu`."""
-    rules = Rules("glu")
     x, _, axis = inputs(rules, x, None, axis, "x")
     return x, axis, result(rules, out, x, None, axis)
 
 
-def glu_backward(dy: object, x: object, axis: object) -> tuple[Array, Array, int]:
+def glu_backward(rules: Rules, dy: object, x: object, axis: object) -> tuple[Array, Array, int]:
     """Return the canonical arguments of `glu_backward`."""
-    rules = Rules("glu_backward")
     x, _, axis = inputs(rules, x, None, axis, "x")
     return gradient(rules, dy, x, None, axis, "x"), x, axis
 
 
 def swiglu(
-    gate: object, up: object, beta: object, axis: object, out: object
+    rules: Rules, gate: object, up: object, beta: object, axis: object, out: object
 ) -> tuple[Array, Array | None, float, int, Array | None]:
     """Return the canonical arguments of `swiglu`."""
-    rules = Rules("swiglu")
     gate, up, axis = inputs(rules, gate, up, axis)
     return gate, up, rules.number("beta", beta), axis, result(rules, out, gate, up, axis)
 
 
 def swiglu_backward(
-    dy: object, gate: object, up: object, beta: object, axis: object
+    rules: Rules, dy: object, gate: object, up: object, beta: object, axis: object
 ) -> tuple[Array, Array, Array | None, float, int]:
     """Return the canonical arguments of `swiglu_backward`."""
-    rules = Rules("swiglu_backward")
     gate, up, axis = inputs(rules, gate, up, axis)
     return gradient(rules, dy, gate, up, axis), gate, up, rules.number("beta", beta), axis
 
 
 def geglu(
-    gate: object, up: object, approximate: object, axis: object, out: object
+    rules: Rules, gate: object, up: object, approximate: object, axis: object, out: object
 ) -> tuple[Array, Array | None, Approximation, int, Array | None]:
     """Return the canonical arguments of `geglu`."""
-    rules = Rules("geglu")
     gate, up, axis = inputs(rules, gate, up, axis)
     return gate, up, approximation(rules, approximate), axis, result(rules, out, gate, up, axis)
 
 
 def geglu_backward(
-    dy: object, gate: object, up: object, approximate: object, axis: object
+    rules: Rules, dy: object, gate: object, up: object, approximate: object, axis: object
 ) -> tuple[Array, Array, Array | None, Approximation, int]:
     """Return the canonical arguments of `geglu_backward`."""
-    rules = Rules("geglu_backward")
     gate, up, axis = inputs(rules, gate, up, axis)
     return gradient(rules, dy, gate, up, axis), gate, up, approximation(rules, approximate), axis
 
 
-def reglu(
-    gate: object, up: object, axis: object, out: object
-) -> tuple[Array, Array | None, int, Array | None]:
-    """Return the canonical arguments of `reglu`."""
-    return plain("reglu", gate, up, axis, out)
-
-
-def reglu_backward(
-    dy: object, gate: object, up: object, axis: object
-) -> tuple[Array, Array, Array | None, int]:
-    """Return the canonical arguments of `reglu_backward`."""
-    return plain_backward("reglu_backward", dy, gate, up, axis)
-
-
-def bilinear(
-    gate: object, up: object, axis: object, out: object
-) -> tuple[Array, Array | None, int, Array | None]:
-    """Return the canonical arguments of `bilinear`."""
-    return plain("bilinear", gate, up, axis, out)
-
-
-def bilinear_backward(
-    dy: object, gate: object, up: object, axis: object
-) -> tuple[Array, Array, Array | None, int]:
-    """Return the canonical arguments of `bilinear_backward`."""
-    return plain_backward("bilinear_backward", dy, gate, up, axis)
-
-
 def plain(
-    op: str, gate: object, up: object, axis: object, out: object
+    rules: Rules, gate: object, up: object, axis: object, out: object
 ) -> tuple[Array, Array | None, int, Array | None]:
     """Return the canonical arguments of a gated unit without keywords of its own."""
-    rules = Rules(op)
     gate, up, axis = inputs(rules, gate, up, axis)
     return gate, up, axis, result(rules, out, gate, up, axis)
 
 
 def plain_backward(
-    op: str, dy: object, gate: object, up: object, axis: object
+    rules: Rules, dy: object, gate: object, up: object, axis: object
 ) -> tuple[Array, Array, Array | None, int]:
     """Return the canonical arguments of the backward of a gated unit without keywords of its own."""
-    rules = Rules(op)
     gate, up, axis = inputs(rules, gate, up, axis)
     return gradient(rules, dy, gate, up, axis), gate, up, axis
+
+
+reglu = bilinear = plain
+reglu_backward = bilinear_backward = plain_backward
 
 
 def inputs(rules: Rules, gate: object, up: object, axis: object, name: str = "gate") -> Inputs:

@@ -16,26 +16,25 @@ GatedLayer = tuple[Array, Array, Array, Array | None, Array | None, Gate | None,
 
 
 def linear(
-    x: object, weight: object, bias: object, activation: object, out: object
+    rules: Rules, x: object, weight: object, bias: object, activation: object, out: object
 ) -> tuple[Array, Array, Array | None, DenseActivation | None, Array | None]:
     """Return the canonical arguments of `linear`."""
-    rules = Rules("linear")
     x, weight, bias = layer(rules, x, weight, bias)
     activation = as_activation(rules, "activation", activation)
     return x, weight, bias, activation, rules.out(out, result_like(x, weight), x, weight, bias)
 
 
 def linear_backward(
-    dy: object, x: object, weight: object, bias: object, activation: object
+    rules: Rules, dy: object, x: object, weight: object, bias: object, activation: object
 ) -> tuple[Array, Array, Array, Array | None, DenseActivation | None]:
     """Return the canonical arguments of `linear_backward`."""
-    rules = Rules("linear_backward")
     x, weight, bias = layer(rules, x, weight, bias)
     dy = rules.gradient("dy", dy, result_like(x, weight), of="the result")
     return dy, x, weight, bias, as_activation(rules, "activation", activation)
 
 
 def gated_linear(
+    rules: Rules,
     x: object,
     w_gate: object,
     w_up: object,
@@ -46,12 +45,12 @@ def gated_linear(
     out: object,
 ) -> tuple[Array, Array, Array, Array | None, Array | None, Gate | None, float, Array | None]:
     """Return the canonical arguments of `gated_linear`."""
-    rules = Rules("gated_linear")
     layers = gated_layer(rules, x, w_gate, w_up, b_gate, b_up, gate, beta)
     return *layers, rules.out(out, result_like(layers[0], layers[1]), *layers[:5])
 
 
 def gated_linear_backward(
+    rules: Rules,
     dy: object,
     x: object,
     w_gate: object,
@@ -62,7 +61,6 @@ def gated_linear_backward(
     beta: object,
 ) -> tuple[Array, Array, Array, Array, Array | None, Array | None, Gate | None, float]:
     """Return the canonical arguments of `gated_linear_backward`."""
-    rules = Rules("gated_linear_backward")
     layers = gated_layer(rules, x, w_gate, w_up, b_gate, b_up, gate, beta)
     dy = rules.gradient("dy", dy, result_like(layers[0], layers[1]), of="the result")
     return dy, *layers

@@ -9,16 +9,17 @@ from .optim import sequence
 from .rules import Rules, is_half
 
 
-def embedding_sums(tables: object, words: object, encoding: object) -> tuple[tuple[Array, ...], Array, Array]:
+def embedding_sums(
+    rules: Rules, tables: object, words: object, encoding: object
+) -> tuple[tuple[Array, ...], Array, Array]:
     """Return the canonical arguments of `embedding_sums`."""
-    return _sentences(Rules("embedding_sums"), tables, words, encoding)
+    return _sentences(rules, tables, words, encoding)
 
 
 def embedding_sums_backward(
-    dys: object, tables: object, words: object, encoding: object
+    rules: Rules, dys: object, tables: object, words: object, encoding: object
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], Array, Array]:
     """Return the canonical arguments of `embedding_sums_backward`."""
-    rules = Rules("embedding_sums_backward")
     checked, words, encoding = _sentences(rules, tables, words, encoding)
     result = np.broadcast_to(np.zeros((), checked[0].dtype), (*words.shape[:-1], checked[0].shape[1]))
     given = sequence(rules, "dys", dys)

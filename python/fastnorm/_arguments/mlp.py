@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from .._typing import Array, DenseActivation
 from .optim import Rule, sequence
 from .rules import Rules, is_half
 
-ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu")
+ACTIVATIONS: tuple[DenseActivation, ...] = get_args(DenseActivation)
 # Losses of a training step by the kind of their target: numbers like the outputs, or classes.
 NUMBER_LOSSES = ("mse", "squared_error", "poisson", "binary_cross_entropy", "binary_poly", "binary_focal")
 CLASS_LOSSES = ("cross_entropy", "poly", "focal")
@@ -27,18 +27,23 @@ Loss = tuple[str, float]
 
 
 def mlp_forward(
-    x: object, weights: object, biases: object, activation: object, output_activation: object
+    rules: Rules, x: object, weights: object, biases: object, activation: object, output_activation: object
 ) -> tuple[
     Array, tuple[Array, ...], tuple[Array | None, ...] | None, DenseActivation | None, DenseActivation | None
 ]:
     """Return the canonical arguments of `mlp_forward`."""
-    rules = Rules("mlp_forward")
     x, weights, biases = network(rules, x, weights, biases)
     return x, weights, biases, *activations(rules, activation, output_activation)
 
 
 def mlp_backward(
-    dy: object, x: object, weights: object, biases: object, activation: object, output_activation: object
+    rules: Rules,
+    dy: object,
+    x: object,
+    weights: object,
+    biases: object,
+    activation: object,
+    output_activation: object,
 ) -> tuple[
     Array,
     Array,
@@ -48,7 +53,6 @@ def mlp_backward(
     DenseActivation | None,
 ]:
     """Return the canonical arguments of `mlp_backward`."""
-    rules = Rules("mlp_backward")
     x, weights, biases = network(rules, x, weights, biases)
     activation, output_activation = activations(rules, activation, output_activation)
     dy = rules.array("dy", dy, like=x)
@@ -61,6 +65,7 @@ def mlp_backward(
 
 
 def mlp_gradients(
+    _: Rules,
     x: object,
     target: object,
     sample_weight: Array | None,
@@ -88,6 +93,7 @@ def mlp_gradients(
 
 
 def mlp_train(
+    _: Rules,
     x: object,
     target: object,
     sample_weight: Array | None,

@@ -7,32 +7,45 @@ from .rules import Axes, Rules
 
 
 def layer_norm(
-    x: object, weight: object, bias: object, axis: object, eps: object, return_stats: object, out: object
-) -> tuple[Array, Array | None, Array | None, tuple[int, ...], float, bool, Array | None]:
+    rules: Rules,
+    x: object,
+    weight: object,
+    bias: object,
+    axis: object,
+    eps: object,
+    return_stats: object,
+    out: object,
+) -> tuple[Array, Array | None, Array | None, Axes, float, bool, Array | None]:
     """Return the canonical arguments of `layer_norm`."""
-    rules = Rules("layer_norm")
     x = rules.array("x", x)
     axes = rules.axes(axis, x)
     weight, bias = rules.parameters(x, axes, weight, bias)
     eps = rules.number("eps", eps, minimum=0)
     return_stats = rules.flag("return_stats", return_stats)
-    return x, weight, bias, axes.ascending, eps, return_stats, rules.out(out, x, x, weight, bias)
+    return x, weight, bias, axes, eps, return_stats, rules.out(out, x, x, weight, bias)
 
 
 def layer_norm_backward(
-    dy: object, x: object, weight: object, bias: object, axis: object, eps: object, stats: object
-) -> tuple[Array, Array, Array | None, Array | None, tuple[int, ...], float, tuple[Array, Array] | None]:
+    rules: Rules,
+    dy: object,
+    x: object,
+    weight: object,
+    bias: object,
+    axis: object,
+    eps: object,
+    stats: object,
+) -> tuple[Array, Array, Array | None, Array | None, Axes, float, tuple[Array, Array] | None]:
     """Return the canonical arguments of `layer_norm_backward`."""
-    rules = Rules("layer_norm_backward")
     x = rules.array("x", x)
     dy = rules.gradient("dy", dy, x)
     axes = rules.axes(axis, x)
     weight, bias = rules.parameters(x, axes, weight, bias)
     eps = rules.number("eps", eps, minimum=0)
-    return dy, x, weight, bias, axes.ascending, eps, mean_and_rstd(rules, stats, x, axes)
+    return dy, x, weight, bias, axes, eps, mean_and_rstd(rules, stats, x, axes)
 
 
 def rms_norm(
+    rules: Rules,
     x: object,
     weight: object,
     bias: object,
@@ -42,11 +55,8 @@ def rms_norm(
     fraction: object,
     return_stats: object,
     out: object,
-) -> tuple[
-    Array, Array | None, Array | None, tuple[int, ...], float, float, float | None, bool, Array | None
-]:
+) -> tuple[Array, Array | None, Array | None, Axes, float, float, float | None, bool, Array | None]:
     """Return the canonical arguments of `rms_norm`."""
-    rules = Rules("rms_norm")
     x = rules.array("x", x)
     axes = rules.axes(axis, x)
     weight, bias = rules.parameters(x, axes, weight, bias)
@@ -55,10 +65,11 @@ def rms_norm(
     fraction = rules.fraction("fraction", fraction)
     return_stats = rules.flag("return_stats", return_stats)
     out = rules.out(out, x, x, weight, bias)
-    return x, weight, bias, axes.ascending, eps, weight_offset, fraction, return_stats, out
+    return x, weight, bias, axes, eps, weight_offset, fraction, return_stats, out
 
 
 def rms_norm_backward(
+    rules: Rules,
     dy: object,
     x: object,
     weight: object,
@@ -68,11 +79,8 @@ def rms_norm_backward(
     weight_offset: object,
     fraction: object,
     stats: object,
-) -> tuple[
-    Array, Array, Array | None, Array | None, tuple[int, ...], float, float, float | None, Array | None
-]:
+) -> tuple[Array, Array, Array | None, Array | None, Axes, float, float, float | None, Array | None]:
     """Return the canonical arguments of `rms_norm_backward`."""
-    rules = Rules("rms_norm_backward")
     x = rules.array("x", x)
     dy = rules.gradient("dy", dy, x)
     axes = rules.axes(axis, x)
@@ -81,7 +89,7 @@ def rms_norm_backward(
     weight_offset = rules.number("weight_offset", weight_offset)
     fraction = rules.fraction("fraction", fraction)
     stats = None if stats is None else rules.statistics("stats", stats, x, axes)
-    return dy, x, weight, bias, axes.ascending, eps, weight_offset, fraction, stats
+    return dy, x, weight, bias, axes, eps, weight_offset, fraction, stats
 
 
 def mean_and_rstd(rules: Rules, stats: object, x: Array, axes: Axes) -> tuple[Array, Array] | None:

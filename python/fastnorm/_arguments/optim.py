@@ -19,7 +19,7 @@ Rule = tuple[Any, ...]
 
 
 def optimizer_update(
-    parameters: object, gradients: object, rule: Rule
+    _: Rules, parameters: object, gradients: object, rule: Rule
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], Rule]:
     """Return the canonical arguments of `optimizer_update`, without the parameters that have no gradient."""
     rules = Rules("update")

@@ -9,6 +9,7 @@ Pair = tuple[Array, Array]
 
 
 def add_layer_norm(
+    rules: Rules,
     x: object,
     residual: object,
     weight: object,
@@ -17,9 +18,8 @@ def add_layer_norm(
     axis: object,
     eps: object,
     out: object,
-) -> tuple[Array, Array, Array | None, Array | None, float, tuple[int, ...], float, Pair | None]:
+) -> tuple[Array, Array, Array | None, Array | None, float, Axes, float, Pair | None]:
     """Return the canonical arguments of `add_layer_norm`."""
-    rules = Rules("add_layer_norm")
     x, residual, axes, weight, bias = inputs(rules, x, residual, weight, bias, axis)
     alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
     return (
@@ -28,13 +28,14 @@ def add_layer_norm(
         weight,
         bias,
         alpha,
-        axes.ascending,
+        axes,
         eps,
         results(rules, out, x, residual, weight, bias),
     )
 
 
 def add_layer_norm_backward(
+    rules: Rules,
     dy: object,
     dsummed: object,
     x: object,
@@ -44,28 +45,32 @@ def add_layer_norm_backward(
     alpha: object,
     axis: object,
     eps: object,
-) -> tuple[
-    Array | None, Array | None, Array, Array, Array | None, Array | None, float, tuple[int, ...], float
-]:
+) -> tuple[Array | None, Array | None, Array, Array, Array | None, Array | None, float, Axes, float]:
     """Return the canonical arguments of `add_layer_norm_backward`."""
-    rules = Rules("add_layer_norm_backward")
     x, residual, axes, weight, bias = inputs(rules, x, residual, weight, bias, axis)
     dy, dsummed = gradients(rules, dy, dsummed, x)
     alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
-    return dy, dsummed, x, residual, weight, bias, alpha, axes.ascending, eps
+    return dy, dsummed, x, residual, weight, bias, alpha, axes, eps
 
 
 def add_rms_norm(
-    x: object, residual: object, weight: object, alpha: object, axis: object, eps: object, out: object
-) -> tuple[Array, Array, Array | None, float, tuple[int, ...], float, Pair | None]:
+    rules: Rules,
+    x: object,
+    residual: object,
+    weight: object,
+    alpha: object,
+    axis: object,
+    eps: object,
+    out: object,
+) -> tuple[Array, Array, Array | None, float, Axes, float, Pair | None]:
     """Return the canonical arguments of `add_rms_norm`."""
-    rules = Rules("add_rms_norm")
     x, residual, axes, weight, _ = inputs(rules, x, residual, weight, None, axis)
     alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
-    return x, residual, weight, alpha, axes.ascending, eps, results(rules, out, x, residual, weight)
+    return x, residual, weight, alpha, axes, eps, results(rules, out, x, residual, weight)
 
 
 def add_rms_norm_backward(
+    rules: Rules,
     dy: object,
     dsummed: object,
     x: object,
@@ -74,16 +79,16 @@ def add_rms_norm_backward(
     alpha: object,
     axis: object,
     eps: object,
-) -> tuple[Array | None, Array | None, Array, Array, Array | None, float, tuple[int, ...], float]:
+) -> tuple[Array | None, Array | None, Array, Array, Array | None, float, Axes, float]:
     """Return the canonical arguments of `add_rms_norm_backward`."""
-    rules = Rules("add_rms_norm_backward")
     x, residual, axes, weight, _ = inputs(rules, x, residual, weight, None, axis)
     dy, dsummed = gradients(rules, dy, dsummed, x)
     alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
-    return dy, dsummed, x, residual, weight, alpha, axes.ascending, eps
+    return dy, dsummed, x, residual, weight, alpha, axes, eps
 
 
 def deep_norm(
+    rules: Rules,
     x: object,
     residual: object,
     weight: object,
@@ -92,16 +97,16 @@ def deep_norm(
     axis: object,
     eps: object,
     out: object,
-) -> tuple[Array, Array, Array | None, Array | None, float, tuple[int, ...], float, Array | None]:
+) -> tuple[Array, Array, Array | None, Array | None, float, Axes, float, Array | None]:
     """Return the canonical arguments of `deep_norm`."""
-    rules = Rules("deep_norm")
     x, residual, axes, weight, bias = inputs(rules, x, residual, weight, bias, axis)
     alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
     out = rules.out(out, x, x, residual, weight, bias)
-    return x, residual, weight, bias, alpha, axes.ascending, eps, out
+    return x, residual, weight, bias, alpha, axes, eps, out
 
 
 def deep_norm_backward(
+    rules: Rules,
     dy: object,
     x: object,
     residual: object,
@@ -110,13 +115,12 @@ def deep_norm_backward(
     alpha: object,
     axis: object,
     eps: object,
-) -> tuple[Array, Array, Array, Array | None, Array | None, float, tuple[int, ...], float]:
+) -> tuple[Array, Array, Array, Array | None, Array | None, float, Axes, float]:
     """Return the canonical arguments of `deep_norm_backward`."""
-    rules = Rules("deep_norm_backward")
     x, residual, axes, weight, bias = inputs(rules, x, residual, weight, bias, axis)
     dy = rules.gradient("dy", dy, x)
     alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
-    return dy, x, residual, weight, bias, alpha, axes.ascending, eps
+    return dy, x, residual, weight, bias, alpha, axes, eps
 
 
 def inputs(

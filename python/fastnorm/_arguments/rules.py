@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Collection
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +17,24 @@ OVERLAP_WORK = (
 )
 
 
-class Axes(NamedTuple):
-    """The normalised axes, all non-negative."""
+class Axes(tuple[int, ...]):
+    """The axes that are normalised jointly, not negative and ascending.
 
-    given: tuple[int, ...]  # in the caller's order, in which weight and bias have their axes
-    ascending: tuple[int, ...]
+    `given` has them in the caller's order, in which weight and bias have their axes.
+    """
+
+    given: tuple[int, ...]
+
+    def __new__(cls, given: Iterable[int]) -> Axes:
+        """Take the axes in the caller's order."""
+        given = tuple(given)
+        axes = super().__new__(cls, sorted(given))
+        axes.given = given
+        return axes
+
+    def user_order(self, gradient: Array | None) -> Array | None:
+        """Return a parameter's gradient, whose axes are ascending, in the caller's order."""
+        return gradient if gradient is None else gradient.transpose(np.argsort(np.argsort(self.given)))
 
 
 class Rules:
@@ -142,7 +155,7 @@ class Rules:
             raise self.value_error("out", f"has shape {value.shape}", f"{x.shape} of the result")
         if not value.flags.writeable:
             raise self.value_error("out", "is read-only", "an array that can be written")
-        out = value.view(np.ndarray)
+        out = value if type(value) is np.ndarray else value.view(np.ndarray)
         if may_overlap_itself(out):
             raise self.value_error("out", "has elements that share memory", "an element of memory for each")
         for array in inputs:
@@ -173,7 +186,7 @@ class Rules:
             given.append(axis % x.ndim)
         if len(set(given)) < len(given):
             raise self.value_error("axis", f"is {value!r}", "distinct axes")
-        return Axes(tuple(given), tuple(sorted(given)))
+        return Axes(given)
 
     def axis(self, value: object, x: Array, name: str = "x") -> int:
         """Return the one axis, not negative, along which the op works on `x`, whose argument has this
@@ -236,14 +249,6 @@ class Rules:
         if value not in choices:
             raise self.value_error(name, f"is {value!r}", f"one of {', '.join(map(repr, choices))}")
         return str(value)
-
-
-def user_order(gradient: Array | None, axis: Any, ndim: int) -> Array | None:
-    """Return a parameter's gradient, whose axes are ascending, in the order of the op's valid `axis`."""
-    if gradient is None or not isinstance(axis, tuple):
-        return gradient
-    given = [operator.index(number) % ndim for number in axis]
-    return gradient.transpose(np.argsort(np.argsort(given)))
 
 
 def is_half(dtype: np.dtype[Any]) -> bool:

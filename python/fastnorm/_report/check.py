@@ -34,7 +34,7 @@ def dtypes() -> list[np.dtype[Any]]:
 
 def check(console: Console, *, quick: bool = False) -> bool:
     """Run the checks, print a table of the largest errors and return whether every contract was kept."""
-    targets = list(runtime.available_targets()) if _backend.name == "native" else ["reference"]
+    targets = list(runtime.available_targets()) if _backend.name() == "native" else ["reference"]
     cases = [(op, dtype) for op in op_names() for dtype in dtypes()]
     outcomes: dict[tuple[int, str], Outcome] = {}
     with console.progress(len(targets) * len(cases)) as advance:
@@ -54,7 +54,7 @@ def check(console: Console, *, quick: bool = False) -> bool:
     console.table(
         "Largest error against the float64 twin", ["op", "type", "unit", *targets, "allowed"], rows, bad
     )
-    if _backend.name == "reference":
+    if _backend.name() == "reference":
         console.line("The reference backend is active: these are the twins against themselves in float64.")
     console.line(f"{len(bad)} of {len(rows)} broke the contract." if bad else "Every op keeps its contract.")
     return not bad

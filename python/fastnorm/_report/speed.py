@@ -53,7 +53,7 @@ def speed(console: Console, *, quick: bool = False) -> None:
             cells = [format_seconds(times[name].median) for name in calls]
             rows.append([label, "x".join(map(str, shape)), *cells, f"{moved:.1f}", f"{ratio.median:.3g} x"])
             gains.append(ratio.median)
-    threads = runtime.get_num_threads() if _backend.name == "native" else 1
+    threads = runtime.get_num_threads() if _backend.name() == "native" else 1
     title = f"Speed in float32 on {threads} thread{'s' if threads > 1 else ''}, gain over NumPy"
     console.table(title, ["op", "shape", "fastnorm", "NumPy", "np.add", "GB/s", "gain"], rows)
     if formula("gelu", {}) is None:

@@ -3,143 +3,30 @@
 The twins compute in float64 and round once to the dtype of the result. They are written to be read and to be
 right: the native kernels are tested against them, and they run where the extension cannot
 (`fastnorm.set_backend`).
+
+`fastnorm.reference.layer_norm` is the op `fastnorm.layer_norm` bound to its twin,
+`reference.norms.layer_norm`, which takes arguments in the canonical form that `_arguments` describes.
 """
 
-from .activations import (
-    gelu,
-    gelu_backward,
-    relu,
-    relu_backward,
-    sigmoid,
-    sigmoid_backward,
-    silu,
-    silu_backward,
-    swish,
-    swish_backward,
-    tanh,
-    tanh_backward,
-)
-from .attention import attention, attention_backward, memory_read, memory_read_backward
-from .channel_norms import (
-    batch_norm,
-    batch_norm_backward,
-    group_norm,
-    group_norm_backward,
-    instance_norm,
-    instance_norm_backward,
-    moments,  # noqa: F401
-)
-from .class_losses import (
-    cross_entropy,
-    cross_entropy_backward,
-    focal_loss,
-    focal_loss_backward,
-    poly_loss,
-    poly_loss_backward,
-)
-from .elementwise_losses import (
-    mse_loss,
-    mse_loss_backward,
-    poly_focal_loss,
-    poly_focal_loss_backward,
-    sigmoid_focal_loss,
-    sigmoid_focal_loss_backward,
-)
-from .gates import (
-    bilinear,
-    bilinear_backward,
-    geglu,
-    geglu_backward,
-    glu,
-    glu_backward,
-    reglu,
-    reglu_backward,
-    swiglu,
-    swiglu_backward,
-)
-from .linear import gated_linear, gated_linear_backward, linear, linear_backward
-from .memory import embedding_sums, embedding_sums_backward  # noqa: F401
-from .mlp import mlp_backward, mlp_forward, mlp_gradients, mlp_train  # noqa: F401
-from .norms import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
-from .optim import optimizer_update  # noqa: F401
-from .residual_norms import (
-    add_layer_norm,
-    add_layer_norm_backward,
-    add_rms_norm,
-    add_rms_norm_backward,
-    deep_norm,
-    deep_norm_backward,
-)
-from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
+from __future__ import annotations
 
-__all__ = [
-    "add_layer_norm",
-    "add_layer_norm_backward",
-    "add_rms_norm",
-    "add_rms_norm_backward",
-    "attention",
-    "attention_backward",
-    "batch_norm",
-    "batch_norm_backward",
-    "bilinear",
-    "bilinear_backward",
-    "cross_entropy",
-    "cross_entropy_backward",
-    "deep_norm",
-    "deep_norm_backward",
-    "focal_loss",
-    "focal_loss_backward",
-    "gated_linear",
-    "gated_linear_backward",
-    "geglu",
-    "geglu_backward",
-    "gelu",
-    "gelu_backward",
-    "glu",
-    "glu_backward",
-    "group_norm",
-    "group_norm_backward",
-    "instance_norm",
-    "instance_norm_backward",
-    "layer_norm",
-    "layer_norm_backward",
-    "linear",
-    "linear_backward",
-    "log_softmax",
-    "log_softmax_backward",
-    "memory_read",
-    "memory_read_backward",
-    "mlp_backward",
-    "mlp_forward",
-    "mse_loss",
-    "mse_loss_backward",
-    "poly_focal_loss",
-    "poly_focal_loss_backward",
-    "poly_loss",
-    "poly_loss_backward",
-    "reglu",
-    "reglu_backward",
-    "relu",
-    "relu_backward",
-    "rms_norm",
-    "rms_norm_backward",
-    "sigmoid",
-    "sigmoid_backward",
-    "sigmoid_focal_loss",
-    "sigmoid_focal_loss_backward",
-    "silu",
-    "silu_backward",
-    "softmax",
-    "softmax_backward",
-    "swiglu",
-    "swiglu_backward",
-    "swish",
-    "swish_backward",
-    "tanh",
-    "tanh_backward",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-# The training of networks: functions of a backend behind `MLP`, `MemN2N` and the optimisers.
-TRAINING = ("embedding_sums", "embedding_sums_backward", "mlp_gradients", "mlp_train", "optimizer_update")
-# Statistics: functions of a backend that have no backward.
-STATISTICS = ("moments",)
+from .. import __all__ as _public
+from .._op import OPS
+
+if TYPE_CHECKING:  # would take these for files of families
+    from ..attention import attention as attention
+    from ..linear import linear as linear
+    from ..softmax import softmax as softmax
+
+# The files of the families first, for some share their name with an op.
+for _family in {op.__module__.rpartition(".")[2] for op in OPS.values()}:
+    import_module(f".{_family}", __name__)
+__all__ = [name for name in _public if name in OPS]
+globals().update({name: op.reference for name, op in OPS.items()})
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 
-from .. import _arguments
-from .._typing import Approximation, Array, ArrayLike
+from .._typing import Approximation, Array
 from . import _erf
 from ._results import result, statistic
 
@@ -20,9 +19,8 @@ SILU_ZERO, SILU_ZERO_REST = (
 SQRT_8_OVER_PI = math.sqrt(8 / math.pi)  # twice the sqrt(2/pi) of the tanh form
 
 
-def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None = None) -> Array:
+def gelu(x: Array, approximate: Approximation, out: Array | None = None) -> Array:
     """Twin of `fastnorm.gelu`."""
-    x, approximate, _ = _arguments.gelu(x, approximate, out)
     with np.errstate(all="ignore"):
         values = x.astype(np.float64)
         if approximate == "none":
@@ -33,9 +31,8 @@ def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None
     return result(y, x, out)
 
 
-def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array:
+def gelu_backward(dy: Array, x: Array, approximate: Approximation) -> Array:
     """Twin of `fastnorm.gelu_backward`."""
-    dy, x, approximate = _arguments.gelu_backward(dy, x, approximate)
     with np.errstate(all="ignore"):
         values = x.astype(np.float64)
         if approximate == "none":
@@ -48,56 +45,49 @@ def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "
     return result(dx, x)
 
 
-def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
+def relu(x: Array, out: Array | None = None) -> Array:
     """Twin of `fastnorm.relu`."""
-    x, _ = _arguments.relu(x, out)
     values = x.astype(np.float64)
     return result(np.where(values < 0, 0.0, values), x, out)
 
 
-def relu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+def relu_backward(dy: Array, x: Array) -> Array:
     """Twin of `fastnorm.relu_backward`."""
-    dy, x = _arguments.relu_backward(dy, x)
     values = x.astype(np.float64)
     return result(np.where(values > 0, dy.astype(np.float64), np.where(values <= 0, 0.0, values)), x)
 
 
-def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+def sigmoid(x: Array, out: Array | None = None) -> Array:
     """Twin of `fastnorm.sigmoid`."""
-    x, _ = _arguments.sigmoid(x, out)
     with np.errstate(all="ignore"):
         y = logistic(x.astype(np.float64))
     return result(y, x, out)
 
 
-def sigmoid_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+def sigmoid_backward(dy: Array, x: Array) -> Array:
     """Twin of `fastnorm.sigmoid_backward`."""
-    dy, x = _arguments.sigmoid_backward(dy, x)
     with np.errstate(all="ignore"):
         dx = dy.astype(np.float64) * logistic_derivative(x.astype(np.float64))
     return result(dx, x)
 
 
-def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
+def silu(x: Array, out: Array | None = None) -> Array:
     """Twin of `fastnorm.silu`."""
-    x, _ = _arguments.silu(x, out)
     with np.errstate(all="ignore"):
         values = x.astype(np.float64)
         y = np.maximum(values, -DOUBLE_LIMIT) * logistic(values)
     return result(y, x, out)
 
 
-def silu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+def silu_backward(dy: Array, x: Array) -> Array:
     """Twin of `fastnorm.silu_backward`."""
-    dy, x = _arguments.silu_backward(dy, x)
     with np.errstate(all="ignore"):
         dx = dy.astype(np.float64) * silu_derivative(x.astype(np.float64))
     return result(dx, x)
 
 
-def swish(x: ArrayLike, beta: ArrayLike = 1.0, *, out: Array | None = None) -> Array:
+def swish(x: Array, beta: Array, out: Array | None = None) -> Array:
     """Twin of `fastnorm.swish`."""
-    x, beta, _ = _arguments.swish(x, beta, out)
     with np.errstate(all="ignore"):
         values = x.astype(np.float64)
         s = logistic(scaled(values, beta))
@@ -105,9 +95,8 @@ def swish(x: ArrayLike, beta: ArrayLike = 1.0, *, out: Array | None = None) -> A
     return result(y, x, out)
 
 
-def swish_backward(dy: ArrayLike, x: ArrayLike, beta: ArrayLike = 1.0) -> tuple[Array, Array]:
+def swish_backward(dy: Array, x: Array, beta: Array) -> tuple[Array, Array]:
     """Twin of `fastnorm.swish_backward`."""
-    dy, x, beta = _arguments.swish_backward(dy, x, beta)
     with np.errstate(all="ignore"):
         values, upstream = x.astype(np.float64), dy.astype(np.float64)
         z = scaled(values, beta)
@@ -128,17 +117,15 @@ def scaled(x: Array, beta: Array) -> Array:
     return np.where(np.isnan(z) & ~np.isnan(x) & ~np.isnan(beta), 0.0, z)
 
 
-def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
+def tanh(x: Array, out: Array | None = None) -> Array:
     """Twin of `fastnorm.tanh`."""
-    x, _ = _arguments.tanh(x, out)
     with np.errstate(all="ignore"):
         y = np.tanh(x.astype(np.float64))
     return result(y, x, out)
 
 
-def tanh_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+def tanh_backward(dy: Array, x: Array) -> Array:
     """Twin of `fastnorm.tanh_backward`."""
-    dy, x = _arguments.tanh_backward(dy, x)
     with np.errstate(all="ignore"):
         dx = dy.astype(np.float64) * (4 * logistic_derivative(2 * x.astype(np.float64)))
     return result(dx, x)

@@ -17,25 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from .. import _arguments
-from .._typing import Array, ArrayLike
+from .._typing import Array
 
 
 def attention(
-    query: ArrayLike,
-    keys: ArrayLike,
-    values: ArrayLike,
-    *,
-    mask: ArrayLike | None = None,
-    scale: float = 1.0,
-    linear: bool = False,
-    return_weights: bool = False,
+    query: Array,
+    keys: Array,
+    values: Array,
+    mask: Array | None,
+    scale: float,
+    linear: bool,
+    return_weights: bool,
     out: Array | None = None,
 ) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.attention`."""
-    query, keys, values, mask, scale, linear, return_weights, _ = _arguments.attention(
-        query, keys, values, mask, scale, linear, return_weights, out
-    )
     with np.errstate(all="ignore"):
         weights = _weights(query, keys, mask, scale, linear)
         y = weights @ _wide(values)
@@ -44,19 +39,9 @@ def attention(
 
 
 def attention_backward(
-    dy: ArrayLike,
-    query: ArrayLike,
-    keys: ArrayLike,
-    values: ArrayLike,
-    *,
-    mask: ArrayLike | None = None,
-    scale: float = 1.0,
-    linear: bool = False,
+    dy: Array, query: Array, keys: Array, values: Array, mask: Array | None, scale: float, linear: bool
 ) -> tuple[Array, Array, Array]:
     """Twin of `fastnorm.attention_backward`."""
-    dy, query, keys, values, mask, scale, linear = _arguments.attention_backward(
-        dy, query, keys, values, mask, scale, linear
-    )
     with np.errstate(all="ignore"):
         weights = _weights(query, keys, mask, scale, linear)
         dweights = _wide(dy) @ _transposed(values)
@@ -71,19 +56,15 @@ def attention_backward(
 
 
 def memory_read(
-    query: ArrayLike,
-    keys: ArrayLike,
-    values: ArrayLike,
-    *,
-    mask: ArrayLike | None = None,
-    linear: bool = False,
-    return_weights: bool = False,
+    query: Array,
+    keys: Array,
+    values: Array,
+    mask: Array | None,
+    linear: bool,
+    return_weights: bool,
     out: Array | None = None,
 ) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.memory_read`."""
-    query, keys, values, mask, linear, return_weights, _ = _arguments.memory_read(
-        query, keys, values, mask, linear, return_weights, out
-    )
     with np.errstate(all="ignore"):
         weights = _weights(query[..., None, :], keys, _one_query(mask), 1.0, linear)
         y = (weights @ _wide(values))[..., 0, :]
@@ -92,20 +73,11 @@ def memory_read(
 
 
 def memory_read_backward(
-    dy: ArrayLike,
-    query: ArrayLike,
-    keys: ArrayLike,
-    values: ArrayLike,
-    *,
-    mask: ArrayLike | None = None,
-    linear: bool = False,
+    dy: Array, query: Array, keys: Array, values: Array, mask: Array | None, linear: bool
 ) -> tuple[Array, Array, Array]:
     """Twin of `fastnorm.memory_read_backward`."""
-    dy, query, keys, values, mask, linear = _arguments.memory_read_backward(
-        dy, query, keys, values, mask, linear
-    )
     dquery, dkeys, dvalues = attention_backward(
-        dy[..., None, :], query[..., None, :], keys, values, mask=_one_query(mask), linear=linear
+        dy[..., None, :], query[..., None, :], keys, values, _one_query(mask), 1.0, linear
     )
     return dquery[..., 0, :], dkeys, dvalues
 

@@ -14,50 +14,21 @@ is normalised jointly:
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from .. import _arguments
 from .._arguments.channel_norms import BatchNorm, BatchNormBackward
-from .._typing import Array, ArrayLike, Axis
+from .._arguments.rules import Axes
+from .._typing import Array
+from ..channel_norms import Moments
 from ._results import result, statistic
 from .norms import average, column, normalise
 
 
-def batch_norm(
-    x: ArrayLike,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    running_mean: ArrayLike | None = None,
-    running_var: ArrayLike | None = None,
-    *,
-    training: bool = False,
-    momentum: float = 0.1,
-    running_correction: int = 1,
-    eps: float = 1e-5,
-    axis: int = 1,
-    stats: tuple[ArrayLike, ArrayLike] | None = None,
-    return_stats: bool = False,
-    out: Array | None = None,
-) -> Array | tuple[Array, Array, Array]:
+def batch_norm(*arguments: Any) -> Array | tuple[Array, Array, Array]:
     """Twin of `fastnorm.batch_norm`."""
-    given = BatchNorm._make(
-        _arguments.batch_norm(
-            x,
-            weight,
-            bias,
-            running_mean,
-            running_var,
-            training,
-            momentum,
-            running_correction,
-            eps,
-            axis,
-            stats,
-            return_stats,
-            out,
-        )
-    )
+    given = BatchNorm._make(arguments)
     rows = to_channels(given.x, given.axis)
     with np.errstate(all="ignore"):
         if given.stats is not None:
@@ -73,7 +44,7 @@ def batch_norm(
             xhat, mean, rstd = normalise_channels(rows, given.eps)
             update(given, rows, mean)
         y = xhat * column_of(given.weight, 1.0) + column_of(given.bias, 0.0)
-    y = result(from_channels(y, given.x.shape, given.axis), given.x, out)
+    y = result(from_channels(y, given.x.shape, given.axis), given.x, given.out)
     return (y, statistic(mean[:, 0], given.x), statistic(rstd[:, 0], given.x)) if given.return_stats else y
 
 
@@ -90,25 +61,9 @@ def update(given: BatchNorm, rows: Array, mean: Array) -> None:
         running[...] = (1 - given.momentum) * running.astype(np.float64) + given.momentum * new
 
 
-def batch_norm_backward(
-    dy: ArrayLike,
-    x: ArrayLike,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    running_mean: ArrayLike | None = None,
-    running_var: ArrayLike | None = None,
-    *,
-    training: bool = False,
-    eps: float = 1e-5,
-    axis: int = 1,
-    stats: tuple[ArrayLike, ArrayLike] | None = None,
-) -> tuple[Array, Array | None, Array | None]:
+def batch_norm_backward(*arguments: Any) -> tuple[Array, Array | None, Array | None]:
     """Twin of `fastnorm.batch_norm_backward`."""
-    given = BatchNormBackward._make(
-        _arguments.batch_norm_backward(
-            dy, x, weight, bias, running_mean, running_var, training, eps, axis, stats
-        )
-    )
+    given = BatchNormBackward._make(arguments)
     rows, dy_rows = to_channels(given.x, given.axis), to_channels(given.dy, given.axis)
     through = given.training or (given.stats is None and given.running_mean is None)
     with np.errstate(all="ignore"):
@@ -132,19 +87,15 @@ def batch_norm_backward(
 
 
 def group_norm(
-    x: ArrayLike,
+    x: Array,
     num_groups: int,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    *,
-    eps: float = 1e-5,
-    axis: int = 1,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    axis: int,
     out: Array | None = None,
 ) -> Array:
     """Twin of `fastnorm.group_norm`."""
-    x, num_groups, weight, bias, eps, axis, _ = _arguments.group_norm(
-        x, num_groups, weight, bias, eps, axis, out
-    )
     groups = to_groups(x, num_groups, axis)
     with np.errstate(all="ignore"):
         xhat, _ = normalise_groups(groups, eps)
@@ -153,19 +104,9 @@ def group_norm(
 
 
 def group_norm_backward(
-    dy: ArrayLike,
-    x: ArrayLike,
-    num_groups: int,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    *,
-    eps: float = 1e-5,
-    axis: int = 1,
+    dy: Array, x: Array, num_groups: int, weight: Array | None, bias: Array | None, eps: float, axis: int
 ) -> tuple[Array, Array | None, Array | None]:
     """Twin of `fastnorm.group_norm_backward`."""
-    dy, x, num_groups, weight, bias, eps, axis = _arguments.group_norm_backward(
-        dy, x, num_groups, weight, bias, eps, axis
-    )
     groups, dy_groups = to_groups(x, num_groups, axis), to_groups(dy, num_groups, axis)
     with np.errstate(all="ignore"):
         xhat, rstd = normalise_groups(groups, eps)
@@ -177,30 +118,16 @@ def group_norm_backward(
 
 
 def instance_norm(
-    x: ArrayLike,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    *,
-    eps: float = 1e-5,
-    axis: int = 1,
-    out: Array | None = None,
+    x: Array, weight: Array | None, bias: Array | None, eps: float, axis: int, out: Array | None = None
 ) -> Array:
     """Twin of `fastnorm.instance_norm`."""
-    x, weight, bias, eps, axis, _ = _arguments.instance_norm(x, weight, bias, eps, axis, out)
     return group_norm(x, max(x.shape[axis], 1), weight, bias, eps=eps, axis=axis, out=out)
 
 
 def instance_norm_backward(
-    dy: ArrayLike,
-    x: ArrayLike,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    *,
-    eps: float = 1e-5,
-    axis: int = 1,
+    dy: Array, x: Array, weight: Array | None, bias: Array | None, eps: float, axis: int
 ) -> tuple[Array, Array | None, Array | None]:
     """Twin of `fastnorm.instance_norm_backward`."""
-    dy, x, weight, bias, eps, axis = _arguments.instance_norm_backward(dy, x, weight, bias, eps, axis)
     return group_norm_backward(dy, x, max(x.shape[axis], 1), weight, bias, eps=eps, axis=axis)
 
 
@@ -271,17 +198,16 @@ def factors(parameter: Array | None, groups: Array, absent: float) -> Array:
     return parameter.astype(np.float64).reshape(1, groups.shape[1], groups.shape[2], 1)
 
 
-def moments(x: ArrayLike, axis: Axis | None = None) -> tuple[int, Array, Array]:
-    """Twin of `fastnorm.moments`, whose result is a tuple: count, mean, m2."""
-    x, axes = _arguments.moments(x, axis)
+def moments(x: Array, axes: Axes) -> Moments:
+    """Twin of `fastnorm.moments`."""
     count = math.prod(x.shape[number] for number in axes)
     if count == 0:
         shape = tuple(size for number, size in enumerate(x.shape) if number not in axes)
-        return 0, np.zeros(shape), np.zeros(shape)
+        return Moments(0, np.zeros(shape), np.zeros(shape))
     with np.errstate(all="ignore"):
         values = x.astype(np.float64)
         mean = np.mean(values, axis=axes, keepdims=True)
         # The second mean is what rounding the first has left.
         rest = np.mean(values - mean, axis=axes, keepdims=True)
         m2 = np.sum(np.square(values - mean - rest), axis=axes)
-    return count, np.asarray(np.squeeze(mean + rest, axes)), np.asarray(m2)
+    return Moments(count, np.asarray(np.squeeze(mean + rest, axes)), np.asarray(m2))

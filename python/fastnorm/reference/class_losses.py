@@ -7,12 +7,12 @@ and p the softmax, -log p = lift + (m - z): both parts are at least 0, and none 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, SupportsIndex
+from typing import NamedTuple
 
 import numpy as np
 
-from .. import _arguments
-from .._typing import Array, ArrayLike, LossResult, Reduction
+from .._arguments.class_losses import Coefficients
+from .._typing import Array, LossResult, Reduction
 from ._results import result
 from .softmax import exponentials
 
@@ -31,22 +31,16 @@ class Rows(NamedTuple):
 
 
 def cross_entropy(
-    logits: ArrayLike,
-    target: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    label_smoothing: float = 0.0,
-    ignore_index: int = -100,
-    reduction: Reduction = "mean",
-    axis: SupportsIndex = -1,
-    return_grad: bool = False,
+    logits: Array,
+    target: Array,
+    weight: Array | None,
+    label_smoothing: float,
+    ignore_index: int,
+    reduction: Reduction,
+    axis: int,
+    return_grad: bool,
 ) -> LossResult | tuple[LossResult, Array]:
     """Twin of `fastnorm.cross_entropy`."""
-    logits, target, weight, label_smoothing, ignore_index, reduction, axis, return_grad = (
-        _arguments.cross_entropy(
-            logits, target, weight, label_smoothing, ignore_index, reduction, axis, return_grad
-        )
-    )
     with np.errstate(all="ignore"):
         rows = rows_of(logits, target, axis, weight, label_smoothing, ignore_index)
         losses, gradients = poly_rows(rows, ())
@@ -54,40 +48,25 @@ def cross_entropy(
 
 
 def cross_entropy_backward(
-    dloss: ArrayLike,
-    logits: ArrayLike,
-    target: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    label_smoothing: float = 0.0,
-    ignore_index: int = -100,
-    reduction: Reduction = "mean",
-    axis: SupportsIndex = -1,
+    dloss: Array | float,
+    logits: Array,
+    target: Array,
+    weight: Array | None,
+    label_smoothing: float,
+    ignore_index: int,
+    reduction: Reduction,
+    axis: int,
 ) -> Array:
     """Twin of `fastnorm.cross_entropy_backward`."""
-    dloss, logits, target, weight, label_smoothing, ignore_index, reduction, axis = (
-        _arguments.cross_entropy_backward(
-            dloss, logits, target, weight, label_smoothing, ignore_index, reduction, axis
-        )
-    )
     with np.errstate(all="ignore"):
         rows = rows_of(logits, target, axis, weight, label_smoothing, ignore_index)
         return pulled_back(dloss, poly_rows(rows, ())[1], rows, logits, axis, reduction)
 
 
 def focal_loss(
-    logits: ArrayLike,
-    target: ArrayLike,
-    *,
-    gamma: float = 2.0,
-    reduction: Reduction = "mean",
-    axis: SupportsIndex = -1,
-    return_grad: bool = False,
+    logits: Array, target: Array, gamma: float, reduction: Reduction, axis: int, return_grad: bool
 ) -> LossResult | tuple[LossResult, Array]:
     """Twin of `fastnorm.focal_loss`."""
-    logits, target, gamma, reduction, axis, return_grad = _arguments.focal_loss(
-        logits, target, gamma, reduction, axis, return_grad
-    )
     with np.errstate(all="ignore"):
         rows = rows_of(logits, target, axis)
         losses, gradients = focal_rows(rows, gamma)
@@ -95,40 +74,25 @@ def focal_loss(
 
 
 def focal_loss_backward(
-    dloss: ArrayLike,
-    logits: ArrayLike,
-    target: ArrayLike,
-    *,
-    gamma: float = 2.0,
-    reduction: Reduction = "mean",
-    axis: SupportsIndex = -1,
+    dloss: Array | float, logits: Array, target: Array, gamma: float, reduction: Reduction, axis: int
 ) -> Array:
     """Twin of `fastnorm.focal_loss_backward`."""
-    dloss, logits, target, gamma, reduction, axis = _arguments.focal_loss_backward(
-        dloss, logits, target, gamma, reduction, axis
-    )
     with np.errstate(all="ignore"):
         rows = rows_of(logits, target, axis)
         return pulled_back(dloss, focal_rows(rows, gamma)[1], rows, logits, axis, reduction)
 
 
 def poly_loss(
-    logits: ArrayLike,
-    target: ArrayLike,
-    *,
-    epsilon: float | Sequence[float] = 1.0,
-    label_smoothing: float = 0.0,
-    ignore_index: int = -100,
-    reduction: Reduction = "mean",
-    axis: SupportsIndex = -1,
-    return_grad: bool = False,
+    logits: Array,
+    target: Array,
+    epsilon: Coefficients,
+    label_smoothing: float,
+    ignore_index: int,
+    reduction: Reduction,
+    axis: int,
+    return_grad: bool,
 ) -> LossResult | tuple[LossResult, Array]:
     """Twin of `fastnorm.poly_loss`."""
-    logits, target, epsilon, label_smoothing, ignore_index, reduction, axis, return_grad = (
-        _arguments.poly_loss(
-            logits, target, epsilon, label_smoothing, ignore_index, reduction, axis, return_grad
-        )
-    )
     with np.errstate(all="ignore"):
         rows = rows_of(logits, target, axis, None, label_smoothing, ignore_index)
         losses, gradients = poly_rows(rows, epsilon)
@@ -136,22 +100,16 @@ def poly_loss(
 
 
 def poly_loss_backward(
-    dloss: ArrayLike,
-    logits: ArrayLike,
-    target: ArrayLike,
-    *,
-    epsilon: float | Sequence[float] = 1.0,
-    label_smoothing: float = 0.0,
-    ignore_index: int = -100,
-    reduction: Reduction = "mean",
-    axis: SupportsIndex = -1,
+    dloss: Array | float,
+    logits: Array,
+    target: Array,
+    epsilon: Coefficients,
+    label_smoothing: float,
+    ignore_index: int,
+    reduction: Reduction,
+    axis: int,
 ) -> Array:
     """Twin of `fastnorm.poly_loss_backward`."""
-    dloss, logits, target, epsilon, label_smoothing, ignore_index, reduction, axis = (
-        _arguments.poly_loss_backward(
-            dloss, logits, target, epsilon, label_smoothing, ignore_index, reduction, axis
-        )
-    )
     with np.errstate(all="ignore"):
         rows = rows_of(logits, target, axis, None, label_smoothing, ignore_index)
         return pulled_back(dloss, poly_rows(rows, epsilon)[1], rows, logits, axis, reduction)

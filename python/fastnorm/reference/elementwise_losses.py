@@ -4,101 +4,73 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _arguments
-from .._typing import Array, ArrayLike, LossResult, Reduction
+from .._typing import Array, LossResult, Reduction
 from ._results import result
 
 
 def mse_loss(
-    prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean", return_grad: bool = False
+    prediction: Array, target: Array, reduction: Reduction, return_grad: bool
 ) -> LossResult | tuple[LossResult, Array]:
     """Twin of `fastnorm.mse_loss`."""
-    prediction, target, reduction, return_grad = _arguments.mse_loss(
-        prediction, target, reduction, return_grad
-    )
     with np.errstate(all="ignore"):
         difference = prediction.astype(np.float64) - target.astype(np.float64)
         return reduced(difference**2, 2 * difference, prediction, reduction, return_grad)
 
 
-def mse_loss_backward(
-    dloss: ArrayLike, prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean"
-) -> Array:
+def mse_loss_backward(dloss: Array | float, prediction: Array, target: Array, reduction: Reduction) -> Array:
     """Twin of `fastnorm.mse_loss_backward`."""
-    dloss, prediction, target, reduction = _arguments.mse_loss_backward(dloss, prediction, target, reduction)
     with np.errstate(all="ignore"):
         difference = prediction.astype(np.float64) - target.astype(np.float64)
         return pulled_back(dloss, 2 * difference, prediction, reduction)
 
 
 def sigmoid_focal_loss(
-    logits: ArrayLike,
-    target: ArrayLike,
-    *,
-    alpha: float | None = 0.25,
-    gamma: float = 2.0,
-    reduction: Reduction = "none",
-    return_grad: bool = False,
+    logits: Array, target: Array, alpha: float | None, gamma: float, reduction: Reduction, return_grad: bool
 ) -> LossResult | tuple[LossResult, Array]:
     """Twin of `fastnorm.sigmoid_focal_loss`."""
-    logits, target, alpha, gamma, reduction, return_grad = _arguments.sigmoid_focal_loss(
-        logits, target, alpha, gamma, reduction, return_grad
-    )
     with np.errstate(all="ignore"):
         losses, slopes = focal_terms(logits, target, 0.0, alpha, gamma)
         return reduced(losses, slopes, logits, reduction, return_grad)
 
 
 def sigmoid_focal_loss_backward(
-    dloss: ArrayLike,
-    logits: ArrayLike,
-    target: ArrayLike,
-    *,
-    alpha: float | None = 0.25,
-    gamma: float = 2.0,
-    reduction: Reduction = "none",
+    dloss: Array | float,
+    logits: Array,
+    target: Array,
+    alpha: float | None,
+    gamma: float,
+    reduction: Reduction,
 ) -> Array:
     """Twin of `fastnorm.sigmoid_focal_loss_backward`."""
-    dloss, logits, target, alpha, gamma, reduction = _arguments.sigmoid_focal_loss_backward(
-        dloss, logits, target, alpha, gamma, reduction
-    )
     with np.errstate(all="ignore"):
         return pulled_back(dloss, focal_terms(logits, target, 0.0, alpha, gamma)[1], logits, reduction)
 
 
 def poly_focal_loss(
-    logits: ArrayLike,
-    target: ArrayLike,
-    *,
-    epsilon: float = 1.0,
-    alpha: float | None = 0.25,
-    gamma: float = 2.0,
-    reduction: Reduction = "none",
-    return_grad: bool = False,
+    logits: Array,
+    target: Array,
+    epsilon: float,
+    alpha: float | None,
+    gamma: float,
+    reduction: Reduction,
+    return_grad: bool,
 ) -> LossResult | tuple[LossResult, Array]:
     """Twin of `fastnorm.poly_focal_loss`."""
-    logits, target, epsilon, alpha, gamma, reduction, return_grad = _arguments.poly_focal_loss(
-        logits, target, epsilon, alpha, gamma, reduction, return_grad
-    )
     with np.errstate(all="ignore"):
         losses, slopes = focal_terms(logits, target, epsilon, alpha, gamma)
         return reduced(losses, slopes, logits, reduction, return_grad)
 
 
 def poly_focal_loss_backward(
-    dloss: ArrayLike,
-    logits: ArrayLike,
-    target: ArrayLike,
-    *,
-    epsilon: float = 1.0,
-    alpha: float | None = 0.25,
-    gamma: float = 2.0,
-    reduction: Reduction = "none",
+    dloss: Array | float,
+    logits: Array,
+    target: Array,
+    epsilon: float,
+    alpha: float | None,
+    gamma: float,
+    reduction: Reduction,
 ) -> Array:
     """Twin of `fastnorm.poly_focal_loss_backward`."""
-    dloss, logits, target, epsilon, alpha, gamma, reduction = _arguments.poly_focal_loss_backward(
-        dloss, logits, target, epsilon, alpha, gamma, reduction
-    )
     with np.errstate(all="ignore"):
         return pulled_back(dloss, focal_terms(logits, target, epsilon, alpha, gamma)[1], logits, reduction)
 

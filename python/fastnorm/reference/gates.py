@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import SupportsIndex
 
 import numpy as np
 
-from .. import _arguments
 from .._arguments.gates import halves
-from .._typing import Approximation, Array, ArrayLike
+from .._typing import Approximation, Array
 from . import activations
 from ._results import result
 
 Function = Callable[[Array], Array]  # of float64 arrays
 
 
-def glu(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
+def glu(x: Array, axis: int, out: Array | None = None) -> Array:
     """Twin of `fastnorm.glu`."""
-    x, axis, _ = _arguments.glu(x, axis, out)
     up, gate = halves(x, None, axis)
     return forward(activations.logistic, gate, up, out)
 
 
-def glu_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array:
+def glu_backward(dy: Array, x: Array, axis: int) -> Array:
     """Twin of `fastnorm.glu_backward`."""
-    dy, x, axis = _arguments.glu_backward(dy, x, axis)
 
     def gradients(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
         return dy * up * activations.logistic_derivative(gate), dy * activations.logistic(gate)
@@ -35,30 +31,16 @@ def glu_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Ar
     return packed
 
 
-def swiglu(
-    gate: ArrayLike,
-    up: ArrayLike | None = None,
-    *,
-    beta: float = 1.0,
-    axis: SupportsIndex = -1,
-    out: Array | None = None,
-) -> Array:
+def swiglu(gate: Array, up: Array | None, beta: float, axis: int, out: Array | None = None) -> Array:
     """Twin of `fastnorm.swiglu`."""
-    gate, up, beta, axis, _ = _arguments.swiglu(gate, up, beta, axis, out)
     beta = in_compute_type(beta, gate)
     return forward(lambda x: swish(x, beta), *halves(gate, up, axis), out)
 
 
 def swiglu_backward(
-    dy: ArrayLike,
-    gate: ArrayLike,
-    up: ArrayLike | None = None,
-    *,
-    beta: float = 1.0,
-    axis: SupportsIndex = -1,
+    dy: Array, gate: Array, up: Array | None, beta: float, axis: int
 ) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.swiglu_backward`."""
-    dy, gate, up, beta, axis = _arguments.swiglu_backward(dy, gate, up, beta, axis)
     beta = in_compute_type(beta, gate)
 
     def gradients(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
@@ -68,28 +50,16 @@ def swiglu_backward(
 
 
 def geglu(
-    gate: ArrayLike,
-    up: ArrayLike | None = None,
-    *,
-    approximate: Approximation = "none",
-    axis: SupportsIndex = -1,
-    out: Array | None = None,
+    gate: Array, up: Array | None, approximate: Approximation, axis: int, out: Array | None = None
 ) -> Array:
     """Twin of `fastnorm.geglu`."""
-    gate, up, approximate, axis, _ = _arguments.geglu(gate, up, approximate, axis, out)
     return forward(lambda x: activations.gelu(x, approximate=approximate), *halves(gate, up, axis), out)
 
 
 def geglu_backward(
-    dy: ArrayLike,
-    gate: ArrayLike,
-    up: ArrayLike | None = None,
-    *,
-    approximate: Approximation = "none",
-    axis: SupportsIndex = -1,
+    dy: Array, gate: Array, up: Array | None, approximate: Approximation, axis: int
 ) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.geglu_backward`."""
-    dy, gate, up, approximate, axis = _arguments.geglu_backward(dy, gate, up, approximate, axis)
 
     def gradients(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
         act = activations.gelu(gate, approximate=approximate)
@@ -98,19 +68,13 @@ def geglu_backward(
     return backward(gradients, dy, gate, up, axis)
 
 
-def reglu(
-    gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1, out: Array | None = None
-) -> Array:
+def reglu(gate: Array, up: Array | None, axis: int, out: Array | None = None) -> Array:
     """Twin of `fastnorm.reglu`."""
-    gate, up, axis, _ = _arguments.reglu(gate, up, axis, out)
     return forward(lambda x: np.maximum(x, 0.0), *halves(gate, up, axis), out)
 
 
-def reglu_backward(
-    dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1
-) -> Array | tuple[Array, Array]:
+def reglu_backward(dy: Array, gate: Array, up: Array | None, axis: int) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.reglu_backward`."""
-    dy, gate, up, axis = _arguments.reglu_backward(dy, gate, up, axis)
 
     def gradients(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
         act = np.maximum(gate, 0.0)
@@ -119,19 +83,13 @@ def reglu_backward(
     return backward(gradients, dy, gate, up, axis)
 
 
-def bilinear(
-    gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1, out: Array | None = None
-) -> Array:
+def bilinear(gate: Array, up: Array | None, axis: int, out: Array | None = None) -> Array:
     """Twin of `fastnorm.bilinear`."""
-    gate, up, axis, _ = _arguments.bilinear(gate, up, axis, out)
     return forward(lambda x: x, *halves(gate, up, axis), out)
 
 
-def bilinear_backward(
-    dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1
-) -> Array | tuple[Array, Array]:
+def bilinear_backward(dy: Array, gate: Array, up: Array | None, axis: int) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.bilinear_backward`."""
-    dy, gate, up, axis = _arguments.bilinear_backward(dy, gate, up, axis)
     return backward(lambda dy, gate, up: (dy * up, dy * gate), dy, gate, up, axis)
 
 
@@ -157,7 +115,7 @@ def scaled(x: Array, beta: float) -> Array:
     return np.asarray(np.where(np.isnan(x), x, np.where((x == 0) | (beta == 0), 0.0, beta * x)))
 
 
-def forward(act: Function, gate: Array, up: Array, out: Array | None) -> Array:
+def forward(act: Function, gate: Array, up: Array, out: Array | None = None) -> Array:
     """Return act(gate) * up."""
     with np.errstate(all="ignore"):
         return result(act(gate.astype(np.float64)) * up.astype(np.float64), gate, out)

@@ -6,36 +6,23 @@ import math
 
 import numpy as np
 
-from .. import _arguments
-from .._typing import Array, ArrayLike, DenseActivation, Gate
+from .._typing import Array, DenseActivation, Gate
 from . import activations
 from ._results import result, statistic
 
 
 def linear(
-    x: ArrayLike,
-    weight: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    activation: DenseActivation | None = None,
-    out: Array | None = None,
+    x: Array, weight: Array, bias: Array | None, activation: DenseActivation | None, out: Array | None = None
 ) -> Array:
     """Twin of `fastnorm.linear`."""
-    x, weight, bias, activation, _ = _arguments.linear(x, weight, bias, activation, out)
     y = activate(before_activation(x, weight, bias), activation)
     return result(y, x, np.empty(y.shape, x.dtype) if out is None else out)
 
 
 def linear_backward(
-    dy: ArrayLike,
-    x: ArrayLike,
-    weight: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    activation: DenseActivation | None = None,
+    dy: Array, x: Array, weight: Array, bias: Array | None, activation: DenseActivation | None
 ) -> tuple[Array, Array, Array | None]:
     """Twin of `fastnorm.linear_backward`."""
-    dy, x, weight, bias, activation = _arguments.linear_backward(dy, x, weight, bias, activation)
     dz = dy.astype(np.float64)
     if activation is not None:
         dz = activate_backward(dz, before_activation(x, weight, bias), activation)
@@ -43,20 +30,16 @@ def linear_backward(
 
 
 def gated_linear(
-    x: ArrayLike,
-    w_gate: ArrayLike,
-    w_up: ArrayLike,
-    b_gate: ArrayLike | None = None,
-    b_up: ArrayLike | None = None,
-    *,
-    gate: Gate | None = "swish",
-    beta: float = 1.0,
+    x: Array,
+    w_gate: Array,
+    w_up: Array,
+    b_gate: Array | None,
+    b_up: Array | None,
+    gate: Gate | None,
+    beta: float,
     out: Array | None = None,
 ) -> Array:
     """Twin of `fastnorm.gated_linear`."""
-    x, w_gate, w_up, b_gate, b_up, gate, beta, _ = _arguments.gated_linear(
-        x, w_gate, w_up, b_gate, b_up, gate, beta, out
-    )
     with np.errstate(all="ignore"):
         gates = gate_of(before_activation(x, w_gate, b_gate), gate, beta)
         y = gates * before_activation(x, w_up, b_up)
@@ -64,20 +47,16 @@ def gated_linear(
 
 
 def gated_linear_backward(
-    dy: ArrayLike,
-    x: ArrayLike,
-    w_gate: ArrayLike,
-    w_up: ArrayLike,
-    b_gate: ArrayLike | None = None,
-    b_up: ArrayLike | None = None,
-    *,
-    gate: Gate | None = "swish",
-    beta: float = 1.0,
+    dy: Array,
+    x: Array,
+    w_gate: Array,
+    w_up: Array,
+    b_gate: Array | None,
+    b_up: Array | None,
+    gate: Gate | None,
+    beta: float,
 ) -> tuple[Array, Array, Array, Array | None, Array | None]:
     """Twin of `fastnorm.gated_linear_backward`."""
-    dy, x, w_gate, w_up, b_gate, b_up, gate, beta = _arguments.gated_linear_backward(
-        dy, x, w_gate, w_up, b_gate, b_up, gate, beta
-    )
     wide = x.astype(np.float64)
     with np.errstate(all="ignore"):
         z, up = before_activation(x, w_gate, b_gate), before_activation(x, w_up, b_up)
@@ -98,7 +77,7 @@ def gate_of_backward(dy: Array, z: Array, gate: Gate | None, beta: float) -> Arr
     """Return dy times the derivative of a gate at z."""
     if gate == "swish":
         return activations.silu_backward(dy, beta * z)
-    return dy if gate is None else activate_backward(dy, z, gate)
+    return activate_backward(dy, z, gate)
 
 
 def optional(gradient: Array | None, x: Array) -> Array | None:
@@ -130,15 +109,22 @@ def activate(z: Array, activation: DenseActivation | None) -> Array:
     """Apply an activation by its name."""
     if activation is None:
         return z
-    if activation == "gelu_tanh":
-        return activations.gelu(z, approximate="tanh")
+    if activation in ("gelu", "gelu_tanh"):
+        return activations.gelu(z, "none" if activation == "gelu" else "tanh")
     y: Array = getattr(activations, activation)(z)
     return y
 
 
-def activate_backward(dy: Array, z: Array, activation: DenseActivation) -> Array:
+def derivative(z: Array, activation: DenseActivation | None) -> Array:
+    """Return the derivative of an activation at z."""
+    return activate_backward(np.ones_like(z), z, activation)
+
+
+def activate_backward(dy: Array, z: Array, activation: DenseActivation | None) -> Array:
     """Return dy times the derivative of an activation at z."""
-    if activation == "gelu_tanh":
-        return activations.gelu_backward(dy, z, approximate="tanh")
+    if activation is None:
+        return dy
+    if activation in ("gelu", "gelu_tanh"):
+        return activations.gelu_backward(dy, z, "none" if activation == "gelu" else "tanh")
     dx: Array = getattr(activations, f"{activation}_backward")(dy, z)
     return dx

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from .. import _arguments
-from .._typing import Array, ArrayLike
+from .._typing import Array
 
 
-def embedding_sums(tables: Sequence[ArrayLike], words: ArrayLike, encoding: ArrayLike) -> tuple[Array, ...]:
+def embedding_sums(checked: tuple[Array, ...], ids: Array, factors: Array) -> tuple[Array, ...]:
     """Return ``y[s] = sum_j encoding[j] * table[words[s, j]]`` for each table: (..., words) -> (..., dim)."""
-    checked, ids, factors = _arguments.embedding_sums(tables, words, encoding)
     wide = factors.astype(np.float64)
     with np.errstate(all="ignore"):
         return tuple(
@@ -22,10 +18,9 @@ def embedding_sums(tables: Sequence[ArrayLike], words: ArrayLike, encoding: Arra
 
 
 def embedding_sums_backward(
-    dys: Sequence[ArrayLike], tables: Sequence[ArrayLike], words: ArrayLike, encoding: ArrayLike
+    gradients: tuple[Array, ...], checked: tuple[Array, ...], ids: Array, factors: Array
 ) -> tuple[Array, ...]:
     """Return the gradients of the tables, where every word adds ``encoding[j] * dy[s]`` to its row."""
-    gradients, checked, ids, factors = _arguments.embedding_sums_backward(dys, tables, words, encoding)
     rows, dim = checked[0].shape
     wide = factors.astype(np.float64)
     places = (ids[..., None] * dim + np.arange(dim)).ravel()

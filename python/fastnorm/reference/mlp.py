@@ -13,57 +13,47 @@ from typing import Any
 
 import numpy as np
 
-from .. import _arguments
 from .._arguments.mlp import Loss
 from .._arguments.optim import Rule
-from .._typing import Array, ArrayLike, DenseActivation
-from . import _erf
+from .._arguments.optim import optimizer_update as updated
+from .._arguments.rules import Rules
+from .._typing import Array, DenseActivation
 from ._results import result, statistic
-from .activations import gate, sigmoid
+from .activations import sigmoid
+from .linear import activate, activate_backward
 from .optim import optimizer_update
-
-LIMIT = 500.0  # as in the twins of gelu: beyond it the approximate form has reached its limits
 
 
 def mlp_forward(
-    x: ArrayLike,
-    weights: Sequence[ArrayLike],
-    biases: Sequence[ArrayLike | None] | None,
-    *,
-    activation: DenseActivation | None = "relu",
-    output_activation: DenseActivation | None = None,
+    x: Array,
+    weights: tuple[Array, ...],
+    biases: tuple[Array | None, ...] | None,
+    activation: DenseActivation | None,
+    output_activation: DenseActivation | None,
 ) -> Array:
     """Twin of `fastnorm.mlp_forward`."""
-    x, weights, biases, activation, output_activation = _arguments.mlp_forward(
-        x, weights, biases, activation, output_activation
-    )
     with np.errstate(all="ignore"):
         a = x.astype(np.float64)
-        for z, f in _layers(a, weights, biases, activation, output_activation):
-            a = f(z)
+        a = _trace(a, weights, biases, activation, output_activation)[1][-1]
     y = np.empty(a.shape, x.dtype)
     return result(a, y, y)
 
 
 def mlp_backward(
-    dy: ArrayLike,
-    x: ArrayLike,
-    weights: Sequence[ArrayLike],
-    biases: Sequence[ArrayLike | None] | None,
-    *,
-    activation: DenseActivation | None = "relu",
-    output_activation: DenseActivation | None = None,
+    dy: Array,
+    x: Array,
+    weights: tuple[Array, ...],
+    biases: tuple[Array | None, ...] | None,
+    activation: DenseActivation | None,
+    output_activation: DenseActivation | None,
 ) -> tuple[Array, list[Array], list[Array | None] | None]:
     """Twin of `fastnorm.mlp_backward`."""
-    dy, x, weights, biases, activation, output_activation = _arguments.mlp_backward(
-        dy, x, weights, biases, activation, output_activation
-    )
     with np.errstate(all="ignore"):
         count = math.prod(x.shape[:-1])
         rows = x.reshape(count, x.shape[-1]).astype(np.float64)
         g = dy.reshape(count, dy.shape[-1]).astype(np.float64)
         zs, activated = _trace(rows, weights, biases, activation, output_activation)
-        g = _through(output_activation, g, zs[-1])
+        g = activate_backward(g, zs[-1], output_activation)
         dx, dweights, dbiases = _backward(g, zs, activated, weights, activation)
     return (
         result(dx.reshape(x.shape), x),
@@ -75,14 +65,14 @@ def mlp_backward(
 
 
 def mlp_gradients(
-    x: ArrayLike,
-    target: ArrayLike,
+    x: Array,
+    target: Array,
     sample_weight: Array | None,
-    weights: Sequence[ArrayLike],
-    biases: Sequence[ArrayLike | None] | None,
+    weights: tuple[Array, ...],
+    biases: tuple[Array | None, ...] | None,
     activation: DenseActivation | None,
     output_activation: DenseActivation | None,
-    loss: str | Loss,
+    chosen: Loss,
     penalty: float,
 ) -> tuple[float, list[Array], list[Array | None] | None]:
     """Return a loss and its gradients with respect to weights and biases.
@@ -90,18 +80,13 @@ def mlp_gradients(
     The loss is the mean over the rows, weighted by `sample_weight` where there is one, plus
     penalty / 2 * sum of the squared weights / (number of rows or sum of their weights).
     """
-    x, target, sample_weight, weights, biases, activation, output_activation, chosen, penalty = (
-        _arguments.mlp_gradients(
-            x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
-        )
-    )
     with np.errstate(all="ignore"):
         zs, activated = _trace(x.astype(np.float64), weights, biases, activation, output_activation)
         value, g = LOSSES[chosen[0]](activated[-1], target, chosen[1])
         share = np.ones(len(x)) if sample_weight is None else sample_weight.astype(np.float64)
         total = share.sum()
         value = float(np.dot(share, value)) / total
-        g = _through(output_activation, g * (share / total)[:, None], zs[-1])
+        g = activate_backward(g * (share / total)[:, None], zs[-1], output_activation)
         _, dweights, dbiases = _backward(g, zs, activated, weights, activation)
         wide = [weight.astype(np.float64) for weight in weights]
         value += 0.5 * penalty * sum(float(np.sum(weight * weight)) for weight in wide) / total
@@ -118,14 +103,14 @@ def mlp_gradients(
 
 
 def mlp_train(
-    x: ArrayLike,
-    target: ArrayLike,
+    x: Array,
+    target: Array,
     sample_weight: Array | None,
-    weights: Sequence[ArrayLike],
-    biases: Sequence[ArrayLike | None] | None,
+    weights: tuple[Array, ...],
+    biases: tuple[Array | None, ...] | None,
     activation: DenseActivation | None,
     output_activation: DenseActivation | None,
-    loss: str | Loss,
+    loss: Loss,
     penalty: float,
     rule: Rule,
     order: Array | None,
@@ -137,60 +122,27 @@ def mlp_train(
     `order` holds the numbers of the rows in the order in which they are taken, None for all rows as they
     stand. The loss of a batch is the one before its update; batches count by their rows.
     """
-    rows_x, rows_target, sample_weight, weights, biases, activation, output_activation, chosen, *_ = (
-        _arguments.mlp_train(
-            x,
-            target,
-            sample_weight,
-            weights,
-            biases,
-            activation,
-            output_activation,
-            loss,
-            penalty,
-            rule,
-            order,
-            batch_size,
-        )
-    )
-    order = np.arange(len(rows_x)) if order is None else order
+    order = np.arange(len(x)) if order is None else order
     parameters = [*weights, *(biases or ())]
     total = 0.0
     for start in range(0, len(order), batch_size or len(order)):
         rows = order[start : start + (batch_size or len(order))]
         share = None if sample_weight is None else sample_weight[rows]
         value, dweights, dbiases = mlp_gradients(
-            rows_x[rows],
-            rows_target[rows],
+            x[rows],
+            target[rows],
             share,
             weights,
             biases,
             activation,
             output_activation,
-            chosen,
+            loss,
             penalty,
         )
-        optimizer_update(parameters, [*dweights, *(dbiases or ())], rule)
+        gradients = [*dweights, *(dbiases or ())]
+        optimizer_update(*updated(Rules("update"), parameters, gradients, rule))
         total += value * len(rows)
     return total / len(order)
-
-
-def _layers(
-    a: Array,
-    weights: Sequence[Array],
-    biases: Sequence[Array | None] | None,
-    activation: Any,
-    output_activation: Any,
-) -> Any:
-    """Yield z and the activation of each layer."""
-    for i, weight in enumerate(weights):
-        z = a @ weight.astype(np.float64)
-        bias = None if biases is None else biases[i]
-        if bias is not None:
-            z = z + bias.astype(np.float64)
-        f = FUNCTIONS[output_activation if i == len(weights) - 1 else activation]
-        a = f(z)
-        yield z, f
 
 
 def _trace(
@@ -202,9 +154,13 @@ def _trace(
 ) -> tuple[list[Array], list[Array]]:
     """Return z of every layer, and a of every layer with the input in front."""
     zs, activated = [], [a]
-    for z, f in _layers(a, weights, biases, activation, output_activation):
+    for i, weight in enumerate(weights):
+        z = activated[-1] @ weight.astype(np.float64)
+        bias = None if biases is None else biases[i]
+        if bias is not None:
+            z = z + bias.astype(np.float64)
         zs.append(z)
-        activated.append(f(z))
+        activated.append(activate(z, output_activation if i == len(weights) - 1 else activation))
     return zs, activated
 
 
@@ -218,59 +174,9 @@ def _backward(
         dbiases.append(g.sum(axis=0))
         g = g @ weights[i].astype(np.float64).T
         if i > 0:
-            g = _through(activation, g, zs[i - 1])
+            g = activate_backward(g, zs[i - 1], activation)
     return g, dweights[::-1], dbiases[::-1]
 
-
-def _through(activation: str | None, g: Array, z: Array) -> Array:
-    """Return the gradient with respect to z, the input of an activation; where relu is 0 not even NaN
-    passes.
-    """
-    passed = np.asarray(g * DERIVATIVES[activation](z))
-    return np.where(z <= 0, 0.0, passed) if activation == "relu" else passed
-
-
-# ---- activations in float64
-# ---------------------------------------------------------------------------------------
-
-
-def _gelu_tanh(z: Array) -> Array:
-    return np.asarray(np.maximum(z, -LIMIT) * sigmoid(gate(z, "tanh")[0]))
-
-
-def _gelu_tanh_derivative(z: Array) -> Array:
-    z = np.clip(z, -LIMIT, LIMIT)
-    u, slope = gate(z, "tanh")
-    return np.asarray(sigmoid(u) + z * sigmoid(u) * sigmoid(-u) * slope)
-
-
-def _silu(z: Array) -> Array:
-    return np.asarray(np.maximum(z, -2 * LIMIT) * sigmoid(z))
-
-
-def _silu_derivative(z: Array) -> Array:
-    z = np.clip(z, -2 * LIMIT, 2 * LIMIT)
-    return np.asarray(sigmoid(z) * (1 + z * sigmoid(-z)))
-
-
-FUNCTIONS: dict[str | None, Callable[[Array], Array]] = {
-    None: lambda z: z,
-    "relu": lambda z: np.maximum(z, 0),
-    "sigmoid": sigmoid,
-    "tanh": np.tanh,
-    "gelu": _erf.gelu,
-    "gelu_tanh": _gelu_tanh,
-    "silu": _silu,
-}
-DERIVATIVES: dict[str | None, Callable[[Array], Array]] = {
-    None: np.ones_like,
-    "relu": lambda z: np.where(np.isnan(z), z, z > 0),
-    "sigmoid": lambda z: sigmoid(z) * sigmoid(-z),
-    "tanh": lambda z: 4 * sigmoid(2 * z) * sigmoid(-2 * z),
-    "gelu": _erf.gelu_derivative,
-    "gelu_tanh": _gelu_tanh_derivative,
-    "silu": _silu_derivative,
-}
 
 # ---- losses, one value for each row, and their gradients with respect to the output, not divided by the rows
 # -------

@@ -16,25 +16,21 @@ import math
 
 import numpy as np
 
-from .. import _arguments
-from .._typing import Array, ArrayLike, Axis
+from .._arguments.rules import Axes
+from .._typing import Array
 from ._results import result, statistic
 
 
 def layer_norm(
-    x: ArrayLike,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    *,
-    axis: Axis = -1,
-    eps: float = 1e-5,
-    return_stats: bool = False,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    axes: Axes,
+    eps: float,
+    return_stats: bool,
     out: Array | None = None,
 ) -> Array | tuple[Array, Array, Array]:
     """Twin of `fastnorm.layer_norm`."""
-    x, weight, bias, axes, eps, return_stats, _ = _arguments.layer_norm(
-        x, weight, bias, axis, eps, return_stats, out
-    )
     with np.errstate(all="ignore"):
         xhat, mean, rstd = normalise(to_rows(x, axes), eps, centre=True)
         y = from_rows(affine(xhat, factor(weight), bias), x.shape, axes)
@@ -43,19 +39,15 @@ def layer_norm(
 
 
 def layer_norm_backward(
-    dy: ArrayLike,
-    x: ArrayLike,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    *,
-    axis: Axis = -1,
-    eps: float = 1e-5,
-    stats: tuple[ArrayLike, ArrayLike] | None = None,
+    dy: Array,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    axes: Axes,
+    eps: float,
+    stats: tuple[Array, Array] | None,
 ) -> tuple[Array, Array | None, Array | None]:
     """Twin of `fastnorm.layer_norm_backward`."""
-    dy, x, weight, bias, axes, eps, stats = _arguments.layer_norm_backward(
-        dy, x, weight, bias, axis, eps, stats
-    )
     with np.errstate(all="ignore"):
         rows, dy_rows = to_rows(x, axes), to_rows(dy, axes)
         if stats is None:
@@ -70,27 +62,23 @@ def layer_norm_backward(
     dbias = parameter_gradient(dy_rows, bias, x, axes)
     return (
         result(from_rows(dx, x.shape, axes), x),
-        _arguments.user_order(dweight, axis, x.ndim),
-        _arguments.user_order(dbias, axis, x.ndim),
+        axes.user_order(dweight),
+        axes.user_order(dbias),
     )
 
 
 def rms_norm(
-    x: ArrayLike,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    *,
-    axis: Axis = -1,
-    eps: float = 1e-6,
-    weight_offset: float = 0.0,
-    fraction: float | None = None,
-    return_stats: bool = False,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    axes: Axes,
+    eps: float,
+    weight_offset: float,
+    fraction: float | None,
+    return_stats: bool,
     out: Array | None = None,
 ) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.rms_norm`."""
-    x, weight, bias, axes, eps, weight_offset, fraction, return_stats, _ = _arguments.rms_norm(
-        x, weight, bias, axis, eps, weight_offset, fraction, return_stats, out
-    )
     with np.errstate(all="ignore"):
         xhat, _, rstd = normalise(to_rows(x, axes), eps, centre=False, fraction=fraction)
         y = from_rows(affine(xhat, factor(weight, weight_offset), bias), x.shape, axes)
@@ -99,21 +87,17 @@ def rms_norm(
 
 
 def rms_norm_backward(
-    dy: ArrayLike,
-    x: ArrayLike,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    *,
-    axis: Axis = -1,
-    eps: float = 1e-6,
-    weight_offset: float = 0.0,
-    fraction: float | None = None,
-    stats: ArrayLike | None = None,
+    dy: Array,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    axes: Axes,
+    eps: float,
+    weight_offset: float,
+    fraction: float | None,
+    stats: Array | None,
 ) -> tuple[Array, Array | None, Array | None]:
     """Twin of `fastnorm.rms_norm_backward`."""
-    dy, x, weight, bias, axes, eps, weight_offset, fraction, stats = _arguments.rms_norm_backward(
-        dy, x, weight, bias, axis, eps, weight_offset, fraction, stats
-    )
     with np.errstate(all="ignore"):
         rows, dy_rows = to_rows(x, axes), to_rows(dy, axes)
         if stats is None:
@@ -130,8 +114,8 @@ def rms_norm_backward(
     dbias = parameter_gradient(dy_rows, bias, x, axes)
     return (
         result(from_rows(dx, x.shape, axes), x),
-        _arguments.user_order(dweight, axis, x.ndim),
-        _arguments.user_order(dbias, axis, x.ndim),
+        axes.user_order(dweight),
+        axes.user_order(dbias),
     )
 
 

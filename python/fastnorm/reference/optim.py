@@ -7,15 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import _arguments
 from .._arguments.optim import Rule
-from .._typing import Array, ArrayLike
+from .._typing import Array
 from ._results import result
 
 
-def optimizer_update(parameters: Sequence[Array], gradients: Sequence[ArrayLike | None], rule: Rule) -> None:
+def optimizer_update(kept: tuple[Array, ...], given: tuple[Array, ...], rule: Rule) -> None:
     """Update parameters, and the state in `rule`, in place by their gradients."""
-    kept, given, rule = _arguments.optimizer_update(parameters, gradients, rule)
     with np.errstate(all="ignore"):
         if rule[0] == "sgd":
             _sgd(kept, given, rule)

@@ -8,141 +8,117 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _arguments
-from .._typing import Array, ArrayLike, Axis
+from .._arguments.rules import Axes
+from .._typing import Array
 from ._results import result
 from .norms import affine, average, factor, from_rows, normalise, parameter_gradient, to_rows
 
 
 def add_layer_norm(
-    x: ArrayLike,
-    residual: ArrayLike,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    *,
-    alpha: float = 1.0,
-    axis: Axis = -1,
-    eps: float = 1e-5,
-    out: tuple[Array, Array] | None = None,
+    x: Array,
+    residual: Array,
+    weight: Array | None,
+    bias: Array | None,
+    alpha: float,
+    axes: Axes,
+    eps: float,
+    out: tuple[Array, Array] | None,
 ) -> tuple[Array, Array]:
     """Twin of `fastnorm.add_layer_norm`."""
-    x, residual, weight, bias, alpha, axes, eps, _ = _arguments.add_layer_norm(
-        x, residual, weight, bias, alpha, axis, eps, out
-    )
     y, summed = norm_of_sum(x, residual, weight, bias, alpha, axes, eps, centre=True)
     to_y, to_summed = (None, None) if out is None else out
     return result(y, x, to_y), result(summed, x, to_summed)
 
 
 def add_layer_norm_backward(
-    dy: ArrayLike | None,
-    dsummed: ArrayLike | None,
-    x: ArrayLike,
-    residual: ArrayLike,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    *,
-    alpha: float = 1.0,
-    axis: Axis = -1,
-    eps: float = 1e-5,
+    dy: Array | None,
+    dsummed: Array | None,
+    x: Array,
+    residual: Array,
+    weight: Array | None,
+    bias: Array | None,
+    alpha: float,
+    axes: Axes,
+    eps: float,
 ) -> tuple[Array, Array, Array | None, Array | None]:
     """Twin of `fastnorm.add_layer_norm_backward`."""
-    dy, dsummed, x, residual, weight, bias, alpha, axes, eps = _arguments.add_layer_norm_backward(
-        dy, dsummed, x, residual, weight, bias, alpha, axis, eps
-    )
     dx, dresidual, dweight, dbias = norm_of_sum_backward(
         dy, dsummed, x, residual, weight, bias, alpha, axes, eps, centre=True
     )
     return (
         dx,
         dresidual,
-        _arguments.user_order(dweight, axis, x.ndim),
-        _arguments.user_order(dbias, axis, x.ndim),
+        axes.user_order(dweight),
+        axes.user_order(dbias),
     )
 
 
 def add_rms_norm(
-    x: ArrayLike,
-    residual: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    alpha: float = 1.0,
-    axis: Axis = -1,
-    eps: float = 1e-6,
-    out: tuple[Array, Array] | None = None,
+    x: Array,
+    residual: Array,
+    weight: Array | None,
+    alpha: float,
+    axes: Axes,
+    eps: float,
+    out: tuple[Array, Array] | None,
 ) -> tuple[Array, Array]:
     """Twin of `fastnorm.add_rms_norm`."""
-    x, residual, weight, alpha, axes, eps, _ = _arguments.add_rms_norm(
-        x, residual, weight, alpha, axis, eps, out
-    )
     y, summed = norm_of_sum(x, residual, weight, None, alpha, axes, eps, centre=False)
     to_y, to_summed = (None, None) if out is None else out
     return result(y, x, to_y), result(summed, x, to_summed)
 
 
 def add_rms_norm_backward(
-    dy: ArrayLike | None,
-    dsummed: ArrayLike | None,
-    x: ArrayLike,
-    residual: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    alpha: float = 1.0,
-    axis: Axis = -1,
-    eps: float = 1e-6,
+    dy: Array | None,
+    dsummed: Array | None,
+    x: Array,
+    residual: Array,
+    weight: Array | None,
+    alpha: float,
+    axes: Axes,
+    eps: float,
 ) -> tuple[Array, Array, Array | None]:
     """Twin of `fastnorm.add_rms_norm_backward`."""
-    dy, dsummed, x, residual, weight, alpha, axes, eps = _arguments.add_rms_norm_backward(
-        dy, dsummed, x, residual, weight, alpha, axis, eps
-    )
     dx, dresidual, dweight, _ = norm_of_sum_backward(
         dy, dsummed, x, residual, weight, None, alpha, axes, eps, centre=False
     )
-    return dx, dresidual, _arguments.user_order(dweight, axis, x.ndim)
+    return dx, dresidual, axes.user_order(dweight)
 
 
 def deep_norm(
-    x: ArrayLike,
-    residual: ArrayLike,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    *,
+    x: Array,
+    residual: Array,
+    weight: Array | None,
+    bias: Array | None,
     alpha: float,
-    axis: Axis = -1,
-    eps: float = 1e-5,
+    axes: Axes,
+    eps: float,
     out: Array | None = None,
 ) -> Array:
     """Twin of `fastnorm.deep_norm`."""
-    x, residual, weight, bias, alpha, axes, eps, _ = _arguments.deep_norm(
-        x, residual, weight, bias, alpha, axis, eps, out
-    )
     y, _ = norm_of_sum(x, residual, weight, bias, alpha, axes, eps, centre=True)
     return result(y, x, out)
 
 
 def deep_norm_backward(
-    dy: ArrayLike,
-    x: ArrayLike,
-    residual: ArrayLike,
-    weight: ArrayLike | None = None,
-    bias: ArrayLike | None = None,
-    *,
+    dy: Array,
+    x: Array,
+    residual: Array,
+    weight: Array | None,
+    bias: Array | None,
     alpha: float,
-    axis: Axis = -1,
-    eps: float = 1e-5,
+    axes: Axes,
+    eps: float,
 ) -> tuple[Array, Array, Array | None, Array | None]:
     """Twin of `fastnorm.deep_norm_backward`."""
-    dy, x, residual, weight, bias, alpha, axes, eps = _arguments.deep_norm_backward(
-        dy, x, residual, weight, bias, alpha, axis, eps
-    )
     dx, dresidual, dweight, dbias = norm_of_sum_backward(
         dy, None, x, residual, weight, bias, alpha, axes, eps, centre=True
     )
     return (
         dx,
         dresidual,
-        _arguments.user_order(dweight, axis, x.ndim),
-        _arguments.user_order(dbias, axis, x.ndim),
+        axes.user_order(dweight),
+        axes.user_order(dbias),
     )
 
 

@@ -6,41 +6,34 @@ keeps its relative accuracy where that element holds nearly everything.
 
 from __future__ import annotations
 
-from typing import SupportsIndex
-
 import numpy as np
 
-from .. import _arguments
-from .._typing import Array, ArrayLike
+from .._typing import Array
 from ._results import result
 
 
-def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
+def softmax(x: Array, axis: int, out: Array | None = None) -> Array:
     """Twin of `fastnorm.softmax`."""
-    x, axis, _ = _arguments.softmax(x, axis, out)
     with np.errstate(all="ignore"):
         return result(probabilities(x.astype(np.float64), axis), x, out)
 
 
-def softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array:
+def softmax_backward(dy: Array, x: Array, axis: int) -> Array:
     """Twin of `fastnorm.softmax_backward`."""
-    dy, x, axis = _arguments.softmax_backward(dy, x, axis)
     with np.errstate(all="ignore"):
         y, dy64 = probabilities(x.astype(np.float64), axis), dy.astype(np.float64)
         return result(y * (dy64 - np.sum(dy64 * y, axis=axis, keepdims=True)), x)
 
 
-def log_softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
+def log_softmax(x: Array, axis: int, out: Array | None = None) -> Array:
     """Twin of `fastnorm.log_softmax`."""
-    x, axis, _ = _arguments.log_softmax(x, axis, out)
     with np.errstate(all="ignore"):
         shifted, lift = log_sum(x.astype(np.float64), axis)
         return result(shifted - lift, x, out)
 
 
-def log_softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array:
+def log_softmax_backward(dy: Array, x: Array, axis: int) -> Array:
     """Twin of `fastnorm.log_softmax_backward`."""
-    dy, x, axis = _arguments.log_softmax_backward(dy, x, axis)
     with np.errstate(all="ignore"):
         y, dy64 = probabilities(x.astype(np.float64), axis), dy.astype(np.float64)
         return result(dy64 - y * np.sum(dy64, axis=axis, keepdims=True), x)

@@ -1,0 +1,93 @@
+// An op as Python sees it, and the native function behind it.
+//
+// An op is an object of the type Op, as NumPy's ufuncs are objects. It is made from one Python function,
+// which states names, defaults and what may be given by position; a call parses the arguments once, by these,
+// and goes to the native function, or to the NumPy twin where the backend of the context says so.
+#pragma once
+
+#include <cstring>
+#include <type_traits>
+
+#include "bindings/numpy.h"
+
+namespace fastnorm {
+
+// An argument: a borrowed reference. Those that were not given hold their defaults.
+using Slot = PyObject*;
+constexpr int max_arguments = 16;
+
+// The members of a structure that names the arguments of an op, in the order of the Python function; their
+// names are compared with it when the op is made.
+#define FASTNORM_ARGUMENTS(...) \
+    Slot __VA_ARGS__;           \
+    static constexpr const char* names = #__VA_ARGS__;
+
+// What running an op on some arguments came to: a result, a Python error (null, canonical), or arguments that
+// are not canonical.
+struct Outcome {
+    PyObject* result;
+    bool canonical;
+};
+constexpr Outcome not_canonical{nullptr, false};
+inline Outcome finished(PyObject* result) { return {result, true}; }
+
+// One call of an op: its arguments, and the same as the caller gave them. The two differ where the arguments
+// come from fastnorm._arguments (`checked`); rules beyond memory safety then hold already.
+template <class Arguments>
+struct Call : Arguments {
+    const Arguments& given;
+    bool checked;
+};
+
+// The argument `out`: the array that is written, and what the caller gave, which the op returns.
+struct Out {
+    Slot array, given;
+    bool checked;
+};
+template <class Arguments>
+Out out_of(const Call<Arguments>& call) {
+    return {call.out, call.given.out, call.checked};
+}
+
+// What the extension has for an op: it takes arguments that need no rule and answers "not canonical" for all
+// others, without an error, whereupon it is called again with what fastnorm._arguments returns for them.
+struct NativeOp {
+    const char* name;
+    const char* arguments;  // names, separated by ", "
+    int count;
+    Outcome (*run)(const Slot* slots, const Slot* given);
+};
+
+template <class Function>
+struct ArgumentsOf;
+template <class Arguments>
+struct ArgumentsOf<Outcome (*)(const Call<Arguments>&)> {
+    using type = Arguments;
+};
+
+template <auto function>
+Outcome run_native(const Slot* slots, const Slot* given) {
+    using Arguments = typename ArgumentsOf<decltype(function)>::type;
+    static_assert(std::is_trivially_copyable_v<Arguments> && sizeof(Arguments) % sizeof(Slot) == 0);
+    static_assert(sizeof(Arguments) <= max_arguments * sizeof(Slot));
+    Arguments original;
+    std::memcpy(&original, given, sizeof(Arguments));
+    Call<Arguments> call{original, original, slots != given};
+    if (call.checked) std::memcpy(static_cast<Arguments*>(&call), slots, sizeof(Arguments));
+    return function(call);
+}
+
+template <auto function>
+constexpr NativeOp native_op(const char* name) {
+    using Arguments = typename ArgumentsOf<decltype(function)>::type;
+    return {name, Arguments::names, int(sizeof(Arguments) / sizeof(Slot)), run_native<function>};
+}
+
+// An entry of a family's list, which ends with an entry without a name: the function has the name of the op.
+#define FASTNORM_OP(name) native_op<name>(#name)
+constexpr NativeOp end_of_ops{nullptr, nullptr, 0, nullptr};
+
+// Adds the type Op to the module; false with an error set.
+bool register_op_type(PyObject* module);
+
+}  // namespace fastnorm
