@@ -28,21 +28,27 @@ from . import softmax as _softmax
 from ._vjp import *
 from .activations import *
 from .attention import attention as attention
-from .attention import attention_backward, memory_read, memory_read_backward
+from .attention import attention_backward as attention_backward
+from .attention import memory_read as memory_read
+from .attention import memory_read_backward as memory_read_backward
 from .channel_norms import *
 from .class_losses import *
 from .elementwise_losses import *
 from .gates import *
-from .linear import gated_linear, gated_linear_backward, linear_backward
+from .linear import gated_linear as gated_linear
+from .linear import gated_linear_backward as gated_linear_backward
 from .linear import linear as linear
+from .linear import linear_backward as linear_backward
 from .memory import *
 from .mlp import *
 from .norms import *
 from .optim import *
 from .residual_norms import *
 from .runtime import *
-from .softmax import log_softmax, log_softmax_backward, softmax_backward
+from .softmax import log_softmax as log_softmax
+from .softmax import log_softmax_backward as log_softmax_backward
 from .softmax import softmax as softmax
+from .softmax import softmax_backward as softmax_backward
 
 if TYPE_CHECKING:
     from . import reference

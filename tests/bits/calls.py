@@ -18,7 +18,7 @@ import fastnorm
 import numpy as np
 from layouts import LAYOUTS, WRITABLE
 
-from .kinds import DENSE, Kind, Options, Shape, Variant, broadcasts, kind_of
+from .kinds import DENSE, Draw, Kind, Options, Shape, Variant, broadcasts, kind_of
 from .numbers import DTYPES, Array, Digest, plain, special, varied
 
 HALVES = ("float16", "bfloat16")
@@ -147,11 +147,14 @@ class Op:
                 self.call_with_out(arguments, results)
         return results.text(), gradients.text()
 
-    def arguments(self, variant: Variant, shape: Shape, dtype: str) -> dict[str, Any]:
-        """Return the arguments of a call."""
-        draw = special if variant.label == "special values" else varied
+    def arguments(
+        self, variant: Variant, shape: Shape, dtype: str, numbers: Draw | None = None
+    ) -> dict[str, Any]:
+        """Return the arguments of a call, of these numbers where they are given."""
+        draw: Draw = special if variant.label == "special values" else varied
         if variant.label == "plain" and shape and shape[0] in (16, 37):
             draw = plain
+        draw = numbers or draw
         options = {name: REQUIRED[name] for name in REQUIRED if name in self.parameters}
         options = {n: v for n, v in options.items() if n not in self.defaults} | dict(variant.options)
         given = self.kind.arrays(shape, dtype, options, draw, frozenset(self.parameters))

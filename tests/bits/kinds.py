@@ -119,7 +119,7 @@ def classes(shape: Shape, dtype: str, options: Options, draw: Draw, names: froze
     axis = options.get("axis", -1) % len(shape)
     logits = draw("logits", shape, dtype)
     if options.get("target") == "probabilities":
-        target = cast(uniform("target", shape) * (2 / shape[axis]), dtype)
+        target = cast(uniform("target", shape) * (2 / max(shape[axis], 1)), dtype)
     else:
         target = integers("target", (*shape[:axis], *shape[axis + 1 :]), shape[axis])
         if "ignore_index" in names and "ignore_index" not in options:

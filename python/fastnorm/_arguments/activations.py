@@ -7,7 +7,7 @@ from typing import cast, get_args
 import numpy as np
 
 from .._typing import Approximation, Array
-from .rules import Rules
+from .rules import Rules, is_bool
 
 APPROXIMATIONS: tuple[str, ...] = get_args(Approximation)
 
@@ -62,7 +62,7 @@ def factor(rules: Rules, value: object, x: Array) -> Array:
     """Return beta in the type that x is computed in; it keeps its shape, which broadcasts to x's."""
     compute = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
     with np.errstate(all="ignore"):
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(value, (int, float, np.integer, np.floating)) and not is_bool(value):
             try:
                 return np.asarray(value, compute)
             except OverflowError:

@@ -104,7 +104,7 @@ def _mask(rules: Rules, value: object, query: Array, shape: tuple[int, ...]) -> 
     """
     if value is None:
         return None
-    array = np.asarray(value)
+    array = rules.ndarray("mask", value)
     if array.dtype != np.bool_:
         array = rules.array("mask", value, like=query) if is_float(array.dtype) else array
         computed = np.dtype(np.float32) if is_half(query.dtype) else query.dtype
@@ -114,7 +114,7 @@ def _mask(rules: Rules, value: object, query: Array, shape: tuple[int, ...]) -> 
     lengths = zip(reversed(array.shape), reversed(shape), strict=False)
     if array.ndim > len(shape) or any(length not in (1, full) for length, full in lengths):
         raise rules.value_error("mask", f"has shape {array.shape}", f"one that broadcasts to {shape}")
-    return array.view(np.ndarray)
+    return array
 
 
 def _result(heads: Heads) -> Array:

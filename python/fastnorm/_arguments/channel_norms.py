@@ -248,7 +248,7 @@ def running_arrays(
             needed = f"{statistic_dtype(x)} for x of dtype {x.dtype}"
             raise rules.type_error(name, f"has dtype {array.dtype}", needed)
         if update and (
-            isinstance(value, (list, tuple)) or getattr(value, "dtype", array.dtype) != array.dtype
+            isinstance(value, (float, list, tuple)) or getattr(value, "dtype", array.dtype) != array.dtype
         ):
             raise rules.type_error(
                 name, f"has type {type(value).__name__}", "a native array, which training updates"

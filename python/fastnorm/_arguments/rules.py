@@ -294,8 +294,10 @@ def shares_memory(a: Array, b: Array) -> bool:
 
 def may_overlap_itself(array: Array) -> bool:
     """Tell whether two elements may share memory: false where each axis steps over all that the smaller steps
-    reach.
+    reach, and where there are no elements.
     """
+    if array.size == 0:
+        return False
     reach = array.itemsize
     for stride, size in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True)):
         if size > 1:

@@ -20,4 +20,4 @@ def statistic(values: Array, x: Array) -> Array:
     float32.
     """
     with np.errstate(all="ignore"):
-        return values.astype(np.float64 if x.dtype == np.float64 else np.float32)
+        return np.array(values, np.float64 if x.dtype == np.float64 else np.float32)

@@ -77,7 +77,7 @@ def gate_of_backward(dy: Array, z: Array, gate: Gate | None, beta: float) -> Arr
     """Return dy times the derivative of a gate at z."""
     if gate == "swish":
         return activations.silu_backward(dy, beta * z)
-    return dy if gate is None else activate_backward(dy, z, gate)
+    return activate_backward(dy, z, gate)
 
 
 def optional(gradient: Array | None, x: Array) -> Array | None:
@@ -117,12 +117,13 @@ def activate(z: Array, activation: DenseActivation | None) -> Array:
 
 def derivative(z: Array, activation: DenseActivation | None) -> Array:
     """Return the derivative of an activation at z."""
-    ones = np.ones_like(z)
-    return ones if activation is None else activate_backward(ones, z, activation)
+    return activate_backward(np.ones_like(z), z, activation)
 
 
-def activate_backward(dy: Array, z: Array, activation: DenseActivation) -> Array:
+def activate_backward(dy: Array, z: Array, activation: DenseActivation | None) -> Array:
     """Return dy times the derivative of an activation at z."""
+    if activation is None:
+        return dy
     if activation in ("gelu", "gelu_tanh"):
         return activations.gelu_backward(dy, z, "none" if activation == "gelu" else "tanh")
     dx: Array = getattr(activations, f"{activation}_backward")(dy, z)

@@ -20,7 +20,7 @@ from .._arguments.rules import Rules
 from .._typing import Array, DenseActivation
 from ._results import result, statistic
 from .activations import sigmoid
-from .linear import activate, derivative
+from .linear import activate, activate_backward
 from .optim import optimizer_update
 
 
@@ -53,7 +53,7 @@ def mlp_backward(
         rows = x.reshape(count, x.shape[-1]).astype(np.float64)
         g = dy.reshape(count, dy.shape[-1]).astype(np.float64)
         zs, activated = _trace(rows, weights, biases, activation, output_activation)
-        g = g * derivative(zs[-1], output_activation)
+        g = activate_backward(g, zs[-1], output_activation)
         dx, dweights, dbiases = _backward(g, zs, activated, weights, activation)
     return (
         result(dx.reshape(x.shape), x),
@@ -86,7 +86,7 @@ def mlp_gradients(
         share = np.ones(len(x)) if sample_weight is None else sample_weight.astype(np.float64)
         total = share.sum()
         value = float(np.dot(share, value)) / total
-        g = g * (share / total)[:, None] * derivative(zs[-1], output_activation)
+        g = activate_backward(g * (share / total)[:, None], zs[-1], output_activation)
         _, dweights, dbiases = _backward(g, zs, activated, weights, activation)
         wide = [weight.astype(np.float64) for weight in weights]
         value += 0.5 * penalty * sum(float(np.sum(weight * weight)) for weight in wide) / total
@@ -174,7 +174,7 @@ def _backward(
         dbiases.append(g.sum(axis=0))
         g = g @ weights[i].astype(np.float64).T
         if i > 0:
-            g = g * derivative(zs[i - 1], activation)
+            g = activate_backward(g, zs[i - 1], activation)
     return g, dweights[::-1], dbiases[::-1]
 
 
