@@ -8,10 +8,6 @@ namespace {
 
 using ElementwiseKernels = Kernels<Elementwise>;
 
-// One thread's time for an element of an op with an exponential, float32 in cache.
-constexpr double forward_nanoseconds = 0.4;
-constexpr double backward_nanoseconds = 0.5;
-
 // out = f(x).
 Outcome map(const ElementwiseKernels& table, Slot x_slot, const Out& out) {
     const std::optional<Array> x = as_array(x_slot);
@@ -20,7 +16,7 @@ Outcome map(const ElementwiseKernels& table, Slot x_slot, const Out& out) {
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
     const View arrays[] = {*x, y.array};
-    if (!run_elementwise(table, Elementwise(), arrays, 1, 1, y.warm, forward_nanoseconds))
+    if (!run_elementwise(table, Elementwise(), arrays, 1, 1, y.warm, activation_cost.forward))
         return finished(nullptr);
     return finished(y.object.release());
 }
@@ -33,7 +29,7 @@ Outcome map_backward(const ElementwiseKernels& table, Slot dy_slot, Slot x_slot)
     Reference dx = std::move(fresh.array);
     if (!dx) return finished(nullptr);
     const View arrays[] = {*dy, *x, Array{dx.array(), x->element}};
-    if (!run_elementwise(table, Elementwise(), arrays, 2, 1, fresh.warm, backward_nanoseconds))
+    if (!run_elementwise(table, Elementwise(), arrays, 2, 1, fresh.warm, activation_cost.backward))
         return finished(nullptr);
     return finished(dx.release());
 }
@@ -103,9 +99,6 @@ Reference broadcast_to(const Array& beta, const Array& x) {
     );
 }
 
-// One thread's time for an element, float32 in cache.
-constexpr double swish_nanoseconds = 0.7;
-
 struct SwishArguments {
     FASTNORM_ARGUMENTS(x, beta, out)
 };
@@ -125,7 +118,7 @@ Outcome swish(const Call<SwishArguments>& call) {
     const Reference spread = broadcast_to(parameter, *x);
     if (!spread) return finished(nullptr);
     const View arrays[] = {*x, Array{spread.array(), parameter.element}, y.array};
-    if (!run_elementwise(kernels().swish_forward, Elementwise(), arrays, 2, 1, false, swish_nanoseconds)) {
+    if (!run_elementwise(kernels().swish_forward, Elementwise(), arrays, 2, 1, false, swish_cost.forward)) {
         return finished(nullptr);
     }
     return finished(y.object.release());

@@ -2,13 +2,6 @@
 
 namespace fastnorm {
 
-namespace {
-
-// One thread's time for an element, float32 in cache.
-constexpr double swish_backward_nanoseconds = 1.5;
-
-}  // namespace
-
 Work plan_elementwise(
     Elementwise& task, Geometry& geometry, const View* arrays, int inputs, int results, bool warm,
     double nanoseconds
@@ -76,7 +69,7 @@ Work plan_swish_backward(
     Work work;
     work.units = rows.rows * ((rows.cols + segment_elements - 1) / segment_elements);
     work.units_per_chunk = std::max<std::int64_t>(1, segment_elements / std::max<std::int64_t>(1, rows.cols));
-    work.nanoseconds = swish_backward_nanoseconds * double(x.size());
+    work.nanoseconds = swish_cost.backward * double(x.size());
     work.scratch_bytes = 3 * segment_elements * item_size(x.element);
     return work;
 }

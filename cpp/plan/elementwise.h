@@ -8,16 +8,26 @@
 
 namespace fastnorm {
 
+// What an element takes one thread in nanoseconds, float32 in cache; float64 takes about five times as long
+// (losses three times).
+struct ElementCost {
+    double forward, backward;
+};
+constexpr ElementCost activation_cost{0.4, 0.5};  // with one exponential
+constexpr ElementCost swish_cost{0.7, 1.5};       // beta is an array
+constexpr ElementCost gate_cost{0.5, 0.9};
+constexpr ElementCost swish_gate_cost{3, 6};       // beta is not 1
+constexpr ElementCost linear_gate_cost{0.3, 0.6};  // without an exponential
+constexpr double squared_error_cost = 0.25, focal_cost = 1.2;
+
 // Places the arrays in the task, which the geometry has to outlive: `inputs` inputs, then results, all of one
-// shape and type. `warm`: the results may be written past the cache. A kernel takes one thread `nanoseconds`
-// for an element in float32, and about five times as long in float64.
+// shape and type. `warm`: the results may be written past the cache. An element costs `nanoseconds`.
 Work plan_elementwise(
     Elementwise& task, Geometry& geometry, const View* arrays, int inputs, int results, bool warm,
     double nanoseconds
 );
 
-// The same for a loss, by its roles; null where one is not given or wanted. float64 takes three times as
-// long.
+// The same for a loss, by its roles; null where one is not given or wanted.
 Work plan_elementwise_loss(
     ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool warm,
     double nanoseconds
