@@ -80,25 +80,6 @@ Reference as_beta(PyObject* slot, const Array& x) {
     return Reference(slot);
 }
 
-// Whether the elements of x along an axis share one of beta.
-bool is_shared(const Array& beta, const Array& x, int axis) {
-    const int missing = x.ndim() - beta.ndim();
-    return axis < missing || beta.shape()[axis - missing] == 1;
-}
-
-// beta as an array of x's shape that lives no longer than it.
-Reference broadcast_to(const Array& beta, const Array& x) {
-    npy_intp strides[NPY_MAXDIMS];
-    for (int i = 0; i < x.ndim(); ++i) {
-        strides[i] = is_shared(beta, x, i) ? 0 : beta.strides()[i - (x.ndim() - beta.ndim())];
-    }
-    PyArray_Descr* descr = PyArray_DESCR(beta.object);
-    Py_INCREF(descr);
-    return Reference(
-        PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), x.shape(), strides, beta.data(), 0, nullptr)
-    );
-}
-
 struct SwishArguments {
     FASTNORM_ARGUMENTS(x, beta, out)
 };
@@ -115,9 +96,8 @@ Outcome swish(const Call<SwishArguments>& call) {
     Result y = result_like(*x, out_of(call), {call.x, beta.get()});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
-    const Reference spread = broadcast_to(parameter, *x);
-    if (!spread) return finished(nullptr);
-    const View arrays[] = {*x, Array{spread.array(), parameter.element}, y.array};
+    npy_intp strides[NPY_MAXDIMS];
+    const View arrays[] = {*x, broadcast(parameter, *x, strides), y.array};
     if (!run_elementwise(kernels().swish_forward, Elementwise(), arrays, 2, 1, false, swish_cost.forward)) {
         return finished(nullptr);
     }
@@ -143,14 +123,9 @@ Outcome swish_backward(const Call<SwishBackwardArguments>& call) {
     Reference dbeta = new_array(parameter.ndim(), parameter.shape(), type_number);
     if (!dx || !dbeta) return finished(nullptr);
 
-    // Rows are the elements of beta, columns the elements of x that share one.
-    Axes shared;
-    for (int i = 0; i < x->ndim(); ++i) {
-        if (is_shared(parameter, *x, i)) shared.axis[shared.count++] = i;
-    }
     Geometry geometry;
     SwishBackward task;
-    const Work work = plan_swish_backward(task, geometry, *dy, *x, Array{dx.array(), x->element}, shared);
+    const Work work = plan_swish_backward(task, geometry, *dy, *x, Array{dx.array(), x->element}, parameter);
     task.beta = PyArray_DATA(values.array());
     const Buffer shares(std::size_t(work.units) * sizeof(double));
     if (!shares) return finished(PyErr_NoMemory());

@@ -33,10 +33,14 @@ Work plan_elementwise_loss(
     double nanoseconds
 );
 
-// The gradients of swish, whose rows are the elements of beta: `shared` are the axes along which elements of
-// x share one.
+// beta, which broadcasts to x, with x's shape: along axes where elements of x share one it is not stepped.
+// `strides` has x.ndim elements, which have to outlive the view.
+View broadcast(const View& beta, const View& x, std::ptrdiff_t* strides);
+
+// The gradients of swish. Rows are the elements of beta, in C order, columns the elements of x that share
+// one.
 Work plan_swish_backward(
-    SwishBackward& task, Geometry& geometry, const View& dy, const View& x, const View& dx, const Axes& shared
+    SwishBackward& task, Geometry& geometry, const View& dy, const View& x, const View& dx, const View& beta
 );
 
 // dbeta, of the compute type, from the shares of the segments of each of its elements, in their order.

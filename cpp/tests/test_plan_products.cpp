@@ -39,7 +39,8 @@ void test_matrices() {
             }
         }
     }
-    View crooked = TestView({3, 5}, Element::float32);
+    const TestView straight({3, 5}, Element::float32);
+    View crooked = straight;
     crooked.data += 2;
     CHECK(!MatrixView(crooked, Element::float32).matrix().aligned);
 }
