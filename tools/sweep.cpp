@@ -2,11 +2,11 @@
 //
 // tools/sweep.py compiles this file once per target as a shared library and drives it; it defines
 // FASTNORM_TARGET and FASTNORM_REGISTERS as the target files in cpp/targets do.
-#include "kernels/gelu.h"
-#include "kernels/sigmoid.h"
-#include "kernels/silu.h"
-#include "kernels/swish.h"
-#include "kernels/tanh.h"
+#include "kernels/activations/gelu.h"
+#include "kernels/activations/sigmoid.h"
+#include "kernels/activations/silu.h"
+#include "kernels/activations/swish.h"
+#include "kernels/activations/tanh.h"
 
 #include <cmath>
 #include <cstring>

@@ -1,6 +1,6 @@
 #include "plan/class_losses.h"
 
-#include "tasks/probabilities.h"
+#include "tasks/softmax.h"
 
 namespace fastnorm {
 

@@ -3,7 +3,7 @@
 
 #include "plan/rows.h"
 #include "plan/run.h"
-#include "tasks/losses.h"
+#include "tasks/class_losses.h"
 
 namespace fastnorm {
 

@@ -3,7 +3,7 @@
 
 #include "plan/run.h"
 #include "plan/view.h"
-#include "tasks/embeddings.h"
+#include "tasks/memory.h"
 
 namespace fastnorm {
 

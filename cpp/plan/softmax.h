@@ -3,7 +3,7 @@
 
 #include "plan/rows.h"
 #include "plan/run.h"
-#include "tasks/probabilities.h"
+#include "tasks/softmax.h"
 
 namespace fastnorm {
 

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "runtime/dispatch.h"
-#include "tasks/probabilities.h"
+#include "tasks/softmax.h"
 
 namespace fastnorm {
 

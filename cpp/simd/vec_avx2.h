@@ -5,7 +5,7 @@
 #define FASTNORM_REGISTER_BYTES 32
 #endif
 
-#include "simd/vec_baseline.h"
+#include "simd/vec_sse2.h"
 
 FASTNORM_TARGET_BEGIN
 

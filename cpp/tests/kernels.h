@@ -18,9 +18,7 @@
 #include "runtime/dispatch.h"
 #include "targets/kernel_table.h"
 
-#define FASTNORM_TARGET scalar
-#include "targets/table.inc"
-#undef FASTNORM_TARGET
+FASTNORM_TARGET_TABLE(scalar)
 
 namespace {
 
