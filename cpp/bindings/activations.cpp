@@ -8,10 +8,6 @@ namespace {
 
 using ElementwiseKernels = Kernels<Elementwise>;
 
-// One thread's time for an element of an op with an exponential, float32 in cache.
-constexpr double forward_nanoseconds = 0.4;
-constexpr double backward_nanoseconds = 0.5;
-
 // out = f(x).
 Outcome map(const ElementwiseKernels& table, Slot x_slot, const Out& out) {
     const std::optional<Array> x = as_array(x_slot);
@@ -20,7 +16,7 @@ Outcome map(const ElementwiseKernels& table, Slot x_slot, const Out& out) {
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
     const View arrays[] = {*x, y.array};
-    if (!run_elementwise(table, Elementwise(), arrays, 1, 1, y.warm, forward_nanoseconds))
+    if (!run_elementwise(table, Elementwise(), arrays, 1, 1, y.warm, activation_cost.forward))
         return finished(nullptr);
     return finished(y.object.release());
 }
@@ -33,7 +29,7 @@ Outcome map_backward(const ElementwiseKernels& table, Slot dy_slot, Slot x_slot)
     Reference dx = std::move(fresh.array);
     if (!dx) return finished(nullptr);
     const View arrays[] = {*dy, *x, Array{dx.array(), x->element}};
-    if (!run_elementwise(table, Elementwise(), arrays, 2, 1, fresh.warm, backward_nanoseconds))
+    if (!run_elementwise(table, Elementwise(), arrays, 2, 1, fresh.warm, activation_cost.backward))
         return finished(nullptr);
     return finished(dx.release());
 }
@@ -84,28 +80,6 @@ Reference as_beta(PyObject* slot, const Array& x) {
     return Reference(slot);
 }
 
-// Whether the elements of x along an axis share one of beta.
-bool is_shared(const Array& beta, const Array& x, int axis) {
-    const int missing = x.ndim() - beta.ndim();
-    return axis < missing || beta.shape()[axis - missing] == 1;
-}
-
-// beta as an array of x's shape that lives no longer than it.
-Reference broadcast_to(const Array& beta, const Array& x) {
-    npy_intp strides[NPY_MAXDIMS];
-    for (int i = 0; i < x.ndim(); ++i) {
-        strides[i] = is_shared(beta, x, i) ? 0 : beta.strides()[i - (x.ndim() - beta.ndim())];
-    }
-    PyArray_Descr* descr = PyArray_DESCR(beta.object);
-    Py_INCREF(descr);
-    return Reference(
-        PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), x.shape(), strides, beta.data(), 0, nullptr)
-    );
-}
-
-// One thread's time for an element, float32 in cache.
-constexpr double swish_nanoseconds = 0.7;
-
 struct SwishArguments {
     FASTNORM_ARGUMENTS(x, beta, out)
 };
@@ -122,10 +96,9 @@ Outcome swish(const Call<SwishArguments>& call) {
     Result y = result_like(*x, out_of(call), {call.x, beta.get()});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
-    const Reference spread = broadcast_to(parameter, *x);
-    if (!spread) return finished(nullptr);
-    const View arrays[] = {*x, Array{spread.array(), parameter.element}, y.array};
-    if (!run_elementwise(kernels().swish_forward, Elementwise(), arrays, 2, 1, false, swish_nanoseconds)) {
+    npy_intp strides[NPY_MAXDIMS];
+    const View arrays[] = {*x, broadcast(parameter, *x, strides), y.array};
+    if (!run_elementwise(kernels().swish_forward, Elementwise(), arrays, 2, 1, false, swish_cost.forward)) {
         return finished(nullptr);
     }
     return finished(y.object.release());
@@ -150,14 +123,9 @@ Outcome swish_backward(const Call<SwishBackwardArguments>& call) {
     Reference dbeta = new_array(parameter.ndim(), parameter.shape(), type_number);
     if (!dx || !dbeta) return finished(nullptr);
 
-    // Rows are the elements of beta, columns the elements of x that share one.
-    Axes shared;
-    for (int i = 0; i < x->ndim(); ++i) {
-        if (is_shared(parameter, *x, i)) shared.axis[shared.count++] = i;
-    }
     Geometry geometry;
     SwishBackward task;
-    const Work work = plan_swish_backward(task, geometry, *dy, *x, Array{dx.array(), x->element}, shared);
+    const Work work = plan_swish_backward(task, geometry, *dy, *x, Array{dx.array(), x->element}, parameter);
     task.beta = PyArray_DATA(values.array());
     const Buffer shares(std::size_t(work.units) * sizeof(double));
     if (!shares) return finished(PyErr_NoMemory());

@@ -72,7 +72,7 @@ Outcome linear(const Call<LinearArguments>& call) {
 
     const Layer layer{*x, *weight, bias.data(), *activation};
     const View y = Array{result.written.array(), x->element};
-    if (!run_planned(products_nanoseconds(layer.x, layer.weight, 1), [&] { return run_linear(layer, y); }))
+    if (!run_planned(linear_nanoseconds(layer), [&] { return run_linear(layer, y); }))
         return finished(nullptr);
     return finished(result.finish());
 }
@@ -118,7 +118,7 @@ Outcome linear_backward(const Call<LinearBackwardArguments>& call) {
     const LayerGradients gradients{
         Array{dx_array.array(), x->element}, created.weight_view(*x), created.bias_data()
     };
-    const double nanoseconds = products_nanoseconds(layer.x, layer.weight, 3);
+    const double nanoseconds = linear_backward_nanoseconds(layer);
     if (!run_planned(nanoseconds, [&] { return run_linear_backward(layer, slopes, gradients); }))
         return finished(nullptr);
     return finished(
@@ -172,7 +172,7 @@ Outcome gated_linear(const Call<GatedLinearArguments>& call) {
     if (!result.written) return finished(nullptr);
     const GatedLayer layer = arguments.layer();
     const View y = Array{result.written.array(), x.element};
-    const double nanoseconds = products_nanoseconds(layer.x, layer.w_gate, 2);
+    const double nanoseconds = gated_linear_nanoseconds(layer);
     if (!run_planned(nanoseconds, [&] { return run_gated_linear(layer, y); })) return finished(nullptr);
     return finished(result.finish());
 }
@@ -202,7 +202,7 @@ Outcome gated_linear_backward(const Call<GatedLinearBackwardArguments>& call) {
         Array{dx_array.array(), x.element}, of_gate.weight_view(x), of_up.weight_view(x), of_gate.bias_data(),
         of_up.bias_data()
     };
-    const double nanoseconds = products_nanoseconds(layer.x, layer.w_gate, 7);
+    const double nanoseconds = gated_linear_backward_nanoseconds(layer);
     if (!run_planned(nanoseconds, [&] { return run_gated_linear_backward(layer, slopes, gradients); }))
         return finished(nullptr);
     return finished(Py_BuildValue(

@@ -2,13 +2,6 @@
 
 namespace fastnorm {
 
-namespace {
-
-// One thread's time for an element, float32 in cache.
-constexpr double swish_backward_nanoseconds = 1.5;
-
-}  // namespace
-
 Work plan_elementwise(
     Elementwise& task, Geometry& geometry, const View* arrays, int inputs, int results, bool warm,
     double nanoseconds
@@ -64,9 +57,29 @@ Work plan_elementwise_loss(
     };
 }
 
+namespace {
+
+// Whether the elements of x along an axis share one of beta.
+bool is_shared(const View& beta, const View& x, int axis) {
+    const int missing = x.ndim - beta.ndim;
+    return axis < missing || beta.shape[axis - missing] == 1;
+}
+
+}  // namespace
+
+View broadcast(const View& beta, const View& x, std::ptrdiff_t* strides) {
+    const int missing = x.ndim - beta.ndim;
+    for (int i = 0; i < x.ndim; ++i) strides[i] = is_shared(beta, x, i) ? 0 : beta.strides[i - missing];
+    return {beta.data, beta.element, x.ndim, x.shape, strides, false};
+}
+
 Work plan_swish_backward(
-    SwishBackward& task, Geometry& geometry, const View& dy, const View& x, const View& dx, const Axes& shared
+    SwishBackward& task, Geometry& geometry, const View& dy, const View& x, const View& dx, const View& beta
 ) {
+    Axes shared;
+    for (int i = 0; i < x.ndim; ++i) {
+        if (is_shared(beta, x, i)) shared.axis[shared.count++] = i;
+    }
     const View arrays[] = {dy, x, dx};
     geometry.set_norm(arrays, 3, shared);
     const Rows& rows = task.shape = geometry.rows;
@@ -76,7 +89,7 @@ Work plan_swish_backward(
     Work work;
     work.units = rows.rows * ((rows.cols + segment_elements - 1) / segment_elements);
     work.units_per_chunk = std::max<std::int64_t>(1, segment_elements / std::max<std::int64_t>(1, rows.cols));
-    work.nanoseconds = swish_backward_nanoseconds * double(x.size());
+    work.nanoseconds = swish_cost.backward * double(x.size());
     work.scratch_bytes = 3 * segment_elements * item_size(x.element);
     return work;
 }

@@ -2,11 +2,32 @@
 
 namespace fastnorm {
 
+namespace {
+
+// What so many products of x and a weight take one thread.
 double products_nanoseconds(const View& x, const View& weight, int products) {
-    const double rows = double(x.size()) / double(std::max<std::int64_t>(weight.shape[0], 1));
     Product task = {};
-    task.rows = std::int64_t(rows), task.depth = weight.shape[0], task.cols = weight.shape[1];
+    task.depth = weight.shape[0], task.cols = weight.shape[1];
+    task.rows = x.size() / std::max<std::int64_t>(task.depth, 1);
     return products * product_nanoseconds(task, x.element);
+}
+
+}  // namespace
+
+double linear_nanoseconds(const Layer& layer) { return products_nanoseconds(layer.x, layer.weight, 1); }
+
+// dx and dweight, and z again where there is an activation.
+double linear_backward_nanoseconds(const Layer& layer) {
+    return products_nanoseconds(layer.x, layer.weight, layer.activation == Activation::none ? 2 : 3);
+}
+
+double gated_linear_nanoseconds(const GatedLayer& layer) {
+    return products_nanoseconds(layer.x, layer.w_gate, 2);
+}
+
+// u, and z of the gate twice; two products for dx and two for the weights.
+double gated_linear_backward_nanoseconds(const GatedLayer& layer) {
+    return products_nanoseconds(layer.x, layer.w_gate, 7);
 }
 
 bool run_linear(const Layer& layer, const View& y) noexcept {

@@ -28,8 +28,11 @@ struct GatedGradients {
     void *db_gate, *db_up;
 };
 
-// What so many products of x and a weight take one thread.
-double products_nanoseconds(const View& x, const View& weight, int products);
+// What all products of a layer take one thread.
+double linear_nanoseconds(const Layer& layer);
+double linear_backward_nanoseconds(const Layer& layer);
+double gated_linear_nanoseconds(const GatedLayer& layer);
+double gated_linear_backward_nanoseconds(const GatedLayer& layer);
 
 // False where there is no memory for scratch and what lies between the products.
 bool run_linear(const Layer& layer, const View& y) noexcept;

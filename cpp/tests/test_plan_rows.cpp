@@ -1,9 +1,9 @@
 // Arrays as rows and columns, element-wise walks, and how rows are shared out.
 #include "check.h"
+#include "plan/elementwise.h"
 #include "plan/rows.h"
 #include "views.h"
 
-#include <numeric>
 #include <set>
 
 namespace {
@@ -86,7 +86,8 @@ void test_merging() {
     CHECK(geometry.operands[0].inner_stride[0] == 8 && !geometry.operands[0].contiguous);
 
     // One axis merges for one array and not for the other: then for none.
-    const View both[] = {plain, TestView({4, 5, 6}, Element::float32, Walk::reversed_axes)};
+    const TestView reversed({4, 5, 6}, Element::float32, Walk::reversed_axes);
+    const View both[] = {plain, reversed};
     geometry.set_norm(both, 2, axes_of({2}));
     CHECK(geometry.rows.outer_axes == 2);
 
@@ -140,6 +141,39 @@ void test_elementwise() {
             if (other != Walk::spread) CHECK(geometry.operands[1].contiguous);
         }
     }
+}
+
+// beta has a stride of 0 where elements of x share one.
+void test_broadcast() {
+    const TestView x({2, 3, 5}, Element::float32), y({2, 3, 5}, Element::float32);
+    const TestView beta({3, 1}, Element::float32, Walk::spread);
+    std::ptrdiff_t strides[3];
+    const View arrays[] = {x, broadcast(beta, x, strides), y};
+    CHECK(strides[0] == 0 && strides[1] == 8 && strides[2] == 0);
+    Geometry geometry;
+    geometry.set_elementwise(arrays, 3);
+    bool same = true;
+    for (std::int64_t i = 0; i < 30; ++i) {
+        const std::int64_t row = i / geometry.rows.cols, col = i % geometry.rows.cols;
+        same = same && address(geometry.rows, geometry.operands[0], row, col) == x.at(i);
+        same = same && address(geometry.rows, geometry.operands[1], row, col) == beta.at(i / 5 % 3);
+    }
+    CHECK(same);
+
+    SwishBackward task;
+    Geometry by_beta;
+    const Work work = plan_swish_backward(task, by_beta, x, x, y, beta);
+    CHECK(task.shape.rows == 3 && task.shape.cols == 10 && work.units == 3);
+    CHECK(work.units_per_chunk == segment_elements / 10);
+    for (std::int64_t i = 0; i < 30; ++i) {
+        const std::int64_t row = i / 5 % 3, col = i / 15 * 5 + i % 5;
+        same = same && address(task.shape, task.x, row, col) == x.at(i);
+    }
+    CHECK(same);
+    const double shares[] = {1, 2, 3, 4, 5, 6};
+    double sums[3];
+    sum_shares(shares, 2, 3, Element::float64, sums);
+    CHECK(sums[0] == 3 && sums[1] == 7 && sums[2] == 11);
 }
 
 void test_leading() {
@@ -202,6 +236,7 @@ int main() {
     test_merging();
     test_no_axes_and_no_rows();
     test_elementwise();
+    test_broadcast();
     test_leading();
     test_channel_groups();
     test_shares();
