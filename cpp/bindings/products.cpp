@@ -69,7 +69,7 @@ bool run_product(Product task, Element element) {
         nanoseconds < 5000 ? 1 : worthwhile_threads(nanoseconds / 1000), std::int64_t(cache_sizes().l2)
     );
     return run_kernel(
-        kernels().product[int(element)], task, product_units(task), 1, nanoseconds,
+        kernels().matrix_product[int(element)], task, product_units(task), 1, nanoseconds,
         std::size_t(product_scratch(task, compute_size))
     );
 }

@@ -10,13 +10,6 @@
 #include "simd/transpose.h"
 #include "tasks/linear.h"
 
-// The innermost loop needs all registers: inlined, addresses would be spilled inside it.
-#if defined(_MSC_VER)
-#define FASTNORM_OUT_OF_LINE __declspec(noinline)
-#else
-#define FASTNORM_OUT_OF_LINE __attribute__((noinline))
-#endif
-
 FASTNORM_TARGET_BEGIN
 
 // With 32 registers 6 x 4 sums, the four vectors of B and a broadcast element of A; with 16 registers 6 x 2.
@@ -51,8 +44,9 @@ struct Strip {
     bool accumulate;
 };
 
+// Out of line, as it needs all registers: inlined, addresses would be spilled inside the loop.
 template <class C, int Rows, int Vectors>
-FASTNORM_OUT_OF_LINE void multiply_tile(
+FASTNORM_OUTLINE void multiply_tile(
     const Strip<C>& s, const C* b, std::int64_t b_step, C* c, std::int64_t c_step, bool accumulate
 ) {
     constexpr int lanes = native<C>;

@@ -91,7 +91,7 @@ FASTNORM_OUTLINE Centre<double> double_centre(
     return {moments.mean, scaled_rstd, -moments.mean_rest * scaled_rstd, scale};
 }
 
-// What norm_rows.h and norm_backward.h need to know about layer_norm.
+// What forward.h and backward.h need to know about layer_norm.
 struct LayerNorm {
     static constexpr bool centred = true;
 

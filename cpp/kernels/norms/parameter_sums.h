@@ -6,21 +6,10 @@
 // magnitudes, typically 6 * 2^-24.
 #pragma once
 
-#include "simd/rows.h"
+#include "kernels/loops/folding.h"
 #include "tasks/norms.h"
 
 FASTNORM_TARGET_BEGIN
-
-constexpr int fold_rows = 2 * tile_rows;
-
-template <class V>
-FASTNORM_INLINE double sum_in_double(V v) {
-    if constexpr (sizeof(element_t<V>) == 8) {
-        return sum(v);
-    } else {
-        return sum(to_double(v));
-    }
-}
 
 // The running sums of one row block: cols values of each gradient in the compute type S, from `scratch`.
 template <class S>

@@ -1,5 +1,6 @@
 // rms_norm over the columns of each row: y = x * rstd * weight + bias, rstd = 1 / sqrt(mean(x^2) + eps), the
-// mean over the first `counted` columns (all of them, or pRMSNorm's share). Backward: see norm_backward.h.
+// mean over the first `counted` columns (all of them, or pRMSNorm's share). Backward: see
+// backward.h.
 //
 // Accuracy, float32. Squares of floats are exact in double and summed there, so neither FLT_MAX nor
 // subnormals need a second path for the sum; three roundings remain in y. Rows whose rstd leaves float's
@@ -47,7 +48,7 @@ FASTNORM_OUTLINE double scaled_rms_rstd(const double* x, std::int64_t counted, d
     return 1 / __builtin_sqrt(mean_square + eps * scale * scale);
 }
 
-// What norm_rows.h and norm_backward.h need to know about rms_norm.
+// What forward.h and backward.h need to know about rms_norm.
 struct RmsNorm {
     static constexpr bool centred = false;
 
