@@ -90,12 +90,9 @@ std::string run_sums(
 }  // namespace
 
 int main() {
-    std::vector<const KernelTable*> tables;
-    const KernelTable* plain = nullptr;
-    for (const std::string& name : available_targets()) {
-        set_target(name);
-        (name == "baseline" ? plain : tables.emplace_back()) = &kernels();
-    }
+    const Targets targets;
+    const std::vector<const KernelTable*>& tables = targets.fused;
+    const KernelTable* const plain = targets.plain;
     const Layout rows_first = Layout::contiguous, cols_first = Layout::neighbouring_rows,
                  apart = Layout::spread;
     const Setting settings[] = {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/attention/weights.h"
-#include "simd/columns.h"
+#include "simd/transpose.h"
 
 FASTNORM_TARGET_BEGIN
 

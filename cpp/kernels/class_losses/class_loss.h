@@ -10,6 +10,8 @@
 // weights.
 #pragma once
 
+#include <cstring>
+
 #include "kernels/class_losses/cross_entropy.h"
 #include "kernels/class_losses/focal_loss.h"
 #include "kernels/class_losses/poly_loss.h"
@@ -77,7 +79,7 @@ void class_loss(const ClassLoss& task, std::int64_t begin, std::int64_t end, voi
                     CrossEntropyRow<T>(task, logits.row(i), e, target), task, task.labels[row], scale
                 );
             } else if (target) {
-                __builtin_memset(target, 0, std::size_t(task.shape.cols) * sizeof(T));
+                std::memset(target, 0, std::size_t(task.shape.cols) * sizeof(T));
             }
             if (task.losses) task.losses[row] = loss;
         }

@@ -23,6 +23,8 @@
 // whole gamma |log u| roundings more.
 #pragma once
 
+#include <limits>
+
 #include "kernels/elementwise_losses/loss_segments.h"
 #include "simd/logarithm.h"
 
@@ -138,7 +140,9 @@ template <class T>
 void poly_focal_loss(const ElementwiseLoss& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
     // A logit beyond doubt.
-    for_segments<T>(task, begin, end, scratch, add_losses<PolyFocalLoss<C>, T>, {C(__builtin_huge_val()), 1});
+    for_segments<T>(
+        task, begin, end, scratch, add_losses<PolyFocalLoss<C>, T>, {std::numeric_limits<C>::infinity(), 1}
+    );
 }
 
 FASTNORM_TARGET_END

@@ -57,7 +57,7 @@ FASTNORM_OUTLINE void multiply_tile(
         FASTNORM_UNROLL
         for (int v = 0; v < Vectors; ++v) {
             sum[r][v] = broadcast<V>(0);
-            __builtin_prefetch(c + r * c_step + v * lanes, 1, 3);  // arrives meanwhile
+            FASTNORM_PREFETCH(c + r * c_step + v * lanes, 1, 3);  // arrives meanwhile
         }
     }
     const std::int64_t a_row = s.a_row, a_k = s.a_k;
@@ -77,7 +77,7 @@ FASTNORM_OUTLINE void multiply_tile(
         upper_a += a_k;
         lower_a += a_k;
         FASTNORM_UNROLL
-        for (int v = 0; v < Vectors; ++v) __builtin_prefetch(ahead + v * lanes, 0, 3);
+        for (int v = 0; v < Vectors; ++v) FASTNORM_PREFETCH(ahead + v * lanes, 0, 3);
         b += b_step;
         ahead += b_step;
     }

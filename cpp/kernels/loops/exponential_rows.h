@@ -14,6 +14,8 @@
 // accuracy.
 #pragma once
 
+#include <limits>
+
 #include "kernels/loops/elementwise.h"
 #include "kernels/loops/row_sums.h"
 #include "simd/logarithm.h"
@@ -185,7 +187,7 @@ public:
         shift_ = Shift<C>::none(maximum);
         if (maximum >= 0 && maximum <= Shift<C>::end) return;
         shift_ = Shift<C>::of(maximum);
-        sum = shift_.finite ? row_exponentials(x, e, cols, shift_) : __builtin_nan("");
+        sum = shift_.finite ? row_exponentials(x, e, cols, shift_) : std::numeric_limits<double>::quiet_NaN();
     }
 
     double sum;                  // S; NaN for a row without a finite maximum or with a NaN

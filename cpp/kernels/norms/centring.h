@@ -2,6 +2,8 @@
 // double; weight and bias of its columns.
 #pragma once
 
+#include <cmath>
+
 #include "simd/rows.h"
 
 FASTNORM_TARGET_BEGIN
@@ -18,14 +20,14 @@ FASTNORM_INLINE bool fits_float(double mean, double rstd) {
 
 // The power of two below `value`, kept within what has an inverse.
 FASTNORM_INLINE double power_of_two_near(double value) {
-    const int exponent = __builtin_ilogb(value);
-    return __builtin_ldexp(1.0, exponent > 1000 ? 1000 : exponent < -1000 ? -1000 : exponent);
+    const int exponent = std::ilogb(value);
+    return std::ldexp(1.0, exponent > 1000 ? 1000 : exponent < -1000 ? -1000 : exponent);
 }
 
 // A power of two that brings the larger of sqrt(eps) and the row's largest magnitude near 1; 1 where that is
 // zero or not finite.
 FASTNORM_INLINE double normalising_scale(const double* x, std::int64_t cols, double eps) {
-    double most = __builtin_sqrt(eps);
+    double most = std::sqrt(eps);
     for (std::int64_t j = 0; j < cols; ++j) {
         const double magnitude = x[j] < 0 ? -x[j] : x[j];
         if (!(magnitude <= most)) most = magnitude;

@@ -6,6 +6,8 @@
 // magnitudes, typically 6 * 2^-24.
 #pragma once
 
+#include <cstring>
+
 #include "kernels/loops/folding.h"
 #include "tasks/norms.h"
 
@@ -29,7 +31,7 @@ public:
         clear();
     }
     FASTNORM_INLINE void clear() {
-        __builtin_memset(dweight, 0, std::size_t(2 * cols_) * sizeof(S));
+        std::memset(dweight, 0, std::size_t(2 * cols_) * sizeof(S));
         rows_ = 0;
     }
     FASTNORM_INLINE void rows_done(int count) {

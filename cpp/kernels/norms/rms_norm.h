@@ -8,6 +8,8 @@
 // power of two. Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
 #pragma once
 
+#include <cmath>
+
 #include "kernels/norms/backward.h"
 #include "kernels/norms/forward.h"
 
@@ -45,7 +47,7 @@ FASTNORM_OUTLINE double scaled_rms_rstd(const double* x, std::int64_t counted, d
         scale = normalising_scale(x, counted, eps);
         mean_squares<1>(&x, &x, counted, false, scale, &mean_square);
     }
-    return 1 / __builtin_sqrt(mean_square + eps * scale * scale);
+    return 1 / std::sqrt(mean_square + eps * scale * scale);
 }
 
 // What forward.h and backward.h need to know about rms_norm.
@@ -57,7 +59,7 @@ struct RmsNorm {
         const NormForward& task, const X* const* x, const Ahead* const* ahead, double*, double* rstd
     ) {
         mean_squares<R>(x, ahead, task.counted, task.stream, 1, rstd);
-        for (int r = 0; r < R; ++r) rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
+        for (int r = 0; r < R; ++r) rstd[r] = 1 / std::sqrt(rstd[r] + task.eps);
     }
     static FASTNORM_INLINE Centre<double> centre(
         const NormForward& task, const double* x, double&, double& rstd
@@ -79,7 +81,7 @@ struct RmsNorm {
             rstd = scaled_rms_rstd(x, task.counted, task.eps, scale) * scale;
         } else {
             mean_squares<1>(&x, &target, task.counted, false, 1, &rstd);
-            rstd = float(1 / __builtin_sqrt(rstd + task.eps));
+            rstd = float(1 / std::sqrt(rstd + task.eps));
         }
     }
 };

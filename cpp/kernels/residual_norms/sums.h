@@ -7,6 +7,8 @@
 // no such rows.
 #pragma once
 
+#include <cmath>
+
 #include "kernels/norms/centring.h"
 #include "tasks/residual_norms.h"
 
@@ -67,7 +69,7 @@ constexpr double far_mean = 2;
 // Whether the rounding of the sums of a row shows when its mean is subtracted, or one of them overflowed.
 template <class T>
 FASTNORM_INLINE bool is_far_mean(double mean, double rstd) {
-    return sizeof(compute_t<T>) == 4 && !(__builtin_fabs(mean) * rstd <= far_mean);
+    return sizeof(compute_t<T>) == 4 && !(std::fabs(mean) * rstd <= far_mean);
 }
 
 // The sums of a few rows, in scratch, and those of one in double.
