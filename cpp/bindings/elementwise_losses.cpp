@@ -92,7 +92,9 @@ Outcome focal(PyObject* epsilon, PyObject* alpha, PyObject* gamma, const LossArg
     task.epsilon = *coefficient;
     task.alpha_of_one = *share < 0 ? 1 : *share;
     task.alpha_of_zero = *share < 0 ? 1 : 1 - *share;
-    return elementwise_loss(kernels().sigmoid_focal_loss, task, focal_cost, slots);
+    return elementwise_loss(
+        epsilon ? kernels().poly_focal_loss : kernels().sigmoid_focal_loss, task, focal_cost, slots
+    );
 }
 
 struct MseLossArguments {

@@ -207,7 +207,7 @@ struct DeepNormArguments {
 
 Outcome deep_norm(const Call<DeepNormArguments>& call) {
     return add_norm_forward(
-        kernels().add_layer_norm_forward,
+        kernels().deep_norm_forward,
         {call.x, call.residual, call.weight, call.bias, call.alpha, call.axis, call.eps, out_of(call), false}
     );
 }
@@ -219,8 +219,8 @@ struct DeepNormBackwardArguments {
 Outcome deep_norm_backward(const Call<DeepNormBackwardArguments>& call) {
     if (call.dy == Py_None) return not_canonical;  // which the rules refuse
     return add_norm_backward(
-        kernels().add_layer_norm_backward, {call.dy, Py_None, call.x, call.residual, call.weight, call.bias,
-                                            call.alpha, call.axis, call.eps, true}
+        kernels().deep_norm_backward, {call.dy, Py_None, call.x, call.residual, call.weight, call.bias,
+                                       call.alpha, call.axis, call.eps, true}
     );
 }
 

@@ -79,7 +79,7 @@ bool run_product(Product task, Element element) noexcept {
     const int threads = nanoseconds < brief_nanoseconds ? 1 : worthwhile_threads(nanoseconds / 1000);
     divide(task, item_size(element), compute_size, threads, std::int64_t(cache_sizes().l2));
     return run(
-        kernels().product[int(element)], task,
+        kernels().matrix_product[int(element)], task,
         {product_units(task), 1, nanoseconds, product_scratch(task, compute_size)}
     );
 }

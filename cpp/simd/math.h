@@ -68,7 +68,7 @@ FASTNORM_MATH Pair<V> product(Pair<V> a, Pair<V> b) {
 }
 
 template <class V>
-FASTNORM_MATH Pair<V> sum(Pair<V> a, Pair<V> b) {
+FASTNORM_MATH Pair<V> pair_sum(Pair<V> a, Pair<V> b) {
     Pair<V> result = two_sum(a.hi, b.hi);
     result.lo = result.lo + (a.lo + b.lo);
     return result;

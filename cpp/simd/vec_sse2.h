@@ -128,6 +128,59 @@ FASTNORM_REGISTER_UNFUSED(double, 2)
 FASTNORM_REGISTER_COMPARE(float, 4, ps)
 FASTNORM_REGISTER_COMPARE(double, 2, pd)
 
+// Within each sixteen bytes of four (two) registers: element j of register i goes to place i of register j.
+#define FASTNORM_REGISTER_TRANSPOSE_PIECES(N, p)                                         \
+    FASTNORM_INLINE Vec<float, N> pair_low(Vec<float, N> a, Vec<float, N> b) {           \
+        return {p##_castpd_ps(p##_unpacklo_pd(p##_castps_pd(a.r), p##_castps_pd(b.r)))}; \
+    }                                                                                    \
+    FASTNORM_INLINE Vec<float, N> pair_high(Vec<float, N> a, Vec<float, N> b) {          \
+        return {p##_castpd_ps(p##_unpackhi_pd(p##_castps_pd(a.r), p##_castps_pd(b.r)))}; \
+    }                                                                                    \
+    FASTNORM_INLINE void transpose_pieces(Vec<float, N>(&v)[4]) {                        \
+        const Vec<float, N> low = {p##_unpacklo_ps(v[0].r, v[1].r)},                     \
+                            next = {p##_unpacklo_ps(v[2].r, v[3].r)};                    \
+        const Vec<float, N> high = {p##_unpackhi_ps(v[0].r, v[1].r)},                    \
+                            last = {p##_unpackhi_ps(v[2].r, v[3].r)};                    \
+        v[0] = pair_low(low, next);                                                      \
+        v[1] = pair_high(low, next);                                                     \
+        v[2] = pair_low(high, last);                                                     \
+        v[3] = pair_high(high, last);                                                    \
+    }                                                                                    \
+    FASTNORM_INLINE void transpose_pieces(Vec<double, N / 2>(&v)[2]) {                   \
+        const Vec<double, N / 2> low = {p##_unpacklo_pd(v[0].r, v[1].r)};                \
+        v[1] = {p##_unpackhi_pd(v[0].r, v[1].r)};                                        \
+        v[0] = low;                                                                      \
+    }
+
+// Sixteen bytes wherever they lie.
+FASTNORM_INLINE __m128 load_piece(const void* address) {
+    return _mm_loadu_ps(static_cast<const float*>(address));
+}
+
+// Eight rows of eight elements of two bytes, transposed: element j of row i, at source[i] + from, goes to
+// place i of column j, target[j] + to.
+FASTNORM_INLINE void transpose_halves(
+    const char* const* source, std::int64_t from, char* const* target, std::int64_t to
+) {
+    __m128i a[8], b[8];
+    FASTNORM_UNROLL
+    for (int i = 0; i < 8; ++i) a[i] = _mm_castps_si128(load_piece(source[i] + from));
+    // A round interleaves rows i and i + 4; three of them exchange the bits of the row's number and the
+    // column's.
+    FASTNORM_UNROLL
+    for (int round = 0; round < 3; ++round) {
+        FASTNORM_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            b[2 * i] = _mm_unpacklo_epi16(a[i], a[i + 4]);
+            b[2 * i + 1] = _mm_unpackhi_epi16(a[i], a[i + 4]);
+        }
+        FASTNORM_UNROLL
+        for (int i = 0; i < 8; ++i) a[i] = b[i];
+    }
+    FASTNORM_UNROLL
+    for (int j = 0; j < 8; ++j) _mm_storeu_si128(reinterpret_cast<__m128i*>(target[j] + to), a[j]);
+}
+
 FASTNORM_INLINE Vec<float, 2> lower(Vec<float, 4> a) { return {a.r}; }
 FASTNORM_INLINE Vec<float, 2> upper(Vec<float, 4> a) { return {_mm_movehl_ps(a.r, a.r)}; }
 FASTNORM_INLINE Vec<float, 4> join(Vec<float, 2> lo, Vec<float, 2> hi) { return {_mm_movelh_ps(lo.r, hi.r)}; }
@@ -142,7 +195,7 @@ FASTNORM_INLINE Vec<float, 2> to_float(Vec<double, 2> a) { return {_mm_cvtpd_ps(
 
 #if FASTNORM_REGISTER_BYTES == 16
 constexpr std::size_t stream_alignment = 16;
-constexpr bool has_scale = false;
+constexpr bool has_scale = false, looks_up_rows = false;
 template <class T>
 constexpr int native = 16 / int(sizeof(T));
 
@@ -165,6 +218,24 @@ FASTNORM_INLINE Vec<double, 2> lookup16(const double* table, Bits<double, 2> ind
     alignas(16) std::uint64_t i[2];
     _mm_store_si128(reinterpret_cast<__m128i*>(i), index.r);
     return {_mm_setr_pd(table[i[0] & 15], table[i[1] & 15])};
+}
+
+FASTNORM_INLINE void interleave(Vec<float, 4> a, Vec<float, 4> b, Vec<float, 4>& lo, Vec<float, 4>& hi) {
+    lo = {_mm_unpacklo_ps(a.r, b.r)};
+    hi = {_mm_unpackhi_ps(a.r, b.r)};
+}
+FASTNORM_INLINE void interleave(Vec<double, 2> a, Vec<double, 2> b, Vec<double, 2>& lo, Vec<double, 2>& hi) {
+    lo = {_mm_unpacklo_pd(a.r, b.r)};
+    hi = {_mm_unpackhi_pd(a.r, b.r)};
+}
+FASTNORM_REGISTER_TRANSPOSE_PIECES(4, _mm)
+template <class Row>
+FASTNORM_INLINE void load_pieces(Row row, int first, int, Vec<float, 4>& v) {
+    v = {load_piece(row(first))};
+}
+template <class Row>
+FASTNORM_INLINE void load_pieces(Row row, int first, int, Vec<double, 2>& v) {
+    v = {_mm_castps_pd(load_piece(row(first)))};
 }
 #endif
 

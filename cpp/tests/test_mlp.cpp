@@ -120,16 +120,7 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
 }  // namespace
 
 int main() {
-    std::vector<const KernelTable*> fused;
-    const KernelTable* plain = nullptr;
-    for (const std::string& name : available_targets()) {
-        set_target(name);
-        if (name == "baseline") {
-            plain = &kernels();
-        } else {
-            fused.push_back(&kernels());
-        }
-    }
+    const Targets targets;
     const Network networks[] = {
         {3, 4, 1, Activation::relu},    {16, 33, 5, Activation::gelu},   {20, 64, 17, Activation::silu},
         {7, 130, 2, Activation::tanh},  {65, 9, 1, Activation::sigmoid}, {5, 70, 3, Activation::gelu_tanh},
@@ -141,7 +132,8 @@ int main() {
              {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
             const std::int64_t rows = number++ % 3 == 0 ? 5 : number % 3 == 1 ? 49 : 101;
             compare(
-                fused, plain, {rows, n.in, element, Layout::contiguous, number % 2 == 0, false},
+                targets.fused, targets.plain,
+                {rows, n.in, element, Layout::contiguous, number % 2 == 0, false},
                 [&](auto& table, auto& s) { return run_network(table, s, n); }
             );
         }

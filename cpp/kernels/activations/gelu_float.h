@@ -34,10 +34,7 @@ struct GeluPieces<Approximation::sigmoid> {
 
 // result, but for x < -last_t the double evaluation; rare, so kept out of the loops.
 template <Approximation form, bool derivative, int N>
-#if defined(__GNUC__)
-__attribute__((noinline, cold))
-#endif
-Vec<float, N> with_far_tail(Vec<float, N> x, Vec<float, N> result, float last_t) {
+FASTNORM_RARE Vec<float, N> with_far_tail(Vec<float, N> x, Vec<float, N> result, float last_t) {
     if constexpr (N > native<float>) {
         const Vec<float, N / 2> lo = with_far_tail<form, derivative>(x.lo, result.lo, last_t);
         return {lo, with_far_tail<form, derivative>(x.hi, result.hi, last_t)};

@@ -21,6 +21,8 @@
 // NaN.
 #pragma once
 
+#include <cstring>
+
 #include "kernels/loops/elementwise.h"
 #include "kernels/activations/silu.h"
 #include "kernels/loops/row_span.h"
@@ -244,10 +246,10 @@ void swish_backward(const SwishBackward& task, std::int64_t begin, std::int64_t 
         if (rest > 0) {
             const std::size_t bytes = std::size_t(rest) * sizeof(T);
             T last[3][lanes] = {};
-            __builtin_memcpy(last[0], upstream + whole, bytes);
-            __builtin_memcpy(last[1], source + whole, bytes);
+            std::memcpy(last[0], upstream + whole, bytes);
+            std::memcpy(last[1], source + whole, bytes);
             swish_gradients(last[0], last[1], last[2], lanes, beta, sums + whole % row_lanes);
-            __builtin_memcpy(target + whole, last[2], bytes);
+            std::memcpy(target + whole, last[2], bytes);
         }
         task.dbeta_shares[segment] = sum(load<Vec<double, row_lanes>>(sums));
         dx.write_back(row, column, count);

@@ -10,6 +10,9 @@
 // freely.
 #pragma once
 
+#include <cstring>
+#include <limits>
+
 #include "kernels/loops/elements.h"
 #include "simd/rows.h"
 #include "tasks/attention.h"
@@ -151,7 +154,7 @@ struct Head {
 // ---- the mask ---------------------------------------------------------------------------------------------
 
 template <class C>
-constexpr C minus_infinity = -C(__builtin_huge_val());
+constexpr C minus_infinity = -std::numeric_limits<C>::infinity();
 
 // The score scaled, with what the mask adds; -inf where the mask says so, whatever the score.
 template <class V>
@@ -173,7 +176,7 @@ struct TileMask {
     FASTNORM_INLINE C value(const char* address) const {
         if (kind == MaskKind::boolean) return *address ? C(0) : minus_infinity<C>;
         C value;
-        __builtin_memcpy(&value, address, sizeof value);
+        std::memcpy(&value, address, sizeof value);
         return value;
     }
     void read(std::int64_t first, std::int64_t count, std::int64_t first_row, std::int64_t rows) {

@@ -54,7 +54,7 @@ FASTNORM_INLINE V sum_of_block(std::int64_t count, Term term) {
 
 // What is carried from block to block, for each lane.
 template <class V>
-struct Softmax {
+struct OnlineSoftmax {
     V peak = broadcast<V>(lowest<element_t<V>>);
     Doubles<V> total = broadcast<Doubles<V>>(0);
 

@@ -1,4 +1,5 @@
-// Mean and variance of each channel of (outer, channels, inner) values, in double, from one read of x.
+// moments: mean and variance of each channel of (outer, channels, inner) values, in double, from one
+// read of x: what the forward of batch_norm and group_norm begins with too.
 //
 // A part (a segment of a plane, a block of a column) is summed around one of its own values, s: d = x - s,
 // mean = s + sum d / n, m2 = sum d^2 - (sum d)^2 / n. As (s - mean)^2 <= m2, its cancellation costs at most n
@@ -9,6 +10,7 @@
 // |mean| / deviation, where one pass over everything would lose n * 2^-53.
 #pragma once
 
+#include "kernels/loops/row_tile.h"
 #include "kernels/norms/layer_norm.h"
 #include "tasks/channel_norms.h"
 
@@ -139,23 +141,6 @@ void block_column_moments(
     });
 }
 
-template <class T>
-void channel_moments(const ChannelForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    const Channels& size = task.size;
-    char* space = static_cast<char*>(scratch);
-    RowTile<T> x(size.shape, task.x, space), y(size.shape, task.y, space);
-    const Partials partials{task.partials, size.blocks(), size.columns(), 0};
-    for (std::int64_t block = begin; block < end; ++block) {
-        if (size.planes) {
-            block_moments<T>(task, x, y, partials, block, 0, size.channels);
-        } else {
-            block_column_moments<T>(task, x, partials, block, reinterpret_cast<double*>(space));
-        }
-    }
-}
-
-// ---- statistics -------------------------------------------------------------------------------------------
-
 // Merges the blocks of columns [begin, end): the first block then holds the moments of all.
 FASTNORM_INLINE void merge_blocks(
     const Channels& size, const Partials& partials, std::int64_t begin, std::int64_t end
@@ -179,54 +164,19 @@ FASTNORM_INLINE void merge_blocks(
     }
 }
 
-// new = (1 - momentum) * old + momentum * value, in double, rounded once.
-template <class S, class V, class Step>
-FASTNORM_INLINE void update_running(void* running, std::int64_t j, V value, double momentum, Step step) {
-    S* const old = static_cast<S*>(running) + j;
-    const V kept = load_columns<V>(old, step) * broadcast<V>(1 - momentum);
-    store_columns(old, mul_add(value, broadcast<V>(momentum), kept), step);
-}
-
-// mean, m2 and rstd of channels [begin, end), and the running arrays.
-template <class S>
-void finish_statistics(
-    const ChannelForward& task, const Partials& partials, std::int64_t begin, std::int64_t end
-) {
-    using V = Vec<double, row_lanes>;
+template <class T>
+void channel_moments(const ChannelForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     const Channels& size = task.size;
-    if (partials.data) {
-        const std::int64_t per_channel = size.columns() / size.channels;
-        merge_blocks(size, partials, begin * per_channel, end * per_channel);
-        for (std::int64_t c = begin; c < end; ++c) {
-            Moments total{*partials.at(0, 0, c * per_channel), *partials.at(1, 0, c * per_channel)};
-            for (std::int64_t l = 1; l < per_channel; ++l) {
-                const Moments next{
-                    *partials.at(0, 0, c * per_channel + l), *partials.at(1, 0, c * per_channel + l)
-                };
-                total = merged(total, double(l) * double(size.outer), next, double(size.outer));
-            }
-            task.mean[c] = total.mean;
-            task.m2[c] = total.m2;
+    char* space = static_cast<char*>(scratch);
+    RowTile<T> x(size.shape, task.x, space), y(size.shape, task.y, space);
+    const Partials partials{task.partials, size.blocks(), size.columns(), 0};
+    for (std::int64_t block = begin; block < end; ++block) {
+        if (size.planes) {
+            block_moments<T>(task, x, y, partials, block, 0, size.channels);
+        } else {
+            block_column_moments<T>(task, x, partials, block, reinterpret_cast<double*>(space));
         }
     }
-    if (!task.rstd || !task.m2) return;  // the moments are all that is wanted, or rstd is given
-    const V zero = broadcast<V>(0), one = broadcast<V>(1), eps = broadcast<V>(task.eps);
-    const V count = broadcast<V>(task.count), spare = broadcast<V>(task.count - task.correction);
-    for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-        V mean = load_columns<V>(task.mean + j, step);
-        const V m2 = load_columns<V>(task.m2 + j, step), variance = m2 / count + eps;
-        V rstd =
-            select(variance == zero, zero, one / sqrt(variance));  // 0 for a constant channel without eps
-        if (task.running_mean) {
-            update_running<S>(task.running_mean, j, mean, task.momentum, step);
-            update_running<S>(task.running_var, j, m2 / spare, task.momentum, step);
-        }
-        if constexpr (sizeof(S) == 4) {
-            if (task.round_statistics) mean = to_double(to_float(mean)), rstd = to_double(to_float(rstd));
-        }
-        store_columns(task.mean + j, mean, step);
-        store_columns(task.rstd + j, rstd, step);
-    });
 }
 
 FASTNORM_TARGET_END

@@ -2,8 +2,10 @@
 // (loops/row_tile.h): once for a target, in the object of copies.
 #pragma once
 
+#include <cstring>
+
 #include "kernels/loops/row_tile.h"
-#include "simd/columns.h"
+#include "simd/transpose.h"
 
 FASTNORM_TARGET_BEGIN
 
@@ -14,11 +16,11 @@ FASTNORM_INLINE void move_elements(
     const char* source, std::int64_t source_step, char* target, std::int64_t target_step, std::int64_t count
 ) {
     if (source_step == Size && target_step == Size) {
-        __builtin_memcpy(target, source, std::size_t(count) * Size);
+        std::memcpy(target, source, std::size_t(count) * Size);
         return;
     }
     for (; count > 0; --count, source += source_step, target += target_step)
-        __builtin_memcpy(target, source, Size);
+        std::memcpy(target, source, Size);
 }
 
 // One row, along all inner axes.

@@ -4,8 +4,9 @@
 #include "targets/kernel.h"
 #include "tasks/elementwise_losses.h"
 
-#define FASTNORM_ELEMENTWISE_LOSSES(kernel) \
-    kernel(mse_loss, ElementwiseLoss);      \
-    kernel(sigmoid_focal_loss, ElementwiseLoss);
+#define FASTNORM_ELEMENTWISE_LOSSES(kernel)      \
+    kernel(mse_loss, ElementwiseLoss);           \
+    kernel(sigmoid_focal_loss, ElementwiseLoss); \
+    kernel(poly_focal_loss, ElementwiseLoss);
 
 FASTNORM_TABLE(ElementwiseLossKernels, FASTNORM_ELEMENTWISE_LOSSES)

@@ -5,6 +5,8 @@
 // register width, and are so many that no addition waits for the one before.
 #pragma once
 
+#include <cstring>
+
 #include "kernels/loops/row_span.h"
 #include "tasks/elementwise_losses.h"
 
@@ -69,14 +71,14 @@ template <class T>
 FASTNORM_INLINE void stream_elements(const T* source, T* target, std::int64_t count) {
     constexpr std::int64_t line = 64 / std::int64_t(sizeof(T));
     std::int64_t i = columns_to_alignment(target, count);
-    __builtin_memcpy(target, source, std::size_t(i) * sizeof(T));
+    std::memcpy(target, source, std::size_t(i) * sizeof(T));
     for (; i + line <= count; i += line) {
         stream(
             reinterpret_cast<float*>(target + i),
             load<Vec<float, 16>>(reinterpret_cast<const float*>(source + i))
         );
     }
-    __builtin_memcpy(target + i, source + i, std::size_t(count - i) * sizeof(T));
+    std::memcpy(target + i, source + i, std::size_t(count - i) * sizeof(T));
 }
 
 // An element without loss, to fill the last register with.
@@ -87,7 +89,7 @@ struct NoLoss {
 
 // Segments [begin, end), by add_losses of some loss. A function of its own, which the losses of a type share.
 template <class T>
-__attribute__((noinline)) void for_segments(
+FASTNORM_OUTLINE void for_segments(
     const ElementwiseLoss& task, std::int64_t begin, std::int64_t end, void* scratch,
     void (*add)(const ElementwiseLoss&, T* const*, std::int64_t, double*), NoLoss<compute_t<T>> filler
 ) {
@@ -134,11 +136,11 @@ __attribute__((noinline)) void for_segments(
                 for (T& element : last[k])
                     narrow(k == ElementwiseLoss::x ? filler.x : filler.target, element);
                 registers[k] = elements[k] ? last[k] : nullptr;
-                if (elements[k] && k < first_result) __builtin_memcpy(last[k], elements[k] + whole, bytes);
+                if (elements[k] && k < first_result) std::memcpy(last[k], elements[k] + whole, bytes);
             }
             add(task, registers, lanes, sums + whole % sum_lanes);
             for (int k = first_result; k < roles; ++k) {
-                if (elements[k]) __builtin_memcpy(elements[k] + whole, last[k], bytes);
+                if (elements[k]) std::memcpy(elements[k] + whole, last[k], bytes);
             }
         }
         if (task.sums) task.sums[column / segment_elements] = sum(load<Vec<double, sum_lanes>>(sums));

@@ -1,5 +1,5 @@
-// Focal loss of a sigmoid with a polynomial term, of logits z against targets y in [0, 1], element by
-// element:
+// poly_focal_loss: focal loss of a sigmoid with a polynomial term, of logits z against targets y in [0, 1],
+// element by element:
 //
 //   p = sigmoid(z), u = y (1 - p) + (1 - y) p, the probability of the other class
 //   l = -y log p - (1 - y) log(1 - p), w = y alpha_of_one + (1 - y) alpha_of_zero
@@ -22,6 +22,8 @@
 // Error: below 4 (2 + gamma) ULP in loss and gradient for targets 0 and 1; float64 with a gamma that is not
 // whole gamma |log u| roundings more.
 #pragma once
+
+#include <limits>
 
 #include "kernels/elementwise_losses/loss_segments.h"
 #include "simd/logarithm.h"
@@ -71,9 +73,9 @@ struct FocalTerms {
 };
 
 template <class C>
-class SigmoidFocalLoss {
+class PolyFocalLoss {
 public:
-    explicit FASTNORM_INLINE SigmoidFocalLoss(const ElementwiseLoss& task)
+    explicit FASTNORM_INLINE PolyFocalLoss(const ElementwiseLoss& task)
         : exponent_(task.gamma),
           multiplications_(task.gamma <= 8 && task.gamma == double(int(task.gamma)) ? int(task.gamma) : -1),
           gamma_(C(task.gamma)),
@@ -135,11 +137,11 @@ private:
 };
 
 template <class T>
-void sigmoid_focal_loss(const ElementwiseLoss& task, std::int64_t begin, std::int64_t end, void* scratch) {
+void poly_focal_loss(const ElementwiseLoss& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
     // A logit beyond doubt.
     for_segments<T>(
-        task, begin, end, scratch, add_losses<SigmoidFocalLoss<C>, T>, {C(__builtin_huge_val()), 1}
+        task, begin, end, scratch, add_losses<PolyFocalLoss<C>, T>, {std::numeric_limits<C>::infinity(), 1}
     );
 }
 

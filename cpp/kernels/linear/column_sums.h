@@ -5,7 +5,7 @@
 #pragma once
 
 #include "kernels/linear/packing.h"
-#include "kernels/norms/parameter_sums.h"
+#include "kernels/loops/folding.h"
 
 FASTNORM_TARGET_BEGIN
 

@@ -4,8 +4,8 @@
 #include "targets/kernel.h"
 #include "tasks/linear.h"
 
-#define FASTNORM_LINEAR(kernel) \
-    kernel(product, Product);   \
+#define FASTNORM_LINEAR(kernel)      \
+    kernel(matrix_product, Product); \
     kernel(column_sums, ColumnSums);
 
 FASTNORM_TABLE(LinearKernels, FASTNORM_LINEAR)

@@ -4,6 +4,8 @@
 #include "kernels/mlp/kernels.h"
 
 #include "kernels/linear/column_sums.h"
+#include "kernels/linear/gated_linear.h"
+#include "kernels/linear/linear.h"
 #include "kernels/linear/matrix_product.h"
 #include "kernels/mlp/mlp.h"
 

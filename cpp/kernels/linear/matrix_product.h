@@ -133,7 +133,7 @@ void multiply_units(
 }
 
 template <class T>
-void product(const Product& task, std::int64_t begin, std::int64_t end, void* scratch) {
+void matrix_product(const Product& task, std::int64_t begin, std::int64_t end, void* scratch) {
     multiply_units<compute_t<T>>(task, packing_of<T>(), begin, end, scratch);
 }
 

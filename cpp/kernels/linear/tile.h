@@ -10,13 +10,6 @@
 #include "simd/transpose.h"
 #include "tasks/linear.h"
 
-// The innermost loop needs all registers: inlined, addresses would be spilled inside it.
-#if defined(_MSC_VER)
-#define FASTNORM_OUT_OF_LINE __declspec(noinline)
-#else
-#define FASTNORM_OUT_OF_LINE __attribute__((noinline))
-#endif
-
 FASTNORM_TARGET_BEGIN
 
 // With 32 registers 6 x 4 sums, the four vectors of B and a broadcast element of A; with 16 registers 6 x 2.
@@ -51,8 +44,9 @@ struct Strip {
     bool accumulate;
 };
 
+// Out of line, as it needs all registers: inlined, addresses would be spilled inside the loop.
 template <class C, int Rows, int Vectors>
-FASTNORM_OUT_OF_LINE void multiply_tile(
+FASTNORM_OUTLINE void multiply_tile(
     const Strip<C>& s, const C* b, std::int64_t b_step, C* c, std::int64_t c_step, bool accumulate
 ) {
     constexpr int lanes = native<C>;
@@ -63,7 +57,7 @@ FASTNORM_OUT_OF_LINE void multiply_tile(
         FASTNORM_UNROLL
         for (int v = 0; v < Vectors; ++v) {
             sum[r][v] = broadcast<V>(0);
-            __builtin_prefetch(c + r * c_step + v * lanes, 1, 3);  // arrives meanwhile
+            FASTNORM_PREFETCH(c + r * c_step + v * lanes, 1, 3);  // arrives meanwhile
         }
     }
     const std::int64_t a_row = s.a_row, a_k = s.a_k;
@@ -83,7 +77,7 @@ FASTNORM_OUT_OF_LINE void multiply_tile(
         upper_a += a_k;
         lower_a += a_k;
         FASTNORM_UNROLL
-        for (int v = 0; v < Vectors; ++v) __builtin_prefetch(ahead + v * lanes, 0, 3);
+        for (int v = 0; v < Vectors; ++v) FASTNORM_PREFETCH(ahead + v * lanes, 0, 3);
         b += b_step;
         ahead += b_step;
     }

@@ -1,6 +1,8 @@
 // Elements of arrays by their addresses, which need not be aligned.
 #pragma once
 
+#include <cstring>
+
 #include "simd/vec.h"
 #include "tasks/arrays.h"
 
@@ -22,7 +24,7 @@ FASTNORM_INLINE std::int64_t strided_offset(
 template <class T>
 FASTNORM_INLINE T read_element(const char* address) {
     T element;
-    __builtin_memcpy(&element, address, sizeof element);
+    std::memcpy(&element, address, sizeof element);
     return element;
 }
 // The element in the type it is computed in, and back.
@@ -34,7 +36,7 @@ template <class T>
 FASTNORM_INLINE void write_narrowed(char* address, compute_t<T> value) {
     T element;
     narrow(value, element);
-    __builtin_memcpy(address, &element, sizeof element);
+    std::memcpy(address, &element, sizeof element);
 }
 
 FASTNORM_TARGET_END

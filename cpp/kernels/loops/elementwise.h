@@ -1,6 +1,8 @@
 // Loops of element-wise ops: results = f(inputs) over segments of rows, contiguous or packed.
 #pragma once
 
+#include <cstring>
+
 #include "kernels/loops/elements.h"
 #include "simd/rows.h"
 #include "tasks/elementwise.h"
@@ -30,15 +32,14 @@ public:
         const std::int64_t stride = operand_->inner_stride[0];
         if (operand_->contiguous || (stride == 0 && start_ == repeated_ && count <= repetitions_))
             return elements;
-        for (std::int64_t i = 0; i < count; ++i)
-            __builtin_memcpy(packed_ + i, start_ + i * stride, sizeof(T));
+        for (std::int64_t i = 0; i < count; ++i) std::memcpy(packed_ + i, start_ + i * stride, sizeof(T));
         repeated_ = start_, repetitions_ = count;
         return elements;
     }
     FASTNORM_INLINE void write_back(std::int64_t count) const {
         if (operand_->contiguous) return;
         for (std::int64_t i = 0; i < count; ++i) {
-            __builtin_memcpy(start_ + i * operand_->inner_stride[0], packed_ + i, sizeof(T));
+            std::memcpy(start_ + i * operand_->inner_stride[0], packed_ + i, sizeof(T));
         }
     }
 

@@ -1,6 +1,8 @@
 // Spans of rows of an array as contiguous memory: for ops whose rows may be as long as the array.
 #pragma once
 
+#include <cstring>
+
 #include "kernels/loops/elements.h"
 #include "simd/rows.h"
 
@@ -20,9 +22,9 @@ FASTNORM_INLINE void move_span(
         char* element = row + strided_offset(outer, last, shape.inner_extent, stride) + within * step;
         for (std::int64_t i = 0; i < length; ++i, element += step) {
             if constexpr (Pack) {
-                __builtin_memcpy(packed + done + i, element, sizeof(T));
+                std::memcpy(packed + done + i, element, sizeof(T));
             } else {
-                __builtin_memcpy(element, packed + done + i, sizeof(T));
+                std::memcpy(element, packed + done + i, sizeof(T));
             }
         }
         done += length;

@@ -10,7 +10,8 @@
 #pragma once
 
 #include "kernels/linear/tile.h"
-#include "kernels/linear/finish.h"
+#include "kernels/linear/activation.h"
+#include "kernels/linear/packing.h"
 #include "tasks/mlp.h"
 
 FASTNORM_TARGET_BEGIN

@@ -3,66 +3,20 @@
 //   dweight = sum over rows of dy * xhat,  dbias = sum over rows of dy,
 // and for rms_norm over the first `counted` columns the xhat term for those columns only.
 //
-// Two passes over a row that is in the first-level cache by then; x and dy are read from memory once. Sums
-// over columns run on row_lanes lanes of the compute type, folded to double every fold_columns columns. Given
-// statistics are rounded, so the first pass also sums x - mean, whose average is what the rounded mean lacks:
-// with |mean| a million deviations a float mean alone would be off by 3 % of a deviation. Sums over rows run
-// in the compute type for fold_rows rows, then in double (see parameter_gradients.h).
+// A tile is tile_rows rows of each array, in place or packed (RowTile), with the running sums of dweight and
+// dbias. Rows of it are taken one by one or backward_rows_together at a time, in two passes: sums over the
+// columns (gradient_sums.h), then dx; the row is in the first-level cache by then, and x and dy are read from
+// memory once. Given statistics are rounded; what the mean lacks follows from the first pass. Sums over rows:
+// parameter_sums.h.
 #pragma once
 
-#include "kernels/norms/forward.h"
+#include "kernels/loops/row_tile.h"
+#include "kernels/norms/gradient_sums.h"
 #include "kernels/norms/parameter_sums.h"
 
 FASTNORM_TARGET_BEGIN
 
-// 32 additions a lane between folds: at most 32 * 2^-24 relative to the sum of magnitudes, typically 3 *
-// 2^-24.
-constexpr std::int64_t fold_columns = 32 * row_lanes;
-
-struct RowSums {
-    double h, h_x, x;  // sums of h, h * (x - mean), x - mean
-};
-
-template <bool Centred, int R, class T, class X, class C>
-void backward_sums(
-    const T* const* dy, const X* const* x, T* const* targets, const Centre<C>* centre,
-    const Parameters<compute_t<T>>& parameters, std::int64_t cols, RowSums* sums
-) {
-    using V = Vec<C, row_lanes>;
-    FASTNORM_UNROLL
-    for (int r = 0; r < R; ++r) sums[r] = {0, 0, 0};
-    for (std::int64_t start = 0; start < cols; start += fold_columns) {
-        const std::int64_t stop = smaller(start + fold_columns, cols);
-        V h_sum[R], h_x_sum[R], x_sum[R];
-        FASTNORM_UNROLL
-        for (int r = 0; r < R; ++r) h_sum[r] = h_x_sum[r] = x_sum[r] = broadcast<V>(0);
-        for_columns<row_lanes>(start, stop, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-            const V weight = parameters.template weight<V>(j, step);
-            FASTNORM_UNROLL
-            for (int r = 0; r < R; ++r) {
-                prefetch_write(targets[r] + j);
-                const V h = load_columns<V>(dy[r] + j, step) * weight;
-                // Lanes past the end hold x = mean / scale, so that x - mean is 0 there.
-                V d = load_columns<V>(x[r] + j, step, element_t<V>(centre[r].mean / centre[r].scale));
-                if constexpr (sizeof(compute_t<T>) == 8) d = d * broadcast<V>(centre[r].scale);
-                if constexpr (Centred) d = d - broadcast<V>(centre[r].mean);
-                h_x_sum[r] = mul_add(h, d, h_x_sum[r]);
-                if constexpr (Centred) {
-                    h_sum[r] = h_sum[r] + h;
-                    x_sum[r] = x_sum[r] + d;
-                }
-            }
-        });
-        FASTNORM_UNROLL
-        for (int r = 0; r < R; ++r) {
-            sums[r].h_x += sum_in_double(h_x_sum[r]);
-            if constexpr (Centred) {
-                sums[r].h += sum_in_double(h_sum[r]);
-                sums[r].x += sum_in_double(x_sum[r]);
-            }
-        }
-    }
-}
+constexpr int backward_rows_together = native<float> >= 16 ? 4 : 1;
 
 // The second pass: dx of R rows over columns [begin, end), and their share of the parameter gradients. The
 // rows after these, `next` elements on from dy and from `ahead`, are fetched meanwhile. dx = fma(h, rstd,
@@ -163,7 +117,7 @@ struct BackwardTile {
     }
 
     // Rows of which more is known than what they are stored as, and their backward: none here (see
-    // norm_of_sum.h).
+    // residual_norms/backward.h).
     static constexpr bool is_far(double, double) { return false; }
     template <class Norm>
     static void far_row(int) {}

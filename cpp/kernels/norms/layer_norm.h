@@ -12,6 +12,8 @@
 // second around the rounded mean, and rows that overflow are scaled by a power of two.
 #pragma once
 
+#include <cmath>
+
 #include "kernels/norms/backward.h"
 #include "kernels/norms/forward.h"
 
@@ -85,13 +87,13 @@ FASTNORM_OUTLINE Centre<double> double_centre(
         scale = normalising_scale(x, cols, eps);
         moments = row_moments(x, cols, scale);
     }
-    const double scaled_rstd = 1 / __builtin_sqrt(moments.variance + eps * scale * scale);
+    const double scaled_rstd = 1 / std::sqrt(moments.variance + eps * scale * scale);
     mean = (moments.mean + moments.mean_rest) / scale;
     rstd = scaled_rstd * scale;
     return {moments.mean, scaled_rstd, -moments.mean_rest * scaled_rstd, scale};
 }
 
-// What norm_rows.h and norm_backward.h need to know about layer_norm.
+// What forward.h and backward.h need to know about layer_norm.
 struct LayerNorm {
     static constexpr bool centred = true;
 
@@ -100,7 +102,7 @@ struct LayerNorm {
         const NormForward& task, const X* const* x, const Ahead* const* ahead, double* mean, double* rstd
     ) {
         row_moments<R>(x, ahead, task.shape.cols, task.stream, mean, rstd);
-        for (int r = 0; r < R; ++r) rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
+        for (int r = 0; r < R; ++r) rstd[r] = 1 / std::sqrt(rstd[r] + task.eps);
     }
     static FASTNORM_INLINE Centre<double> centre(
         const NormForward& task, const double* x, double& mean, double& rstd
@@ -119,7 +121,7 @@ struct LayerNorm {
         } else {
             row_moments<1>(&x, &target, task.shape.cols, false, &mean, &rstd);
             mean = float(mean);
-            rstd = float(1 / __builtin_sqrt(rstd + task.eps));
+            rstd = float(1 / std::sqrt(rstd + task.eps));
         }
     }
 };

@@ -6,21 +6,12 @@
 // magnitudes, typically 6 * 2^-24.
 #pragma once
 
-#include "simd/rows.h"
+#include <cstring>
+
+#include "kernels/loops/folding.h"
 #include "tasks/norms.h"
 
 FASTNORM_TARGET_BEGIN
-
-constexpr int fold_rows = 2 * tile_rows;
-
-template <class V>
-FASTNORM_INLINE double sum_in_double(V v) {
-    if constexpr (sizeof(element_t<V>) == 8) {
-        return sum(v);
-    } else {
-        return sum(to_double(v));
-    }
-}
 
 // The running sums of one row block: cols values of each gradient in the compute type S, from `scratch`.
 template <class S>
@@ -40,7 +31,7 @@ public:
         clear();
     }
     FASTNORM_INLINE void clear() {
-        __builtin_memset(dweight, 0, std::size_t(2 * cols_) * sizeof(S));
+        std::memset(dweight, 0, std::size_t(2 * cols_) * sizeof(S));
         rows_ = 0;
     }
     FASTNORM_INLINE void rows_done(int count) {

@@ -1,11 +1,14 @@
 // rms_norm over the columns of each row: y = x * rstd * weight + bias, rstd = 1 / sqrt(mean(x^2) + eps), the
-// mean over the first `counted` columns (all of them, or pRMSNorm's share). Backward: see norm_backward.h.
+// mean over the first `counted` columns (all of them, or pRMSNorm's share). Backward: see
+// backward.h.
 //
 // Accuracy, float32. Squares of floats are exact in double and summed there, so neither FLT_MAX nor
 // subnormals need a second path for the sum; three roundings remain in y. Rows whose rstd leaves float's
 // comfortable range are applied in double; float64 rows whose squares overflow or vanish are scaled by a
 // power of two. Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
 #pragma once
+
+#include <cmath>
 
 #include "kernels/norms/backward.h"
 #include "kernels/norms/forward.h"
@@ -44,10 +47,10 @@ FASTNORM_OUTLINE double scaled_rms_rstd(const double* x, std::int64_t counted, d
         scale = normalising_scale(x, counted, eps);
         mean_squares<1>(&x, &x, counted, false, scale, &mean_square);
     }
-    return 1 / __builtin_sqrt(mean_square + eps * scale * scale);
+    return 1 / std::sqrt(mean_square + eps * scale * scale);
 }
 
-// What norm_rows.h and norm_backward.h need to know about rms_norm.
+// What forward.h and backward.h need to know about rms_norm.
 struct RmsNorm {
     static constexpr bool centred = false;
 
@@ -56,7 +59,7 @@ struct RmsNorm {
         const NormForward& task, const X* const* x, const Ahead* const* ahead, double*, double* rstd
     ) {
         mean_squares<R>(x, ahead, task.counted, task.stream, 1, rstd);
-        for (int r = 0; r < R; ++r) rstd[r] = 1 / __builtin_sqrt(rstd[r] + task.eps);
+        for (int r = 0; r < R; ++r) rstd[r] = 1 / std::sqrt(rstd[r] + task.eps);
     }
     static FASTNORM_INLINE Centre<double> centre(
         const NormForward& task, const double* x, double&, double& rstd
@@ -78,7 +81,7 @@ struct RmsNorm {
             rstd = scaled_rms_rstd(x, task.counted, task.eps, scale) * scale;
         } else {
             mean_squares<1>(&x, &target, task.counted, false, 1, &rstd);
-            rstd = float(1 / __builtin_sqrt(rstd + task.eps));
+            rstd = float(1 / std::sqrt(rstd + task.eps));
         }
     }
 };

@@ -1,9 +1,11 @@
-// add_layer_norm: summed = x + alpha * residual, y = layer_norm(summed). deep_norm is the same without
-// `summed` as a result: layer_norm(alpha * residual + x). Both directions: see norm_of_sum.h.
+// add_layer_norm: summed = x + alpha * residual, y = layer_norm(summed). Backward, ds being the gradient of
+// layer_norm from dy:
+//   dx = ds + dsummed,  dresidual = alpha * dx,  parameters as in layer_norm.
 #pragma once
 
 #include "kernels/norms/layer_norm.h"
-#include "kernels/residual_norms/norm_of_sum.h"
+#include "kernels/residual_norms/backward.h"
+#include "kernels/residual_norms/forward.h"
 
 FASTNORM_TARGET_BEGIN
 

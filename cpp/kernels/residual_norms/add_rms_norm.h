@@ -1,8 +1,11 @@
-// add_rms_norm: summed = x + alpha * residual, y = rms_norm(summed). Both directions: see norm_of_sum.h.
+// add_rms_norm: summed = x + alpha * residual, y = rms_norm(summed). Backward, ds being the gradient of
+// rms_norm from dy:
+//   dx = ds + dsummed,  dresidual = alpha * dx,  parameters as in rms_norm.
 #pragma once
 
-#include "kernels/residual_norms/norm_of_sum.h"
 #include "kernels/norms/rms_norm.h"
+#include "kernels/residual_norms/backward.h"
+#include "kernels/residual_norms/forward.h"
 
 FASTNORM_TARGET_BEGIN
 

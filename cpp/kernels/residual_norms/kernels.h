@@ -8,6 +8,8 @@
     kernel(add_layer_norm_forward, AddNormForward);   \
     kernel(add_layer_norm_backward, AddNormBackward); \
     kernel(add_rms_norm_forward, AddNormForward);     \
-    kernel(add_rms_norm_backward, AddNormBackward);
+    kernel(add_rms_norm_backward, AddNormBackward);   \
+    kernel(deep_norm_forward, AddNormForward);        \
+    kernel(deep_norm_backward, AddNormBackward);
 
 FASTNORM_TABLE(ResidualNormKernels, FASTNORM_RESIDUAL_NORMS)

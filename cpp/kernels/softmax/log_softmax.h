@@ -3,11 +3,11 @@
 //
 // With m the maximum, log(sum exp(x_k)) = m + lift is subtracted as a pair, so x_j - m - lift is rounded at
 // the size of the result. Only an element that holds more than half of the sum can be nearer to 0 than
-// log(2); it is -lift, which exponential_rows.h computes with full relative accuracy. Below 3 ULP in float32.
-// NaN as in softmax.
+// log(2); it is -lift, which loops/exponential_rows.h computes with full relative accuracy. Below 3 ULP in
+// float32. NaN as in softmax.
 #pragma once
 
-#include "kernels/softmax/softmax.h"
+#include "kernels/softmax/rows.h"
 
 FASTNORM_TARGET_BEGIN
 
