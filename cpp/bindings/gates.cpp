@@ -45,7 +45,7 @@ struct Inputs {
             return PyLong_CheckExact(axis_slot);
         }
         Axes axes;
-        if (!PyLong_CheckExact(axis_slot) || !as_axes(axis_slot, first->ndim(), axes)) return false;
+        if (!as_axis(axis_slot, first->ndim(), axes)) return false;
         axis = axes.axis[0];
         if (first->shape()[axis] % 2 != 0) return false;
         whole = *first;
@@ -68,7 +68,7 @@ Outcome forward(const Unit& unit, const ForwardArguments& slots) {
     Result y = result_like(inputs.gate, slots.out, {slots.gate, slots.up});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
-    const Array arrays[] = {inputs.gate, inputs.up, y.array};
+    const View arrays[] = {inputs.gate, inputs.up, y.array};
     Gate task;
     task.beta = slots.beta;
     if (!run_elementwise(unit.forward, task, arrays, 2, 1, y.warm, unit.forward_nanoseconds))
@@ -93,7 +93,7 @@ Outcome backward(const Unit& unit, const BackwardArguments& slots) {
         if (!gradient.array) return finished(nullptr);
         const Array whole{gradient.array.array(), dy->element};
         Part parts[2];
-        const Array arrays[] = {
+        const View arrays[] = {
             *dy, inputs.gate, inputs.up, half_of(whole, inputs.axis, unit.gate_half, parts[0]),
             half_of(whole, inputs.axis, 1 - unit.gate_half, parts[1])
         };
@@ -103,7 +103,7 @@ Outcome backward(const Unit& unit, const BackwardArguments& slots) {
     }
     const NewArray dgate = new_like(inputs.gate), dup = new_like(inputs.up);
     if (!dgate.array || !dup.array) return finished(nullptr);
-    const Array arrays[] = {
+    const View arrays[] = {
         *dy, inputs.gate, inputs.up, Array{dgate.array.array(), dy->element},
         Array{dup.array.array(), dy->element}
     };

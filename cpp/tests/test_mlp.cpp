@@ -80,7 +80,12 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
     task.dx = dx.data();
     task.partials = partials.data();
     task.partial_elements = partial;
-    table.mlp_backward[e](task, 0, groups, scratch.data());
+    task.y = nullptr;
+    task.keeps = true;
+    for (std::int64_t block = 0; block < blocks; ++block) {
+        table.mlp_forward[e](task, block, block + 1, scratch.data());
+        table.mlp_backward[e](task, block, block + 1, scratch.data());
+    }
     Results results{{y.content(), dx.content()}};
     for (const MlpLayer& layer : layers) {
         const bool narrow = mlp_is_narrow(layer.in, layer.out, wide);

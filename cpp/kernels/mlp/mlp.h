@@ -16,26 +16,21 @@
 
 FASTNORM_TARGET_BEGIN
 
-// A matrix given by its strides in bytes, of the element type T.
-template <class T>
+// A matrix given by its strides in bytes, of elements of `size` bytes.
 struct StridedMatrix {
     std::int64_t extent[2], stride[2];
     Matrix matrix;
 
     StridedMatrix(
         const void* data, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
-        std::int64_t col_stride
+        std::int64_t col_stride, std::int64_t size, bool wide
     )
         : extent{rows, cols}, stride{row_stride, col_stride} {
         const std::uintptr_t bits =
             reinterpret_cast<std::uintptr_t>(data) | std::uintptr_t(row_stride | col_stride);
         char* start = static_cast<char*>(const_cast<void*>(data));
         matrix = {
-            start,
-            {1, extent, stride},
-            {1, extent + 1, stride + 1},
-            sizeof(T) == sizeof(compute_t<T>),
-            bits % sizeof(T) == 0
+            start, {1, extent, stride}, {1, extent + 1, stride + 1}, wide, bits % std::uintptr_t(size) == 0
         };
     }
     StridedMatrix(const StridedMatrix&) = delete;
@@ -47,7 +42,10 @@ struct StridedMatrix {
 template <class T>
 void mlp_pack(const MlpPack& task, std::int64_t begin, std::int64_t end, void*) {
     using C = compute_t<T>;
-    const StridedMatrix<T> source(task.source, task.rows, task.cols, task.row_stride, task.col_stride);
+    constexpr bool wide = sizeof(T) == sizeof(C);
+    const StridedMatrix source(
+        task.source, task.rows, task.cols, task.row_stride, task.col_stride, sizeof(T), wide
+    );
     const std::int64_t padded = mlp_cols(task.cols, sizeof(C));
     for (std::int64_t block = begin; block < end; ++block) {
         const std::int64_t k = block * depth_block, depth = smaller(depth_block, task.rows - k);
@@ -56,48 +54,23 @@ void mlp_pack(const MlpPack& task, std::int64_t begin, std::int64_t end, void*) 
     }
 }
 
-// The arrays of MlpRows as matrices.
-template <class T>
-struct MlpArrays {
-    const StridedMatrix<T> x, y, dy, dx;
-
-    explicit MlpArrays(const MlpRows& task)
-        : MlpArrays(task, task.layers[0].in, task.layers[task.count - 1].out) {}
-
-private:
-    static constexpr std::int64_t size = sizeof(T);
-    MlpArrays(const MlpRows& task, std::int64_t in, std::int64_t out)
-        : x(task.x, task.rows, in, task.x_row_stride, task.x_col_stride),
-          y(task.y, task.rows, out, out * size, size),
-          dy(task.dy, task.rows, out, task.dy_row_stride, task.dy_col_stride),
-          dx(task.dx, task.rows, in, in * size, size) {}
-};
-
 // A block of rows on its way through the layers.
 template <class C>
 class MlpBlock {
     using V = Vec<C, native<C>>;
 
 public:
-    template <class T>
-    MlpBlock(const MlpRows& task, const MlpArrays<T>& arrays, bool backward, void* scratch)
-        : task_(task),
-          x_source_(arrays.x.matrix),
-          y_target_(arrays.y.matrix),
-          dy_source_(arrays.dy.matrix),
-          dx_target_(arrays.dx.matrix),
-          packing_(packing_of<T>()),
-          backward_(backward),
-          packed_(static_cast<C*>(scratch)) {
-        block_rows_ = smaller(task.rows, mlp_block_rows);
+    // For arrays of elements of `size` bytes, which the packing reads and writes.
+    MlpBlock(const MlpRows& task, const Packing<C>& packing, std::int64_t size, void* scratch)
+        : task_(task), packing_(packing), size_(size), packed_(static_cast<C*>(scratch)) {
+        block_rows_ = mlp_scratch_rows(task);
         hidden_ = packed_ + block_rows_ * step(task.layers[0].in);
-        g_ = hidden_;
-        for (std::int64_t l = 0; l < task.count; ++l) g_ += kept_elements(task.layers[l]);
+        g_ = hidden_ + block_rows_ * mlp_kept_step(task, sizeof(C));
         other_g_ = g_ + block_rows_ * task.widest;
     }
 
     void forward(std::int64_t first, std::int64_t rows) {
-        take_x(first, rows);
+        if (!find_x(first)) copy_x(first, rows);
         Strip<C> strip = {};
         strip.a = x_, strip.a_row = x_step_, strip.a_k = 1;
         C* kept = hidden_;
@@ -105,8 +78,8 @@ public:
             const MlpLayer& layer = task_.layers[l];
             const std::int64_t z_step = step(layer.out);
             // Forward alone, two buffers take turns.
-            C* z = backward_ ? kept : hidden_ + l % 2 * block_rows_ * task_.widest;
-            C* a = backward_ && mlp_keeps_z(layer.activation) ? z + block_rows_ * z_step : z;
+            C* z = task_.keeps ? kept : hidden_ + l % 2 * block_rows_ * task_.widest;
+            C* a = task_.keeps && mlp_keeps_z(layer.activation) ? z + block_rows_ * z_step : z;
             kept += kept_elements(layer);
             strip.depth = layer.in;
             strip.b = static_cast<const C*>(layer.weight);
@@ -125,22 +98,22 @@ public:
 
     void write_y(std::int64_t first, std::int64_t rows) const {
         const std::int64_t cols = task_.layers[task_.count - 1].out;
-        packing_.unpack(y_, step(cols), y_target_, first, rows, 0, cols);
+        const StridedMatrix y(task_.y, task_.rows, cols, cols * size_, size_, size_, is_wide());
+        packing_.unpack(y_, step(cols), y.matrix, first, rows, 0, cols);
     }
 
-    // From the gradient of the output or the loss down to the input. Sums of parameter gradients begin with
-    // this block, or go on from where they stand.
-    void backward(std::int64_t first, std::int64_t rows, C* sums, bool begins, double* loss) {
-        const MlpLayer& output = task_.layers[task_.count - 1];
-        const std::int64_t out = step(output.out);
+    // From the gradient of the output down to the input, after a forward of the same rows in this scratch.
+    // Sums of parameter gradients begin with this block, or go on from where they stand.
+    void backward(std::int64_t first, std::int64_t rows, C* sums, bool begins) {
+        find_x(first);
+        const std::int64_t outputs = task_.layers[task_.count - 1].out;
         if (task_.dy) {
-            pack_padded(packing_.pack, dy_source_, first, rows, 0, output.out, g_, out);
-        } else {
-            for (std::int64_t i = 0; i < rows * out; ++i) g_[i] = 0;
-            task_.loss(task_.context, first, rows, out, y_, g_, loss);
+            const StridedMatrix dy(
+                task_.dy, task_.rows, outputs, task_.dy_row_stride, task_.dy_col_stride, size_, is_wide()
+            );
+            pack_padded(packing_.pack, dy.matrix, first, rows, 0, outputs, g_, step(outputs));
         }
-        const C* kept = hidden_;
-        for (std::int64_t l = 0; l < task_.count; ++l) kept += kept_elements(task_.layers[l]);
+        const C* kept = g_;  // which follows what the layers keep
         for (std::int64_t l = task_.count - 1; l >= 0; --l) {
             const MlpLayer& layer = task_.layers[l];
             const std::int64_t cols = mlp_cols(layer.out, sizeof(C)), z_step = step(layer.out);
@@ -166,32 +139,43 @@ public:
         }
         if (task_.dx) {
             const std::int64_t cols = task_.layers[0].in;
-            packing_.unpack(g_, step(cols), dx_target_, first, rows, 0, cols);
+            const StridedMatrix dx(task_.dx, task_.rows, cols, cols * size_, size_, size_, is_wide());
+            packing_.unpack(g_, step(cols), dx.matrix, first, rows, 0, cols);
         }
     }
 
 private:
     static constexpr std::int64_t step(std::int64_t cols) { return mlp_step(cols, sizeof(C)); }
     std::int64_t kept_elements(const MlpLayer& layer) const {
-        return block_rows_ * step(layer.out) * (mlp_keeps_z(layer.activation) ? 2 : 1);
+        return block_rows_ * mlp_kept_step(layer, sizeof(C));
     }
 
-    // The block's rows of x: in place where they lie as the products read them, else copied.
-    void take_x(std::int64_t first, std::int64_t rows) {
+    // The block's rows of x: in place where they lie as the products read them, else (false) where they are
+    // copied to.
+    bool find_x(std::int64_t first) {
         const std::int64_t cols = task_.layers[0].in, padded = mlp_cols(cols, sizeof(C));
-        const bool plain = x_source_.wide && x_source_.aligned && is_dense(x_source_.cols, sizeof(C));
-        if (plain && !task_.order && cols == padded) {
+        const std::uintptr_t bits =
+            reinterpret_cast<std::uintptr_t>(task_.x) | std::uintptr_t(task_.x_row_stride);
+        const bool dense = task_.x_col_stride == std::int64_t(sizeof(C)) && bits % sizeof(C) == 0;
+        if (is_wide() && dense && !task_.order && cols == padded) {
             x_ = reinterpret_cast<const C*>(task_.x + first * task_.x_row_stride);
             x_step_ = task_.x_row_stride / std::int64_t(sizeof(C));
-            return;
+            return true;
         }
         x_ = packed_;
         x_step_ = step(cols);
-        if (!task_.order)
-            return pack_padded(packing_.pack, x_source_, first, rows, 0, cols, packed_, x_step_);
+        return false;
+    }
+
+    void copy_x(std::int64_t first, std::int64_t rows) {
+        const std::int64_t cols = task_.layers[0].in;
+        const StridedMatrix x(
+            task_.x, task_.rows, cols, task_.x_row_stride, task_.x_col_stride, size_, is_wide()
+        );
+        if (!task_.order) return pack_padded(packing_.pack, x.matrix, first, rows, 0, cols, packed_, x_step_);
         for (std::int64_t r = 0; r < rows; ++r)
             pack_padded(
-                packing_.pack, x_source_, task_.order[first + r], 1, 0, cols, packed_ + r * x_step_, x_step_
+                packing_.pack, x.matrix, task_.order[first + r], 1, 0, cols, packed_ + r * x_step_, x_step_
             );
     }
 
@@ -228,10 +212,11 @@ private:
         multiply(strip, lines, [](std::int64_t, std::int64_t) FASTNORM_INLINE_LAMBDA {});
     }
 
+    bool is_wide() const { return size_ == std::int64_t(sizeof(C)); }
+
     const MlpRows& task_;
-    const Matrix x_source_, y_target_, dy_source_, dx_target_;
     const Packing<C> packing_;
-    const bool backward_;
+    const std::int64_t size_;
     std::int64_t block_rows_;
     C* packed_;
     C* hidden_;  // backward: of each layer in turn z, where it is kept, and a
@@ -242,35 +227,24 @@ private:
     const C* y_ = nullptr;
 };
 
-// Units are blocks of rows.
 template <class T>
 void mlp_forward(const MlpRows& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    const MlpArrays<T> arrays(task);
-    MlpBlock<compute_t<T>> block(task, arrays, false, scratch);
+    MlpBlock<compute_t<T>> block(task, packing_of<T>(), sizeof(T), scratch);
     for (std::int64_t unit = begin; unit < end; ++unit) {
         const std::int64_t first = unit * mlp_block_rows, rows = smaller(mlp_block_rows, task.rows - first);
         block.forward(first, rows);
-        block.write_y(first, rows);
+        if (task.y) block.write_y(first, rows);
     }
 }
 
-// Units are groups of rows.
 template <class T>
 void mlp_backward(const MlpRows& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    const MlpArrays<T> arrays(task);
-    MlpBlock<C> block(task, arrays, true, scratch);
-    for (std::int64_t group = begin; group < end; ++group) {
-        C* sums = static_cast<C*>(task.partials) + group * task.partial_elements;
-        double loss = 0;
-        const std::int64_t begin_row = group * task.group_rows;
-        const std::int64_t last = smaller(task.rows, begin_row + task.group_rows);
-        for (std::int64_t first = begin_row; first < last; first += mlp_block_rows) {
-            const std::int64_t rows = smaller(mlp_block_rows, last - first);
-            block.forward(first, rows);
-            block.backward(first, rows, sums, first == begin_row, &loss);
-        }
-        if (task.losses) task.losses[group] = loss;
+    for (std::int64_t unit = begin; unit < end; ++unit) {
+        const std::int64_t first = unit * mlp_block_rows, rows = smaller(mlp_block_rows, task.rows - first);
+        C* sums = static_cast<C*>(task.partials) + first / task.group_rows * task.partial_elements;
+        MlpBlock<C> block(task, packing_of<T>(), sizeof(T), scratch);
+        block.backward(first, rows, sums, first % task.group_rows == 0);
     }
 }
 

@@ -1,8 +1,7 @@
-#include "bindings/mlp_losses.h"
+#include "plan/training_losses.h"
 
 #include <cmath>
 #include <cstring>
-#include <vector>
 
 #include "runtime/dispatch.h"
 #include "tasks/softmax.h"
@@ -50,7 +49,7 @@ double element_at(const char* address, Element element) {
 
 // A row of outputs, each a number.
 template <class C>
-double numbers(const LossContext& loss, const char* target, const C* y, double* slopes) {
+double numbers(const TrainingLoss& loss, const char* target, const C* y, double* slopes) {
     double sum = 0;
     for (std::int64_t j = 0; j < loss.outputs; ++j) {
         const double t = element_at(target + j * loss.col_stride, loss.element), prediction = double(y[j]);
@@ -73,7 +72,7 @@ double numbers(const LossContext& loss, const char* target, const C* y, double* 
 
 // A row of outputs, each a class of its own that applies (1) or not (0).
 template <class C>
-double binary(const LossContext& loss, const char* target, const C* y, double* slopes) {
+double binary(const TrainingLoss& loss, const char* target, const C* y, double* slopes) {
     double sum = 0;
     for (std::int64_t j = 0; j < loss.outputs; ++j) {
         const double t = element_at(target + j * loss.col_stride, loss.element), z = double(y[j]);
@@ -93,44 +92,43 @@ double binary(const LossContext& loss, const char* target, const C* y, double* s
     return sum;
 }
 
-// Where in x and the targets a row of the batch lies.
-std::int64_t row_of(const LossContext& loss, std::int64_t row) {
+// The row of the targets that a row of the batch has.
+std::int64_t row_of(const TrainingLoss& loss, std::int64_t row) {
     return loss.order ? loss.order[row] : loss.start + row;
+}
+
+// Probabilities of a block, behind the work row of the kernel.
+std::int64_t probability_elements(const TrainingLoss& loss) {
+    return loss.target ? mlp_block_rows * loss.outputs : 0;
 }
 
 // Outputs one class of which is the target, or each with a probability: the kernels of the losses.
 template <class C>
-void grade_classes(
-    const LossContext& loss, std::int64_t first, std::int64_t rows, std::int64_t step, const C* y, C* dy,
-    double* total
-) {
-    const std::int64_t cols = loss.outputs, size = sizeof(C), row_stride = step * size;
-    constexpr std::int64_t few = 64;
-    const std::int64_t work_elements = work_row_bytes(cols, size) / size;
-    C inside[(1 + mlp_block_rows) * few];
-    std::vector<C> outside(std::size_t(cols > few ? work_elements + rows * cols : 0));
-    C* const work = cols > few ? outside.data() : inside;
-    C* const probabilities = work + work_elements;
+void add_class_losses(const TrainingLoss& loss, const OutputRows& rows, void* scratch, double& total) {
+    const std::int64_t cols = loss.outputs, size = sizeof(C), row_stride = rows.step * size;
+    char* const probabilities = static_cast<char*>(scratch) + work_row_bytes(cols, size);
     std::int64_t labels[mlp_block_rows];
     C weights[mlp_block_rows];
     double losses[mlp_block_rows];
-    for (std::int64_t r = 0; r < rows; ++r) {
-        const std::int64_t row = row_of(loss, first + r);
+    for (std::int64_t r = 0; r < rows.count; ++r) {
+        const std::int64_t row = row_of(loss, rows.first + r);
         weights[r] = C(loss.sample_weight ? loss.sample_weight[row] : 1);
         if (loss.target) {
             const char* line = loss.target + row * loss.row_stride;
             for (std::int64_t j = 0; j < cols; ++j)
-                std::memcpy(probabilities + r * cols + j, line + j * loss.col_stride, std::size_t(size));
+                std::memcpy(
+                    probabilities + (r * cols + j) * size, line + j * loss.col_stride, std::size_t(size)
+                );
         } else {
             labels[r] = loss.classes[row];
         }
     }
     const std::int64_t probability_stride = cols * size;
     ClassLoss task = {};
-    task.shape = {rows, cols, 1, 1, &rows, &cols};
-    task.logits = {reinterpret_cast<char*>(const_cast<C*>(y)), &row_stride, &size, true};
-    task.gradient = {reinterpret_cast<char*>(dy), &row_stride, &size, true};
-    task.probabilities = {reinterpret_cast<char*>(probabilities), &probability_stride, &size, true};
+    task.shape = {rows.count, cols, 1, 1, &rows.count, &cols};
+    task.logits = {static_cast<char*>(const_cast<void*>(rows.y)), &row_stride, &size, true};
+    task.gradient = {static_cast<char*>(rows.dy), &row_stride, &size, true};
+    task.probabilities = {probabilities, &probability_stride, &size, true};
     task.labels = loss.target ? nullptr : labels;
     task.weight_sum = double(cols);
     task.gamma = loss.kind == LossKind::focal ? loss.option : 0;
@@ -139,41 +137,48 @@ void grade_classes(
     task.dloss = weights;
     task.scale = loss.scale;
     task.losses = losses;
-    kernels().class_loss[int(sizeof(C) == 8 ? Element::float64 : Element::float32)](task, 0, rows, work);
-    for (std::int64_t r = 0; r < rows; ++r) *total += double(weights[r]) * loss.scale * losses[r];
+    const Element compute = size == 8 ? Element::float64 : Element::float32;
+    kernels().class_loss[int(compute)](task, 0, rows.count, scratch);
+    for (std::int64_t r = 0; r < rows.count; ++r) total += double(weights[r]) * loss.scale * losses[r];
 }
 
 template <class C>
-void grade_rows(
-    const void* context, std::int64_t first, std::int64_t rows, std::int64_t step, const void* y, void* dy,
-    double* total
-) {
-    const LossContext& loss = *static_cast<const LossContext*>(context);
-    if (is_over_classes(loss.kind)) {
-        return grade_classes(loss, first, rows, step, static_cast<const C*>(y), static_cast<C*>(dy), total);
-    }
-    constexpr std::int64_t few = 64;
-    double inside[few];
-    std::vector<double> outside(std::size_t(loss.outputs > few ? loss.outputs : 0));
-    double* slopes = loss.outputs > few ? outside.data() : inside;
-    for (std::int64_t r = 0; r < rows; ++r) {
-        const std::int64_t row = row_of(loss, first + r);
-        const C* outputs = static_cast<const C*>(y) + r * step;
-        C* gradient = static_cast<C*>(dy) + r * step;
+void add_row_losses(const TrainingLoss& loss, const OutputRows& rows, void* scratch, double& total) {
+    double* const slopes = static_cast<double*>(scratch);
+    const bool is_binary = int(loss.kind) >= int(LossKind::binary_cross_entropy);
+    for (std::int64_t r = 0; r < rows.count; ++r) {
+        const std::int64_t row = row_of(loss, rows.first + r);
+        const C* outputs = static_cast<const C*>(rows.y) + r * rows.step;
+        C* gradient = static_cast<C*>(rows.dy) + r * rows.step;
         const char* target = loss.target + row * loss.row_stride;
-        const bool is_binary = int(loss.kind) >= int(LossKind::binary_cross_entropy);
         const double value =
             is_binary ? binary(loss, target, outputs, slopes) : numbers(loss, target, outputs, slopes);
         const double share = (loss.sample_weight ? loss.sample_weight[row] : 1) * loss.scale;
         for (std::int64_t j = 0; j < loss.outputs; ++j) gradient[j] = C(share * slopes[j]);
-        *total += share * value;
+        total += share * value;
     }
+}
+
+template <class C>
+void add_loss_as(const TrainingLoss& loss, const OutputRows& rows, void* scratch, double& total) {
+    if (is_over_classes(loss.kind)) return add_class_losses<C>(loss, rows, scratch, total);
+    add_row_losses<C>(loss, rows, scratch, total);
 }
 
 }  // namespace
 
-MlpLoss loss_function(Element compute) {
-    return compute == Element::float64 ? grade_rows<double> : grade_rows<float>;
+std::int64_t loss_scratch_bytes(const TrainingLoss& loss, std::int64_t compute_size) {
+    const std::int64_t bytes = is_over_classes(loss.kind) ? work_row_bytes(loss.outputs, compute_size) +
+                                                                probability_elements(loss) * compute_size
+                                                          : loss.outputs * std::int64_t(sizeof(double));
+    return (bytes + 63) / 64 * 64;
+}
+
+void add_loss(
+    const TrainingLoss& loss, std::int64_t compute_size, const OutputRows& rows, void* scratch, double& total
+) noexcept {
+    if (compute_size == 8) return add_loss_as<double>(loss, rows, scratch, total);
+    add_loss_as<float>(loss, rows, scratch, total);
 }
 
 }  // namespace fastnorm
