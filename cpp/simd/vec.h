@@ -1,13 +1,13 @@
 // Vec<T, N>: N lanes of float or double, the only vector type the kernels know.
 //
 // Included once per target, which defines FASTNORM_TARGET (its namespace) and FASTNORM_REGISTERS (the header
-// with its registers: vec_baseline.h, vec_avx2.h, vec_avx512.h or, for tests, vec_scalar.h). Up to the
-// register width a Vec is one register; above it a Vec is a pair of halves, so every operation below is the
-// same operation on both halves. A kernel written over Vec<float, 16> therefore performs the same arithmetic,
-// lane by lane, on every target, and a reduction that folds the upper half onto the lower until one lane is
-// left adds in the same order whatever the register width: that is what makes results equal to the bit.
+// with its registers, vec_<target>.h). Up to the register width a Vec is one register; above it a Vec is a
+// pair of halves, so every operation below is the same operation on both halves. A kernel written over
+// Vec<float, 16> therefore performs the same arithmetic, lane by lane, on every target, and a reduction that
+// folds the upper half onto the lower until one lane is left adds in the same order whatever the register
+// width: that is what makes results equal to the bit.
 //
-// mul_add is the only place where a target may differ: fused where `has_fma`, two roundings on baseline.
+// mul_add is the only place where a target may differ: fused where `has_fma`, else rounded twice.
 // min and max return the second operand where either is NaN, as the x86 instructions do.
 //
 // A target's header supplies, for registers of its width and, if they are used one by one, of narrower ones:
@@ -17,8 +17,9 @@
 //   native<T>          lanes of a register
 //   has_fma            whether mul_add and its kin are fused
 //   has_scale          whether it has scale(v, n) = v 2^n of its own
-//   looks_up_rows      whether rows of a table are better loaded and transposed than columns looked up: then
-//   store_bits stream_alignment   of addresses for stream, in bytes
+//   looks_up_rows      whether rows of a table are better loaded and transposed than columns looked up; it
+//                      then has store_bits
+//   stream_alignment   of addresses for stream, in bytes
 // and, where registers are of sixteen bytes and more, load_pieces, transpose_pieces and transpose_halves
 // (transpose.h); lookup32 where it has a better one.
 #pragma once

@@ -2,9 +2,9 @@
 //
 // With t >= 0, e = exp(-t) and S(t) = sigmoid(-t) = e/(1 + e), which is never computed as a difference:
 //
-//   sigmoid   S(t) for x = -t, 1 - S(t) for x = t              derivative: e/(1 + e)^2 on both sides
-//   silu      max(x, 0) - t S(t), t = |x|                      derivative: D(t) for x = -t, 1 - D(t) for x =
-//   t tanh      -m/(2 + m) for t = |x|, m = expm1(-2t)           derivative: 4 e/(1 + e)^2 at 2t
+//   sigmoid   S(t) for x = -t, 1 - S(t) for x = t       derivative: e/(1 + e)^2 on both sides
+//   silu      max(x, 0) - t S(t), t = |x|               derivative: D(t) for x = -t, 1 - D(t) for x = t
+//   tanh      -m/(2 + m) for t = |x|, m = expm1(-2t)    derivative: 4 e/(1 + e)^2 at 2t
 //
 // D = S - t S (1 - S) = e (1 + e - t)/(1 + e)^2 has a zero t0 = 1.278..., and as 1 + e(t0) = t0, with d = t -
 // t0 and e0 = e(t0): 1 + e - t = e0 expm1(-d) - d. The two terms have one sign, and e = e0 exp(-d) needs no

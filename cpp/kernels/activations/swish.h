@@ -1,14 +1,14 @@
 // swish with a parameter beta for each element, and its gradients:
 //
-//   y = x sigmoid(beta x),  dx = dy * (s + z s (1 - s)),  dbeta = sum dy x^2 s (1 - s);  z = beta x, s =
-//   sigmoid(z)
+//   y = x sigmoid(beta x),  dx = dy * (s + z s (1 - s)),  dbeta = sum dy x^2 s (1 - s)
+//   with z = beta x, s = sigmoid(z)
 //
 // beta has one value for each row of the backward, whose columns are the elements that share it. As swish(x,
 // -beta) is -swish(-x, beta), the functions of t = |z| of logistic_double.h do: with u = x or, for beta < 0,
 // -x,
 //
-//   y = +-(max(u, 0) - |u| S(t)),  dy/dx = D(t) for u < 0, 1 - D(t) for u >= 0,  dy/dbeta = x^2 S(t) (1 -
-//   S(t))
+//   y = +-(max(u, 0) - |u| S(t)),  dy/dx = D(t) for u < 0, 1 - D(t) for u >= 0
+//   dy/dbeta = x^2 S(t) (1 - S(t))
 //
 // In float64 z is a Pair: below 2 ULP. In float32 it is t + lo too, and S and both derivatives are the
 // piecewise polynomials of logistic_float.h, rounded once: y below 1 ULP, its derivative below 2 (for all x

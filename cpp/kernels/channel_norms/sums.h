@@ -1,10 +1,8 @@
 // The sums that the gradients of the channel norms need, d = x - mean: sum dy, sum dy * d, sum d, and what
 // follows from them for each channel.
 //
-// The means follow from sums over planes (or columns) of dy, dy * d and d, d = x - mean: the weight is the
-// same all over a plane. A given mean is rounded; sum d / n is what it lacks (see
-// norms/gradient_sums.h), so xhat =
-// (d - rest) * rstd and
+// The means of the gradients follow from these, as the weight is the same all over a plane. A given mean is
+// rounded; sum d / n is what it lacks (norms/gradient_sums.h), so xhat = (d - rest) * rstd and
 //   dx = dy * rstd * weight + d * slope + offset,
 //   slope = -rstd^3 * (sum h * d - rest * sum h) / n,  offset = -rstd * sum h / n - slope * rest.
 #pragma once

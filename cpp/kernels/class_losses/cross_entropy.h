@@ -3,7 +3,8 @@
 //
 //   p_j = exp(z_j) / S, w = class weights (1 where there are none), C classes, W = sum w_j
 //   l_j = -log p_j = lift + (m - z_j): both parts >= 0, and lift keeps its digits near 0
-//   (loops/exponential_rows.h) u   = 1 - p_t, from the other exponentials where p_t > 1/2
+//         (loops/exponential_rows.h)
+//   u   = 1 - p_t, from the other exponentials where p_t > 1/2
 //
 // A class, label smoothing a, b = a/C:
 //   loss = (1 - a) w_t l_t + b sum w_j l_j

@@ -14,8 +14,8 @@
 //   a = y or, for z < 0, 1 - y; b = 1 - a   the shares of the class that z is for and of the other
 // it is, all terms being at least 0 where epsilon >= -1 and y is 0 or 1,
 //   u = a small + b big, l - u = a near + b far, loss = w u^gamma ((l - u) + (1 + epsilon) u)
-//   dt = w u^gamma ((b - a) v (gamma (l - u) + (1 + epsilon) (gamma + 1) u) + b big^2 - a small^2), v = small
-//   big / u,
+//   dt = w u^gamma ((b - a) v (gamma (l - u) + (1 + epsilon) (gamma + 1) u) + b big^2 - a small^2),
+//   v = small big / u,
 // which is big or small where y is 0 or 1. So losses and gradients keep their digits in both tails, also for
 // epsilon = -1, which takes the first term of the series of l away.
 //
