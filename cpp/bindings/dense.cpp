@@ -2,12 +2,24 @@
 
 namespace fastnorm {
 
+namespace {
+
+struct NamedActivation {
+    const char* name;
+    Activation activation;
+    bool is_gate;
+};
+#define FASTNORM_NAMED(name, is_gate) {#name, Activation::name, is_gate},
+constexpr NamedActivation named_activations[] = {FASTNORM_LAYER_ACTIVATIONS(FASTNORM_NAMED)};
+#undef FASTNORM_NAMED
+
+}  // namespace
+
 std::optional<Activation> as_activation(PyObject* slot) {
     if (slot == Py_None) return Activation::none;
     if (!PyUnicode_CheckExact(slot)) return std::nullopt;
-    static const char* const names[] = {"relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu"};
-    for (int i = 0; i < 6; ++i) {
-        if (PyUnicode_CompareWithASCIIString(slot, names[i]) == 0) return Activation(i + 1);
+    for (const NamedActivation& candidate : named_activations) {
+        if (PyUnicode_CompareWithASCIIString(slot, candidate.name) == 0) return candidate.activation;
     }
     return std::nullopt;
 }
@@ -16,7 +28,10 @@ std::optional<Activation> as_gate(PyObject* slot) {
     if (PyUnicode_CheckExact(slot) && PyUnicode_CompareWithASCIIString(slot, "swish") == 0)
         return Activation::swish;
     const std::optional<Activation> gate = as_activation(slot);
-    return gate == Activation::silu ? std::nullopt : gate;
+    for (const NamedActivation& candidate : named_activations) {
+        if (gate == candidate.activation && !candidate.is_gate) return std::nullopt;
+    }
+    return gate;
 }
 
 std::optional<Array> as_weight(PyObject* slot, const Array& x, npy_intp depth) {

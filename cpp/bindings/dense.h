@@ -9,7 +9,7 @@ namespace fastnorm {
 // None or the name of an activation; nothing for anything else.
 std::optional<Activation> as_activation(PyObject* slot);
 
-// None or the name of a gate: an activation, or swish in place of silu.
+// None or the name of a gate: swish, or an activation that is one.
 std::optional<Activation> as_gate(PyObject* slot);
 
 // The shape of y: that of x with the last axis replaced.

@@ -5,7 +5,19 @@
 
 namespace fastnorm {
 
-enum class Activation : int { none, relu, sigmoid, tanh, gelu, gelu_tanh, silu, swish };
+// The activations of layers, by the names that users give, and whether a gate takes the name too. Gates have
+// swish besides, which is silu for beta = 1.
+#define FASTNORM_LAYER_ACTIVATIONS(activation)                                                     \
+    activation(relu, true) activation(sigmoid, true) activation(tanh, true) activation(gelu, true) \
+        activation(gelu_tanh, true) activation(silu, false)
+
+enum class Activation : int {
+    none,
+    swish,
+#define FASTNORM_ENUMERATOR(name, is_gate) name,
+    FASTNORM_LAYER_ACTIVATIONS(FASTNORM_ENUMERATOR)
+#undef FASTNORM_ENUMERATOR
+};
 
 // One axis of a matrix: the axes of the array it stands for, in C order, with byte strides.
 struct MatrixAxis {

@@ -49,19 +49,13 @@ Results run_swish(const KernelTable& table, const Shape& s) {
 
 }  // namespace
 
-#define FASTNORM_COMPARE_UNARY(name)                                      \
+#define FASTNORM_COMPARE(argument, name)                                  \
     compare_all([](const KernelTable& table, const Shape& s) {            \
         return run_unary(table.name##_forward, table.name##_backward, s); \
     })
 
 int main() {
-    FASTNORM_COMPARE_UNARY(gelu);
-    FASTNORM_COMPARE_UNARY(gelu_sigmoid);
-    FASTNORM_COMPARE_UNARY(gelu_tanh);
-    FASTNORM_COMPARE_UNARY(relu);
-    FASTNORM_COMPARE_UNARY(sigmoid);
-    FASTNORM_COMPARE_UNARY(silu);
-    FASTNORM_COMPARE_UNARY(tanh);
+    FASTNORM_UNARY_ACTIVATIONS(FASTNORM_COMPARE, )
     compare_all(run_swish);
     return check::report();
 }

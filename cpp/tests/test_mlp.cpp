@@ -121,11 +121,17 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
 
 int main() {
     const Targets targets;
+#define FASTNORM_NETWORK(name, is_gate) {20, 64, 17, Activation::name},
     const Network networks[] = {
-        {3, 4, 1, Activation::relu},    {16, 33, 5, Activation::gelu},   {20, 64, 17, Activation::silu},
-        {7, 130, 2, Activation::tanh},  {65, 9, 1, Activation::sigmoid}, {5, 70, 3, Activation::gelu_tanh},
-        {32, 512, 1, Activation::relu}, {300, 20, 3, Activation::relu},
+        FASTNORM_LAYER_ACTIVATIONS(FASTNORM_NETWORK){3, 4, 1, Activation::relu},
+        {16, 33, 5, Activation::gelu},
+        {7, 130, 2, Activation::tanh},
+        {65, 9, 1, Activation::sigmoid},
+        {5, 70, 3, Activation::gelu_tanh},
+        {32, 512, 1, Activation::relu},
+        {300, 20, 3, Activation::relu},
     };
+#undef FASTNORM_NETWORK
     int number = 0;
     for (const Network& n : networks) {
         for (const Element element :

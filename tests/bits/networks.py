@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from math import sqrt
-from typing import Any
+from typing import Any, get_args
 
 import fastnorm
 import numpy as np
+from fastnorm._typing import DenseActivation
 from layouts import LAYOUTS, WRITABLE
 
 from .numbers import DTYPES, Array, Digest, cast, integers, plain, uniform, varied
 
 SIZES = ((1, 1), (5, 8, 3), (17, 33, 1), (64, 100, 50, 10), (30, 700, 2))
 ROWS = (1, 7, 70, 300)
-ACTIVATIONS = (None, "relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu")
+ACTIVATIONS = (None, *get_args(DenseActivation))
 OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "SGD": lambda: fastnorm.SGD(lr=0.05),
     "SGD momentum": lambda: fastnorm.SGD(lr=0.05, momentum=0.9),

@@ -4,22 +4,23 @@
 #include "targets/kernel.h"
 #include "tasks/activations.h"
 
-#define FASTNORM_ACTIVATIONS(kernel)            \
-    kernel(gelu_forward, Elementwise);          \
-    kernel(gelu_backward, Elementwise);         \
-    kernel(gelu_tanh_forward, Elementwise);     \
-    kernel(gelu_tanh_backward, Elementwise);    \
-    kernel(gelu_sigmoid_forward, Elementwise);  \
-    kernel(gelu_sigmoid_backward, Elementwise); \
-    kernel(relu_forward, Elementwise);          \
-    kernel(relu_backward, Elementwise);         \
-    kernel(sigmoid_forward, Elementwise);       \
-    kernel(sigmoid_backward, Elementwise);      \
-    kernel(silu_forward, Elementwise);          \
-    kernel(silu_backward, Elementwise);         \
-    kernel(swish_forward, Elementwise);         \
-    kernel(swish_backward, SwishBackward);      \
-    kernel(tanh_forward, Elementwise);          \
-    kernel(tanh_backward, Elementwise);
+// Functions of x alone, each with its backward.
+#define FASTNORM_UNARY_ACTIVATIONS(each, argument) \
+    each(argument, gelu);                          \
+    each(argument, gelu_tanh);                     \
+    each(argument, gelu_sigmoid);                  \
+    each(argument, relu);                          \
+    each(argument, sigmoid);                       \
+    each(argument, silu);                          \
+    each(argument, tanh);
+
+#define FASTNORM_FORWARD_AND_BACKWARD(kernel, name) \
+    kernel(name##_forward, Elementwise);            \
+    kernel(name##_backward, Elementwise)
+
+#define FASTNORM_ACTIVATIONS(kernel)                                  \
+    FASTNORM_UNARY_ACTIVATIONS(FASTNORM_FORWARD_AND_BACKWARD, kernel) \
+    kernel(swish_forward, Elementwise);                               \
+    kernel(swish_backward, SwishBackward);
 
 FASTNORM_TABLE(ActivationKernels, FASTNORM_ACTIVATIONS)

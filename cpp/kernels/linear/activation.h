@@ -10,14 +10,30 @@
 
 FASTNORM_TARGET_BEGIN
 
+// The forms of gelu under the names that layers have for them.
+template <class T, int N>
+FASTNORM_INLINE Vec<T, N> gelu(Vec<T, N> z) {
+    return gelu<Approximation::none>(z);
+}
+template <class T, int N>
+FASTNORM_INLINE Vec<T, N> gelu_derivative(Vec<T, N> z) {
+    return gelu_derivative<Approximation::none>(z);
+}
+template <class T, int N>
+FASTNORM_INLINE Vec<T, N> gelu_tanh(Vec<T, N> z) {
+    return gelu<Approximation::tanh>(z);
+}
+template <class T, int N>
+FASTNORM_INLINE Vec<T, N> gelu_tanh_derivative(Vec<T, N> z) {
+    return gelu_derivative<Approximation::tanh>(z);
+}
+
 template <Activation kind, class V>
 FASTNORM_INLINE V activate(V z, [[maybe_unused]] element_t<V> beta) {
-    if constexpr (kind == Activation::relu) return relu(z);
-    if constexpr (kind == Activation::sigmoid) return sigmoid(z);
-    if constexpr (kind == Activation::tanh) return tanh(z);
-    if constexpr (kind == Activation::gelu) return gelu<Approximation::none>(z);
-    if constexpr (kind == Activation::gelu_tanh) return gelu<Approximation::tanh>(z);
-    if constexpr (kind == Activation::silu) return silu(z);
+#define FASTNORM_VALUE(name, is_gate) \
+    if constexpr (kind == Activation::name) return name(z);
+    FASTNORM_LAYER_ACTIVATIONS(FASTNORM_VALUE)
+#undef FASTNORM_VALUE
     if constexpr (kind == Activation::swish) return z * sigmoid(broadcast<V>(beta) * z);
     return z;
 }
@@ -25,15 +41,19 @@ FASTNORM_INLINE V activate(V z, [[maybe_unused]] element_t<V> beta) {
 // dy * activation'(z).
 template <Activation kind, class V>
 FASTNORM_INLINE V activate_backward(V dy, V z, [[maybe_unused]] element_t<V> beta) {
-    if constexpr (kind == Activation::relu) return relu_gradient(dy, z);
-    if constexpr (kind == Activation::sigmoid) return dy * sigmoid_derivative(z);
-    if constexpr (kind == Activation::tanh) return dy * tanh_derivative(z);
-    if constexpr (kind == Activation::gelu) return dy * gelu_derivative<Approximation::none>(z);
-    if constexpr (kind == Activation::gelu_tanh) return dy * gelu_derivative<Approximation::tanh>(z);
-    if constexpr (kind == Activation::silu) return dy * silu_derivative(z);
-    // The derivative of z sigmoid(beta z) is that of u sigmoid(u) at u = beta z.
-    if constexpr (kind == Activation::swish) return dy * silu_derivative(broadcast<V>(beta) * z);
-    return dy;
+    if constexpr (kind == Activation::none) {
+        return dy;
+    } else if constexpr (kind == Activation::relu) {
+        return relu_gradient(dy, z);
+    } else if constexpr (kind == Activation::swish) {
+        // The derivative of z sigmoid(beta z) is that of u sigmoid(u) at u = beta z.
+        return dy * silu_derivative(broadcast<V>(beta) * z);
+    } else {
+#define FASTNORM_SLOPE(name, is_gate) \
+    if constexpr (kind == Activation::name) return dy * name##_derivative(z);
+        FASTNORM_LAYER_ACTIVATIONS(FASTNORM_SLOPE)
+#undef FASTNORM_SLOPE
+    }
 }
 
 // Rows of z, `step` elements apart: a = activation(z + bias). Where a lies elsewhere, z keeps z + bias.
@@ -88,17 +108,12 @@ struct ActivationFunctions {
 template <class C>
 ActivationFunctions<C> functions_of(Activation activation) {
     switch (activation) {
-#define FASTNORM_ACTIVATION(kind) \
-    case Activation::kind:        \
+#define FASTNORM_ACTIVATION(kind, is_gate) \
+    case Activation::kind:                 \
         return {activate_rows<Activation::kind, C>, activate_row_backward<Activation::kind, C>};
-        FASTNORM_ACTIVATION(none)
-        FASTNORM_ACTIVATION(relu)
-        FASTNORM_ACTIVATION(sigmoid)
-        FASTNORM_ACTIVATION(tanh)
-        FASTNORM_ACTIVATION(gelu)
-        FASTNORM_ACTIVATION(gelu_tanh)
-        FASTNORM_ACTIVATION(silu)
-        FASTNORM_ACTIVATION(swish)
+        FASTNORM_ACTIVATION(none, false)
+        FASTNORM_ACTIVATION(swish, true)
+        FASTNORM_LAYER_ACTIVATIONS(FASTNORM_ACTIVATION)
 #undef FASTNORM_ACTIVATION
     }
     return {};
