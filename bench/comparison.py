@@ -136,7 +136,7 @@ def compare(request: Request) -> Comparison:
     sample = WORKLOADS[request.workload].sample(request.shape, request.dtype)
     results = flat(sample.call()())
     outcome = validate(sample, results)
-    target = "reference" if _backend.name == "reference" else fastnorm.active_target()
+    target = "reference" if _backend.name() == "reference" else fastnorm.active_target()
     unit = sample.contract.unit
     comparison = Comparison(request, target, sample.bytes_moved(results), outcome.error, outcome.bound, unit)
     if not outcome.kept:
@@ -261,6 +261,6 @@ def copy_rates(n_bytes: int, threads: int) -> dict[str, float]:
     source = np.ones(max(n_bytes // 8, 1))
     copy = Call(np.copyto, (np.empty_like(source), source))
     rates = {"np.copyto": 2 * source.nbytes / time_in_turns({"copy": copy}, seconds=0.05)["copy"].best}
-    if _backend.name == "native":
+    if _backend.name() == "native":
         rates["fastnorm"] = float(_backend.load_extension().copy_bandwidth(n_bytes, threads)) * 1e9
     return rates
