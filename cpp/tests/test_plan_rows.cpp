@@ -33,6 +33,17 @@ std::int64_t number_of(
     return number;
 }
 
+// Whether the elements of every row are neighbours in memory.
+bool are_neighbours(const Rows& rows, const Operand& operand, std::int64_t size) {
+    bool neighbours = true;
+    for (std::int64_t r = 0; r < rows.rows; ++r) {
+        const char* const first = address(rows, operand, r, 0);
+        for (std::int64_t c = 0; c < rows.cols; ++c)
+            neighbours = neighbours && address(rows, operand, r, c) == first + c * size;
+    }
+    return neighbours;
+}
+
 constexpr Walk walks[] = {Walk::c_order, Walk::reversed_axes, Walk::spread, Walk::backwards};
 
 // Rows are all other axes than `columns`, whatever the order in memory; so for two arrays at once.
@@ -49,6 +60,10 @@ void test_norm_rows() {
                 geometry.set_norm(views, 2, columns);
                 const Rows& rows = geometry.rows;
                 CHECK(rows.rows * rows.cols == 30);
+                const Operand& first = geometry.operands[0];
+                const Operand& second = geometry.operands[1];
+                CHECK(!first.contiguous || are_neighbours(rows, first, 4));
+                CHECK(!second.contiguous || are_neighbours(rows, second, 8));
                 bool same = true;
                 for (std::int64_t r = 0; r < rows.rows; ++r) {
                     for (std::int64_t c = 0; c < rows.cols; ++c) {
