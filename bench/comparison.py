@@ -12,16 +12,16 @@ import machine
 import numpy as np
 import peers
 from fastnorm import _backend
-from fastnorm._report.check import PER_ROW
-from fastnorm._report.contracts import CONTRACTS, Outcome, bound_of, judge, unit_of
-from fastnorm._report.samples import Sample, as_tuple, takes
-from fastnorm._report.timing import Call, Ratio, Timing, time_in_turns
+from fastnorm._report.accuracy import Outcome, judge
+from fastnorm._report.timing import Ratio, Timing, time_in_turns
+from fastnorm._specs import Call, Sample, flat
 from numpy.typing import NDArray
 from workloads import WORKLOADS
 
 FASTNORM, FASTNORM_OUT = "fastnorm", "fastnorm out="
 ADD, ADD_OUT = "np.add", "np.add out="
 OURS = {FASTNORM: ADD, FASTNORM_OUT: ADD_OUT}  # each with the np.add that it is held against
+PER_ROW = ("target", "dloss")  # of a loss over classes: they have no class axis
 BLOCK_ROWS = 1024  # rows that the twin sees at a time, so that float64 copies of a large array stay small
 PEER_TOLERANCE = 1e-3  # a peer computes the same function, if not as exactly
 HALF_PEER_TOLERANCE = 3e-2
@@ -134,10 +134,10 @@ def compare(request: Request) -> Comparison:
     if "bfloat16" in request.dtype:
         import ml_dtypes  # noqa: F401  registers the type with NumPy
     sample = WORKLOADS[request.workload].sample(request.shape, request.dtype)
-    results = as_tuple(sample.call()())
+    results = flat(sample.call()())
     outcome = validate(sample, results)
     target = "reference" if _backend.name == "reference" else fastnorm.active_target()
-    unit = unit_of(CONTRACTS[sample.op], sample.x.dtype)
+    unit = sample.contract.unit
     comparison = Comparison(request, target, sample.bytes_moved(results), outcome.error, outcome.bound, unit)
     if not outcome.kept:
         raise BrokenContractError(
@@ -173,7 +173,7 @@ def contenders(
     """Return the calls to time and, for the peers that are left out, the reason."""
     x = sample.x
     calls = {FASTNORM: sample.call(), ADD: Call(np.add, (x, x))}
-    if takes(sample.op, "out"):
+    if sample.takes("out"):
         targets = tuple(np.empty_like(array) for array in ours if array is not None)
         calls[FASTNORM_OUT] = sample.call(out=targets if len(targets) > 1 else targets[0])
         calls[ADD_OUT] = Call(np.add, (x, x), {"out": np.empty_like(x)})
@@ -190,7 +190,7 @@ def contenders(
         if call is None:
             left_out[name] = "has no such op"
             continue
-        theirs = [widened(peer.to_numpy(result)) for result in as_tuple(results) if result is not None]
+        theirs = [widened(peer.to_numpy(result)) for result in flat(results) if result is not None]
         difference = peers.largest_difference(theirs, expected)
         if difference > (PEER_TOLERANCE if x.dtype.itemsize > 2 else HALF_PEER_TOLERANCE):
             left_out[name] = f"computes something else: differs by {difference:.1e}"
@@ -211,11 +211,11 @@ def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
     rows.
     """
     x = sample.x
-    if x.ndim == 1 or not CONTRACTS[sample.op].rowwise:
+    if x.ndim == 1 or not sample.spec.rowwise:
         return judge(sample, results)
     by_row = [result is not None and has_rows_of(x, result) for result in results]
     sums: list[Any] = [None] * len(results)
-    worst = Outcome(0.0, bound_of(CONTRACTS[sample.op], x.dtype))
+    worst = Outcome(0.0, sample.contract.bound)
     rows = x.shape[0]
     starts = range(0, rows, BLOCK_ROWS)
     if all(by_row):  # nothing to add up: the first, the middle and the last block will do

@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     rows = json.loads(options.summary.read_text(encoding="utf-8"))["rows"]
     objects = [
-        path for path in options.build.rglob("avx512.cpp.o") if re.search("activations|gates|prob", str(path))
+        path
+        for family in ("activations", "gates", "softmax")
+        for path in options.build.rglob(f"fastnorm_avx512_{family}.dir/**/{family}.cpp.o")
     ]
     known = [loop for path in objects for loop in loops(path)]
     print(

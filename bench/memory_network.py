@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples" / "ba
 
 import fastnorm  # noqa: E402
 import numpy as np  # noqa: E402
-from fastnorm._report.timing import Call, Ratio, format_seconds, time_in_turns  # noqa: E402
+from fastnorm._report.timing import Ratio, format_seconds, time_in_turns  # noqa: E402
+from fastnorm._specs import Call  # noqa: E402
 from stories import generate  # noqa: E402
 from stories.encode import encode  # noqa: E402
 

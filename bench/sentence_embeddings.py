@@ -28,7 +28,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import encoders  # noqa: E402
 import fastnorm  # noqa: E402
 import numpy as np  # noqa: E402
-from fastnorm._report.timing import Call, Ratio, format_seconds, time_in_turns  # noqa: E402
+from fastnorm._report.timing import Ratio, format_seconds, time_in_turns  # noqa: E402
+from fastnorm._specs import Call  # noqa: E402
 
 AGREEMENT = 1e-5
 

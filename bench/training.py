@@ -29,7 +29,8 @@ if OPTIONS.threads == 1:
 
 import fastnorm  # noqa: E402
 import numpy as np  # noqa: E402
-from fastnorm._report.timing import Call, Ratio, format_seconds, time_in_turns  # noqa: E402
+from fastnorm._report.timing import Ratio, format_seconds, time_in_turns  # noqa: E402
+from fastnorm._specs import Call  # noqa: E402
 
 LR = np.float32(0.01)
 

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import fastnorm
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, LIBRARY, NORMS, Case, label
+from fastnorm._specs.spec import Spec
 from numpy.typing import NDArray
+from ops import DTYPES, IN_DEPTH, NORMS, label
 from tolerances import assert_same_bits
 
 Array = NDArray[Any]
@@ -219,8 +220,8 @@ BAD_STATISTICS = (
 )
 
 
-def stats_table(case: Case) -> list[Bad]:
-    if case.name == "rms_norm":
+def stats_table(spec: Spec) -> list[Bad]:
+    if spec.name == "rms_norm":
         return [Bad("stats", value, error) for value, error in BAD_STATISTICS] + [
             Bad("stats", (ROWS, ROWS), ValueError)
         ]
@@ -238,29 +239,29 @@ def stats_table(case: Case) -> list[Bad]:
     ]
 
 
-def bad_calls(case: Case, *, is_backward: bool) -> Iterator[Bad]:
+def bad_calls(spec: Spec, *, is_backward: bool) -> Iterator[Bad]:
     """Everything that this op, or its backward, must refuse."""
     yield from X_TABLE
-    if "weight" in case.positional:
+    if "weight" in spec.positional:
         yield from PARAMETER_TABLE
-    keywords = case.backward_keywords if is_backward else case.keywords
+    keywords = spec.backward_keywords if is_backward else spec.keywords
     for name, table in KEYWORD_TABLES.items():
         if name in keywords:
             yield from table
     if is_backward:
         yield from DY_TABLE
         if "stats" in keywords:
-            yield from stats_table(case)
+            yield from stats_table(spec)
     else:
         yield from out_table()
 
 
-def prepared(case: Case, bad: Bad, *, is_backward: bool) -> tuple[list[Any], dict[str, Any]]:
+def prepared(spec: Spec, bad: Bad, *, is_backward: bool) -> tuple[list[Any], dict[str, Any]]:
     """Good arguments beside the bad one."""
     x = bad.with_x
     shape = SHAPE if x is None else x.shape
     arguments: dict[str, Any] = {"x": x}
-    if "weight" in case.positional:
+    if "weight" in spec.positional:
         arguments |= {
             name: None if x is None else np.ones(shape[-1:], x.dtype) for name in ("weight", "bias")
         }
@@ -276,11 +277,11 @@ def prepared(case: Case, bad: Bad, *, is_backward: bool) -> tuple[list[Any], dic
 
 
 @pytest.mark.parametrize("is_backward", [False, True], ids=["forward", "backward"])
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_bad_arguments(case: Case, is_backward: bool, backend: str) -> None:
-    op = case.backward if is_backward else case.forward
-    for bad in bad_calls(case, is_backward=is_backward):
-        positional, keywords = prepared(case, bad, is_backward=is_backward)
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_bad_arguments(spec: Spec, is_backward: bool, backend: str) -> None:
+    op = spec.backward if is_backward else spec.forward
+    for bad in bad_calls(spec, is_backward=is_backward):
+        positional, keywords = prepared(spec, bad, is_backward=is_backward)
         untouched = None
         if not is_backward:
             dtype = getattr(bad.with_x, "dtype", F32)
@@ -299,50 +300,50 @@ def test_bad_arguments(case: Case, is_backward: bool, backend: str) -> None:
             assert_same_bits(np.asarray(keywords["out"]), np.asarray(untouched))
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_text_of_errors(case: Case, backend: str) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_text_of_errors(spec: Spec, backend: str) -> None:
     """What it got and what it needs."""
-    with pytest.raises(ValueError, match=rf"{case.name}: out has shape \(2,\), needs \(3, 4\)"):
-        case.forward(X, out=np.empty(2, F32))
+    with pytest.raises(ValueError, match=rf"{spec.name}: out has shape \(2,\), needs \(3, 4\)"):
+        spec.forward(X, out=np.empty(2, F32))
     with pytest.raises(
-        TypeError, match=rf"{case.name}: x has dtype int64, needs float32, float64, float16 or bfloat16"
+        TypeError, match=rf"{spec.name}: x has dtype int64, needs float32, float64, float16 or bfloat16"
     ):
-        case.forward(np.ones(3, np.int64))
-    with pytest.raises(TypeError, match=rf"{case.name}_backward: dy has dtype float64, needs float32"):
-        case.backward(X.astype(np.float64), X)
+        spec.forward(np.ones(3, np.int64))
+    with pytest.raises(TypeError, match=rf"{spec.name}_backward: dy has dtype float64, needs float32"):
+        spec.backward(X.astype(np.float64), X)
 
 
-@pytest.mark.parametrize("case", NORMS, ids=label)
-def test_text_of_parameter_errors(case: Case, backend: str) -> None:
+@pytest.mark.parametrize("spec", NORMS, ids=label)
+def test_text_of_parameter_errors(spec: Spec, backend: str) -> None:
     with pytest.raises(
         ValueError, match=r"weight has shape \(3,\), needs \(4,\) to match x.shape \(3, 4\) along axis"
     ):
-        case.forward(X, np.ones(3, F32))
+        spec.forward(X, np.ones(3, F32))
     with pytest.raises(ValueError, match=r"axis is 5, needs -2 to 1"):
-        case.forward(X, axis=5)
+        spec.forward(X, axis=5)
     with pytest.raises(ValueError, match=r"eps is -1.0, needs a finite number of at least 0"):
-        case.forward(X, eps=-1.0)
+        spec.forward(X, eps=-1.0)
 
 
-@pytest.mark.parametrize("case", NORMS, ids=label)
-def test_out_must_not_overlap_a_parameter(case: Case, backend: str) -> None:
+@pytest.mark.parametrize("spec", NORMS, ids=label)
+def test_out_must_not_overlap_a_parameter(spec: Spec, backend: str) -> None:
     memory = np.ones(40, F32)
     for start in (0, 1, 5, 8, 11):
         out = memory[:12].reshape(SHAPE)
         for name in ("weight", "bias"):
             before = memory.copy()
             with pytest.raises(ValueError, match="out overlaps"):
-                case.forward(X, **{name: memory[start : start + 4]}, out=out)
+                spec.forward(X, **{name: memory[start : start + 4]}, out=out)
             assert_same_bits(memory, before)
-    case.forward(X, memory[12:16], out=memory[:12].reshape(SHAPE))
+    spec.forward(X, memory[12:16], out=memory[:12].reshape(SHAPE))
 
 
 def test_interleaved_out(backend: str) -> None:
     """Arrays whose ranges of addresses overlap but not their elements."""
-    for case in CASES:
+    for spec in IN_DEPTH:
         memory = np.linspace(-1, 1, 24, dtype=F32).reshape(3, 8)
-        y = case.forward(memory[:, ::2].copy())
-        case.forward(memory[:, ::2], out=memory[:, 1::2])
+        y = spec.forward(memory[:, ::2].copy())
+        spec.forward(memory[:, ::2], out=memory[:, 1::2])
         assert_same_bits(memory[:, 1::2], y)
 
 
@@ -356,31 +357,31 @@ GOOD: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_good_arguments(case: Case, backend: str) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_good_arguments(spec: Spec, backend: str) -> None:
     """Values of other types that mean the same."""
     for name, values in GOOD.items():
-        if name in case.keywords:
+        if name in spec.keywords:
             for value in values:
-                case.forward(X, **{name: value})
-        if name in case.backward_keywords:
+                spec.forward(X, **{name: value})
+        if name in spec.backward_keywords:
             for value in values:
-                case.backward(X, X, **{name: value})
+                spec.backward(X, X, **{name: value})
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_equal_arguments_of_other_types(case: Case, backend: str) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_equal_arguments_of_other_types(spec: Spec, backend: str) -> None:
     for name, value, other in (
         ("axis", -1, (np.int8(1),)),
         ("eps", 0.5, np.float32(0.5)),
         ("fraction", 1.0, 1),
     ):
-        if name in case.keywords:
-            assert_same_bits(case.forward(X, **{name: value}), case.forward(X, **{name: other}))
+        if name in spec.keywords:
+            assert_same_bits(spec.forward(X, **{name: value}), spec.forward(X, **{name: other}))
 
 
 @pytest.mark.parametrize(
-    "op", [op for case in CASES for op in (case.forward, case.backward)], ids=lambda op: op.__name__
+    "op", [op for spec in IN_DEPTH for op in (spec.forward, spec.backward)], ids=lambda op: op.__name__
 )
 def test_signature_errors(op: Callable[..., Any], backend: str) -> None:
     """Arguments that the signature does not have."""
@@ -396,21 +397,21 @@ def test_signature_errors(op: Callable[..., Any], backend: str) -> None:
             op(*positional, **keywords)
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
 @pytest.mark.usefixtures("native")
-def test_parser_of_the_extension(case: Case) -> None:
+def test_parser_of_the_extension(spec: Spec) -> None:
     """The extension's own parser, below the Python functions: each argument by position where allowed, by
     keyword.
     """
-    function = case.forward.native
-    count = len(case.positional)
-    y = case.forward(X)
+    function = spec.forward.native
+    count = len(spec.positional)
+    y = spec.forward(X)
     assert_same_bits(function(X), y)
     assert_same_bits(function(x=X), y)
     assert_same_bits(function(X, *[None] * (count - 1)), y)
     assert_same_bits(function(out=None, x=X), y)
-    for name in case.keywords:  # a string that is equal to the name and not the same object
-        assert_same_bits(function(X, **{"".join(list(name)): case.keywords[name]}), y)
+    for name in spec.keywords:  # a string that is equal to the name and not the same object
+        assert_same_bits(function(X, **{"".join(list(name)): spec.keywords[name]}), y)
     for positional, keywords in (
         ((), {}),
         ((), {"out": None}),
@@ -423,7 +424,7 @@ def test_parser_of_the_extension(case: Case) -> None:
     ):
         with pytest.raises(TypeError):
             function(*positional, **keywords)
-    backward = case.backward.native
+    backward = spec.backward.native
     for positional, keywords in (
         ((), {}),
         ((X,), {}),
@@ -437,13 +438,13 @@ def test_parser_of_the_extension(case: Case) -> None:
 
 def test_errors_of_both_backends_are_the_same(native: ModuleType) -> None:
     """The text too, for one call of each kind."""
-    for case in CASES:
-        for bad in bad_calls(case, is_backward=False):
-            positional, keywords = prepared(case, bad, is_backward=False)
+    for spec in IN_DEPTH:
+        for bad in bad_calls(spec, is_backward=False):
+            positional, keywords = prepared(spec, bad, is_backward=False)
             texts = []
             for name in ("native", "reference"):
                 with fastnorm.backend(name), pytest.raises((TypeError, ValueError)) as caught:
-                    case.forward(*positional, **keywords)
+                    spec.forward(*positional, **keywords)
                 texts.append(str(caught.value))
             if " at 0x" not in texts[0]:
                 assert texts[0] == texts[1]
@@ -453,13 +454,13 @@ def test_half_and_float32_need_the_same_dtype_of_dy(backend: str) -> None:
     for dtype in DTYPES.values():
         for other in DTYPES.values():
             if dtype != other:
-                for case in CASES:
+                for spec in IN_DEPTH:
                     with pytest.raises(TypeError, match="dy"):
-                        case.backward(X.astype(other), X.astype(dtype))
+                        spec.backward(X.astype(other), X.astype(dtype))
 
 
 def test_case_knows_every_keyword() -> None:
     """A keyword without a table of bad values would be untested."""
-    for case in LIBRARY.values():
-        assert set(case.keywords) - {"out"} <= set(KEYWORD_TABLES)
-        assert set(case.keywords) - {"out"} <= set(GOOD)
+    for spec in IN_DEPTH:
+        assert set(spec.keywords) - {"out"} <= set(KEYWORD_TABLES)
+        assert set(spec.keywords) - {"out"} <= set(GOOD)

@@ -10,9 +10,9 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import DTYPES, label
 from fastnorm import reference
 from numpy.typing import NDArray
+from ops import DTYPES, label
 from tolerances import assert_same_bits, relative_error
 
 Array = NDArray[Any]

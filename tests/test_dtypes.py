@@ -9,46 +9,48 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, NORMS, Case, Variant, as_tuple, label
 from fastnorm._arguments.activations import gelu as gelu_rule
 from fastnorm._arguments.rules import Rules
+from fastnorm._specs.bounds import SMALLEST, UNIT_ROUNDOFF
+from fastnorm._specs.spec import Spec, Variant, as_tuple
 from numpy.typing import NDArray
-from tolerances import SMALLEST, UNIT_ROUNDOFF, assert_same_bits
+from ops import DTYPES, IN_DEPTH, NORMS, label
+from tolerances import assert_same_bits
 
 Array = NDArray[Any]
 HALVES = [dtype for name, dtype in DTYPES.items() if name in ("float16", "bfloat16")]
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_dtypes_of_results(case: Case, dtype: np.dtype[Any], backend: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_dtypes_of_results(spec: Spec, dtype: np.dtype[Any], backend: str, rng: np.random.Generator) -> None:
     wide = np.dtype(np.float64 if dtype == np.float64 else np.float32)
-    for variant in case.variants:
-        inputs = case.make_inputs(rng, (4, 10), dtype, variant)
-        assert case.forward(*inputs, **variant.keywords).dtype == dtype
-        if case.has_stats:
-            y, *stats = case.forward(*inputs, **variant.keywords, return_stats=True)
+    for variant in spec.variants:
+        inputs = spec.make_inputs(rng, (4, 10), dtype, variant)
+        assert spec.forward(*inputs, **variant.keywords).dtype == dtype
+        if spec.has_stats:
+            y, *stats = spec.forward(*inputs, **variant.keywords, return_stats=True)
             assert y.dtype == dtype
             assert {statistic.dtype for statistic in stats} == {wide}
-        dx, *others = as_tuple(case.backward(inputs[0], *inputs, **variant.keywords))
+        dx, *others = as_tuple(spec.backward(inputs[0], *inputs, **variant.keywords))
         assert dx.dtype == dtype
         assert {other.dtype for other in others if other is not None} <= {wide}
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=label)
-@pytest.mark.parametrize("case", CASES, ids=label)
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
 def test_half_results_are_rounded_once(
-    case: Case, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
+    spec: Spec, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
 ) -> None:
     """The result of a half array is that of the same values in float32, rounded; the twin rounds its float64
     result.
     """
-    for variant in case.variants:
-        inputs = case.make_inputs(rng, (6, 200), dtype, variant)
+    for variant in spec.variants:
+        inputs = spec.make_inputs(rng, (6, 200), dtype, variant)
         single = tuple(None if array is None else array.astype(np.float32) for array in inputs)
-        y, expected = case.forward(*inputs, **variant.keywords), case.forward(*single, **variant.keywords)
-        dx = as_tuple(case.backward(inputs[0], *inputs, **variant.keywords))[0]
-        dx_expected = as_tuple(case.backward(single[0], *single, **variant.keywords))[0]
+        y, expected = spec.forward(*inputs, **variant.keywords), spec.forward(*single, **variant.keywords)
+        dx = as_tuple(spec.backward(inputs[0], *inputs, **variant.keywords))[0]
+        dx_expected = as_tuple(spec.backward(single[0], *single, **variant.keywords))[0]
         for got, wanted in ((y, expected), (dx, dx_expected)):
             if implementation == "reference":
                 error = np.abs(got.astype(np.float64) - wanted)
@@ -59,46 +61,46 @@ def test_half_results_are_rounded_once(
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=label)
-@pytest.mark.parametrize("case", NORMS, ids=label)
+@pytest.mark.parametrize("spec", NORMS, ids=label)
 def test_float32_parameters_of_half_inputs(
-    case: Case, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
+    spec: Spec, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
 ) -> None:
     """Parameters in float32 keep their digits; any mixture of the two types is taken."""
-    x, weight, bias = case.make_inputs(rng, (9, 70), dtype, Variant("half", ("weight", "bias")))
+    x, weight, bias = spec.make_inputs(rng, (9, 70), dtype, Variant("half", ("weight", "bias")))
     assert x is not None
     assert weight is not None
     assert bias is not None
     wide_weight, wide_bias = weight.astype(np.float32), bias.astype(np.float32)
-    y = case.forward(x, weight, bias)
-    gradients = case.backward(x, x, weight, bias)
+    y = spec.forward(x, weight, bias)
+    gradients = spec.backward(x, x, weight, bias)
     for mixture in ((wide_weight, wide_bias), (weight, wide_bias), (wide_weight, bias)):
-        assert_same_bits(case.forward(x, *mixture), y)
-        for got, expected in zip(case.backward(x, x, *mixture), gradients, strict=True):
+        assert_same_bits(spec.forward(x, *mixture), y)
+        for got, expected in zip(spec.backward(x, x, *mixture), gradients, strict=True):
             assert_same_bits(got, expected)
     fine = np.full(70, 1 + 2.0**-20, np.float32)
-    exact = case.exact((x, fine, None), {})
-    error = np.abs(case.forward(x, fine).astype(np.float64) - exact)
+    (exact,) = spec.exact((x, fine, None), {})
+    error = np.abs(spec.forward(x, fine).astype(np.float64) - exact)
     assert (
         error <= (UNIT_ROUNDOFF[dtype.name] + 8 * UNIT_ROUNDOFF["float32"]) * np.abs(exact) + 2.0**-20
     ).all()
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_lists(case: Case, backend: str) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_lists(spec: Spec, backend: str) -> None:
     """Lists and numbers count as float64, or as the dtype of x where they stand beside one."""
     values = [[0.5, 1.5, -2.0], [4.0, 0.25, 1.0]]
-    assert_same_bits(case.forward(values), case.forward(np.array(values)))
+    assert_same_bits(spec.forward(values), spec.forward(np.array(values)))
     x = np.array(values, np.float32)
-    for got, expected in zip(as_tuple(case.backward(values, x)), as_tuple(case.backward(x, x)), strict=True):
+    for got, expected in zip(as_tuple(spec.backward(values, x)), as_tuple(spec.backward(x, x)), strict=True):
         if expected is not None:
             assert_same_bits(got, expected)
-    if "weight" in case.positional:
+    if "weight" in spec.positional:
         weight = [1.0, 2.0, 3.0]
-        assert_same_bits(case.forward(x, weight), case.forward(x, np.array(weight, np.float32)))
-        _, *stats = case.forward(x, return_stats=True)
+        assert_same_bits(spec.forward(x, weight), spec.forward(x, np.array(weight, np.float32)))
+        _, *stats = spec.forward(x, return_stats=True)
         lists = tuple(statistic.tolist() for statistic in stats)
-        dx = case.backward(x, x, stats=tuple(stats) if len(stats) > 1 else stats[0])[0]
-        assert_same_bits(case.backward(x, x, stats=lists if len(lists) > 1 else lists[0])[0], dx)
+        dx = spec.backward(x, x, stats=tuple(stats) if len(stats) > 1 else stats[0])[0]
+        assert_same_bits(spec.backward(x, x, stats=lists if len(lists) > 1 else lists[0])[0], dx)
 
 
 class Exporter:
@@ -137,15 +139,15 @@ class Nowhere(Refusing):
 
 
 @pytest.mark.parametrize("kind", [Exporter, Refusing])
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_arrays_of_other_libraries(case: Case, kind: Any, backend: str, rng: np.random.Generator) -> None:
-    variant = case.variants[0]
-    inputs = case.make_inputs(rng, (3, 20), DTYPES["float32"], variant)
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_arrays_of_other_libraries(spec: Spec, kind: Any, backend: str, rng: np.random.Generator) -> None:
+    variant = spec.variants[0]
+    inputs = spec.make_inputs(rng, (3, 20), DTYPES["float32"], variant)
     foreign = tuple(None if array is None else kind(array) for array in inputs)
-    assert_same_bits(case.forward(*foreign, **variant.keywords), case.forward(*inputs, **variant.keywords))
-    expected = as_tuple(case.backward(inputs[0], *inputs, **variant.keywords))
+    assert_same_bits(spec.forward(*foreign, **variant.keywords), spec.forward(*inputs, **variant.keywords))
+    expected = as_tuple(spec.backward(inputs[0], *inputs, **variant.keywords))
     for got, wanted in zip(
-        as_tuple(case.backward(foreign[0], *foreign, **variant.keywords)), expected, strict=True
+        as_tuple(spec.backward(foreign[0], *foreign, **variant.keywords)), expected, strict=True
     ):
         assert_same_bits(got, wanted)
 

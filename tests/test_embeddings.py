@@ -16,9 +16,10 @@ import fastnorm
 import layouts
 import numpy as np
 import pytest
+from fastnorm._specs.bounds import roundoff
 from fastnorm.memory import embedding_sums, embedding_sums_backward
 from numpy.typing import NDArray
-from tolerances import assert_same_bits, roundoff
+from tolerances import assert_same_bits
 
 Array = NDArray[Any]
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))

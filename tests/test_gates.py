@@ -8,9 +8,10 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import DTYPES, as_tuple, label
+from fastnorm._specs.spec import as_tuple
 from layouts import LAYOUTS, WRITABLE
 from numpy.typing import NDArray
+from ops import DTYPES, label
 from tolerances import assert_same_bits
 
 Array = NDArray[Any]

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, NORMS, Case, Variant, as_tuple, label
+from fastnorm._specs.spec import Spec, Variant, as_tuple
 from layouts import LAYOUTS, WRITABLE, misaligned, offset
 from numpy.typing import NDArray
+from ops import DTYPES, IN_DEPTH, NORMS, label
 from tolerances import assert_same_bits
 
 Array = NDArray[Any]
@@ -21,175 +22,175 @@ def relaid(inputs: tuple[Array | None, ...], layout: str) -> tuple[Array | None,
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("case", CASES, ids=label)
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
 def test_inputs(
-    case: Case, layout: str, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
+    spec: Spec, layout: str, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
 ) -> None:
     """Each argument alone, and all of them, in this layout."""
-    variant = case.variants[0]
+    variant = spec.variants[0]
     for shape in SHAPES:
-        inputs = case.make_inputs(rng, shape, dtype, variant)
+        inputs = spec.make_inputs(rng, shape, dtype, variant)
         dy = rng.standard_normal(shape).astype(dtype)
-        y = case.forward(*inputs, **variant.keywords)
-        gradients = as_tuple(case.backward(dy, *inputs, **variant.keywords))
+        y = spec.forward(*inputs, **variant.keywords)
+        gradients = as_tuple(spec.backward(dy, *inputs, **variant.keywords))
         other = relaid(inputs, layout)
         mixtures = [other] + [(*inputs[:i], other[i], *inputs[i + 1 :]) for i in range(len(inputs))]
         for mixture in mixtures:
-            result = case.forward(*mixture, **variant.keywords)
+            result = spec.forward(*mixture, **variant.keywords)
             assert type(result) is np.ndarray
             assert_same_bits(result, y)
             for dy_other in (dy, LAYOUTS[layout](dy)):
                 for got, expected in zip(
-                    as_tuple(case.backward(dy_other, *mixture, **variant.keywords)), gradients, strict=True
+                    as_tuple(spec.backward(dy_other, *mixture, **variant.keywords)), gradients, strict=True
                 ):
                     assert_same_bits(got, expected)
 
 
 @pytest.mark.parametrize("axis", [0, 1, (0, 1), (2, 0), (1, 2), (0, 1, 2)], ids=str)
-@pytest.mark.parametrize("case", NORMS, ids=label)
-def test_axes(case: Case, axis: Any, implementation: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", NORMS, ids=label)
+def test_axes(spec: Spec, axis: Any, implementation: str, rng: np.random.Generator) -> None:
     """Layouts of arrays that are normalised over other axes than the last."""
     variant = Variant("axes", ("weight", "bias"), {"axis": axis})
-    inputs = case.make_inputs(rng, (4, 19, 6), DTYPES["float32"], variant)
+    inputs = spec.make_inputs(rng, (4, 19, 6), DTYPES["float32"], variant)
     dy = rng.standard_normal((4, 19, 6)).astype(np.float32)
-    results = case.forward(*inputs, axis=axis, return_stats=True)
-    gradients = case.backward(dy, *inputs, axis=axis)
+    results = spec.forward(*inputs, axis=axis, return_stats=True)
+    gradients = spec.backward(dy, *inputs, axis=axis)
     for layout in LAYOUTS:
         others = relaid(inputs, layout)
-        for got, expected in zip(case.forward(*others, axis=axis, return_stats=True), results, strict=True):
+        for got, expected in zip(spec.forward(*others, axis=axis, return_stats=True), results, strict=True):
             assert_same_bits(got, expected)
         for got, expected in zip(
-            case.backward(LAYOUTS[layout](dy), *others, axis=axis), gradients, strict=True
+            spec.backward(LAYOUTS[layout](dy), *others, axis=axis), gradients, strict=True
         ):
             assert_same_bits(got, expected)
 
 
-@pytest.mark.parametrize("case", NORMS, ids=label)
-def test_layout_of_statistics(case: Case, implementation: str, rng: np.random.Generator) -> None:
-    variant = case.variants[0]
+@pytest.mark.parametrize("spec", NORMS, ids=label)
+def test_layout_of_statistics(spec: Spec, implementation: str, rng: np.random.Generator) -> None:
+    variant = spec.variants[0]
     for dtype in DTYPES.values():
-        inputs = case.make_inputs(rng, (6, 5, 40), dtype, variant)
-        _, *stats = case.forward(*inputs, return_stats=True)
-        expected = case.backward(inputs[0], *inputs, stats=tuple(stats) if len(stats) > 1 else stats[0])
+        inputs = spec.make_inputs(rng, (6, 5, 40), dtype, variant)
+        _, *stats = spec.forward(*inputs, return_stats=True)
+        expected = spec.backward(inputs[0], *inputs, stats=tuple(stats) if len(stats) > 1 else stats[0])
         for relay in LAYOUTS.values():
             others = tuple(map(relay, stats))
-            gradients = case.backward(inputs[0], *inputs, stats=others if len(others) > 1 else others[0])
+            gradients = spec.backward(inputs[0], *inputs, stats=others if len(others) > 1 else others[0])
             for got, wanted in zip(gradients, expected, strict=True):
                 assert_same_bits(got, wanted)
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_broadcast_inputs(case: Case, implementation: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_broadcast_inputs(spec: Spec, implementation: str, rng: np.random.Generator) -> None:
     """Strides of zero, along rows, along columns and along all axes."""
-    variant = case.variants[0]
+    variant = spec.variants[0]
     for dtype in DTYPES.values():
         for small in ((1, 40), (6, 1), (1, 1)):
             shape = (6, 40)
-            inputs = case.make_inputs(rng, shape, dtype, variant)
+            inputs = spec.make_inputs(rng, shape, dtype, variant)
             x = np.broadcast_to(rng.standard_normal(small).astype(dtype), shape)
             mixture = (x, *inputs[1:])
             assert_same_bits(
-                case.forward(*mixture, **variant.keywords),
-                case.forward(x.copy(), *inputs[1:], **variant.keywords),
+                spec.forward(*mixture, **variant.keywords),
+                spec.forward(x.copy(), *inputs[1:], **variant.keywords),
             )
-            dense = as_tuple(case.backward(x.copy(), *inputs, **variant.keywords))
+            dense = as_tuple(spec.backward(x.copy(), *inputs, **variant.keywords))
             for got, expected in zip(
-                as_tuple(case.backward(x, *inputs, **variant.keywords)), dense, strict=True
+                as_tuple(spec.backward(x, *inputs, **variant.keywords)), dense, strict=True
             ):
                 assert_same_bits(got, expected)
 
 
-@pytest.mark.parametrize("case", NORMS, ids=label)
-def test_broadcast_parameters(case: Case, implementation: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", NORMS, ids=label)
+def test_broadcast_parameters(spec: Spec, implementation: str, rng: np.random.Generator) -> None:
     x, dy = rng.standard_normal((2, 6, 40)).astype(np.float32)
     one = np.broadcast_to(np.float32(1.5), (40,))
-    assert_same_bits(case.forward(x, one, one), case.forward(x, one.copy(), one.copy()))
-    for got, expected in zip(case.backward(dy, x, one), case.backward(dy, x, one.copy()), strict=True):
+    assert_same_bits(spec.forward(x, one, one), spec.forward(x, one.copy(), one.copy()))
+    for got, expected in zip(spec.backward(dy, x, one), spec.backward(dy, x, one.copy()), strict=True):
         if expected is not None:
             assert_same_bits(got, expected)
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_every_misalignment(case: Case, implementation: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_every_misalignment(spec: Spec, implementation: str, rng: np.random.Generator) -> None:
     """All offsets of bytes and of elements within the widest vector, for x, dy and out."""
-    variant = case.variants[0]
+    variant = spec.variants[0]
     for dtype in DTYPES.values():
-        inputs = case.make_inputs(rng, (3, 70), dtype, variant)
+        inputs = spec.make_inputs(rng, (3, 70), dtype, variant)
         x = inputs[0]
         assert x is not None
-        y = case.forward(*inputs, **variant.keywords)
-        dx = as_tuple(case.backward(x, *inputs, **variant.keywords))[0]
+        y = spec.forward(*inputs, **variant.keywords)
+        dx = as_tuple(spec.backward(x, *inputs, **variant.keywords))[0]
         for shift, count in [(misaligned, n) for n in range(1, 9)] + [(offset, n) for n in range(1, 17)]:
             other = shift(x, count)
             out = shift(np.empty_like(x), count)
-            assert_same_bits(case.forward(other, *inputs[1:], **variant.keywords, out=out), y)
-            assert_same_bits(as_tuple(case.backward(other, other, *inputs[1:], **variant.keywords))[0], dx)
+            assert_same_bits(spec.forward(other, *inputs[1:], **variant.keywords, out=out), y)
+            assert_same_bits(as_tuple(spec.backward(other, other, *inputs[1:], **variant.keywords))[0], dx)
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_out(case: Case, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_out(spec: Spec, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator) -> None:
     """`out` in any layout is returned itself, holds the bits of a fresh result, and nothing around it is
     written.
     """
-    variant = case.variants[0]
+    variant = spec.variants[0]
     for shape in SHAPES:
-        inputs = case.make_inputs(rng, shape, dtype, variant)
-        y = case.forward(*inputs, **variant.keywords)
+        inputs = spec.make_inputs(rng, shape, dtype, variant)
+        y = spec.forward(*inputs, **variant.keywords)
         for layout in WRITABLE:
             out = LAYOUTS[layout](np.full(shape, np.nan, dtype))
-            assert case.forward(*inputs, **variant.keywords, out=out) is out
+            assert spec.forward(*inputs, **variant.keywords, out=out) is out
             assert_same_bits(np.asarray(out), y)
         for axis in range(len(shape)):
             wide = np.full([size + 4 if a == axis else size for a, size in enumerate(shape)], 7, dtype)
             inside = tuple(slice(2, -2) if a == axis else slice(None) for a in range(len(shape)))
-            case.forward(*inputs, **variant.keywords, out=wide[inside])
+            spec.forward(*inputs, **variant.keywords, out=wide[inside])
             assert_same_bits(wide[inside], y)
             wide[inside] = 7
             assert (wide == 7).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_in_place(case: Case, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_in_place(spec: Spec, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator) -> None:
     """`out` may be x itself, in any layout, or another view of exactly x."""
-    variant = case.variants[0]
+    variant = spec.variants[0]
     for shape in (*SHAPES, (300, 600)):
-        inputs = case.make_inputs(rng, shape, dtype, variant)
-        y = case.forward(*inputs, **variant.keywords)
+        inputs = spec.make_inputs(rng, shape, dtype, variant)
+        y = spec.forward(*inputs, **variant.keywords)
         for layout in WRITABLE:
             for is_view in (False, True):
                 x = LAYOUTS[layout](inputs[0])  # type: ignore[arg-type]
                 out = x[...] if is_view else x
-                assert case.forward(x, *inputs[1:], **variant.keywords, out=out) is out
+                assert spec.forward(x, *inputs[1:], **variant.keywords, out=out) is out
                 assert_same_bits(np.asarray(x), y)
 
 
-@pytest.mark.parametrize("case", NORMS, ids=label)
-def test_out_is_a_parameter(case: Case, implementation: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", NORMS, ids=label)
+def test_out_is_a_parameter(spec: Spec, implementation: str, rng: np.random.Generator) -> None:
     """`out` may be the weight or the bias where these have the shape of x."""
     for shape, axis in (((70,), 0), ((3, 5), (0, 1)), ((3, 5), (1, 0))):
         variant = Variant("parameter", ("weight", "bias"), {"axis": axis})
-        inputs = case.make_inputs(rng, shape, DTYPES["float32"], variant)
-        y = case.forward(*inputs, axis=axis)
+        inputs = spec.make_inputs(rng, shape, DTYPES["float32"], variant)
+        y = spec.forward(*inputs, axis=axis)
         if axis != (1, 0):
             for index in (1, 2):
                 copies = [array.copy() for array in inputs if array is not None]
-                case.forward(*copies, axis=axis, out=copies[index])
+                spec.forward(*copies, axis=axis, out=copies[index])
                 assert_same_bits(copies[index], y)
-        together = case.forward(*[inputs[0]] * 3, axis=0) if shape == (70,) else None
+        together = spec.forward(*[inputs[0]] * 3, axis=0) if shape == (70,) else None
         if together is not None:
             x = inputs[0].copy()  # type: ignore[union-attr]
-            assert_same_bits(case.forward(x, x, x, axis=0, out=x), together)
+            assert_same_bits(spec.forward(x, x, x, axis=0, out=x), together)
 
 
 def test_layout_of_results(backend: str) -> None:
     """New results are dense and have their axes in memory in the order of x's, as those of NumPy's ufuncs."""
-    for case in CASES:
+    for spec in IN_DEPTH:
         for order in ((0, 1, 2), (2, 1, 0), (0, 2, 1), (1, 2, 0)):
             x = np.ones((3, 4, 5), np.float32).transpose(order)
             for view in (x, x[::2, 1:], x[:, ::-1]):
-                results = (case.forward(view), as_tuple(case.backward(x, x))[0])
+                results = (spec.forward(view), as_tuple(spec.backward(x, x))[0])
                 for result, like in zip(results, (view, x), strict=True):
                     assert result.strides == np.empty_like(like).strides
                     assert result.flags.writeable

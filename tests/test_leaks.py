@@ -14,8 +14,9 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, Case, as_tuple, label
+from fastnorm._specs.spec import Spec, as_tuple
 from numpy.typing import NDArray
+from ops import DTYPES, IN_DEPTH, label
 
 Array = NDArray[Any]
 STATM = Path("/proc/self/statm")
@@ -26,11 +27,11 @@ needs_refcount = pytest.mark.skipif(
 )
 
 
-def calls(case: Case, rng: np.random.Generator) -> tuple[list[Any], list[Callable[[], Any]]]:
+def calls(spec: Spec, rng: np.random.Generator) -> tuple[list[Any], list[Callable[[], Any]]]:
     """Arguments of an op, and calls with them: good ones through every path, and ones that fail at every
     stage.
     """
-    inputs = case.make_inputs(rng, (6, 40), DTYPES["float32"], case.variants[0])
+    inputs = spec.make_inputs(rng, (6, 40), DTYPES["float32"], spec.variants[0])
     x = inputs[0]
     assert x is not None
     out, small = np.empty_like(x), np.empty(3, np.float32)
@@ -38,42 +39,42 @@ def calls(case: Case, rng: np.random.Generator) -> tuple[list[Any], list[Callabl
     listed, strided = x.tolist(), x[:, ::2]
     spoilt = [np.int64(3), *inputs[1:]]
     good: list[Callable[[], Any]] = [
-        lambda: case.forward(*inputs),
-        lambda: case.forward(*inputs, out=out),
-        lambda: case.forward(x),
-        lambda: case.forward(strided),
-        lambda: case.forward(listed),
-        lambda: case.forward(*half),
-        lambda: case.backward(x, *inputs),
-        lambda: case.backward(listed, x),
+        lambda: spec.forward(*inputs),
+        lambda: spec.forward(*inputs, out=out),
+        lambda: spec.forward(x),
+        lambda: spec.forward(strided),
+        lambda: spec.forward(listed),
+        lambda: spec.forward(*half),
+        lambda: spec.backward(x, *inputs),
+        lambda: spec.backward(listed, x),
     ]
     bad: list[Callable[[], Any]] = [
-        lambda: case.forward(*spoilt),
-        lambda: case.forward(*inputs, out=small),
-        lambda: case.forward(*inputs, out=double),
-        lambda: case.forward(*inputs, unknown=out),
-        lambda: case.backward(double, *inputs),
-        lambda: case.backward(small, *inputs),
-        lambda: case.backward(x),
+        lambda: spec.forward(*spoilt),
+        lambda: spec.forward(*inputs, out=small),
+        lambda: spec.forward(*inputs, out=double),
+        lambda: spec.forward(*inputs, unknown=out),
+        lambda: spec.backward(double, *inputs),
+        lambda: spec.backward(small, *inputs),
+        lambda: spec.backward(x),
     ]
-    if case.has_stats:
-        _, *stats = case.forward(*inputs, return_stats=True)
+    if spec.has_stats:
+        _, *stats = spec.forward(*inputs, return_stats=True)
         given = tuple(stats) if len(stats) > 1 else stats[0]
         good += [
-            lambda: case.forward(*inputs, return_stats=True),
-            lambda: case.backward(x, *inputs, stats=given),
-            lambda: case.forward(x, axis=(0, 1)),
-            lambda: case.backward(x, x, x, axis=(0, 1)),
-            lambda: case.backward(x, x, x.T, axis=(1, 0)),
+            lambda: spec.forward(*inputs, return_stats=True),
+            lambda: spec.backward(x, *inputs, stats=given),
+            lambda: spec.forward(x, axis=(0, 1)),
+            lambda: spec.backward(x, x, x, axis=(0, 1)),
+            lambda: spec.backward(x, x, x.T, axis=(1, 0)),
         ]
         bad += [
-            lambda: case.forward(x, axis=3),
-            lambda: case.forward(*inputs, eps=-1.0),
-            lambda: case.forward(x, small),
-            lambda: case.backward(x, *inputs, stats=small),
+            lambda: spec.forward(x, axis=3),
+            lambda: spec.forward(*inputs, eps=-1.0),
+            lambda: spec.forward(x, small),
+            lambda: spec.backward(x, *inputs, stats=small),
         ]
     else:
-        bad += [lambda: case.forward(x, approximate="never"), lambda: case.backward(x, x, approximate=None)]
+        bad += [lambda: spec.forward(x, approximate="never"), lambda: spec.backward(x, x, approximate=None)]
     watched = [
         *inputs,
         x,
@@ -113,9 +114,9 @@ def settled() -> Iterator[None]:
 
 @needs_refcount
 @pytest.mark.usefixtures("settled")
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_references(case: Case, backend: str, rng: np.random.Generator) -> None:
-    watched, all_calls = calls(case, rng)
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_references(spec: Spec, backend: str, rng: np.random.Generator) -> None:
+    watched, all_calls = calls(spec, rng)
     for call in all_calls:
         call()
     for call in all_calls:
@@ -131,22 +132,22 @@ def test_references(case: Case, backend: str, rng: np.random.Generator) -> None:
 
 
 @needs_refcount
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_results_belong_to_the_caller(case: Case, backend: str, rng: np.random.Generator) -> None:
-    inputs = case.make_inputs(rng, (6, 40), DTYPES["float32"], case.variants[0])
-    y = case.forward(*inputs)
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_results_belong_to_the_caller(spec: Spec, backend: str, rng: np.random.Generator) -> None:
+    inputs = spec.make_inputs(rng, (6, 40), DTYPES["float32"], spec.variants[0])
+    y = spec.forward(*inputs)
     alone = sys.getrefcount(np.empty(3).view())
     assert sys.getrefcount(y) <= alone + 1
-    for gradient in as_tuple(case.backward(inputs[0], *inputs)):
+    for gradient in as_tuple(spec.backward(inputs[0], *inputs)):
         assert not np.shares_memory(gradient, inputs[0])
     assert not any(np.shares_memory(y, array) for array in inputs if array is not None)
 
 
 @pytest.mark.usefixtures("settled")
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_python_memory(case: Case, native: ModuleType, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_python_memory(spec: Spec, native: ModuleType, rng: np.random.Generator) -> None:
     """Objects and NumPy's memory, as tracemalloc counts them."""
-    _, all_calls = calls(case, rng)
+    _, all_calls = calls(spec, rng)
     rounds = 300
     for call in all_calls:
         grown = []
@@ -166,10 +167,10 @@ def test_python_memory(case: Case, native: ModuleType, rng: np.random.Generator)
 
 
 @pytest.mark.skipif(not STATM.exists(), reason="needs /proc")
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_resident_memory(case: Case, backend: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_resident_memory(spec: Spec, backend: str, rng: np.random.Generator) -> None:
     """All memory of the process, over many calls."""
-    _, all_calls = calls(case, rng)
+    _, all_calls = calls(spec, rng)
     rounds = 100_000 // len(all_calls) if backend == "native" else 50
 
     def resident() -> int:

@@ -11,10 +11,10 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import DTYPES
-from cases.linear import product_bound
 from fastnorm import reference
+from fastnorm._specs.linear import product_bound
 from numpy.typing import NDArray
+from ops import DTYPES
 from tolerances import assert_same_bits
 
 Array = NDArray[Any]

@@ -17,14 +17,15 @@ from typing import Any, get_args
 import fastnorm
 import numpy as np
 import pytest
-from cases import DTYPES
 from fastnorm import reference
 from fastnorm._arguments.mlp import CLASS_LOSSES, NUMBER_LOSSES
+from fastnorm._specs.bounds import UNIT_ROUNDOFF
 from fastnorm._typing import DenseActivation
 from fastnorm.mlp import mlp_gradients
 from layouts import LAYOUTS
 from numpy.typing import NDArray
-from tolerances import UNIT_ROUNDOFF, assert_same_bits
+from ops import DTYPES
+from tolerances import assert_same_bits
 
 Array = NDArray[Any]
 
@@ -204,7 +205,7 @@ def test_without_biases_and_rows(backend: str, rng: np.random.Generator) -> None
 
 
 def test_the_two_layer_regressor(backend: str) -> None:
-    """The reference case: hundreds of steps of plain gradient descent equal a plain NumPy version to
+    """The reference spec: hundreds of steps of plain gradient descent equal a plain NumPy version to
     rounding.
     """
     rng = np.random.default_rng(0)

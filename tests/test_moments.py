@@ -9,10 +9,11 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import DTYPES
 from fastnorm import Moments, moments
+from fastnorm._specs.bounds import UNIT_ROUNDOFF, norm_bound
 from numpy.typing import NDArray
-from tolerances import UNIT_ROUNDOFF, assert_same_bits, assert_within, norm_bound
+from ops import DTYPES
+from tolerances import assert_same_bits, assert_within
 
 Array = NDArray[Any]
 

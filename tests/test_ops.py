@@ -16,30 +16,27 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import DTYPES, OPS, Op, Variant, as_tuple, label
-from cases.op import is_float_array, mapped, relaid, widened
 from conftest import TARGETS
+from fastnorm._specs.bounds import UNIT_ROUNDOFF
+from fastnorm._specs.spec import BATCH, Spec, Variant, as_tuple, is_float_array, mapped, widened
 from layouts import LAYOUTS, WRITABLE
 from numpy.typing import NDArray
-from tolerances import UNIT_ROUNDOFF, assert_same_bits, assert_within
+from ops import DTYPES, SPECS, label, relaid, with_variants
+from tolerances import assert_same_bits, assert_within
 
 Array = NDArray[Any]
 FUSED = tuple(target for target in TARGETS if target != "baseline")
 FLOAT32 = DTYPES["float32"]
 HALVES = [dtype for name, dtype in DTYPES.items() if name in ("float16", "bfloat16")]
 
-each_op = pytest.mark.parametrize("op", OPS, ids=label)
+each_op = pytest.mark.parametrize("op", SPECS, ids=label)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
 
 
-def op_and_variant() -> list[tuple[Op, Variant]]:
-    return [(op, variant) for op in OPS for variant in op.variants]
+each_variant = pytest.mark.parametrize(("op", "variant"), with_variants(SPECS), ids=label)
 
 
-each_variant = pytest.mark.parametrize(("op", "variant"), op_and_variant(), ids=label)
-
-
-def everything(op: Op, inputs: Any, dys: Any, keywords: Any) -> tuple[Array, ...]:
+def everything(op: Spec, inputs: Any, dys: Any, keywords: Any) -> tuple[Array, ...]:
     """All results of the forward and the backward."""
     return (*as_tuple(op.forward(*inputs, **keywords)), *op.gradients(dys, inputs, keywords))
 
@@ -66,7 +63,7 @@ def target(core: ModuleType, name: str) -> Iterator[None]:
 @each_dtype
 @each_variant
 def test_forward(
-    op: Op, variant: Variant, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
+    op: Spec, variant: Variant, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
 ) -> None:
     """Each result within its bound of the twin in float64, and of the dtype of the inputs."""
     for shape in op.shapes:
@@ -82,7 +79,7 @@ def test_forward(
 @each_dtype
 @each_variant
 def test_backward(
-    op: Op, variant: Variant, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
+    op: Spec, variant: Variant, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
 ) -> None:
     for shape in op.shapes:
         inputs = op.make_inputs(rng, shape, dtype, variant)
@@ -100,7 +97,7 @@ STEP_ERROR = 200 * UNIT_ROUNDOFF["float64"] ** (4 / 5)
 
 
 @each_variant
-def test_twin_against_differences(op: Op, variant: Variant, rng: np.random.Generator) -> None:
+def test_twin_against_differences(op: Spec, variant: Variant, rng: np.random.Generator) -> None:
     """<dy, J v> of the forward, by five points along random directions v of each argument, is <gradient,
     v>.
     """
@@ -133,7 +130,7 @@ def test_twin_against_differences(op: Op, variant: Variant, rng: np.random.Gener
 
 
 @each_op
-def test_empty(op: Op, backend: str, rng: np.random.Generator) -> None:
+def test_empty(op: Spec, backend: str, rng: np.random.Generator) -> None:
     """A problem without rows gives what the twin's formula gives: results of the right shape and no error."""
     for variant in op.variants:
         for shape in op.empty:
@@ -156,7 +153,7 @@ def test_empty(op: Op, backend: str, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("dtype", HALVES, ids=label)
 @each_op
 def test_half_results_are_rounded_once(
-    op: Op, dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator
+    op: Spec, dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator
 ) -> None:
     """A result of half arrays is that of the same values in float32, rounded."""
     for variant in op.variants:
@@ -173,7 +170,7 @@ def test_half_results_are_rounded_once(
 @each_dtype
 @each_variant
 def test_layouts(
-    op: Op, variant: Variant, dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator
+    op: Spec, variant: Variant, dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator
 ) -> None:
     """The same bits for arrays in any layout of memory, all of them at once and each by itself."""
     for shape in (op.shapes[1], op.shapes[3], op.shapes[-1]):
@@ -189,9 +186,9 @@ def test_layouts(
 
 
 @each_op
-def test_out(op: Op, native: ModuleType, rng: np.random.Generator) -> None:
+def test_out(op: Spec, native: ModuleType, rng: np.random.Generator) -> None:
     """`out` in any layout is returned itself and holds the bits of a fresh result."""
-    if not op.takes_out():
+    if "out" not in op.keywords:
         pytest.skip("no out")
     variant = op.variants[0]
     for dtype in DTYPES.values():
@@ -207,9 +204,9 @@ def test_out(op: Op, native: ModuleType, rng: np.random.Generator) -> None:
 
 
 @each_op
-def test_in_place(op: Op, native: ModuleType, rng: np.random.Generator) -> None:
+def test_in_place(op: Spec, native: ModuleType, rng: np.random.Generator) -> None:
     """`out` may be the first input where it has the result's shape."""
-    if not op.takes_out():
+    if "out" not in op.keywords:
         pytest.skip("no out")
     for variant in op.variants:
         inputs = op.make_inputs(rng, op.shapes[3], FLOAT32, variant)
@@ -226,7 +223,7 @@ def test_in_place(op: Op, native: ModuleType, rng: np.random.Generator) -> None:
 
 
 @each_op
-def test_results_are_new(op: Op, backend: str, rng: np.random.Generator) -> None:
+def test_results_are_new(op: Spec, backend: str, rng: np.random.Generator) -> None:
     """Results share no memory with the arguments or each other, can be written, and follow the layout of
     x.
     """
@@ -249,7 +246,7 @@ def test_results_are_new(op: Op, backend: str, rng: np.random.Generator) -> None
 
 @each_dtype
 @each_op
-def test_threads(op: Op, dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator) -> None:
+def test_threads(op: Spec, dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator) -> None:
     variant = op.variants[0]
     for shape in op.large:
         inputs = op.make_inputs(rng, shape, dtype, variant)
@@ -266,20 +263,20 @@ def test_threads(op: Op, dtype: np.dtype[Any], native: ModuleType, rng: np.rando
 
 @each_variant
 def test_a_row_does_not_depend_on_the_others(
-    op: Op, variant: Variant, native: ModuleType, rng: np.random.Generator
+    op: Spec, variant: Variant, native: ModuleType, rng: np.random.Generator
 ) -> None:
-    if not op.rows:
+    if not op.batches:
         pytest.skip("depends on the batch by nature")
     for dtype in (FLOAT32, DTYPES["float16"]):
-        for cols in (1, 5, 31, 64, 257, 1030):
-            inputs = op.make_inputs(rng, (37, cols), dtype, variant)
+        for problem in op.batches:
+            inputs = op.make_inputs(rng, problem, dtype, variant)
             whole = as_tuple(op.forward(*inputs, **variant.keywords))
             dys = op.random_output_gradients(rng, inputs, variant.keywords)
             full = op.gradients(dys, inputs, variant.keywords)
             for chosen in (slice(0, 1), slice(36, 37), slice(3, 8), slice(5, 22)):
 
                 def part(value: Any, chosen: slice = chosen) -> Any:
-                    has_rows = isinstance(value, np.ndarray) and value.ndim and value.shape[0] == 37
+                    has_rows = isinstance(value, np.ndarray) and value.ndim and value.shape[0] == BATCH
                     return value[chosen] if has_rows else value
 
                 got = as_tuple(op.forward(*map(part, inputs), **variant.keywords))
@@ -293,7 +290,7 @@ def test_a_row_does_not_depend_on_the_others(
 @each_dtype
 @each_variant
 def test_targets(
-    op: Op, variant: Variant, dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator
+    op: Spec, variant: Variant, dtype: np.dtype[Any], native: ModuleType, rng: np.random.Generator
 ) -> None:
     for shape in op.shapes:
         inputs = op.make_inputs(rng, shape, dtype, variant)
@@ -323,7 +320,7 @@ class Exporter:
 
 
 @each_op
-def test_array_likes(op: Op, backend: str, rng: np.random.Generator) -> None:
+def test_array_likes(op: Spec, backend: str, rng: np.random.Generator) -> None:
     """Arrays of other libraries are taken as the same arrays; lists of numbers as float64."""
     variant = op.variants[0]
     inputs = op.make_inputs(rng, op.shapes[1], FLOAT32, variant)
@@ -374,14 +371,14 @@ def refused(function: Any, argument: str, error: type[Exception], *args: Any, **
 
 
 @each_op
-def test_bad_arguments(op: Op, backend: str, rng: np.random.Generator) -> None:
+def test_bad_arguments(op: Spec, backend: str, rng: np.random.Generator) -> None:
     """Every array argument of a wrong kind, gradients of a wrong shape or dtype, and what the op itself
     refuses.
     """
     variant = op.variants[0]
     inputs = op.make_inputs(rng, op.shapes[1], FLOAT32, variant)
     dys = op.random_output_gradients(rng, inputs, variant.keywords)
-    backward = op.backward_keywords(variant.keywords)
+    backward = op.known_to_backward(variant.keywords)
     for index, (name, value) in enumerate(zip(op.positional, inputs, strict=True)):
         if not is_float_array(value):
             continue
@@ -389,8 +386,7 @@ def test_bad_arguments(op: Op, backend: str, rng: np.random.Generator) -> None:
             mixture = (*inputs[:index], bad, *inputs[index + 1 :])
             refused(op.forward, name, error, *mixture, **variant.keywords)
             refused(op.backward, name, error, *dys, *mixture, **backward)
-    gradient_names = list(op.backward.__annotations__)[: op.output_gradients]
-    for index, (name, dy) in enumerate(zip(gradient_names, dys, strict=True)):
+    for index, (name, dy) in enumerate(zip(op.output_gradients, dys, strict=True)):
         wrong = [
             *bad_values(dy),
             (dy.astype(np.float64), TypeError),
@@ -407,9 +403,9 @@ def test_bad_arguments(op: Op, backend: str, rng: np.random.Generator) -> None:
 
 
 @each_op
-def test_bad_out(op: Op, backend: str, rng: np.random.Generator) -> None:
+def test_bad_out(op: Spec, backend: str, rng: np.random.Generator) -> None:
     """Nothing is written into an `out` that cannot take the result."""
-    if not op.takes_out():
+    if "out" not in op.keywords:
         pytest.skip("no out")
     variant = op.variants[0]
     inputs = op.make_inputs(rng, op.shapes[1], FLOAT32, variant)
@@ -441,7 +437,7 @@ def test_bad_out(op: Op, backend: str, rng: np.random.Generator) -> None:
 
 @each_op
 @pytest.mark.usefixtures("native")
-def test_parser_of_the_extension(op: Op, rng: np.random.Generator) -> None:
+def test_parser_of_the_extension(op: Spec, rng: np.random.Generator) -> None:
     """Arguments by keyword, unknown and repeated ones, and too many."""
     variant = op.variants[0]
     inputs = op.make_inputs(rng, op.shapes[1], FLOAT32, variant)
@@ -464,7 +460,7 @@ def test_parser_of_the_extension(op: Op, rng: np.random.Generator) -> None:
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="counts references")
 @each_op
-def test_references(op: Op, native: ModuleType, rng: np.random.Generator) -> None:
+def test_references(op: Spec, native: ModuleType, rng: np.random.Generator) -> None:
     """No call keeps a reference to its arguments or loses one."""
     variant = op.variants[0]
     inputs = op.make_inputs(rng, op.shapes[1], FLOAT32, variant)
@@ -489,14 +485,14 @@ def test_references(op: Op, native: ModuleType, rng: np.random.Generator) -> Non
 
 
 @each_op
-def test_vjp(op: Op, backend: str, rng: np.random.Generator) -> None:
+def test_vjp(op: Spec, backend: str, rng: np.random.Generator) -> None:
     """The pullback gives what the backward gives."""
     for variant in op.variants:
         inputs = op.make_inputs(rng, op.shapes[1], FLOAT32, variant)
         dys = op.random_output_gradients(rng, inputs, variant.keywords)
         results, pullback = fastnorm.vjp(op.forward, *inputs, **variant.keywords)
         assert_all_same_bits(as_tuple(results), as_tuple(op.forward(*inputs, **variant.keywords)))
-        expected = op.backward(*dys, *inputs, **op.backward_keywords(variant.keywords))
+        expected = op.backward(*dys, *inputs, **op.known_to_backward(variant.keywords))
         for got, wanted in zip(as_tuple(pullback(*dys)), as_tuple(expected), strict=True):
             assert (got is None) == (wanted is None)
             if isinstance(wanted, np.ndarray):

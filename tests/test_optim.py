@@ -11,9 +11,10 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import DTYPES
+from fastnorm._specs.bounds import UNIT_ROUNDOFF
 from numpy.typing import NDArray
-from tolerances import UNIT_ROUNDOFF, assert_same_bits
+from ops import DTYPES
+from tolerances import assert_same_bits
 
 Array = NDArray[Any]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import fastnorm
 import pytest
-from cases import OPS as CASES
-from cases.op import backward_name
 from fastnorm import reference
+from fastnorm._specs.spec import backward_name
+from ops import SPECS
 
 OPS = sorted(name for name in reference.__all__ if name != "moments")  # which has no backward
 FORWARD = [name for name in OPS if not name.endswith("_backward")]
@@ -57,8 +57,8 @@ def test_all_ops_are_public() -> None:
         assert getattr(fastnorm, name) is not None
 
 
-def test_every_op_has_a_backward_a_case_and_rules() -> None:
-    assert sorted(case.name for case in CASES) == FORWARD
+def test_every_op_has_a_backward_a_specification_and_rules() -> None:
+    assert sorted(spec.name for spec in SPECS) == FORWARD
     for name in FORWARD:
         assert backward_name(name) in OPS
     for name in OPS:

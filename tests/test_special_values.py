@@ -8,9 +8,11 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, NORMS, Case, as_tuple, label
+from fastnorm._specs.bounds import SMALLEST, ulp
+from fastnorm._specs.spec import Spec, as_tuple
 from numpy.typing import NDArray
-from tolerances import SMALLEST, assert_same_bits, assert_within, ulp
+from ops import DTYPES, IN_DEPTH, NORMS, label
+from tolerances import assert_same_bits, assert_within
 
 Array = NDArray[Any]
 FORMS: tuple[Any, ...] = ("none", "tanh", "sigmoid")
@@ -113,64 +115,64 @@ def test_elements_outside_the_fraction_stay_apart(implementation: str, rng: np.r
     assert_same_bits(y, clean)
 
 
-@pytest.mark.parametrize("case", NORMS, ids=label)
-def test_bad_rows_of_the_backward(case: Case, implementation: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", NORMS, ids=label)
+def test_bad_rows_of_the_backward(spec: Spec, implementation: str, rng: np.random.Generator) -> None:
     """A NaN in dy or x makes dx of its row NaN, the parameters' gradients NaN where it enters, and nothing
     else.
     """
     for length in (5, 64, 1000):
         x, dy = rng.standard_normal((2, 4, length)).astype(np.float32)
         weight = np.ones(length, np.float32)
-        clean, *_ = case.backward(dy, x, weight, weight)
+        clean, *_ = spec.backward(dy, x, weight, weight)
         spoiled = dy.copy()
         spoiled[1, 2] = math.nan
-        dx, dweight, dbias = case.backward(spoiled, x, weight, weight)
+        dx, dweight, dbias = spec.backward(spoiled, x, weight, weight)
         assert np.isnan(dx[1]).all()
         assert_same_bits(dx[[0, 2, 3]], clean[[0, 2, 3]])
         assert np.flatnonzero(np.isnan(dweight)).tolist() == [2]
         assert np.flatnonzero(np.isnan(dbias)).tolist() == [2]
         spoiled = x.copy()
         spoiled[3, 0] = math.nan
-        dx, dweight, dbias = case.backward(dy, spoiled, weight, weight)
+        dx, dweight, dbias = spec.backward(dy, spoiled, weight, weight)
         assert np.isnan(dx[3]).all()
         assert np.isnan(dweight).all()
         assert np.isfinite(dbias).all()
         assert_same_bits(dx[:3], clean[:3])
 
 
-@pytest.mark.parametrize("case", NORMS, ids=label)
-def test_no_variance_and_no_eps(case: Case, implementation: str) -> None:
+@pytest.mark.parametrize("spec", NORMS, ids=label)
+def test_no_variance_and_no_eps(spec: Spec, implementation: str) -> None:
     """0 / 0 is NaN and 1 / 0 is infinity, without a warning."""
     for length in LENGTHS:
         x = np.zeros((2, length), np.float32)
-        y, *_, rstd = case.forward(x, eps=0.0, return_stats=True)
+        y, *_, rstd = spec.forward(x, eps=0.0, return_stats=True)
         assert np.isnan(y).all()
         assert np.isinf(rstd).all()
 
 
-@pytest.mark.parametrize("case", NORMS, ids=label)
-def test_special_parameters(case: Case, implementation: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", NORMS, ids=label)
+def test_special_parameters(spec: Spec, implementation: str, rng: np.random.Generator) -> None:
     """NaN and infinity in weight and bias reach their columns only; a weight of 0 gives the bias."""
     x = rng.standard_normal((3, 70)).astype(np.float32)
     weight, bias = np.ones((2, 70), np.float32)
     weight[3], bias[5], weight[69], weight[11] = math.nan, math.nan, math.inf, 0
-    y = case.forward(x, weight, bias)
+    y = spec.forward(x, weight, bias)
     assert np.flatnonzero(np.isnan(y).all(axis=0)).tolist() == [3, 5]
     assert np.isinf(y[:, 69]).all()
     np.testing.assert_array_equal(y[:, 11], np.ones(3))
     assert np.isfinite(np.delete(y, [3, 5, 69], axis=1)).all()
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_every_element_is_written(case: Case, implementation: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_every_element_is_written(spec: Spec, implementation: str, rng: np.random.Generator) -> None:
     """Finite inputs leave nothing of what was in `out`, nor of what was in the memory of a fresh result."""
-    variant = case.variants[0]
+    variant = spec.variants[0]
     for dtype in DTYPES.values():
         for shape in ((1, 1), (3, 7), (4, 64), (5, 129), (2, 4097), (2000, 3)):
-            inputs = case.make_inputs(rng, shape, dtype, variant)
+            inputs = spec.make_inputs(rng, shape, dtype, variant)
             out = np.full(shape, math.nan, dtype)
-            assert np.isfinite(case.forward(*inputs, **variant.keywords, out=out).astype(float)).all()
-            for gradient in as_tuple(case.backward(inputs[0], *inputs, **variant.keywords)):
+            assert np.isfinite(spec.forward(*inputs, **variant.keywords, out=out).astype(float)).all()
+            for gradient in as_tuple(spec.backward(inputs[0], *inputs, **variant.keywords)):
                 assert np.isfinite(gradient.astype(float)).all()
 
 

@@ -6,6 +6,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 from fastnorm import reference, silu, swish, swish_backward
+from fastnorm._specs.activations import DERIVATIVE, VALUE
 
 
 def exact_beta_term(x: float, beta: float) -> mp.mpf:
@@ -45,11 +46,11 @@ def test_errors_in_float32(implementation: str, beta: float) -> None:
     x = x.astype(np.float32)
     ones = np.ones_like(x)
     for result, exact, ulps in (
-        (swish(x, beta), reference.swish(x.astype(np.float64), beta), 1.0),
+        (swish(x, beta), reference.swish(x.astype(np.float64), beta), VALUE.bound),
         (
             swish_backward(ones, x, beta)[0],
             reference.swish_backward(ones.astype(np.float64), x.astype(np.float64), beta)[0],
-            2.0,
+            DERIVATIVE.bound,
         ),
     ):
         assert np.all(
@@ -98,6 +99,6 @@ def test_zeros_keep_their_sign_and_the_ends_of_the_polynomials_their_digits(
         reference.swish_backward(np.ones_like(wide), wide, beta)[0],
     )
     np.testing.assert_array_equal(np.signbit(y), np.signbit(x))
-    for result, value, ulps in ((y, exact, 1.0), (dx, derivative, 2.0)):
+    for result, value, ulps in ((y, exact, VALUE.bound), (dx, derivative, DERIVATIVE.bound)):
         spacing = np.spacing(np.abs(value).astype(np.float32)).astype(np.float64)
         assert np.all(np.abs(result - value) < ulps * spacing)

@@ -10,8 +10,9 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, Case, label
 from conftest import REFERENCE_ONLY
+from fastnorm._specs.spec import Spec
+from ops import DTYPES, IN_DEPTH, label
 from processes import succeeds
 from tolerances import assert_same_bits
 
@@ -172,18 +173,18 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
         )
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_concurrent_switching(case: Case, native: ModuleType, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_concurrent_switching(spec: Spec, native: ModuleType, rng: np.random.Generator) -> None:
     """Settings may change while other threads compute: results do not."""
-    inputs = case.make_inputs(rng, (300, 500), DTYPES["float32"], case.variants[0])
-    expected = case.forward(*inputs)
+    inputs = spec.make_inputs(rng, (300, 500), DTYPES["float32"], spec.variants[0])
+    expected = spec.forward(*inputs)
     stop = threading.Event()
     errors: list[BaseException] = []
 
     def work() -> None:
         try:
             while not stop.is_set():
-                assert_same_bits(case.forward(*inputs), expected)
+                assert_same_bits(spec.forward(*inputs), expected)
         except BaseException as error:
             errors.append(error)
 

@@ -7,8 +7,9 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import CASES, Case, Variant, as_tuple, label
-from tolerances import UNIT_ROUNDOFF
+from fastnorm._specs.bounds import UNIT_ROUNDOFF
+from fastnorm._specs.spec import Spec, Variant, as_tuple
+from ops import IN_DEPTH, label
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
@@ -66,13 +67,13 @@ def test_gelu(form: Any, backend: str, rng: np.random.Generator) -> None:
     close(fastnorm.gelu_backward(dy, x, approximate=form), tensor.grad)
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_tensors_as_arguments(case: Case, backend: str, rng: np.random.Generator) -> None:
-    inputs = case.make_inputs(rng, (4, 20), np.dtype(np.float32), Variant("torch", ("weight", "bias")))
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_tensors_as_arguments(spec: Spec, backend: str, rng: np.random.Generator) -> None:
+    inputs = spec.make_inputs(rng, (4, 20), np.dtype(np.float32), Variant("torch", ("weight", "bias")))
     tensors = [torch.from_numpy(array) for array in inputs if array is not None]
-    np.testing.assert_array_equal(case.forward(*tensors), case.forward(*inputs))
-    expected = as_tuple(case.backward(inputs[0], *inputs))
-    for got, wanted in zip(as_tuple(case.backward(tensors[0], *tensors)), expected, strict=True):
+    np.testing.assert_array_equal(spec.forward(*tensors), spec.forward(*inputs))
+    expected = as_tuple(spec.backward(inputs[0], *inputs))
+    for got, wanted in zip(as_tuple(spec.backward(tensors[0], *tensors)), expected, strict=True):
         np.testing.assert_array_equal(got, wanted)
 
 

@@ -8,27 +8,28 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from cases import CASES, DTYPES, NORMS, Case, Variant, as_tuple, case_and_variant, label
 from fastnorm import reference
+from fastnorm._specs.spec import Spec, Variant, as_tuple
 from numpy.typing import NDArray
+from ops import DTYPES, IN_DEPTH, NORMS, label, with_variants
 from tolerances import assert_same_bits
 
 Array = NDArray[Any]
 
 
-@pytest.mark.parametrize(("case", "variant"), case_and_variant(), ids=label)
-def test_against_the_backward(case: Case, variant: Variant, backend: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize(("spec", "variant"), with_variants(IN_DEPTH), ids=label)
+def test_against_the_backward(spec: Spec, variant: Variant, backend: str, rng: np.random.Generator) -> None:
     """The same bits as the forward, and as the backward with the forward's statistics."""
     for dtype in DTYPES.values():
-        inputs = case.make_inputs(rng, (4, 50), dtype, variant)
+        inputs = spec.make_inputs(rng, (4, 50), dtype, variant)
         dy = rng.standard_normal((4, 50)).astype(dtype)
-        y, pullback = fastnorm.vjp(case.forward, *inputs, **variant.keywords)
-        assert_same_bits(y, case.forward(*inputs, **variant.keywords))
+        y, pullback = fastnorm.vjp(spec.forward, *inputs, **variant.keywords)
+        assert_same_bits(y, spec.forward(*inputs, **variant.keywords))
         keywords = dict(variant.keywords)
-        if case.has_stats:
-            _, *stats = case.forward(*inputs, **variant.keywords, return_stats=True)
+        if spec.has_stats:
+            _, *stats = spec.forward(*inputs, **variant.keywords, return_stats=True)
             keywords["stats"] = tuple(stats) if len(stats) > 1 else stats[0]
-        expected = case.backward(dy, *inputs, **keywords)
+        expected = spec.backward(dy, *inputs, **keywords)
         for _ in range(2):  # a pullback can be called again
             gradients = pullback(dy)
             assert isinstance(gradients, tuple) == isinstance(expected, tuple)
@@ -39,13 +40,13 @@ def test_against_the_backward(case: Case, variant: Variant, backend: str, rng: n
                     assert_same_bits(got, wanted)
 
 
-@pytest.mark.parametrize("case", NORMS, ids=label)
-def test_statistics_are_kept(case: Case, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("spec", NORMS, ids=label)
+def test_statistics_are_kept(spec: Spec, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backward is given them; the user sees them where asked for."""
     x = np.arange(6.0).reshape(2, 3)
     given = {}
 
-    backward = case.forward.backward
+    backward = spec.forward.backward
 
     @functools.wraps(backward)
     def spy(*args: Any, stats: Any = None, **keywords: Any) -> Any:
@@ -53,17 +54,17 @@ def test_statistics_are_kept(case: Case, backend: str, monkeypatch: pytest.Monke
         return backward(*args, stats=stats, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr(case.forward, "backward", spy)
-        y, pullback = fastnorm.vjp(case.forward, x)
+        patch.setattr(spec.forward, "backward", spy)
+        y, pullback = fastnorm.vjp(spec.forward, x)
         pullback(x)
     assert isinstance(y, np.ndarray)
-    wanted = case.forward(x, return_stats=True)
+    wanted = spec.forward(x, return_stats=True)
     for got, expected in zip(as_tuple(given["stats"]), wanted[1:], strict=True):
         assert_same_bits(got, expected)
-    results, pullback = fastnorm.vjp(case.forward, x, return_stats=True)
+    results, pullback = fastnorm.vjp(spec.forward, x, return_stats=True)
     for got, expected in zip(results, wanted, strict=True):
         assert_same_bits(got, expected)
-    assert_same_bits(pullback(x)[0], case.backward(x, x)[0])
+    assert_same_bits(pullback(x)[0], spec.backward(x, x)[0])
 
 
 def test_arguments_by_keyword(backend: str) -> None:
@@ -91,16 +92,16 @@ def test_twins() -> None:
     assert_same_bits(pullback(x)[0], reference.rms_norm_backward(x, x)[0])
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
-def test_out(case: Case, backend: str) -> None:
+@pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
+def test_out(spec: Spec, backend: str) -> None:
     x = np.arange(6.0).reshape(2, 3)
     out = np.empty_like(x)
-    y, pullback = fastnorm.vjp(case.forward, x, out=out)
+    y, pullback = fastnorm.vjp(spec.forward, x, out=out)
     assert y is out
-    assert_same_bits(out, case.forward(x))
-    assert_same_bits(as_tuple(pullback(x))[0], as_tuple(case.backward(x, x))[0])
+    assert_same_bits(out, spec.forward(x))
+    assert_same_bits(as_tuple(pullback(x))[0], as_tuple(spec.backward(x, x))[0])
     with pytest.raises(ValueError, match="vjp: out overlaps x"):
-        fastnorm.vjp(case.forward, x, out=x)
+        fastnorm.vjp(spec.forward, x, out=x)
     assert x[1, 2] == 5
 
 

@@ -1,17 +1,19 @@
 // The float32 activations of one target against a double evaluation, over any part of the 2^32 inputs.
 //
 // tools/sweep.py compiles this file once per target as a shared library and drives it; it defines
-// FASTNORM_TARGET and FASTNORM_REGISTERS as the target files in cpp/targets do.
-#include "kernels/gelu.h"
-#include "kernels/sigmoid.h"
-#include "kernels/silu.h"
-#include "kernels/swish.h"
-#include "kernels/tanh.h"
+// FASTNORM_TARGET and FASTNORM_REGISTERS as the build does.
+#include "kernels/activations/gelu.h"
+#include "kernels/activations/sigmoid.h"
+#include "kernels/activations/silu.h"
+#include "kernels/activations/swish.h"
+#include "kernels/activations/tanh.h"
 
 #include <cmath>
 #include <cstring>
 
+#if defined(__SSE2__)
 #include <immintrin.h>
+#endif
 
 namespace {
 
@@ -161,22 +163,19 @@ void judge_group(const float* x, const float* y, const double* exact, SweepResul
 
 extern "C" {
 
-// 1 if this processor can run the target.
-int sweep_supported(int target) {
-    if (target == 2) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
-    if (target == 1) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    return 1;
-}
-
 // Of whole blocks.
 void sweep_results(int function, const float* x, float* y) { swept[function].block(x, y); }
 
 // Results below 2^-1022 are 0 here: beside floats they are, and subnormal ones would take four times as long.
 void sweep_reference(int function, const double* x, double* y, std::int64_t count) {
+#if defined(__SSE2__)
     const unsigned state = _mm_getcsr();
     _mm_setcsr(state | _MM_FLUSH_ZERO_ON);
     swept[function].reference(x, y, count);
     _mm_setcsr(state);
+#else
+    swept[function].reference(x, y, count);
+#endif
 }
 
 // Adds results y at x, whose exact values are given, to `result`.

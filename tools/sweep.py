@@ -19,6 +19,7 @@ import ctypes
 import importlib.metadata
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -28,18 +29,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import fastnorm
 import numpy as np
 from peers_of_sweep import PEERS, Function
 
 ROOT = Path(__file__).resolve().parent.parent
 OPS = ("sigmoid", "tanh", "silu", "gelu", "gelu tanh", "gelu sigmoid", "swish 0.3", "swish 1.5", "swish -20")
 FUNCTIONS = tuple(f"{op}{kind}" for op in OPS for kind in ("", " derivative"))
-TARGET_FLAGS = {
-    "baseline": [],
-    "avx2": ["-mavx2", "-mfma", "-mf16c", "-mbmi2"],
-    "avx512": ["-mavx2", "-mfma", "-mf16c", "-mbmi2", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"],
-}
 CHUNK = 1 << 26
+
+
+def target_flags() -> dict[str, list[str]]:
+    """The targets this processor can run, the best last, with the instructions that a compiler may use."""
+    text = (ROOT / "cpp" / "targets" / "targets.cmake").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"fastnorm_declare_target\((\w+)\s[^)]*FLAGS ([^)]*)\)", text))
+    return {
+        name: [flag for flag in listed[name].split() if flag.startswith("-m")]
+        for name in reversed(fastnorm.available_targets())
+    }
 
 
 def bound(function: str) -> float:
@@ -103,7 +110,7 @@ def ulps(value: float) -> str:
     return f"{value:.4f}" if value < 10 else f"{value:.3g}"
 
 
-def compile_target(target: str, folder: Path) -> ctypes.CDLL:
+def compile_target(target: str, flags: Sequence[str], folder: Path) -> ctypes.CDLL:
     library = folder / f"sweep_{target}.so"
     command = [os.environ.get("CXX", "c++"), "-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno"]
     command += [
@@ -114,7 +121,7 @@ def compile_target(target: str, folder: Path) -> ctypes.CDLL:
         f"-I{ROOT / 'cpp'}",
         f"-DFASTNORM_TARGET={target}",
     ]
-    command += [f'-DFASTNORM_REGISTERS="simd/vec_{target}.h"', *TARGET_FLAGS[target]]
+    command += [f'-DFASTNORM_REGISTERS="simd/vec_{target}.h"', *flags]
     command += [str(ROOT / "tools" / "sweep.cpp"), "-o", str(library)]
     subprocess.run(command, check=True)
     return ctypes.CDLL(str(library))
@@ -279,9 +286,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    able = target_flags()
+    best = next(reversed(able))
     parser.add_argument("--stride", type=int, default=1, help="distance of the inputs' bit patterns")
     parser.add_argument("--functions", nargs="*", choices=OPS, default=list(OPS))
-    parser.add_argument("--targets", nargs="*", choices=tuple(TARGET_FLAGS), default=list(TARGET_FLAGS))
+    parser.add_argument("--targets", nargs="*", choices=tuple(able), default=list(able))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
         "--peers", action="store_true", help="also sweep the other libraries that are installed"
@@ -300,9 +309,8 @@ def main() -> int:
         print(row, flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
-        baseline = compile_target("baseline", Path(folder))
-        able = [name for number, name in enumerate(TARGET_FLAGS) if baseline.sweep_supported(number)]
-        reference = compile_target(able[-1], Path(folder))
+        libraries_of = {name: compile_target(name, able[name], Path(folder)) for name in able}
+        reference = libraries_of[best]
         if options.check_reference:
             errors = check_reference(reference, options.points)
             print(f"Reference, largest relative error over {options.points} inputs:")
@@ -311,8 +319,8 @@ def main() -> int:
                 flush=True,
             )
         print(HEADER)
-        targets = [name for name in options.targets if name in able]
-        compiled = [reference if name == able[-1] else compile_target(name, Path(folder)) for name in targets]
+        targets = options.targets
+        compiled = [libraries_of[name] for name in targets]
         for name in functions:
             results = sweep(compiled, reference, FUNCTIONS.index(name), options.stride, options.threads)
             for target, result in zip(targets, results):

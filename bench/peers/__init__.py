@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
-from fastnorm._report.samples import Sample
-from fastnorm._report.timing import Call
+from fastnorm._specs import Call, Sample
 from numpy.typing import NDArray
 
 Builder = Callable[[Sample], Call | None]

@@ -9,9 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from fastnorm._report import numpy_formulas
-from fastnorm._report.samples import Sample
-from fastnorm._report.timing import Call
+from fastnorm._specs import Call, Sample, spec_of
 from numpy.typing import NDArray
 
 from peers import Builder
@@ -263,18 +261,24 @@ def _call_with_keywords(function: Callable[..., Any], sample: Sample) -> Call:
     return _call(partial(function, **keywords), sample)
 
 
-# The backward formulas of NumPy are made of operators and methods that JAX arrays have too.
+def numpy_backward(op: str) -> Callable[..., Any]:
+    """Return the NumPy formula of a backward: made of operators and methods that JAX arrays have too."""
+    formula = spec_of(op).backward_formula
+    assert formula is not None
+    return formula
+
+
 CALLS: dict[str, Builder] = {
     "layer_norm": lambda sample: _call(layer_norm(sample.keywords.get("axis", -1)), sample),
-    "layer_norm_backward": partial(_call, numpy_formulas.layer_norm_backward),
+    "layer_norm_backward": partial(_call, numpy_backward("layer_norm")),
     "rms_norm": partial(_call, rms_norm),
-    "rms_norm_backward": partial(_call, numpy_formulas.rms_norm_backward),
+    "rms_norm_backward": partial(_call, numpy_backward("rms_norm")),
     "batch_norm": _call_batch_norm,
-    "batch_norm_backward": partial(_call_with_keywords, numpy_formulas.batch_norm_backward),
+    "batch_norm_backward": partial(_call_with_keywords, numpy_backward("batch_norm")),
     "group_norm": lambda sample: _call(group_norm(sample.keywords["num_groups"]), sample),
-    "group_norm_backward": partial(_call_with_keywords, numpy_formulas.group_norm_backward),
+    "group_norm_backward": partial(_call_with_keywords, numpy_backward("group_norm")),
     "instance_norm": partial(_call, group_norm(0)),
-    "instance_norm_backward": partial(_call, numpy_formulas.instance_norm_backward),
+    "instance_norm_backward": partial(_call, numpy_backward("instance_norm")),
     "gelu": partial(_call_gelu, gelu),
     "gelu_backward": partial(_call_gelu, gelu_backward),
     "glu": partial(_call, jax.nn.glu),

@@ -7,9 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from fastnorm._report.numpy_formulas import FORMULAS, formula
-from fastnorm._report.samples import Sample
-from fastnorm._report.timing import Call
+from fastnorm._specs import Call, Sample, backward_name, formula_of, specs
 from numpy.typing import NDArray
 
 from peers import Builder
@@ -27,7 +25,7 @@ def to_numpy(array: Any) -> NDArray[Any]:
 
 
 def _call(sample: Sample) -> Call | None:
-    function = formula(sample.op, sample.keywords)
+    function = formula_of(sample.spec, sample.keywords, backward=sample.backward)
     if function is not None and sample.op == "layer_norm" and "axis" in sample.keywords:
         return sample.call_of(partial(_over_axis, function))
     return None if function is None else sample.call_of(function)
@@ -39,4 +37,5 @@ def _over_axis(
     return np.moveaxis(function(np.moveaxis(x, axis, -1), *parameters), -1, axis)
 
 
-CALLS: dict[str, Builder] = dict.fromkeys(FORMULAS, _call)
+CALLS: dict[str, Builder] = {spec.name: _call for spec in specs() if spec.formula}
+CALLS |= {backward_name(spec.name): _call for spec in specs() if spec.backward_formula}

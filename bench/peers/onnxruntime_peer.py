@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from fastnorm._report.samples import Sample
-from fastnorm._report.timing import Call
+from fastnorm._specs import Call, Sample
 from numpy.typing import NDArray
 from onnx import helper
 

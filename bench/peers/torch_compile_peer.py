@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from fastnorm._report.samples import Sample
-from fastnorm._report.timing import Call
+from fastnorm._specs import Call, Sample
 
 from peers import Builder, torch_peer
 from peers.torch_peer import SPINS, prepare, to_numpy

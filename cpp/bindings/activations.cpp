@@ -8,10 +8,6 @@ namespace {
 
 using ElementwiseKernels = Kernels<Elementwise>;
 
-// One thread's time for an element of an op with an exponential, float32 in cache.
-constexpr double forward_nanoseconds = 0.4;
-constexpr double backward_nanoseconds = 0.5;
-
 // out = f(x).
 Outcome map(const ElementwiseKernels& table, Slot x_slot, const Out& out) {
     const std::optional<Array> x = as_array(x_slot);
@@ -19,8 +15,8 @@ Outcome map(const ElementwiseKernels& table, Slot x_slot, const Out& out) {
     Result y = result_like(*x, out, {x_slot});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
-    const Array arrays[] = {*x, y.array};
-    if (!run_elementwise(table, Elementwise(), arrays, 1, 1, y.warm, forward_nanoseconds))
+    const View arrays[] = {*x, y.array};
+    if (!run_elementwise(table, Elementwise(), arrays, 1, 1, y.warm, activation_cost.forward))
         return finished(nullptr);
     return finished(y.object.release());
 }
@@ -32,8 +28,8 @@ Outcome map_backward(const ElementwiseKernels& table, Slot dy_slot, Slot x_slot)
     NewArray fresh = new_like(*x);
     Reference dx = std::move(fresh.array);
     if (!dx) return finished(nullptr);
-    const Array arrays[] = {*dy, *x, Array{dx.array(), x->element}};
-    if (!run_elementwise(table, Elementwise(), arrays, 2, 1, fresh.warm, backward_nanoseconds))
+    const View arrays[] = {*dy, *x, Array{dx.array(), x->element}};
+    if (!run_elementwise(table, Elementwise(), arrays, 2, 1, fresh.warm, activation_cost.backward))
         return finished(nullptr);
     return finished(dx.release());
 }
@@ -84,29 +80,6 @@ Reference as_beta(PyObject* slot, const Array& x) {
     return Reference(slot);
 }
 
-// Whether the elements of x along an axis share one of beta.
-bool is_shared(const Array& beta, const Array& x, int axis) {
-    const int missing = x.ndim() - beta.ndim();
-    return axis < missing || beta.shape()[axis - missing] == 1;
-}
-
-// beta as an array of x's shape that lives no longer than it.
-Reference broadcast_to(const Array& beta, const Array& x) {
-    npy_intp strides[NPY_MAXDIMS];
-    for (int i = 0; i < x.ndim(); ++i) {
-        strides[i] = is_shared(beta, x, i) ? 0 : beta.strides()[i - (x.ndim() - beta.ndim())];
-    }
-    PyArray_Descr* descr = PyArray_DESCR(beta.object);
-    Py_INCREF(descr);
-    return Reference(
-        PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), x.shape(), strides, beta.data(), 0, nullptr)
-    );
-}
-
-// One thread's time for an element, float32 in cache.
-constexpr double swish_nanoseconds = 0.7;
-constexpr double swish_backward_nanoseconds = 1.5;
-
 struct SwishArguments {
     FASTNORM_ARGUMENTS(x, beta, out)
 };
@@ -123,26 +96,12 @@ Outcome swish(const Call<SwishArguments>& call) {
     Result y = result_like(*x, out_of(call), {call.x, beta.get()});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
-    const Reference spread = broadcast_to(parameter, *x);
-    if (!spread) return finished(nullptr);
-    const Array arrays[] = {*x, {spread.array(), parameter.element}, y.array};
-    if (!run_elementwise(kernels().swish_forward, Elementwise(), arrays, 2, 1, false, swish_nanoseconds)) {
+    npy_intp strides[NPY_MAXDIMS];
+    const View arrays[] = {*x, broadcast(parameter, *x, strides), y.array};
+    if (!run_elementwise(kernels().swish_forward, Elementwise(), arrays, 2, 1, false, swish_cost.forward)) {
         return finished(nullptr);
     }
     return finished(y.object.release());
-}
-
-// dbeta, of the shape of beta, from the shares of the segments of each of its elements, in their order.
-void add_shares(const double* shares, std::int64_t per_element, const Array& dbeta) {
-    for (std::int64_t i = 0; i < dbeta.size(); ++i) {
-        double sum = 0;
-        for (std::int64_t k = 0; k < per_element; ++k) sum += shares[i * per_element + k];
-        if (dbeta.element == Element::float64) {
-            reinterpret_cast<double*>(dbeta.data())[i] = sum;
-        } else {
-            reinterpret_cast<float*>(dbeta.data())[i] = float(sum);
-        }
-    }
 }
 
 struct SwishBackwardArguments {
@@ -164,39 +123,19 @@ Outcome swish_backward(const Call<SwishBackwardArguments>& call) {
     Reference dbeta = new_array(parameter.ndim(), parameter.shape(), type_number);
     if (!dx || !dbeta) return finished(nullptr);
 
-    // Rows are the elements of beta, columns the elements of x that share one.
-    Axes shared;
-    shared.axis[0] = x->ndim();
-    for (int i = 0; i < x->ndim(); ++i) {
-        if (is_shared(parameter, *x, i)) shared.axis[shared.count++] = i;
-    }
-    const Array arrays[] = {*dy, *x, {dx.array(), x->element}};
     Geometry geometry;
-    geometry.set_norm(arrays, 3, shared);
     SwishBackward task;
-    task.shape = geometry.rows;
-    task.dy = geometry.operands[0];
-    task.x = geometry.operands[1];
-    task.dx = geometry.operands[2];
+    const Work work = plan_swish_backward(task, geometry, *dy, *x, Array{dx.array(), x->element}, parameter);
     task.beta = PyArray_DATA(values.array());
-    const std::int64_t per_row = (task.shape.cols + segment_elements - 1) / segment_elements;
-    const std::int64_t segments = task.shape.rows * per_row;
-    Buffer shares(std::size_t(segments) * sizeof(double));
-    if (!shares) {
-        PyErr_NoMemory();
-        return finished(nullptr);
-    }
+    const Buffer shares(std::size_t(work.units) * sizeof(double));
+    if (!shares) return finished(PyErr_NoMemory());
     task.dbeta_shares = static_cast<double*>(shares.data());
-    const std::int64_t at_once =
-        std::max<std::int64_t>(1, segment_elements / std::max<std::int64_t>(1, task.shape.cols));
-    const double nanoseconds = swish_backward_nanoseconds * double(x->size());
-    const std::size_t scratch = std::size_t(3 * segment_elements * item_size(x->element));
-    if (!run_kernel(
-            kernels().swish_backward[int(x->element)], task, segments, at_once, nanoseconds, scratch
-        )) {
-        return finished(nullptr);
-    }
-    add_shares(task.dbeta_shares, per_row, {dbeta.array(), parameter.element});
+    if (!run_kernel(kernels().swish_backward[int(x->element)], task, work)) return finished(nullptr);
+    const std::int64_t betas = task.shape.rows;
+    sum_shares(
+        task.dbeta_shares, work.units / std::max<std::int64_t>(betas, 1), betas, parameter.element,
+        PyArray_DATA(dbeta.array())
+    );
     return finished(PyTuple_Pack(2, dx.get(), dbeta.get()));
 }
 

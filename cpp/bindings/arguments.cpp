@@ -64,13 +64,6 @@ Array half_of(const Array& whole, int axis, int half, Part& part) {
     return {whole.object, whole.element, &part};
 }
 
-bool Axes::contains(int candidate) const {
-    for (int i = 0; i < count; ++i) {
-        if (axis[i] == candidate) return true;
-    }
-    return false;
-}
-
 bool as_axes(PyObject* slot, int ndim, Axes& axes) {
     const bool is_tuple = PyTuple_Check(slot);
     const Py_ssize_t count = is_tuple ? PyTuple_GET_SIZE(slot) : 1;
@@ -87,6 +80,10 @@ bool as_axes(PyObject* slot, int ndim, Axes& axes) {
         axes.axis[i] = int(axis);
     }
     return true;
+}
+
+bool as_axis(PyObject* slot, int ndim, Axes& axes) {
+    return PyLong_CheckExact(slot) && as_axes(slot, ndim, axes);
 }
 
 std::optional<double> as_number(PyObject* slot, double minimum) {

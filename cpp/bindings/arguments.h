@@ -10,10 +10,11 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <type_traits>
 
 #include "bindings/numpy.h"
 #include "bindings/op.h"
-#include "tasks/arrays.h"
+#include "plan/view.h"
 
 namespace fastnorm {
 
@@ -69,29 +70,24 @@ struct Array {
         for (int i = 0; i < ndim(); ++i) size *= part->shape[i];
         return size;
     }
-    std::int64_t bytes() const { return size() * item_size(element); }
+    operator View() const { return {data(), element, ndim(), shape(), strides(), is_c_contiguous()}; }
 };
+static_assert(std::is_same_v<npy_intp, std::ptrdiff_t> && NPY_MAXDIMS <= max_axes);
+
 // The array of a slot where it is one.
 std::optional<Array> as_array(PyObject* slot);
 
-// The element type that statistics and parameter gradients have, and that kernels compute in.
-inline Element compute_element(Element element) {
-    return element == Element::float64 ? Element::float64 : Element::float32;
-}
+// The number of the type that statistics and parameter gradients have.
 inline int compute_type_number(Element element) {
     return element == Element::float64 ? NPY_DOUBLE : NPY_FLOAT;
 }
 
 bool same_shape(const Array& a, const Array& b);
 
-// The normalised axes, ascending.
-struct Axes {
-    int count = 0;
-    int axis[NPY_MAXDIMS];
-
-    bool contains(int candidate) const;
-};
+// An axis or a tuple of axes, ascending.
 bool as_axes(PyObject* slot, int ndim, Axes& axes);
+// One axis.
+bool as_axis(PyObject* slot, int ndim, Axes& axes);
 
 // A finite float of at least `minimum`; a bool; None or a float in (0, 1] (1 for None).
 std::optional<double> as_number(PyObject* slot, double minimum);

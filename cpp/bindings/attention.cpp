@@ -2,164 +2,60 @@
 
 #include "bindings/arrays.h"
 #include "bindings/families.h"
+#include "bindings/run.h"
+#include "plan/attention.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
 
 namespace {
 
-// One thread's time for a score: an exponential, and a multiply-add for each column of the keys and of the
-// values; measured in cache, float32.
-constexpr double score_nanoseconds = 0.4;
-constexpr double column_nanoseconds = 0.013;
-// Tiles are shared out in chunks of about this.
-constexpr double chunk_nanoseconds = 10000;
-
-// query, keys and values of a call. A memory read has one query a head, which has no axis of its own.
-struct Heads {
+// The arrays of plan/attention.h's Heads.
+struct HeadArrays {
     Array query, keys, values;
-    int lead_axes = 0;
-    bool one_query = false;
+    bool one_query;
 
-    std::int64_t queries() const { return one_query ? 1 : query.shape()[lead_axes]; }
-    std::int64_t slots() const { return keys.shape()[lead_axes]; }
-    std::int64_t dim() const { return keys.shape()[lead_axes + 1]; }
-    std::int64_t width() const { return values.shape()[lead_axes + 1]; }
+    Heads heads() const { return {query, keys, values, one_query}; }
 };
 
 bool same_lead(const Array& a, const Array& b, int lead_axes) {
     return PyArray_CompareLists(a.shape(), b.shape(), lead_axes);
 }
 
-std::optional<Heads> as_heads(
+std::optional<HeadArrays> as_heads(
     PyObject* query_slot, PyObject* keys_slot, PyObject* values_slot, bool one_query
 ) {
     const std::optional<Array> query = as_array(query_slot), keys = as_array(keys_slot),
                                values = as_array(values_slot);
     if (!query || !keys || !values) return std::nullopt;
     if (keys->element != query->element || values->element != query->element) return std::nullopt;
-    const Heads heads{*query, *keys, *values, keys->ndim() - 2, one_query};
-    const int lead = heads.lead_axes;
+    const int lead = keys->ndim() - 2;
     if (lead < 0 || values->ndim() != lead + 2 || query->ndim() != lead + (one_query ? 1 : 2))
         return std::nullopt;
     if (!same_lead(*query, *keys, lead) || !same_lead(*query, *values, lead)) return std::nullopt;
-    if (values->shape()[lead] != heads.slots() || query->shape()[query->ndim() - 1] != heads.dim())
-        return std::nullopt;
-    return heads;
+    if (values->shape()[lead] != keys->shape()[lead]) return std::nullopt;
+    if (query->shape()[query->ndim() - 1] != keys->shape()[lead + 1]) return std::nullopt;
+    return HeadArrays{*query, *keys, *values, one_query};
 }
 
-// Strides of up to that many operands.
-constexpr int max_operands = 10;
-class Layout {
-public:
-    HeadMatrix matrix(const Array& array, int lead_axes, bool has_rows) {
-        const std::int64_t size = item_size(array.element);
-        HeadMatrix matrix = strided(array.object, lead_axes, has_rows);
-        std::uintptr_t misalignment =
-            reinterpret_cast<std::uintptr_t>(matrix.data) | std::uintptr_t(matrix.row_stride);
-        for (int i = 0; i < lead_axes; ++i) misalignment |= std::uintptr_t(matrix.lead_stride[i]);
-        const bool neighbours = matrix.col_stride == size || array.shape()[array.ndim() - 1] <= 1;
-        matrix.contiguous = neighbours && misalignment % std::uintptr_t(size) == 0;
-        return matrix;
-    }
-    HeadMatrix strided(PyArrayObject* array, int lead_axes, bool has_rows) {
-        std::int64_t* lead = strides_[used_++];
-        const npy_intp* strides = PyArray_STRIDES(array);
-        for (int i = 0; i < lead_axes; ++i) lead[i] = strides[i];
-        const int last = PyArray_NDIM(array) - 1;
-        return {PyArray_BYTES(array), lead, has_rows ? strides[last - 1] : 0, strides[last], false};
-    }
-    // A mask broadcasts against the leading axes, the queries and the slots: axes of length 1 are not stepped
-    // along.
-    HeadMatrix broadcast(PyArrayObject* array, const Heads& heads) {
-        std::int64_t* lead = strides_[used_++];
-        const int axes = heads.lead_axes + (heads.one_query ? 1 : 2), missing = axes - PyArray_NDIM(array);
-        const auto stride = [&](int axis) -> std::int64_t {
-            return axis < missing || PyArray_DIM(array, axis - missing) == 1
-                       ? 0
-                       : PyArray_STRIDE(array, axis - missing);
-        };
-        for (int i = 0; i < heads.lead_axes; ++i) lead[i] = stride(i);
-        return {PyArray_BYTES(array), lead, heads.one_query ? 0 : stride(axes - 2), stride(axes - 1), false};
-    }
-
-private:
-    int used_ = 0;
-    std::int64_t strides_[max_operands][NPY_MAXDIMS];
-};
-
-struct Mask {
-    PyArrayObject* array = nullptr;
-    MaskKind kind = MaskKind::none;
-};
 std::optional<Mask> as_mask(PyObject* slot, const Heads& heads) {
     if (slot == Py_None) return Mask{};
     if (!PyArray_CheckExact(slot)) return std::nullopt;
-    const Mask mask{
-        reinterpret_cast<PyArrayObject*>(slot),
-        PyArray_TYPE(reinterpret_cast<PyArrayObject*>(slot)) == NPY_BOOL ? MaskKind::boolean
-                                                                         : MaskKind::additive
-    };
-    if (mask.kind == MaskKind::additive) {
-        const std::optional<Array> array = as_array(slot);
-        if (!array || array->element != compute_element(heads.query.element)) return std::nullopt;
-    }
-    const int axes = heads.lead_axes + (heads.one_query ? 1 : 2), missing = axes - PyArray_NDIM(mask.array);
+    PyArrayObject* array = reinterpret_cast<PyArrayObject*>(slot);
+    // A boolean mask has no element type: of its view the kernels see place, shape and strides.
+    const bool is_boolean = PyArray_TYPE(array) == NPY_BOOL;
+    const std::optional<Array> given = is_boolean ? Array{array} : as_array(slot);
+    if (!given || (!is_boolean && given->element != compute_element(heads.query.element)))
+        return std::nullopt;
+    const Mask mask{*given, is_boolean ? MaskKind::boolean : MaskKind::additive};
+    const int axes = heads.score_axes(), missing = axes - mask.view.ndim;
     if (missing < 0) return std::nullopt;
     for (int axis = missing; axis < axes; ++axis) {
-        const npy_intp length = PyArray_DIM(mask.array, axis - missing);
-        const npy_intp full = axis == axes - 1 ? heads.slots() : heads.query.shape()[axis];
+        const npy_intp length = mask.view.shape[axis - missing];
+        const npy_intp full = axis == axes - 1 ? heads.slots() : heads.query.shape[axis];
         if (length != 1 && length != full) return std::nullopt;
     }
     return mask;
-}
-
-// What both directions are given; y and weights are left out.
-void describe(
-    Attention& task, Layout& layout, const Heads& heads, const Mask& mask, std::int64_t* lead_extent
-) {
-    const int lead = heads.lead_axes;
-    task.heads = 1;
-    for (int i = 0; i < lead; ++i) {
-        lead_extent[i] = heads.keys.shape()[i];
-        task.heads *= lead_extent[i];
-    }
-    task.lead_axes = lead;
-    task.lead_extent = lead_extent;
-    task.queries = heads.queries();
-    task.slots = heads.slots();
-    task.dim = heads.dim();
-    task.width = heads.width();
-    task.query = layout.matrix(heads.query, lead, !heads.one_query);
-    task.keys = layout.matrix(heads.keys, lead, true);
-    task.values = layout.matrix(heads.values, lead, true);
-    task.mask_kind = mask.kind;
-    task.mask = mask.array ? layout.broadcast(mask.array, heads) : HeadMatrix{};
-    task.y = task.weights = HeadMatrix{};
-}
-
-template <class Task>
-bool run_tiles(
-    void (*kernel)(const Task&, std::int64_t, std::int64_t, void*), const Task& task,
-    const Attention& forward, Element element, std::int64_t rows, double products
-) {
-    const std::int64_t units = forward.heads * tiles_of(rows, attention_tile(element));
-    // A tile costs the same however few of its lanes hold rows; one of half the lanes is the smallest. A
-    // single query costs about as much as six.
-    const double lanes =
-        forward.queries == 1 ? 6 : std::max(double(rows), double(attention_tile(element)) / 2);
-    const double scores =
-        lanes * double(forward.queries * forward.slots) / double(std::max<std::int64_t>(rows, 1));
-    const double cost =
-        products * (score_nanoseconds + column_nanoseconds * double(forward.dim + forward.width));
-    const double nanoseconds = double(forward.heads) * scores * cost * (element == Element::float64 ? 2 : 1);
-    const double unit = nanoseconds / double(std::max<std::int64_t>(units, 1));
-    const std::int64_t chunk =
-        std::max<std::int64_t>(1, std::int64_t(chunk_nanoseconds / std::max(unit, 1.0)));
-    return run_kernel(
-        kernel, task, units, chunk, nanoseconds,
-        std::size_t(attention_scratch_bytes(forward.dim, forward.width))
-    );
 }
 
 struct ForwardArguments {
@@ -178,16 +74,16 @@ std::optional<Array> apart(const Array& array, const std::optional<Array>& out, 
 }
 
 Outcome attend_forward(const ForwardArguments& slots) {
-    std::optional<Heads> heads = as_heads(slots.query, slots.keys, slots.values, slots.one_query);
-    if (!heads) return not_canonical;
-    const std::optional<Mask> mask = as_mask(slots.mask, *heads);
+    std::optional<HeadArrays> arrays = as_heads(slots.query, slots.keys, slots.values, slots.one_query);
+    if (!arrays) return not_canonical;
+    const std::optional<Mask> mask = as_mask(slots.mask, arrays->heads());
     const std::optional<bool> linear = as_flag(slots.linear), return_weights = as_flag(slots.return_weights);
     if (!mask || !linear || !return_weights) return not_canonical;
 
     npy_intp shape[NPY_MAXDIMS];
-    const Array& query = heads->query;
+    const Array& query = arrays->query;
     std::copy(query.shape(), query.shape() + query.ndim(), shape);
-    shape[query.ndim() - 1] = heads->width();
+    shape[query.ndim() - 1] = arrays->heads().width();
     Reference result, keys_copy, values_copy;
     std::optional<Array> y;
     if (slots.out.array != Py_None) {
@@ -196,10 +92,10 @@ Outcome attend_forward(const ForwardArguments& slots) {
         if (!y || !is_valid_out(*y, query, query.ndim(), shape, inputs, slots.out.checked))
             return not_canonical;
         result = Reference(Py_NewRef(slots.out.given));
-        const std::optional<Array> keys = apart(heads->keys, y, keys_copy),
-                                   values = apart(heads->values, y, values_copy);
+        const std::optional<Array> keys = apart(arrays->keys, y, keys_copy),
+                                   values = apart(arrays->values, y, values_copy);
         if (!keys || !values) return finished(nullptr);
-        heads->keys = *keys, heads->values = *values;
+        arrays->keys = *keys, arrays->values = *values;
     } else {
         NewArray fresh = new_like(query, shape);
         if (!fresh.array) return finished(nullptr);
@@ -208,23 +104,22 @@ Outcome attend_forward(const ForwardArguments& slots) {
     }
     Reference weights;
     if (*return_weights) {
-        shape[query.ndim() - 1] = heads->slots();
+        shape[query.ndim() - 1] = arrays->heads().slots();
         weights = new_like(query, shape).array;
         if (!weights) return finished(nullptr);
     }
 
-    std::int64_t lead_extent[NPY_MAXDIMS];
-    Layout layout;
+    const Heads heads = arrays->heads();
+    HeadGeometry geometry;
     Attention task;
-    describe(task, layout, *heads, *mask, lead_extent);
+    geometry.describe(task, heads, *mask);
     task.scale = slots.scale;
     task.linear = *linear;
-    task.y = layout.matrix(*y, heads->lead_axes, !slots.one_query);
-    if (weights) task.weights = layout.strided(weights.array(), heads->lead_axes, !slots.one_query);
+    task.y = geometry.by_query(*y, heads);
+    if (weights) task.weights = geometry.by_query(Array{weights.array(), query.element}, heads);
     const Element element = query.element;
-    if (!run_tiles(kernels().attention_forward[int(element)], task, task, element, task.queries, 1)) {
+    if (!run_kernel(kernels().attention_forward[int(element)], task, attention_work(task, element)))
         return finished(nullptr);
-    }
     if (!weights) return finished(result.release());
     return finished(PyTuple_Pack(2, result.get(), weights.get()));
 }
@@ -236,48 +131,41 @@ struct BackwardArguments {
 };
 
 Outcome attend_backward(const BackwardArguments& slots) {
-    const std::optional<Heads> heads = as_heads(slots.query, slots.keys, slots.values, slots.one_query);
+    const std::optional<HeadArrays> arrays = as_heads(slots.query, slots.keys, slots.values, slots.one_query);
     const std::optional<Array> dy = as_array(slots.dy);
-    if (!heads || !dy || dy->element != heads->query.element || dy->ndim() != heads->query.ndim())
+    if (!arrays || !dy || dy->element != arrays->query.element || dy->ndim() != arrays->query.ndim())
         return not_canonical;
-    const int last = dy->ndim() - 1, lead = heads->lead_axes;
-    if (!PyArray_CompareLists(dy->shape(), heads->query.shape(), last) ||
-        dy->shape()[last] != heads->width()) {
+    const Heads heads = arrays->heads();
+    const int last = dy->ndim() - 1;
+    if (!PyArray_CompareLists(dy->shape(), arrays->query.shape(), last) ||
+        dy->shape()[last] != heads.width()) {
         return not_canonical;
     }
-    const std::optional<Mask> mask = as_mask(slots.mask, *heads);
+    const std::optional<Mask> mask = as_mask(slots.mask, heads);
     const std::optional<bool> linear = as_flag(slots.linear);
     if (!mask || !linear) return not_canonical;
 
-    const Element element = heads->query.element;
-    const Reference dquery = std::move(new_like(heads->query).array),
-                    dkeys = std::move(new_like(heads->keys).array),
-                    dvalues = std::move(new_like(heads->values).array);
+    const Element element = arrays->query.element;
+    const Reference dquery = std::move(new_like(arrays->query).array),
+                    dkeys = std::move(new_like(arrays->keys).array),
+                    dvalues = std::move(new_like(arrays->values).array);
     if (!dquery || !dkeys || !dvalues) return finished(nullptr);
-    std::int64_t lead_extent[NPY_MAXDIMS];
-    Layout layout;
+    HeadGeometry geometry;
     AttentionBackward task;
-    describe(task.forward, layout, *heads, *mask, lead_extent);
-    task.forward.scale = slots.scale;
-    task.forward.linear = *linear;
-    task.dy = layout.matrix(*dy, lead, !slots.one_query);
-    task.dquery = layout.matrix(Array{dquery.array(), element}, lead, !slots.one_query);
-    task.dkeys = layout.matrix(Array{dkeys.array(), element}, lead, true);
-    task.dvalues = layout.matrix(Array{dvalues.array(), element}, lead, true);
-    const std::int64_t numbers = task.forward.heads * task.forward.queries * attention_stats;
-    const Buffer stats(std::size_t(numbers * item_size(compute_element(element))));
+    Attention& forward = task.forward;
+    geometry.describe(forward, heads, *mask);
+    forward.scale = slots.scale;
+    forward.linear = *linear;
+    task.dy = geometry.by_query(*dy, heads);
+    task.dquery = geometry.by_query(Array{dquery.array(), element}, heads);
+    task.dkeys = geometry.by_slot(Array{dkeys.array(), element}, heads);
+    task.dvalues = geometry.by_slot(Array{dvalues.array(), element}, heads);
+    const Buffer stats(std::size_t(attention_stats_bytes(forward, element)));
     if (!stats) return finished(PyErr_NoMemory());
     task.stats = stats.data();
-    const KernelTable& all = kernels();
-    const Attention& forward = task.forward;
-    if (!run_tiles(
-            all.attention_backward_query[int(element)], task, forward, element, forward.queries, 2.5
-        )) {
-        return finished(nullptr);
-    }
-    // The first kernel has done all for a single query.
-    if (forward.queries > 1 &&
-        !run_tiles(all.attention_backward_keys[int(element)], task, forward, element, forward.slots, 2)) {
+    if (!run_planned(attention_backward_nanoseconds(forward, element), [&] {
+            return run_attention_backward(task, element);
+        })) {
         return finished(nullptr);
     }
     return finished(PyTuple_Pack(3, dquery.get(), dkeys.get(), dvalues.get()));

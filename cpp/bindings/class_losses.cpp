@@ -1,21 +1,16 @@
-#include "tasks/losses.h"
-
 #include <cmath>
 #include <vector>
 
 #include "bindings/arrays.h"
 #include "bindings/families.h"
-#include "bindings/norms.h"
 #include "bindings/reductions.h"
+#include "bindings/run.h"
+#include "plan/class_losses.h"
 #include "runtime/dispatch.h"
-#include "tasks/probabilities.h"
 
 namespace fastnorm {
 
 namespace {
-
-// One thread's time for an element of float32 in cache; float64 takes about four times as long.
-constexpr double class_nanoseconds = 0.45;
 
 // The arguments of a loss over classes; null where an op has no such argument. `dloss` is what tells a
 // backward.
@@ -117,24 +112,6 @@ Parameter as_row_gradient(PyObject* slot, const Array& x, const Axes& axes) {
     return gradient;
 }
 
-double value_at(const void* values, Element element, std::int64_t i) {
-    return element == Element::float64 ? static_cast<const double*>(values)[i]
-                                       : double(static_cast<const float*>(values)[i]);
-}
-
-// What a mean divides by: the weights of the rows that are not ignored.
-double denominator(
-    const Labels& labels, std::int64_t rows, std::int64_t classes, const void* weight, Element element
-) {
-    double total = 0;
-    const std::int64_t* label = labels.data();
-    for (std::int64_t i = 0; i < rows; ++i) {
-        if (std::uint64_t(label[i]) >= std::uint64_t(classes)) continue;
-        total += weight ? value_at(weight, element, label[i]) : 1;
-    }
-    return total;
-}
-
 // An array of the losses of the rows, of x's type and of its shape without the class axis.
 PyObject* new_losses(const double* losses, const Array& x, const Axes& axes) {
     npy_intp shape[NPY_MAXDIMS];
@@ -155,8 +132,7 @@ PyObject* new_losses(const double* losses, const Array& x, const Axes& axes) {
 Outcome class_loss(const ClassArguments& slots) {
     const std::optional<Array> logits = as_array(slots.logits);
     Axes axes;
-    if (!logits || !PyLong_CheckExact(slots.axis) || !as_axes(slots.axis, logits->ndim(), axes))
-        return not_canonical;
+    if (!logits || !as_axis(slots.axis, logits->ndim(), axes)) return not_canonical;
     const std::int64_t classes = logits->shape()[axes.axis[0]];
     if (classes == 0) return not_canonical;
     const std::optional<Reduction> reduction = as_reduction(slots.reduction);
@@ -204,7 +180,8 @@ Outcome class_loss(const ClassArguments& slots) {
     double divisor = 1;
     task.scale = 1;
     if (*reduction == Reduction::mean) {
-        divisor = task.labels ? denominator(labels, rows, classes, weight.data(), compute) : double(rows);
+        divisor =
+            task.labels ? weight_of_rows(task.labels, rows, weight.data(), classes, compute) : double(rows);
         task.scale = 1 / divisor;
     }
     Parameter dloss;
@@ -221,38 +198,19 @@ Outcome class_loss(const ClassArguments& slots) {
     NewArray fresh;
     if (*return_grad && !(fresh = new_like(*logits)).array) return finished(nullptr);
     Reference gradient = std::move(fresh.array);
-    const Array arrays[] = {
-        *logits, gradient ? Array{gradient.array(), logits->element} : *logits,
-        probabilities ? *probabilities : *logits
-    };
+    const View gradient_view = gradient ? Array{gradient.array(), logits->element} : *logits;
+    const View probabilities_view = probabilities ? *probabilities : *logits;
     Geometry geometry;
-    geometry.set_norm(arrays, 3, axes);
-    task.shape = geometry.rows;
-    task.logits = geometry.operands[0];
-    task.gradient = geometry.operands[1];
-    task.probabilities = geometry.operands[2];
-    if (!gradient) task.gradient.data = nullptr;
+    const Work work = plan_class_loss(
+        task, geometry, *logits, gradient ? &gradient_view : nullptr,
+        probabilities ? &probabilities_view : nullptr, axes, fresh.warm
+    );
     task.weight = weight.data();
-    task.weight_sum = double(classes);
-    if (task.weight) {
-        task.weight_sum = 0;
-        for (std::int64_t j = 0; j < classes; ++j) task.weight_sum += value_at(task.weight, compute, j);
-    }
+    task.weight_sum = weight_of_classes(task.weight, classes, compute);
     const Buffer losses(slots.dloss ? 0 : std::size_t(rows) * sizeof(double));
     if (!losses) return finished(PyErr_NoMemory());
     task.losses = slots.dloss ? nullptr : static_cast<double*>(losses.data());
-    task.stream = gradient && fresh.warm && 2 * logits->bytes() > stream_bytes && task.gradient.contiguous;
-    const std::int64_t size = item_size(logits->element);
-    const double nanoseconds =
-        class_nanoseconds * (compute == Element::float64 ? 4 : 1) * double(rows * classes);
-    const std::int64_t scratch =
-        work_row_bytes(classes, item_size(compute)) + packing_bytes(geometry, 3, size);
-    if (!run_kernel(
-            kernels().class_loss[int(logits->element)], task, rows, rows_per_chunk(task.shape, size),
-            nanoseconds, std::size_t(scratch)
-        )) {
-        return finished(nullptr);
-    }
+    if (!run_kernel(kernels().class_loss[int(logits->element)], task, work)) return finished(nullptr);
     if (slots.dloss) return finished(gradient.release());
     Reference loss(
         *reduction == Reduction::none ? new_losses(task.losses, *logits, axes)

@@ -1,19 +1,14 @@
-#include "tasks/elementwise_losses.h"
-
 #include <cmath>
 
 #include "bindings/elementwise.h"
 #include "bindings/families.h"
 #include "bindings/reductions.h"
+#include "plan/class_losses.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
 
 namespace {
-
-// One thread's time for an element of float32 in cache; float64 takes three times as long.
-constexpr double squared_error_nanoseconds = 0.25;
-constexpr double focal_nanoseconds = 1.2;
 
 // The arguments that every element-wise loss has; `dloss` is null in a forward.
 struct LossArguments {
@@ -57,35 +52,24 @@ Outcome elementwise_loss(
     const Array given[ElementwiseLoss::roles] = {
         *x, *target, dloss ? *dloss : Array{}, {losses.array(), x->element}, {gradient.array(), x->element}
     };
-    Array arrays[ElementwiseLoss::roles];
-    int arrays_count = 0;
-    for (const Array& array : given) {
-        if (array.object) arrays[arrays_count++] = array;
+    View views[ElementwiseLoss::roles];
+    const View* arrays[ElementwiseLoss::roles] = {};
+    for (int role = 0; role < ElementwiseLoss::roles; ++role) {
+        if (!given[role].object) continue;
+        views[role] = given[role];
+        arrays[role] = &views[role];
     }
     Geometry geometry;
-    geometry.set_leading(arrays, arrays_count, 0);
-    task.shape = geometry.rows;
-    std::int64_t buffers = 0;
-    for (int role = 0, i = 0; role < ElementwiseLoss::roles; ++role) {
-        Operand& operand = task.operands[role] = {nullptr, nullptr, nullptr, true};
-        if (given[role].object) operand = geometry.operands[i++];
-        if (!operand.contiguous) ++buffers;
-    }
-    const bool is_large = fresh.warm && arrays_count * x->bytes() > stream_bytes;
-    task.stream = gradient && is_large && task.operands[ElementwiseLoss::gradient].contiguous;
-
-    const std::int64_t segments = (count + segment_elements - 1) / segment_elements;
+    const Work work = plan_elementwise_loss(task, geometry, arrays, fresh.warm, nanoseconds);
     const bool adds = !slots.dloss && is_reduced;
-    const Buffer sums(adds ? std::size_t(segments) * sizeof(double) : 0);
+    const Buffer sums(adds ? std::size_t(work.units) * sizeof(double) : 0);
     if (!sums) return finished(PyErr_NoMemory());
     task.sums = adds ? static_cast<double*>(sums.data()) : nullptr;
-    const double cost = nanoseconds * (x->element == Element::float64 ? 3 : 1) * double(count);
-    const std::size_t scratch = std::size_t(buffers * segment_elements * item_size(x->element));
-    if (!run_kernel(table[int(x->element)], task, segments, 1, cost, scratch)) return finished(nullptr);
+    if (!run_kernel(table[int(x->element)], task, work)) return finished(nullptr);
 
     if (slots.dloss) return finished(gradient.release());
     if (adds) {
-        const double total = sum_of(task.sums, segments);
+        const double total = sum_of(task.sums, work.units);
         losses = Reference(new_scalar(*reduction == Reduction::mean ? total / double(count) : total, *x));
         if (!losses) return finished(nullptr);
     }
@@ -94,7 +78,7 @@ Outcome elementwise_loss(
 }
 
 Outcome squared_error(const LossArguments& slots) {
-    return elementwise_loss(kernels().mse_loss, ElementwiseLoss(), squared_error_nanoseconds, slots);
+    return elementwise_loss(kernels().mse_loss, ElementwiseLoss(), squared_error_cost, slots);
 }
 
 // With `epsilon` null for 0.
@@ -108,7 +92,9 @@ Outcome focal(PyObject* epsilon, PyObject* alpha, PyObject* gamma, const LossArg
     task.epsilon = *coefficient;
     task.alpha_of_one = *share < 0 ? 1 : *share;
     task.alpha_of_zero = *share < 0 ? 1 : 1 - *share;
-    return elementwise_loss(kernels().sigmoid_focal_loss, task, focal_nanoseconds, slots);
+    return elementwise_loss(
+        epsilon ? kernels().poly_focal_loss : kernels().sigmoid_focal_loss, task, focal_cost, slots
+    );
 }
 
 struct MseLossArguments {

@@ -7,8 +7,6 @@ namespace fastnorm {
 
 extern const NativeOp norm_ops[];
 extern const NativeOp channel_norm_ops[];
-extern const NativeOp group_norm_ops[];
-extern const NativeOp moments_ops[];
 extern const NativeOp residual_norm_ops[];
 extern const NativeOp activation_ops[];
 extern const NativeOp gate_ops[];
@@ -22,9 +20,9 @@ extern const NativeOp memory_ops[];
 extern const NativeOp optim_ops[];
 
 inline const NativeOp* const families[] = {
-    norm_ops,       channel_norm_ops, group_norm_ops, moments_ops,    residual_norm_ops,
-    activation_ops, gate_ops,         softmax_ops,    class_loss_ops, elementwise_loss_ops,
-    linear_ops,     mlp_ops,          attention_ops,  memory_ops,     optim_ops,
+    norm_ops,       channel_norm_ops,     residual_norm_ops, activation_ops, gate_ops,      softmax_ops,
+    class_loss_ops, elementwise_loss_ops, linear_ops,        mlp_ops,        attention_ops, memory_ops,
+    optim_ops,
 };
 
 }  // namespace fastnorm

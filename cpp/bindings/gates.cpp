@@ -11,12 +11,11 @@ namespace {
 
 using GateKernels = Kernels<Gate>;
 
-// A gated unit: its kernels, and one thread's time for an element of each in float32 in cache.
+// A gated unit.
 struct Unit {
     const GateKernels& forward;
     const GateKernels& backward;
-    double forward_nanoseconds;
-    double backward_nanoseconds;
+    ElementCost cost;
     int gate_half = 0;  // of a packed array
 };
 
@@ -45,7 +44,7 @@ struct Inputs {
             return PyLong_CheckExact(axis_slot);
         }
         Axes axes;
-        if (!PyLong_CheckExact(axis_slot) || !as_axes(axis_slot, first->ndim(), axes)) return false;
+        if (!as_axis(axis_slot, first->ndim(), axes)) return false;
         axis = axes.axis[0];
         if (first->shape()[axis] % 2 != 0) return false;
         whole = *first;
@@ -68,10 +67,10 @@ Outcome forward(const Unit& unit, const ForwardArguments& slots) {
     Result y = result_like(inputs.gate, slots.out, {slots.gate, slots.up});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
-    const Array arrays[] = {inputs.gate, inputs.up, y.array};
+    const View arrays[] = {inputs.gate, inputs.up, y.array};
     Gate task;
     task.beta = slots.beta;
-    if (!run_elementwise(unit.forward, task, arrays, 2, 1, y.warm, unit.forward_nanoseconds))
+    if (!run_elementwise(unit.forward, task, arrays, 2, 1, y.warm, unit.cost.forward))
         return finished(nullptr);
     return finished(y.object.release());
 }
@@ -93,23 +92,21 @@ Outcome backward(const Unit& unit, const BackwardArguments& slots) {
         if (!gradient.array) return finished(nullptr);
         const Array whole{gradient.array.array(), dy->element};
         Part parts[2];
-        const Array arrays[] = {
+        const View arrays[] = {
             *dy, inputs.gate, inputs.up, half_of(whole, inputs.axis, unit.gate_half, parts[0]),
             half_of(whole, inputs.axis, 1 - unit.gate_half, parts[1])
         };
-        if (!run_elementwise(unit.backward, task, arrays, 3, 2, gradient.warm, unit.backward_nanoseconds))
+        if (!run_elementwise(unit.backward, task, arrays, 3, 2, gradient.warm, unit.cost.backward))
             return finished(nullptr);
         return finished(gradient.array.release());
     }
     const NewArray dgate = new_like(inputs.gate), dup = new_like(inputs.up);
     if (!dgate.array || !dup.array) return finished(nullptr);
-    const Array arrays[] = {
+    const View arrays[] = {
         *dy, inputs.gate, inputs.up, Array{dgate.array.array(), dy->element},
         Array{dup.array.array(), dy->element}
     };
-    if (!run_elementwise(
-            unit.backward, task, arrays, 3, 2, dgate.warm && dup.warm, unit.backward_nanoseconds
-        ))
+    if (!run_elementwise(unit.backward, task, arrays, 3, 2, dgate.warm && dup.warm, unit.cost.backward))
         return finished(nullptr);
     return finished(PyTuple_Pack(2, dgate.array.get(), dup.array.get()));
 }
@@ -119,13 +116,13 @@ std::optional<Unit> geglu_unit(PyObject* approximate) {
     if (!PyUnicode_CheckExact(approximate)) return std::nullopt;
     const KernelTable& all = kernels();
     if (PyUnicode_CompareWithASCIIString(approximate, "none") == 0) {
-        return Unit{all.geglu_forward, all.geglu_backward, 0.5, 0.9};
+        return Unit{all.geglu_forward, all.geglu_backward, gate_cost};
     }
     if (PyUnicode_CompareWithASCIIString(approximate, "tanh") == 0) {
-        return Unit{all.geglu_tanh_forward, all.geglu_tanh_backward, 0.5, 0.9};
+        return Unit{all.geglu_tanh_forward, all.geglu_tanh_backward, gate_cost};
     }
     if (PyUnicode_CompareWithASCIIString(approximate, "sigmoid") == 0) {
-        return Unit{all.geglu_sigmoid_forward, all.geglu_sigmoid_backward, 0.5, 0.9};
+        return Unit{all.geglu_sigmoid_forward, all.geglu_sigmoid_backward, gate_cost};
     }
     return std::nullopt;
 }
@@ -133,13 +130,13 @@ std::optional<Unit> geglu_unit(PyObject* approximate) {
 // silu, which swish is where beta is 1, has a loop of its own.
 Unit swiglu_unit(double beta) {
     const KernelTable& all = kernels();
-    if (beta == 1) return {all.swiglu_forward, all.swiglu_backward, 0.5, 0.9};
-    return {all.swiglu_beta_forward, all.swiglu_beta_backward, 3, 6};
+    if (beta == 1) return {all.swiglu_forward, all.swiglu_backward, gate_cost};
+    return {all.swiglu_beta_forward, all.swiglu_beta_backward, swish_gate_cost};
 }
 
-Unit glu_unit() { return {kernels().glu_forward, kernels().glu_backward, 0.5, 0.9, 1}; }
-Unit reglu_unit() { return {kernels().reglu_forward, kernels().reglu_backward, 0.3, 0.6}; }
-Unit bilinear_unit() { return {kernels().bilinear_forward, kernels().bilinear_backward, 0.3, 0.6}; }
+Unit glu_unit() { return {kernels().glu_forward, kernels().glu_backward, gate_cost, 1}; }
+Unit reglu_unit() { return {kernels().reglu_forward, kernels().reglu_backward, linear_gate_cost}; }
+Unit bilinear_unit() { return {kernels().bilinear_forward, kernels().bilinear_backward, linear_gate_cost}; }
 
 struct GluArguments {
     FASTNORM_ARGUMENTS(x, axis, out)

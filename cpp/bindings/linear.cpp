@@ -1,8 +1,9 @@
 #include <cmath>
 
 #include "bindings/families.h"
-#include "bindings/products.h"
-#include "runtime/dispatch.h"
+#include "bindings/dense.h"
+#include "bindings/run.h"
+#include "plan/linear.h"
 
 namespace fastnorm {
 
@@ -69,21 +70,27 @@ Outcome linear(const Call<LinearArguments>& call) {
     if (!result.canonical) return not_canonical;
     if (!result.written) return finished(nullptr);
 
-    const MatrixArray a(*x, x->element), b(*weight, x->element);
-    const MatrixArray c(Array{result.written.array(), x->element}, x->element);
-    Product task = layer_product(a.matrix(), b.matrix(), bias, c.matrix());
-    task.activation = *activation;
-    if (!run_product(task, x->element)) return finished(nullptr);
+    const Layer layer{*x, *weight, bias.data(), *activation};
+    const View y = Array{result.written.array(), x->element};
+    if (!run_planned(linear_nanoseconds(layer), [&] { return run_linear(layer, y); }))
+        return finished(nullptr);
     return finished(result.finish());
 }
 
-// New arrays for the gradients of weight and bias; false with an error set where there is no memory.
-bool new_gradients(LayerGradients& gradients, const Array& x, const Array& weight, const Parameter& bias) {
-    const int type_number = compute_type_number(x.element);
-    gradients.dweight = new_array(2, weight.shape(), type_number);
-    if (bias.array) gradients.dbias = new_array(1, weight.shape() + 1, type_number);
-    return gradients.dweight && (!bias.array || gradients.dbias);
-}
+// New arrays for the gradients of weight and bias, empty where there is no bias. `create` is false with an
+// error set where there is no memory.
+struct NewGradients {
+    Reference dweight, dbias;
+
+    bool create(const Array& x, const Array& weight, const Parameter& bias) {
+        const int type_number = compute_type_number(x.element);
+        dweight = new_array(2, weight.shape(), type_number);
+        if (bias.array) dbias = new_array(1, weight.shape() + 1, type_number);
+        return dweight && (!bias.array || dbias);
+    }
+    View weight_view(const Array& x) const { return Array{dweight.array(), compute_element(x.element)}; }
+    void* bias_data() const { return dbias ? PyArray_DATA(dbias.array()) : nullptr; }
+};
 
 PyObject* or_none(Reference& reference) { return reference ? reference.release() : Py_NewRef(Py_None); }
 
@@ -102,31 +109,20 @@ Outcome linear_backward(const Call<LinearBackwardArguments>& call) {
     if (!PyArray_CompareLists(dy->shape(), ResultShape(*x, cols).shape, x->ndim())) return not_canonical;
     const Parameter bias = as_vector(call.bias, *x, cols);
     if (!bias.canonical) return not_canonical;
-    LayerGradients gradients;
-    gradients.dx = std::move(new_like(*x).array);
-    if (bias.failed || !gradients.dx || !new_gradients(gradients, *x, *weight, bias))
-        return finished(nullptr);
+    Reference dx_array = std::move(new_like(*x).array);
+    NewGradients created;
+    if (bias.failed || !dx_array || !created.create(*x, *weight, bias)) return finished(nullptr);
 
-    const MatrixArray dy_matrix(*dy, x->element), x_matrix(*x, x->element),
-        weight_matrix(*weight, x->element);
-    const bool is_linear = *activation == Activation::none;
-    const MatrixBuffer dz_buffer(is_linear ? 0 : x_matrix.rows(), cols, x->element);
-    if (!dz_buffer) return finished(PyErr_NoMemory());
-    if (!is_linear) {
-        Product task = layer_product(x_matrix.matrix(), weight_matrix.matrix(), bias, dz_buffer.matrix());
-        task.activation = *activation;
-        task.finish = Finish::gradient;
-        task.other = dy_matrix.matrix();
-        if (!run_product(task, x->element)) return finished(nullptr);
-    }
-    const Matrix& dz = is_linear ? dy_matrix.matrix() : dz_buffer.matrix();
-    const MatrixArray dx(Array{gradients.dx.array(), x->element}, x->element);
-    const Product back = layer_product(dz, transposed(weight_matrix.matrix()), {}, dx.matrix());
-    if (!run_product(back, x->element) || !weight_gradients(x_matrix.matrix(), dz, x->element, gradients)) {
+    const Layer layer{*x, *weight, bias.data(), *activation};
+    const View slopes = *dy;
+    const LayerGradients gradients{
+        Array{dx_array.array(), x->element}, created.weight_view(*x), created.bias_data()
+    };
+    const double nanoseconds = linear_backward_nanoseconds(layer);
+    if (!run_planned(nanoseconds, [&] { return run_linear_backward(layer, slopes, gradients); }))
         return finished(nullptr);
-    }
     return finished(
-        Py_BuildValue("NNN", gradients.dx.release(), gradients.dweight.release(), or_none(gradients.dbias))
+        Py_BuildValue("NNN", dx_array.release(), created.dweight.release(), or_none(created.dbias))
     );
 }
 
@@ -157,6 +153,7 @@ struct GatedArguments {
         failed = b_gate.failed || b_up.failed;
     }
     npy_intp cols() const { return w_gate->shape()[1]; }
+    GatedLayer layer() const { return {*x, *w_gate, *w_up, b_gate.data(), b_up.data(), gate, beta}; }
 };
 
 struct GatedLinearArguments {
@@ -173,17 +170,10 @@ Outcome gated_linear(const Call<GatedLinearArguments>& call) {
     );
     if (!result.canonical) return not_canonical;
     if (!result.written) return finished(nullptr);
-    const MatrixArray a(x, x.element), gate(*arguments.w_gate, x.element), up(*arguments.w_up, x.element);
-    const MatrixArray y(Array{result.written.array(), x.element}, x.element);
-    const MatrixBuffer gates(a.rows(), arguments.cols(), x.element);
-    if (!gates) return finished(PyErr_NoMemory());
-    Product task = layer_product(a.matrix(), gate.matrix(), arguments.b_gate, gates.matrix());
-    task.activation = arguments.gate, task.beta = arguments.beta;
-    if (!run_product(task, x.element)) return finished(nullptr);
-    task = layer_product(a.matrix(), up.matrix(), arguments.b_up, y.matrix());
-    task.finish = Finish::multiply;
-    task.other = gates.matrix();
-    if (!run_product(task, x.element)) return finished(nullptr);
+    const GatedLayer layer = arguments.layer();
+    const View y = Array{result.written.array(), x.element};
+    const double nanoseconds = gated_linear_nanoseconds(layer);
+    if (!run_planned(nanoseconds, [&] { return run_gated_linear(layer, y); })) return finished(nullptr);
     return finished(result.finish());
 }
 
@@ -191,8 +181,6 @@ struct GatedLinearBackwardArguments {
     FASTNORM_ARGUMENTS(dy, x, w_gate, w_up, b_gate, b_up, gate, beta)
 };
 
-// With g = x w_gate + b_gate and u = x w_up + b_up: dg = dy u gate'(g), du = dy gate(g), and the gradients of
-// two layers.
 Outcome gated_linear_backward(const Call<GatedLinearBackwardArguments>& call) {
     const std::optional<Array> dy = as_array(call.dy);
     const GatedArguments arguments(call);
@@ -202,49 +190,24 @@ Outcome gated_linear_backward(const Call<GatedLinearBackwardArguments>& call) {
     if (dy->element != x.element || dy->ndim() != x.ndim()) return not_canonical;
     if (!PyArray_CompareLists(dy->shape(), ResultShape(x, arguments.cols()).shape, x.ndim()))
         return not_canonical;
-    LayerGradients gate_gradients, up_gradients;
+    NewGradients of_gate, of_up;
     Reference dx_array = std::move(new_like(x).array);
-    if (!dx_array || !new_gradients(gate_gradients, x, *arguments.w_gate, arguments.b_gate) ||
-        !new_gradients(up_gradients, x, *arguments.w_up, arguments.b_up)) {
+    if (!dx_array || !of_gate.create(x, *arguments.w_gate, arguments.b_gate) ||
+        !of_up.create(x, *arguments.w_up, arguments.b_up)) {
         return finished(nullptr);
     }
-    const MatrixArray a(x, x.element), gate(*arguments.w_gate, x.element), up(*arguments.w_up, x.element);
-    const MatrixArray dy_matrix(*dy, x.element), dx(Array{dx_array.array(), x.element}, x.element);
-    const MatrixBuffer scaled(a.rows(), arguments.cols(), x.element),
-        dg(a.rows(), arguments.cols(), x.element);
-    const MatrixBuffer du(a.rows(), arguments.cols(), x.element), dx_of_gate(a.rows(), a.cols(), x.element);
-    if (!scaled || !dg || !du || !dx_of_gate) return finished(PyErr_NoMemory());
-
-    Product task = layer_product(a.matrix(), up.matrix(), arguments.b_up, scaled.matrix());
-    task.finish = Finish::multiply;
-    task.other = dy_matrix.matrix();
-    if (!run_product(task, x.element)) return finished(nullptr);
-    task = layer_product(a.matrix(), gate.matrix(), arguments.b_gate, du.matrix());
-    task.activation = arguments.gate, task.beta = arguments.beta;
-    task.finish = Finish::multiply;
-    task.other = dy_matrix.matrix();
-    if (!run_product(task, x.element)) return finished(nullptr);
-    task.c = dg.matrix();
-    task.finish = Finish::gradient;
-    task.other = scaled.matrix();
-    if (!run_product(task, x.element)) return finished(nullptr);
-
-    if (!run_product(
-            layer_product(dg.matrix(), transposed(gate.matrix()), {}, dx_of_gate.matrix()), x.element
-        )) {
+    const GatedLayer layer = arguments.layer();
+    const View slopes = *dy;
+    const GatedGradients gradients{
+        Array{dx_array.array(), x.element}, of_gate.weight_view(x), of_up.weight_view(x), of_gate.bias_data(),
+        of_up.bias_data()
+    };
+    const double nanoseconds = gated_linear_backward_nanoseconds(layer);
+    if (!run_planned(nanoseconds, [&] { return run_gated_linear_backward(layer, slopes, gradients); }))
         return finished(nullptr);
-    }
-    task = layer_product(du.matrix(), transposed(up.matrix()), {}, dx.matrix());
-    task.finish = Finish::add;
-    task.other = dx_of_gate.matrix();
-    if (!run_product(task, x.element) ||
-        !weight_gradients(a.matrix(), dg.matrix(), x.element, gate_gradients) ||
-        !weight_gradients(a.matrix(), du.matrix(), x.element, up_gradients)) {
-        return finished(nullptr);
-    }
     return finished(Py_BuildValue(
-        "NNNNN", dx_array.release(), gate_gradients.dweight.release(), up_gradients.dweight.release(),
-        or_none(gate_gradients.dbias), or_none(up_gradients.dbias)
+        "NNNNN", dx_array.release(), of_gate.dweight.release(), of_up.dweight.release(),
+        or_none(of_gate.dbias), or_none(of_up.dbias)
     ));
 }
 

@@ -1,20 +1,14 @@
-#include "tasks/embeddings.h"
-
 #include <vector>
 
 #include "bindings/arrays.h"
 #include "bindings/families.h"
+#include "bindings/run.h"
+#include "plan/memory.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
 
 namespace {
-
-// One thread's time for a word in a group of columns; measured in cache, float32.
-constexpr double forward_nanoseconds = 1;
-constexpr double backward_nanoseconds = 2;
-// Sentences, or groups of columns of table rows, are shared out in chunks of about this.
-constexpr double chunk_nanoseconds = 5000;
 
 // An array as contiguous aligned memory of a type, its own unless told, copied where it is not; empty with an
 // error set where there is no memory.
@@ -45,17 +39,12 @@ std::optional<std::vector<Array>> as_arrays(PyObject* slot) {
 struct Sentences {
     std::vector<Array> tables;
     Reference words, encoding;
-    std::int64_t count = 0, positions = 0, rows = 0, dim = 0;
+    SentenceShape size;
     npy_intp shape[NPY_MAXDIMS];  // of a result
     int ndim = 0;
 
     Element element() const { return tables[0].element; }
-    std::int64_t groups() const { return (dim + embedding_group - 1) / embedding_group; }
     const std::int64_t* ids() const { return static_cast<const std::int64_t*>(PyArray_DATA(words.array())); }
-    // The work of one direction for one table.
-    double nanoseconds(double word) const {
-        return double(count * positions * groups()) * word * (element() == Element::float64 ? 2 : 1);
-    }
 };
 
 // True where the arguments are canonical; an error is set then where there is no memory. The encoding is
@@ -71,14 +60,14 @@ bool as_sentences(PyObject* tables, PyObject* words, PyObject* encoding, bool wi
     const Array& table = s.tables[0];
     if (table.element != compute_element(table.element)) return false;
     if (table.ndim() != 2 || factors->element != table.element || factors->ndim() != 2) return false;
-    s.rows = table.shape()[0];
-    s.dim = table.shape()[1];
-    s.positions = PyArray_DIM(given, last);
-    if (factors->shape()[0] != s.positions || factors->shape()[1] != s.dim) return false;
+    s.size.rows = table.shape()[0];
+    s.size.dim = table.shape()[1];
+    s.size.positions = PyArray_DIM(given, last);
+    if (factors->shape()[0] != s.size.positions || factors->shape()[1] != s.size.dim) return false;
     s.ndim = last + 1;
-    s.count = 1;
-    for (int i = 0; i < last; ++i) s.count *= s.shape[i] = PyArray_DIM(given, i);
-    s.shape[last] = s.dim;
+    s.size.count = 1;
+    for (int i = 0; i < last; ++i) s.size.count *= s.shape[i] = PyArray_DIM(given, i);
+    s.shape[last] = s.size.dim;
     s.encoding = contiguous(*factors, wide ? NPY_DOUBLE : PyArray_TYPE(factors->object));
     s.words = Reference(
         PyArray_FromArray(given, PyArray_DescrFromType(NPY_INT64), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST)
@@ -86,15 +75,10 @@ bool as_sentences(PyObject* tables, PyObject* words, PyObject* encoding, bool wi
     if (!s.encoding || !s.words) return true;
     const std::int64_t* ids = s.ids();
     bool all_valid = true;
-    for (std::int64_t i = 0; i < s.count * s.positions; ++i) {
-        all_valid &= std::uint64_t(ids[i]) < std::uint64_t(s.rows);
+    for (std::int64_t i = 0; i < s.size.words(); ++i) {
+        all_valid &= std::uint64_t(ids[i]) < std::uint64_t(s.size.rows);
     }
     return all_valid;
-}
-
-std::int64_t chunk_of(std::int64_t units, double nanoseconds) {
-    const double unit = nanoseconds / double(std::max<std::int64_t>(units, 1));
-    return std::max<std::int64_t>(1, std::int64_t(chunk_nanoseconds / std::max(unit, 1.0)));
 }
 
 struct EmbeddingSumsArguments {
@@ -107,7 +91,8 @@ Outcome embedding_sums(const Call<EmbeddingSumsArguments>& call) {
     if (!s.words || !s.encoding) return finished(nullptr);
     Reference results(PyTuple_New(Py_ssize_t(s.tables.size())));
     if (!results) return finished(nullptr);
-    const double nanoseconds = s.nanoseconds(forward_nanoseconds);
+    const Work work = embedding_work(s.size, s.element());
+    const auto kernel = kernels().embedding_sum[int(s.element())];
     for (std::size_t i = 0; i < s.tables.size(); ++i) {
         const Reference table = contiguous(s.tables[i]);
         PyObject* y = new_array(s.ndim, s.shape, PyArray_TYPE(s.tables[i].object)).release();
@@ -118,51 +103,12 @@ Outcome embedding_sums(const Call<EmbeddingSumsArguments>& call) {
             s.ids(),
             PyArray_DATA(s.encoding.array()),
             PyArray_DATA(reinterpret_cast<PyArrayObject*>(y)),
-            s.positions,
-            s.dim
+            s.size.positions,
+            s.size.dim
         };
-        const auto kernel = kernels().embedding_sum[int(s.element())];
-        if (!run_kernel(kernel, task, s.count, chunk_of(s.count, nanoseconds), nanoseconds, 0)) {
-            return finished(nullptr);
-        }
+        if (!run_kernel(kernel, task, work)) return finished(nullptr);
     }
     return finished(results.release());
-}
-
-// The places of every word, by word and then in the order of the sentences; first[r] is where those of word r
-// start.
-void sort_places(const Sentences& s, std::int64_t* first, WordPlace* places) {
-    const std::int64_t* ids = s.ids();
-    const std::int64_t count = s.count * s.positions;
-    // Calls run(word, begin, end) for the runs of one word, as empty sentences are: counting those one by one
-    // in memory would take five cycles each.
-    const auto for_runs = [&](auto run) {
-        for (std::int64_t begin = 0, end = 0; begin < count; begin = end) {
-            do ++end;
-            while (end < count && ids[end] == ids[begin]);
-            run(ids[begin], begin, end);
-        }
-    };
-    // first[r + 1] counts the places of word r, then tells where the next of them goes.
-    std::fill(first, first + s.rows + 1, 0);
-    for_runs([&](std::int64_t word, std::int64_t begin, std::int64_t end) {
-        first[word + 1] += end - begin;
-    });
-    std::int64_t total = 0;
-    for (std::int64_t r = 1; r <= s.rows; ++r) {
-        const std::int64_t places_before = total;
-        total += first[r];
-        first[r] = places_before;
-    }
-    WordPlace place{0, 0};
-    for_runs([&](std::int64_t word, std::int64_t begin, std::int64_t end) {
-        WordPlace* next = places + first[word + 1];
-        first[word + 1] += end - begin;
-        for (std::int64_t i = begin; i < end; ++i) {
-            *next++ = place;
-            if (++place.position == s.positions) place = {place.sentence + 1, 0};
-        }
-    });
 }
 
 struct EmbeddingSumsBackwardArguments {
@@ -179,14 +125,15 @@ Outcome embedding_sums_backward(const Call<EmbeddingSumsBackwardArguments>& call
         !PyArray_CompareLists(dy.shape(), s.shape, s.ndim)) {
         return not_canonical;
     }
-    const std::int64_t words = s.count * s.positions;
-    const Buffer places(std::size_t(words) * sizeof(WordPlace));
-    const Buffer first(std::size_t(s.rows + 1) * sizeof(std::int64_t));
+    const Buffer places(std::size_t(s.size.words()) * sizeof(WordPlace));
+    const Buffer first(std::size_t(s.size.rows + 1) * sizeof(std::int64_t));
     Reference results(PyTuple_New(Py_ssize_t(dys->size())));
     if (!places || !first || !results) return finished(results ? PyErr_NoMemory() : nullptr);
-    sort_places(s, static_cast<std::int64_t*>(first.data()), static_cast<WordPlace*>(places.data()));
-    const std::int64_t units = s.rows * s.groups();
-    const double nanoseconds = s.nanoseconds(backward_nanoseconds) + double(units);
+    sort_places(
+        s.size, s.ids(), static_cast<std::int64_t*>(first.data()), static_cast<WordPlace*>(places.data())
+    );
+    const Work work = embedding_backward_work(s.size, s.element());
+    const auto kernel = kernels().embedding_sum_backward[int(s.element())];
     for (std::size_t i = 0; i < dys->size(); ++i) {
         const Reference gradient = contiguous((*dys)[i]);
         PyObject* dtable = new_array(2, s.tables[i].shape(), PyArray_TYPE(s.tables[i].object)).release();
@@ -198,11 +145,9 @@ Outcome embedding_sums_backward(const Call<EmbeddingSumsBackwardArguments>& call
             static_cast<const WordPlace*>(places.data()),
             static_cast<const std::int64_t*>(first.data()),
             PyArray_DATA(reinterpret_cast<PyArrayObject*>(dtable)),
-            s.dim
+            s.size.dim
         };
-        const auto kernel = kernels().embedding_sum_backward[int(s.element())];
-        if (!run_kernel(kernel, task, units, chunk_of(units, nanoseconds), nanoseconds, 0))
-            return finished(nullptr);
+        if (!run_kernel(kernel, task, work)) return finished(nullptr);
     }
     return finished(results.release());
 }

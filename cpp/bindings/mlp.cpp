@@ -1,18 +1,19 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <vector>
 
-#include "bindings/mlp_losses.h"
 #include "bindings/families.h"
 #include "bindings/network.h"
 #include "bindings/optim.h"
+#include "bindings/run.h"
+#include "plan/training.h"
 
 namespace fastnorm {
 
 namespace {
 
-constexpr auto signal_interval = std::chrono::milliseconds(50);  // how long Ctrl-C may wait, beside one step
+// How long Ctrl-C may wait, beside one step.
+constexpr std::chrono::steady_clock::duration signal_interval = std::chrono::milliseconds(50);
 
 // A new contiguous array of x's type: x's shape with another last axis.
 Reference new_output(const Array& x, npy_intp cols) {
@@ -29,16 +30,15 @@ Reference new_output(const Array& x, npy_intp cols) {
 // New arrays for the gradients of all parameters, merged: two lists, the second None where there are no
 // biases.
 bool gradient_lists(Network& network, double penalty, Reference& dweights, Reference& dbiases) {
-    const std::size_t count = network.layer_count();
+    const std::size_t count = network.layers().size();
     dweights = Reference(PyList_New(Py_ssize_t(count)));
     Py_INCREF(Py_None);
     dbiases = Reference(network.has_biases() ? PyList_New(Py_ssize_t(count)) : Py_None);
     if (network.has_biases()) Py_DECREF(Py_None);
     if (!dweights || !dbiases) return false;
     const auto gradient = [&](std::size_t i) -> PyObject* {
-        const Array& parameter = network.parameters()[i];
-        Reference array =
-            new_array(parameter.ndim(), parameter.shape(), compute_type_number(network.element()));
+        const View& parameter = network.parameter(i);
+        Reference array = new_array(parameter.ndim, parameter.shape, compute_type_number(network.element()));
         if (array) network.merge(i, penalty, PyArray_DATA(array.array()));
         return array.release();
     };
@@ -66,15 +66,15 @@ struct MlpForwardArguments {
 Outcome mlp_forward(const Call<MlpForwardArguments>& call) {
     const std::optional<Array> x = as_array(call.x);
     Network network;
-    if (!x || !network.recognise(*x, call.weights, call.biases, call.activation, call.output_activation))
+    if (!x || !as_network(*x, call.weights, call.biases, call.activation, call.output_activation, network))
         return not_canonical;
     Reference copy;
     const std::optional<RowMatrix> rows = as_rows(*x, copy);
     Reference y = new_output(*x, npy_intp(network.outputs()));
     if (!rows || !y) return finished(nullptr);
     if (rows->rows > 0 && network.outputs() > 0) {
-        if (!network.reserve(rows->rows, false, false)) return finished(PyErr_NoMemory());
-        const ReleasedGil released(network.microseconds() > gil_microseconds);
+        if (!network.reserve(rows->rows, {})) return finished(PyErr_NoMemory());
+        const ReleasedGil released(network.nanoseconds() > gil_nanoseconds);
         network.pack();
         network.take_x(*rows);
         network.task().y = PyArray_DATA(y.array());
@@ -91,7 +91,7 @@ Outcome mlp_backward(const Call<MlpBackwardArguments>& call) {
     const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
     Network network;
     if (!x || !dy || dy->element != x->element) return not_canonical;
-    if (!network.recognise(*x, call.weights, call.biases, call.activation, call.output_activation))
+    if (!as_network(*x, call.weights, call.biases, call.activation, call.output_activation, network))
         return not_canonical;
     if (dy->ndim() != x->ndim() || dy->shape()[x->ndim() - 1] != network.outputs()) return not_canonical;
     if (!PyArray_CompareLists(dy->shape(), x->shape(), x->ndim() - 1)) return not_canonical;
@@ -99,10 +99,10 @@ Outcome mlp_backward(const Call<MlpBackwardArguments>& call) {
     const std::optional<RowMatrix> rows = as_rows(*x, copy), slopes = as_rows(*dy, dy_copy);
     Reference dx = new_output(*x, x->shape()[x->ndim() - 1]);
     if (!rows || !slopes || !dx) return finished(nullptr);
-    if (!network.reserve(std::max<std::int64_t>(rows->rows, 1), true, true))
+    if (!network.reserve(std::max<std::int64_t>(rows->rows, 1), {true, true, nullptr}))
         return finished(PyErr_NoMemory());
     {
-        const ReleasedGil released(network.microseconds() > gil_microseconds);
+        const ReleasedGil released(network.nanoseconds() > gil_nanoseconds);
         network.pack();
         network.take_x(*rows);
         network.task().dy = slopes->data;
@@ -161,11 +161,8 @@ std::optional<LossKind> as_loss(PyObject* slot, double& option) {
 }
 
 // What mlp_gradients and mlp_train share: the arguments before the optimiser's.
-struct Lesson {
-    Network network;
-    RowMatrix x;
-    LossContext loss;
-    double penalty = 0;
+struct GivenLesson {
+    Lesson lesson;
     Reference x_copy, target_copy;
 
     // False where the arguments are not canonical, or `failed` with an error set.
@@ -173,57 +170,39 @@ struct Lesson {
     bool recognise(const Call<Arguments>& call, bool& failed) {
         const std::optional<Array> array = as_array(call.x);
         if (!array || array->ndim() != 2 || array->shape()[0] < 1) return false;
-        if (!network.recognise(*array, call.weights, call.biases, call.activation, call.output_activation))
+        if (!as_network(
+                *array, call.weights, call.biases, call.activation, call.output_activation, lesson.network
+            ))
             return false;
+        TrainingLoss& loss = lesson.loss;
         const std::optional<LossKind> kind = as_loss(call.loss, loss.option);
         const std::optional<double> number = as_number(call.penalty, 0);
         if (!kind || !number) return false;
         loss.kind = *kind;
-        loss.outputs = network.outputs();
-        penalty = *number;
+        loss.outputs = lesson.network.outputs();
+        lesson.penalty = *number;
         const std::optional<RowMatrix> rows = as_rows(*array, x_copy);
-        x = *rows;  // two axes are never copied
+        lesson.x = *rows;  // two axes are never copied
         if (!as_target(call.target, *array, failed)) return false;
         if (call.sample_weight == Py_None) return true;
         const std::optional<Array> weight = as_array(call.sample_weight);
         if (!weight || weight->element != Element::float64 || weight->ndim() != 1) return false;
-        if (weight->shape()[0] != x.rows || !PyArray_ISCARRAY_RO(weight->object)) return false;
+        if (weight->shape()[0] != lesson.x.rows || !PyArray_ISCARRAY_RO(weight->object)) return false;
         loss.sample_weight = reinterpret_cast<const double*>(weight->data());
         return true;
-    }
-
-    // Rows [start, start + count) of the order, or of x: forward, loss and backward. Returns the loss with
-    // its penalty.
-    double run(const std::int64_t* order, std::int64_t start, std::int64_t count) {
-        RowMatrix batch = x;
-        if (!order) batch.data += start * x.row_stride;
-        network.take_x(batch);
-        network.task().order = loss.order = order ? order + start : nullptr;
-        loss.start = order ? 0 : start;
-        double total = double(count);
-        if (loss.sample_weight) {
-            total = 0;
-            for (std::int64_t i = start; i < start + count; ++i)
-                total += loss.sample_weight[order ? order[i] : i];
-        }
-        loss.scale = 1 / total;
-        network.task().loss = loss_function(compute_element(network.element()));
-        network.task().context = &loss;
-        network.pack();
-        network.run(count);
-        const double data_loss = network.loss();
-        return penalty == 0 ? data_loss : data_loss + 0.5 * penalty * loss.scale * network.squared_weights();
     }
 
 private:
     bool as_target(PyObject* slot, const Array& input, bool& failed) {
         if (!PyArray_CheckExact(slot)) return false;
+        TrainingLoss& loss = lesson.loss;
         PyArrayObject* array = reinterpret_cast<PyArrayObject*>(slot);
         if (is_over_classes(loss.kind) && PyArray_TYPE(array) == NPY_INT64) {
-            if (PyArray_NDIM(array) != 1 || PyArray_DIM(array, 0) != x.rows || !PyArray_ISCARRAY_RO(array))
+            if (PyArray_NDIM(array) != 1 || PyArray_DIM(array, 0) != lesson.x.rows ||
+                !PyArray_ISCARRAY_RO(array))
                 return false;
             loss.classes = static_cast<const std::int64_t*>(PyArray_DATA(array));
-            for (std::int64_t i = 0; i < x.rows; ++i) {
+            for (std::int64_t i = 0; i < lesson.x.rows; ++i) {
                 if (loss.classes[i] < 0 || loss.classes[i] >= loss.outputs) return false;
             }
             return true;
@@ -232,7 +211,7 @@ private:
         if (!numbers || numbers->element != input.element || numbers->ndim() != 2 ||
             loss.kind == LossKind::focal)
             return false;
-        if (numbers->shape()[0] != x.rows || numbers->shape()[1] != loss.outputs) return false;
+        if (numbers->shape()[0] != lesson.x.rows || numbers->shape()[1] != loss.outputs) return false;
         PyArrayObject* target = array;
         loss.element = compute_element(input.element);
         if (loss.element != input.element) {
@@ -250,6 +229,16 @@ private:
     }
 };
 
+// Whether the arrays of a list (or None, of which there is nothing to update) can be updated where they lie.
+// MLP holds such arrays, and the twin takes others.
+bool are_updated_in_place(PyObject* arrays) {
+    for (Py_ssize_t i = 0; arrays != Py_None && i < PySequence_Fast_GET_SIZE(arrays); ++i) {
+        PyObject* entry = PySequence_Fast_GET_ITEM(arrays, i);
+        if (entry != Py_None && !PyArray_ISCARRAY(reinterpret_cast<PyArrayObject*>(entry))) return false;
+    }
+    return true;
+}
+
 struct MlpGradientsArguments {
     FASTNORM_ARGUMENTS(
         x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
@@ -257,18 +246,18 @@ struct MlpGradientsArguments {
 };
 
 Outcome mlp_gradients(const Call<MlpGradientsArguments>& call) {
-    Lesson lesson;
+    GivenLesson given;
     bool failed = false;
-    if (!lesson.recognise(call, failed)) return failed ? finished(nullptr) : not_canonical;
-    if (!lesson.network.reserve(lesson.x.rows, true, false)) return finished(PyErr_NoMemory());
+    if (!given.recognise(call, failed)) return failed ? finished(nullptr) : not_canonical;
+    Lesson& lesson = given.lesson;
+    if (!lesson.reserve(lesson.x.rows)) return finished(PyErr_NoMemory());
     double loss;
     {
-        const ReleasedGil released(lesson.network.microseconds() > gil_microseconds);
+        const ReleasedGil released(lesson.network.nanoseconds() > gil_nanoseconds);
         loss = lesson.run(nullptr, 0, lesson.x.rows);
     }
     Reference dweights, dbiases;
-    if (!gradient_lists(lesson.network, lesson.penalty * lesson.loss.scale, dweights, dbiases))
-        return finished(nullptr);
+    if (!gradient_lists(lesson.network, lesson.penalty_share(), dweights, dbiases)) return finished(nullptr);
     const Reference value(PyFloat_FromDouble(loss));
     if (!value) return finished(nullptr);
     return finished(PyTuple_Pack(3, value.get(), dweights.get(), dbiases.get()));
@@ -282,63 +271,50 @@ struct MlpTrainArguments {
 };
 
 Outcome mlp_train(const Call<MlpTrainArguments>& call) {
-    Lesson lesson;
-    Network& network = lesson.network;
+    GivenLesson given;
+    Lesson& lesson = given.lesson;
     bool failed = false;
-    if (!lesson.recognise(call, failed)) return failed ? finished(nullptr) : not_canonical;
-    const std::vector<Array>& parameters = network.parameters();
-    for (const Array& parameter : parameters) {
-        // Updated in place. MLP holds such arrays, and the twin takes others.
-        if (!PyArray_ISCARRAY(parameter.object)) return not_canonical;
+    if (!given.recognise(call, failed)) return failed ? finished(nullptr) : not_canonical;
+    Epoch epoch(lesson);
+    epoch.parameters.reserve(lesson.network.parameter_count());
+    for (std::size_t i = 0; i < lesson.network.parameter_count(); ++i) {
+        const View& parameter = lesson.network.parameter(i);
+        OptimizedParameter updated;
+        updated.data = parameter.data;
+        updated.size = parameter.size();
+        updated.element = parameter.element;
+        epoch.parameters.push_back(updated);
     }
-    OptimizerRule rule;
-    if (!as_rule(call.rule, parameters.data(), Py_ssize_t(parameters.size()), rule)) return not_canonical;
-    const std::int64_t* order = nullptr;
-    std::int64_t count = lesson.x.rows;
+    if (!are_updated_in_place(call.weights) || !are_updated_in_place(call.biases)) return not_canonical;
+    if (!as_rule(call.rule, epoch.rule, epoch.parameters)) return not_canonical;
+    epoch.count = lesson.x.rows;
     if (call.order != Py_None) {
         if (!PyArray_CheckExact(call.order)) return not_canonical;
         PyArrayObject* array = reinterpret_cast<PyArrayObject*>(call.order);
         if (PyArray_TYPE(array) != NPY_INT64 || PyArray_NDIM(array) != 1 || !PyArray_ISCARRAY_RO(array))
             return not_canonical;
-        order = static_cast<const std::int64_t*>(PyArray_DATA(array));
-        count = PyArray_SIZE(array);
-        for (std::int64_t i = 0; i < count; ++i) {
-            if (order[i] < 0 || order[i] >= lesson.x.rows) return not_canonical;
+        epoch.order = static_cast<const std::int64_t*>(PyArray_DATA(array));
+        epoch.count = PyArray_SIZE(array);
+        for (std::int64_t i = 0; i < epoch.count; ++i) {
+            if (epoch.order[i] < 0 || epoch.order[i] >= lesson.x.rows) return not_canonical;
         }
     }
     if (!PyLong_CheckExact(call.batch_size)) return not_canonical;
-    const long long given = PyLong_AsLongLong(call.batch_size);
-    if (given < 0 || count < 1) return not_canonical;
-    const std::int64_t batch = given == 0 || given > count ? count : given;
-    if (!network.reserve(batch, true, false)) return finished(PyErr_NoMemory());
+    const long long batch = PyLong_AsLongLong(call.batch_size);
+    if (batch < 0 || epoch.count < 1) return not_canonical;
+    epoch.batch = batch == 0 || batch > epoch.count ? epoch.count : batch;
+    if (!lesson.reserve(epoch.batch)) return finished(PyErr_NoMemory());
 
-    double total = 0;
-    std::int64_t start = 0;
-    while (start < count) {
+    const bool is_brief = epoch.nanoseconds() < gil_nanoseconds;
+    while (epoch.done < epoch.count) {
         {
-            const bool brief = network.microseconds() * double(count) / double(batch) < gil_microseconds;
-            const ReleasedGil released(!brief);
-            const auto began =
-                brief ? std::chrono::steady_clock::time_point{} : std::chrono::steady_clock::now();
-            do {
-                const std::int64_t rows = std::min(batch, count - start);
-                total += lesson.run(order, start, rows) * double(rows);
-                const std::int64_t step = rule.steps ? ++*rule.steps : 1;
-                for (std::size_t i = 0; i < parameters.size(); ++i) {
-                    network.merge(i, lesson.penalty * lesson.loss.scale, network.gradient(i));
-                    const Py_ssize_t state = Py_ssize_t(i);
-                    update_parameter(
-                        rule, step, parameters[i].element, parameters[i].data(), parameters[i].size(),
-                        network.gradient(i), true, rule.first_of(state), rule.second_of(state)
-                    );
-                }
-                start += rows;
-            } while (start < count && (brief || std::chrono::steady_clock::now() - began < signal_interval));
+            const ReleasedGil released(!is_brief);
+            epoch.run(is_brief ? nullptr : &signal_interval);
         }
         // Ctrl-C: the parameters are those of the last finished step.
-        if (start < count && PyErr_CheckSignals() < 0) return finished(nullptr);
+        if (epoch.done < epoch.count && PyErr_CheckSignals() < 0) return finished(nullptr);
     }
-    return finished(PyFloat_FromDouble(total / double(count)));
+    return finished(PyFloat_FromDouble(epoch.total / double(epoch.count)));
 }
 
 }  // namespace

@@ -2,30 +2,16 @@
 #include <limits>
 
 #include "bindings/families.h"
-#include "bindings/norms.h"
+#include "bindings/parameter_gradients.h"
+#include "bindings/run.h"
+#include "plan/norms.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
 
-std::int64_t rows_per_chunk(const Rows& rows, std::int64_t size) {
-    const std::int64_t in_16_kib = 16384 / std::max<std::int64_t>(rows.cols * size, 1) + 1;
-    if (rows.rows < 8 * tile_rows) return in_16_kib;
-    return (in_16_kib + tile_rows - 1) / tile_rows * tile_rows;
-}
+namespace {
 
-std::int64_t rows_per_block(std::int64_t rows) {
-    const std::int64_t least = (rows + 127) / 128;
-    return std::max<std::int64_t>(64, (least + 31) / 32 * 32);
-}
-
-std::int64_t packing_bytes(const Geometry& geometry, int operands, std::int64_t size) {
-    std::int64_t bytes = 0;
-    for (int k = 0; k < operands; ++k) {
-        if (!geometry.operands[k].contiguous) bytes += packed_bytes(geometry.rows.cols, size);
-    }
-    return bytes;
-}
-
+// Statistics of rows without columns: nothing was averaged.
 void fill_with_nan(PyArrayObject* array) {
     const npy_intp size = PyArray_SIZE(array);
     for (npy_intp i = 0; i < size; ++i) {
@@ -36,46 +22,6 @@ void fill_with_nan(PyArrayObject* array) {
         }
     }
 }
-
-namespace {
-
-// A parameter gradient with its axes in the order in which the caller gave them: where that was not the
-// array's, the rules have made the axes an object that knows it.
-bool reorder(Reference& gradient, PyObject* axes) {
-    if (!gradient || PyLong_CheckExact(axes) || PyTuple_CheckExact(axes)) return true;
-    gradient = Reference(PyObject_CallMethod(axes, "user_order", "O", gradient.get()));
-    return bool(gradient);
-}
-
-bool add_blocks(
-    const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols, const Reference& sums
-) {
-    if (!sums) return true;
-    const PartialSums task{partials, blocks, cols, PyArray_DATA(sums.array())};
-    return run_kernel(
-        kernels().sum_partials[int(x.element)], task, cols, 1024, 0.1 * double(blocks * cols), 0
-    );
-}
-
-}  // namespace
-
-bool ParameterGradients::create(const Array& x, const Axes& axes, bool has_weight, bool has_bias) {
-    if (has_weight && !(dweight = new_parameter_gradient(x, axes))) return false;
-    return !has_bias || (dbias = new_parameter_gradient(x, axes));
-}
-
-bool ParameterGradients::in_given_order(PyObject* axes) {
-    return reorder(dweight, axes) && reorder(dbias, axes);
-}
-
-bool ParameterGradients::sum_blocks(
-    const Array& x, const double* partials, std::int64_t blocks, std::int64_t cols
-) {
-    return add_blocks(x, partials, blocks, cols, dweight) &&
-           add_blocks(x, partials + blocks * cols, blocks, cols, dbias);
-}
-
-namespace {
 
 using ForwardKernels = decltype(KernelTable::layer_norm_forward);
 using BackwardKernels = decltype(KernelTable::layer_norm_backward);
@@ -91,10 +37,6 @@ bool as_rms_options(PyObject* weight_offset, PyObject* fraction, RmsOptions& opt
     if (!offset || !share) return false;
     options = {*offset, *share};
     return true;
-}
-
-std::int64_t counted_columns(double fraction, std::int64_t cols) {
-    return std::max<std::int64_t>(std::int64_t(std::ceil(double(cols) * fraction)), 1);
 }
 
 // weight + offset, where there is a weight. The sum is rounded once to the compute type.
@@ -157,30 +99,17 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
         if (!(rstd = new_statistic(*x, axes))) return finished(nullptr);
     }
 
-    const Array arrays[] = {*x, *y};
     Geometry geometry;
-    geometry.set_norm(arrays, 2, axes);
-    const Rows& rows = geometry.rows;
-    if (rows.cols > 0) {
-        NormForward task;
-        task.shape = rows;
-        task.x = geometry.operands[0];
-        task.y = geometry.operands[1];
+    NormForward task;
+    const Work work = plan_norm_forward(task, geometry, *x, *y, axes, warm);
+    if (task.shape.cols > 0) {
         task.weight = weight.data();
         task.bias = bias.data();
         task.eps = *eps;
-        task.counted = counted_columns(slots.rms.fraction, rows.cols);
+        task.counted = counted_columns(slots.rms.fraction, task.shape.cols);
         task.mean = mean ? PyArray_DATA(mean.array()) : nullptr;
         task.rstd = rstd ? PyArray_DATA(rstd.array()) : nullptr;
-        task.stream = warm && 2 * x->bytes() > stream_bytes && x->data() != y->data() && task.y.contiguous;
-        const std::int64_t size = item_size(x->element);
-        if (!run_kernel(
-                forward[int(x->element)], task, rows.rows, rows_per_chunk(rows, size),
-                norm_forward_nanoseconds * double(rows.rows * rows.cols),
-                std::size_t(packing_bytes(geometry, 2, size))
-            )) {
-            return finished(nullptr);
-        }
+        if (!run_kernel(forward[int(x->element)], task, work)) return finished(nullptr);
     } else {
         if (mean) fill_with_nan(mean.array());
         if (rstd) fill_with_nan(rstd.array());
@@ -223,25 +152,22 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
     ParameterGradients gradients;
     if (!dx || !gradients.create(*x, axes, has_weight, has_bias)) return finished(nullptr);
 
-    const Array arrays[] = {*dy, *x, Array{dx.array(), x->element}};
     Geometry geometry;
-    geometry.set_norm(arrays, 3, axes);
-    if (geometry.rows.cols > 0) {
-        NormBackward task;
-        task.shape = geometry.rows;
-        task.dy = geometry.operands[0];
-        task.x = geometry.operands[1];
-        task.dx = geometry.operands[2];
+    NormBackward task;
+    const Work work =
+        plan_norm_backward(task, geometry, *dy, *x, Array{dx.array(), x->element}, axes, fresh.warm);
+    if (task.shape.cols > 0) {
         task.weight = weight.data();
         task.eps = *eps;
         task.counted = counted_columns(slots.rms.fraction, task.shape.cols);
         task.mean = mean.data();
         task.rstd = rstd.data();
-        task.stream = fresh.warm && 3 * x->bytes() > stream_bytes && task.dx.contiguous;
-        const std::int64_t scratch = packing_bytes(geometry, 3, item_size(x->element));
-        if (!run_backward(
-                backward[int(x->element)], task, task, *x, gradients, norm_backward_nanoseconds, scratch
-            )) {
+        const auto kernel = backward[int(x->element)];
+        if (!run_planned(work.nanoseconds, [&] {
+                return run_norm_backward(
+                    kernel, task, task, work, x->element, gradients.weight_data(), gradients.bias_data()
+                );
+            })) {
             return finished(nullptr);
         }
     }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstring>
+#include <new>
 #include <type_traits>
 
 #include "bindings/numpy.h"
@@ -74,7 +75,12 @@ Outcome run_native(const Slot* slots, const Slot* given) {
     std::memcpy(&original, given, sizeof(Arguments));
     Call<Arguments> call{original, original, slots != given};
     if (call.checked) std::memcpy(static_cast<Arguments*>(&call), slots, sizeof(Arguments));
-    return function(call);
+    // A binding may run out of memory for what it gathers, before any kernel has started.
+    try {
+        return function(call);
+    } catch (const std::bad_alloc&) {
+        return finished(PyErr_NoMemory());
+    }
 }
 
 template <auto function>

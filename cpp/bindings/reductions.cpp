@@ -15,12 +15,6 @@ std::optional<Reduction> as_reduction(PyObject* slot) {
 
 PyObject* reduction_name(const char* name) { return PyUnicode_InternFromString(name); }
 
-double sum_of(const double* values, std::int64_t count) {
-    double lanes[8] = {};
-    for (std::int64_t i = 0; i < count; ++i) lanes[i % 8] += values[i];
-    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-}
-
 PyObject* new_scalar(double value, const Array& x) {
     alignas(8) char rounded[8];
     const RoundLosses task{&value, rounded};

@@ -1,5 +1,7 @@
 #include "bindings/families.h"
-#include "bindings/norms.h"
+#include "bindings/parameter_gradients.h"
+#include "bindings/run.h"
+#include "plan/norms.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
@@ -8,9 +10,6 @@ namespace {
 
 using ForwardKernels = decltype(KernelTable::add_layer_norm_forward);
 using BackwardKernels = decltype(KernelTable::add_layer_norm_backward);
-
-// One thread's time for the sum of an element besides that of the norm.
-constexpr double sum_nanoseconds = 0.1;
 
 struct ForwardArguments {
     Slot x, residual, weight, bias, alpha, axis, eps;
@@ -84,41 +83,18 @@ Outcome add_norm_forward(const ForwardKernels& forward, const ForwardArguments& 
     Target y, summed;
     if (!make_results(slots, *x, y, summed)) return PyErr_Occurred() ? finished(nullptr) : not_canonical;
 
-    const int count = slots.returns_sum ? 4 : 3;
-    const Array arrays[] = {*x, *residual, y.array, slots.returns_sum ? summed.array : y.array};
+    const View x_view = *x, residual_view = *residual, y_view = y.array;
+    const View summed_view = slots.returns_sum ? summed.array : y.array;
+    const SumArrays arrays{&x_view, &residual_view, &y_view, slots.returns_sum ? &summed_view : nullptr};
     Geometry geometry;
-    geometry.set_norm(arrays, count, axes);
-    const Rows& rows = geometry.rows;
-    if (rows.cols > 0) {
-        const auto replaces = [&](const Target& target) {
-            return target.object &&
-                   (target.array.data() == x->data() || target.array.data() == residual->data());
-        };
-        AddNormForward task;
-        task.norm.shape = rows;
-        task.norm.x = geometry.operands[0];
-        task.norm.y = geometry.operands[2];
+    AddNormForward task;
+    const Work work = plan_add_norm_forward(task, geometry, arrays, axes, y.warm && summed.warm);
+    if (geometry.rows.cols > 0) {
         task.norm.weight = weight.data();
         task.norm.bias = bias.data();
         task.norm.eps = *eps;
-        task.norm.counted = rows.cols;
-        task.norm.mean = task.norm.rstd = nullptr;
-        task.replaces = replaces(summed);
-        task.residual = geometry.operands[1];
-        task.summed = slots.returns_sum ? geometry.operands[3] : Operand{nullptr, nullptr, nullptr, true};
-        task.norm.stream = y.warm && summed.warm && count * x->bytes() > stream_bytes && !replaces(y) &&
-                           !task.replaces && task.norm.y.contiguous && task.summed.contiguous;
         task.alpha = *alpha;
-        const std::int64_t size = item_size(x->element);
-        const std::int64_t scratch = packing_bytes(geometry, count, size) +
-                                     summed_bytes(rows.cols, item_size(compute_element(x->element)));
-        const double cost = (norm_forward_nanoseconds + sum_nanoseconds) * double(rows.rows * rows.cols);
-        if (!run_kernel(
-                forward[int(x->element)], task, rows.rows, rows_per_chunk(rows, size), cost,
-                std::size_t(scratch)
-            )) {
-            return finished(nullptr);
-        }
+        if (!run_kernel(forward[int(x->element)], task, work)) return finished(nullptr);
     }
     if (!slots.returns_sum) return finished(y.object.release());
     return finished(PyTuple_Pack(2, y.object.get(), summed.object.get()));
@@ -152,34 +128,25 @@ Outcome add_norm_backward(const BackwardKernels& backward, const BackwardArgumen
     if (!make_new(dx, *x) || !make_new(dresidual, *x)) return finished(nullptr);
     if (!gradients.create(*x, axes, bool(weight.array), bool(bias.array))) return finished(nullptr);
 
-    // An absent gradient is described by x, which it then is not read from.
-    const Array arrays[] = {*x, *residual, dx.array, dresidual.array, dy ? *dy : *x, dsummed ? *dsummed : *x};
+    const View x_view = *x, residual_view = *residual, dx_view = dx.array, dresidual_view = dresidual.array;
+    const View dy_view = dy ? *dy : *x, dsummed_view = dsummed ? *dsummed : *x;
+    const SumGradients arrays{
+        dy ? &dy_view : nullptr, dsummed ? &dsummed_view : nullptr, &x_view, &residual_view, &dx_view,
+        &dresidual_view
+    };
     Geometry geometry;
-    geometry.set_norm(arrays, 6, axes);
+    AddNormBackward task;
+    const Work work = plan_add_norm_backward(task, geometry, arrays, axes, dx.warm && dresidual.warm);
     if (geometry.rows.cols > 0) {
-        AddNormBackward task;
-        task.norm.shape = geometry.rows;
-        task.norm.x = geometry.operands[0];
-        task.residual = geometry.operands[1];
-        task.norm.dx = geometry.operands[2];
-        task.dresidual = geometry.operands[3];
-        task.norm.dy = geometry.operands[4];
-        task.dsummed = geometry.operands[5];
-        if (!dy) task.norm.dy.data = nullptr;
-        if (!dsummed) task.dsummed.data = nullptr;
         task.norm.weight = weight.data();
         task.norm.eps = *eps;
-        task.norm.counted = geometry.rows.cols;
-        task.norm.mean = task.norm.rstd = nullptr;
-        task.norm.stream = dx.warm && dresidual.warm && 5 * x->bytes() > stream_bytes &&
-                           task.norm.dx.contiguous && task.dresidual.contiguous;
         task.alpha = *alpha;
-        const std::int64_t scratch = packing_bytes(geometry, 6, item_size(x->element)) +
-                                     summed_bytes(geometry.rows.cols, item_size(compute_element(x->element)));
-        if (!run_backward(
-                backward[int(x->element)], task, task.norm, *x, gradients,
-                norm_backward_nanoseconds + sum_nanoseconds, scratch
-            )) {
+        const auto kernel = backward[int(x->element)];
+        if (!run_planned(work.nanoseconds, [&] {
+                return run_norm_backward(
+                    kernel, task, task.norm, work, x->element, gradients.weight_data(), gradients.bias_data()
+                );
+            })) {
             return finished(nullptr);
         }
     }
@@ -240,7 +207,7 @@ struct DeepNormArguments {
 
 Outcome deep_norm(const Call<DeepNormArguments>& call) {
     return add_norm_forward(
-        kernels().add_layer_norm_forward,
+        kernels().deep_norm_forward,
         {call.x, call.residual, call.weight, call.bias, call.alpha, call.axis, call.eps, out_of(call), false}
     );
 }
@@ -252,8 +219,8 @@ struct DeepNormBackwardArguments {
 Outcome deep_norm_backward(const Call<DeepNormBackwardArguments>& call) {
     if (call.dy == Py_None) return not_canonical;  // which the rules refuse
     return add_norm_backward(
-        kernels().add_layer_norm_backward, {call.dy, Py_None, call.x, call.residual, call.weight, call.bias,
-                                            call.alpha, call.axis, call.eps, true}
+        kernels().deep_norm_backward, {call.dy, Py_None, call.x, call.residual, call.weight, call.bias,
+                                       call.alpha, call.axis, call.eps, true}
     );
 }
 

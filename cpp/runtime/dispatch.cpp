@@ -4,20 +4,10 @@
 #include <stdexcept>
 
 #include "runtime/cpu.h"
+#include "compiled_targets.h"  // made by the build from targets/targets.cmake
 
-#define FASTNORM_TARGET baseline
-#include "targets/table.inc"
-#undef FASTNORM_TARGET
-#if defined(FASTNORM_HAS_avx2)
-#define FASTNORM_TARGET avx2
-#include "targets/table.inc"
-#undef FASTNORM_TARGET
-#endif
-#if defined(FASTNORM_HAS_avx512)
-#define FASTNORM_TARGET avx512
-#include "targets/table.inc"
-#undef FASTNORM_TARGET
-#endif
+#define FASTNORM_DEFINE_TABLE(name, runs_on) FASTNORM_TARGET_TABLE(name)
+FASTNORM_COMPILED_TARGETS(FASTNORM_DEFINE_TABLE)
 
 namespace fastnorm {
 
@@ -30,15 +20,9 @@ struct Target {
 };
 
 // Every target that was compiled, the best first.
-const Target targets[] = {
-#if defined(FASTNORM_HAS_avx512)
-    {"avx512", avx512::kernel_table, [](const CpuFeatures& cpu) { return cpu.avx512; }},
-#endif
-#if defined(FASTNORM_HAS_avx2)
-    {"avx2", avx2::kernel_table, [](const CpuFeatures& cpu) { return cpu.avx2_fma_f16c; }},
-#endif
-    {"baseline", baseline::kernel_table, [](const CpuFeatures&) { return true; }},
-};
+#define FASTNORM_TARGET_ROW(name, test) \
+    {#name, name::kernel_table, []([[maybe_unused]] const CpuFeatures& cpu) { return test; }},
+const Target targets[] = {FASTNORM_COMPILED_TARGETS(FASTNORM_TARGET_ROW)};
 
 std::atomic<const Target*> active{nullptr};
 std::atomic<const KernelTable*> active_table{nullptr};

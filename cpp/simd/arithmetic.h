@@ -36,7 +36,7 @@ struct PairArithmetic {
     }
     static FASTNORM_INLINE Pair<V> number(V a) { return {a, broadcast<V>(0)}; }
     static FASTNORM_INLINE Pair<V> negative(Pair<V> a) { return {-a.hi, -a.lo}; }
-    static FASTNORM_INLINE Pair<V> sum(Pair<V> a, Pair<V> b) { return fastnorm::FASTNORM_TARGET::sum(a, b); }
+    static FASTNORM_INLINE Pair<V> sum(Pair<V> a, Pair<V> b) { return pair_sum(a, b); }
     static FASTNORM_INLINE Pair<V> sum(Pair<V> a, V b) {
         const Pair<V> result = two_sum(a.hi, b);
         return {result.hi, result.lo + a.lo};

@@ -3,16 +3,18 @@
 // quiet.
 #pragma once
 
+#include <cstring>
+
 FASTNORM_TARGET_BEGIN
 
 FASTNORM_INLINE std::uint32_t float_bits(float value) {
     std::uint32_t bits;
-    __builtin_memcpy(&bits, &value, sizeof bits);
+    std::memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 FASTNORM_INLINE float float_from_bits(std::uint32_t bits) {
     float value;
-    __builtin_memcpy(&value, &bits, sizeof value);
+    std::memcpy(&value, &bits, sizeof value);
     return value;
 }
 

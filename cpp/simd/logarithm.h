@@ -7,6 +7,8 @@
 // As in simd/math.h, lanes are independent and every target with fused multiply-add gives the same bits.
 #pragma once
 
+#include <limits>
+
 #include "simd/math.h"
 
 FASTNORM_TARGET_BEGIN
@@ -32,14 +34,16 @@ template <>
 struct LogarithmLayout<float> {
     static constexpr int mantissa_bits = 23;
     static constexpr std::int64_t mantissa = 0x7fffff, bias = 127;
-    static constexpr float root_half = 0x1.6a09e6p-1f, whole = 0x1p23f, infinity = __builtin_huge_valf();
+    static constexpr float root_half = 0x1.6a09e6p-1f, whole = 0x1p23f,
+                           infinity = std::numeric_limits<float>::infinity();
     static constexpr float ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f;
 };
 template <>
 struct LogarithmLayout<double> {
     static constexpr int mantissa_bits = 52;
     static constexpr std::int64_t mantissa = 0xfffffffffffff, bias = 1023;
-    static constexpr double root_half = 0x1.6a09e667f3bcdp-1, whole = 0x1p52, infinity = __builtin_huge_val();
+    static constexpr double root_half = 0x1.6a09e667f3bcdp-1, whole = 0x1p52,
+                            infinity = std::numeric_limits<double>::infinity();
     static constexpr double ln2_high = 0x1.62e42feep-1, ln2_low = 0x1.a39ef35793c76p-33;
 };
 

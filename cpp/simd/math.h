@@ -7,10 +7,12 @@
 //   function                   valid for      maximum error (with fused multiply-add)
 //   exp(Vec<float>)            every x        0.88 ULP over all inputs, subnormal results included
 //   exp(Vec<double>)           every x        0.92 ULP
-//   exponential(Vec)           |x| <= 2^20    exp(x) = 2^n (1 + s) as n and s: 0.3 ULP of 1 + s before it is
-//   rounded exponential(Pair)          |x| <= 2^20    in double, s a pair: 1 + s to 2^-56 relatively, s
-//   itself to 2^-53 exponential_for_float      |x| <= 2^20    in double: 1 + s to 2^-37 power_of_two(n)
-//   normal results exact
+//   exponential(Vec)           |x| <= 2^20    exp(x) = 2^n (1 + s) as n and s: 0.3 ULP of 1 + s before it
+//                                             is rounded
+//   exponential(Pair)          |x| <= 2^20    in double, s a pair: 1 + s to 2^-56 relatively, s itself to
+//                                             2^-53
+//   exponential_for_float      |x| <= 2^20    in double: 1 + s to 2^-37
+//   power_of_two(n)            normal results exact
 //
 // Lanes are independent and no operation depends on the register width, so every target with fused
 // multiply-add gives the same bits.
@@ -68,7 +70,7 @@ FASTNORM_MATH Pair<V> product(Pair<V> a, Pair<V> b) {
 }
 
 template <class V>
-FASTNORM_MATH Pair<V> sum(Pair<V> a, Pair<V> b) {
+FASTNORM_MATH Pair<V> pair_sum(Pair<V> a, Pair<V> b) {
     Pair<V> result = two_sum(a.hi, b.hi);
     result.lo = result.lo + (a.lo + b.lo);
     return result;

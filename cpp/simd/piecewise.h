@@ -6,11 +6,11 @@
 // little more than once.
 //
 // In registers of 512 bits a column of the table is two registers, and one permutation looks up 16 lanes.
-// Registers of 256 bits would take four permutations and three blends a column; there the rows of eight lanes
-// are loaded and transposed instead. Every way the same numbers go through the same arithmetic.
+// Targets without such permutations load the rows of a register's lanes and transpose them (looks_up_rows),
+// or look up each half of a column. Every way the same numbers go through the same arithmetic.
 #pragma once
 
-#include "simd/vec.h"
+#include "simd/transpose.h"
 
 FASTNORM_TARGET_BEGIN
 
@@ -45,52 +45,6 @@ FASTNORM_MATH auto piece_index(const PiecewiseTable& table, V t) {
     return as_bits(mul_add(root, root, broadcast<V>(0x1.8p23f)));
 }
 
-#if FASTNORM_REGISTER_BYTES == 32
-
-// The row of each lane as an offset in bytes. They pass through memory, to be loaded as scalars one by one
-// (volatile, or the compiler extracts them from the register, which takes longer).
-FASTNORM_MATH void store_offsets(Bits<float, 8> index, std::uint32_t* offsets) {
-    const __m256i bytes = _mm256_and_si256(_mm256_slli_epi32(index.r, 5), _mm256_set1_epi32(31 * 32));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(offsets), bytes);
-}
-
-// Four neighbouring columns of the rows at eight offsets.
-FASTNORM_MATH void load_columns_of_rows(
-    const float* first, const std::uint32_t* offsets, __m256& a, __m256& b, __m256& c, __m256& d
-) {
-    const auto rows = [&](int lane) FASTNORM_INLINE_LAMBDA {
-        const volatile std::uint32_t& low = offsets[lane];
-        const volatile std::uint32_t& high = offsets[lane + 4];
-        const char* base = reinterpret_cast<const char*>(first);
-        return _mm256_insertf128_ps(
-            _mm256_castps128_ps256(_mm_load_ps(reinterpret_cast<const float*>(base + low))),
-            _mm_load_ps(reinterpret_cast<const float*>(base + high)), 1
-        );
-    };
-    const __m256 r0 = rows(0), r1 = rows(1), r2 = rows(2), r3 = rows(3);
-    const __m256d ab_even = _mm256_castps_pd(_mm256_unpacklo_ps(r0, r1));
-    const __m256d cd_even = _mm256_castps_pd(_mm256_unpackhi_ps(r0, r1));
-    const __m256d ab_odd = _mm256_castps_pd(_mm256_unpacklo_ps(r2, r3));
-    const __m256d cd_odd = _mm256_castps_pd(_mm256_unpackhi_ps(r2, r3));
-    a = _mm256_castpd_ps(_mm256_unpacklo_pd(ab_even, ab_odd));
-    b = _mm256_castpd_ps(_mm256_unpackhi_pd(ab_even, ab_odd));
-    c = _mm256_castpd_ps(_mm256_unpacklo_pd(cd_even, cd_odd));
-    d = _mm256_castpd_ps(_mm256_unpackhi_pd(cd_even, cd_odd));
-}
-
-// The piece of each t, of a register of them.
-template <const PiecewiseTable& table, int N>
-FASTNORM_MATH Piece<Vec<float, N>> piece_of(Vec<float, N> t) {
-    alignas(32) std::uint32_t offsets[N];
-    store_offsets(piece_index(table, t), offsets);
-    Piece<Vec<float, N>> p;
-    load_columns_of_rows(&table.rows[0][0], offsets, p.center.r, p.c0.r, p.c1.r, p.c2.r);
-    load_columns_of_rows(&table.rows[0][4], offsets, p.c3.r, p.c4.r, p.c5.r, p.c6.r);
-    return p;
-}
-
-#else
-
 struct PiecewiseColumns {
     alignas(64) float of[piece_columns][pieces];
 };
@@ -103,32 +57,32 @@ constexpr PiecewiseColumns transposed(const PiecewiseTable& table) {
     return columns;
 }
 
-#if FASTNORM_REGISTER_BYTES == 64
-FASTNORM_MATH Vec<float, 16> lookup32(const float* column, Bits<float, 16> index) {
-    return {_mm512_permutex2var_ps(_mm512_load_ps(column), index.r, _mm512_load_ps(column + 16))};
-}
-FASTNORM_MATH Vec<float, 32> lookup32(const float* column, Bits<float, 32> index) {
-    return {lookup32(column, index.lo), lookup32(column, index.hi)};
-}
-#else
-template <int N>
-FASTNORM_MATH Vec<float, N> lookup32(const float* column, Bits<float, N> index) {
-    using V = Vec<float, N>;
-    // The fifth bit as the sign of a number other than zero.
-    const V sign = from_bits((index << 27) | broadcast_bits<V>(1));
-    return select(sign < broadcast<V>(0), lookup16(column + 16, index), lookup16(column, index));
-}
-#endif
-
+// The piece of each t: of one register where rows are looked up.
 template <const PiecewiseTable& table, int N>
 FASTNORM_MATH Piece<Vec<float, N>> piece_of(Vec<float, N> t) {
-    static constexpr PiecewiseColumns columns = transposed(table);
+    using V = Vec<float, N>;
     const auto index = piece_index(table, t);
-    const auto column = [&](int i) FASTNORM_INLINE_LAMBDA { return lookup32(columns.of[i], index); };
-    return {column(0), column(1), column(2), column(3), column(4), column(5), column(6), column(7)};
+    if constexpr (looks_up_rows) {
+        // Offsets of the rows in bytes. They pass through memory, to be loaded as scalars one by one
+        // (volatile, or the compiler extracts them from the register, which takes longer).
+        alignas(64) std::uint32_t offsets[N];
+        store_bits(offsets, (index << 5) & broadcast_bits<V>((pieces - 1) * piece_columns * 4));
+        const auto row_from = [&](const float* first) FASTNORM_INLINE_LAMBDA {
+            return [&offsets, first](int lane) FASTNORM_INLINE_LAMBDA {
+                const volatile std::uint32_t& offset = offsets[lane];
+                return reinterpret_cast<const float*>(reinterpret_cast<const char*>(first) + offset);
+            };
+        };
+        V near[4], far[4];
+        load_column_group(row_from(&table.rows[0][0]), near);
+        load_column_group(row_from(&table.rows[0][4]), far);
+        return {near[0], near[1], near[2], near[3], far[0], far[1], far[2], far[3]};
+    } else {
+        static constexpr PiecewiseColumns columns = transposed(table);
+        const auto column = [&](int i) FASTNORM_INLINE_LAMBDA { return lookup32(columns.of[i], index); };
+        return {column(0), column(1), column(2), column(3), column(4), column(5), column(6), column(7)};
+    }
 }
-
-#endif
 
 // The value at t. With `linear`, the first piece has t itself for c0 (its table entry is huge, those of the
 // others are below their pieces): a function that begins as t keeps its relative accuracy there.

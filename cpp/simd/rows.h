@@ -1,90 +1,12 @@
-// Rows of an array as contiguous memory: in place where they are contiguous, else packed a tile at a time.
-//
-// Kernels see contiguous rows only, so a result cannot depend on strides: whatever the layout, the same
-// values go through the same arithmetic.
+// Rows in contiguous memory, column by column: loops, their tails, and what lanes a reduction over a row runs
+// on.
 #pragma once
 
 #include "simd/vec.h"
-#include "tasks/arrays.h"
-
-namespace fastnorm {
-namespace FASTNORM_TARGET {
-
-// Copies rows [first, first + count) of an operand, elements of `size` bytes, to packed memory if `pack`,
-// else back; packed rows are `packed_step` bytes apart. One function for all families: see
-// kernels/move_rows.h.
-void move_rows(
-    const Rows& shape, const Operand& operand, int size, std::int64_t first, int count, char* packed,
-    std::int64_t packed_step, bool pack
-);
-
-}  // namespace FASTNORM_TARGET
-}  // namespace fastnorm
 
 FASTNORM_TARGET_BEGIN
 
 FASTNORM_INLINE std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
-
-// Byte offset of position `index` (C order) along axes of the given extents and strides.
-FASTNORM_INLINE std::int64_t strided_offset(
-    std::int64_t index, int axes, const std::int64_t* extent, const std::int64_t* stride
-) {
-    if (axes == 1) return index * stride[0];
-    std::int64_t offset = 0;
-    for (int axis = axes - 1; axis >= 0; --axis) {
-        offset += index % extent[axis] * stride[axis];
-        index /= extent[axis];
-    }
-    return offset;
-}
-
-// A tile of rows of one operand. fetch() before reading it, write_back() after writing it.
-template <class T>
-class RowTile {
-public:
-    // Takes its packing space from `scratch` and moves it on; nothing is taken where rows are contiguous.
-    FASTNORM_INLINE RowTile(const Rows& shape, const Operand& operand, char*& scratch)
-        : shape_(shape), operand_(operand), packed_(reinterpret_cast<T*>(scratch)) {
-        packed_step_ = packed_row_bytes(shape.cols, sizeof(T)) / std::int64_t(sizeof(T));
-        if (!operand.contiguous) scratch += packed_bytes(shape.cols, sizeof(T));
-    }
-
-    FASTNORM_INLINE void fetch(std::int64_t first, int count) {
-        select(first);
-        if (!operand_.contiguous) move(first, count, true);
-    }
-    FASTNORM_INLINE void select(std::int64_t first) { first_ = first; }
-    FASTNORM_INLINE void write_back(std::int64_t first, int count) {
-        if (!operand_.contiguous) move(first, count, false);
-    }
-
-    // Row i of the tile as contiguous memory.
-    FASTNORM_INLINE T* row(int i) const {
-        if (operand_.contiguous) return reinterpret_cast<T*>(address(first_ + i));
-        return packed_ + i * packed_step_;
-    }
-
-private:
-    FASTNORM_INLINE char* address(std::int64_t row) const {
-        return operand_.data +
-               strided_offset(row, shape_.outer_axes, shape_.outer_extent, operand_.outer_stride);
-    }
-
-    FASTNORM_INLINE void move(std::int64_t first, int count, bool pack) const {
-        constexpr int size = int(sizeof(T));
-        move_rows(
-            shape_, operand_, size, first, count, reinterpret_cast<char*>(packed_), packed_step_ * size, pack
-        );
-    }
-
-    const Rows& shape_;
-    const Operand& operand_;
-    T* packed_;
-    std::int64_t packed_step_;
-    std::int64_t first_ = 0;
-};
-
-// ---- column loops -----------------------------------------------------------------------------------------
 
 // The lanes every reduction over a row runs on, whatever the register width: lane l takes columns l, l + 16,
 // ...

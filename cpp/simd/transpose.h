@@ -1,53 +1,11 @@
-// A square of registers, transposed.
+// Squares of registers, transposed, and columns of rows that lie apart in memory.
 #pragma once
+
+#include <cstring>
 
 #include "simd/vec.h"
 
-// For loops over as many registers as a tile or a square has: only unrolled do they live in registers.
-#if defined(_MSC_VER)
-#define FASTNORM_UNROLL_REGISTERS
-#elif defined(__clang__)
-#define FASTNORM_UNROLL_REGISTERS _Pragma("clang loop unroll(full)")
-#else
-#define FASTNORM_UNROLL_REGISTERS _Pragma("GCC unroll 16")
-#endif
-
 FASTNORM_TARGET_BEGIN
-
-// lo, hi = a0 b0 a1 b1 ...: the elements of two registers in turns.
-#if !defined(FASTNORM_REGISTER_BYTES)
-#elif FASTNORM_REGISTER_BYTES == 64
-FASTNORM_INLINE void interleave(Vec<float, 16> a, Vec<float, 16> b, Vec<float, 16>& lo, Vec<float, 16>& hi) {
-    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    lo = {_mm512_permutex2var_ps(a.r, first, b.r)};
-    hi = {_mm512_permutex2var_ps(a.r, _mm512_add_epi32(first, _mm512_set1_epi32(8)), b.r)};
-}
-FASTNORM_INLINE void interleave(Vec<double, 8> a, Vec<double, 8> b, Vec<double, 8>& lo, Vec<double, 8>& hi) {
-    const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
-    lo = {_mm512_permutex2var_pd(a.r, first, b.r)};
-    hi = {_mm512_permutex2var_pd(a.r, _mm512_add_epi64(first, _mm512_set1_epi64(4)), b.r)};
-}
-#elif FASTNORM_REGISTER_BYTES == 32
-FASTNORM_INLINE void interleave(Vec<float, 8> a, Vec<float, 8> b, Vec<float, 8>& lo, Vec<float, 8>& hi) {
-    const __m256 even = _mm256_unpacklo_ps(a.r, b.r), odd = _mm256_unpackhi_ps(a.r, b.r);
-    lo = {_mm256_permute2f128_ps(even, odd, 0x20)};
-    hi = {_mm256_permute2f128_ps(even, odd, 0x31)};
-}
-FASTNORM_INLINE void interleave(Vec<double, 4> a, Vec<double, 4> b, Vec<double, 4>& lo, Vec<double, 4>& hi) {
-    const __m256d even = _mm256_unpacklo_pd(a.r, b.r), odd = _mm256_unpackhi_pd(a.r, b.r);
-    lo = {_mm256_permute2f128_pd(even, odd, 0x20)};
-    hi = {_mm256_permute2f128_pd(even, odd, 0x31)};
-}
-#else
-FASTNORM_INLINE void interleave(Vec<float, 4> a, Vec<float, 4> b, Vec<float, 4>& lo, Vec<float, 4>& hi) {
-    lo = {_mm_unpacklo_ps(a.r, b.r)};
-    hi = {_mm_unpackhi_ps(a.r, b.r)};
-}
-FASTNORM_INLINE void interleave(Vec<double, 2> a, Vec<double, 2> b, Vec<double, 2>& lo, Vec<double, 2>& hi) {
-    lo = {_mm_unpacklo_pd(a.r, b.r)};
-    hi = {_mm_unpackhi_pd(a.r, b.r)};
-}
-#endif
 
 // square[i] lane j <-> square[j] lane i. Interleaving the rows i and i + N/2 moves the highest bit of the
 // row's number to the lowest of the lane's, and the highest of the lane's to the lowest of the row's: log2(N)
@@ -64,6 +22,74 @@ FASTNORM_INLINE void transpose(Vec<T, N> (&square)[N]) {
             FASTNORM_UNROLL_REGISTERS
             for (int i = 0; i < N; ++i) square[i] = turned[i];
         }
+    }
+}
+
+// ---- columns ----------------------------------------------------------------------------------------------
+//
+// As many neighbouring columns as sixteen bytes hold, each as a vector whose lane i is row i. Pieces of
+// sixteen bytes are brought together from memory, which is not the work of the port that shuffles, and
+// transposed within them: for a register of 16 floats 12 insertions and 8 shuffles make four columns, where a
+// whole square takes 64 shuffles for sixteen.
+
+template <class C>
+constexpr int column_group = int(16 / sizeof(C));
+
+// Whether registers hold such pieces.
+constexpr bool has_pieces = native<float> >= 4;
+
+// row(i) is the address of row i.
+template <class Row, class C, int N>
+FASTNORM_INLINE void load_column_group(Row row, Vec<C, N> (&columns)[column_group<C>]) {
+    if constexpr (N == native<C> && has_pieces) {
+        // A register has the pieces of rows j, j + column_group, j + 2 column_group, ...
+        FASTNORM_UNROLL
+        for (int j = 0; j < column_group<C>; ++j) load_pieces(row, j, column_group<C>, columns[j]);
+        transpose_pieces(columns);
+    } else if constexpr (N == native<C>) {
+        for (int j = 0; j < column_group<C>; ++j) columns[j] = load<Vec<C, N>>(row(0) + j);
+    } else {
+        Vec<C, N / 2> lower_rows[column_group<C>], upper_rows[column_group<C>];
+        load_column_group(row, lower_rows);
+        load_column_group([&](int i) FASTNORM_INLINE_LAMBDA { return row(i + N / 2); }, upper_rows);
+        for (int j = 0; j < column_group<C>; ++j) columns[j] = join(lower_rows[j], upper_rows[j]);
+    }
+}
+
+// ---- elements moved, whatever they are --------------------------------------------------------------------
+
+// A strip is sixteen bytes of each of `strip_rows` rows, `strip_columns` elements of `Size` bytes.
+template <int Size>
+constexpr int strip_columns = 16 / Size;
+template <int Size>
+constexpr int strip_rows = !has_pieces ? 1
+                           : Size == 8 ? native<double>
+                           : Size == 4 ? native<float>
+                                       : 8;
+
+template <class C>
+FASTNORM_INLINE void transpose_elements(
+    const char* const* source, std::int64_t from, char* const* target, std::int64_t to
+) {
+    Vec<C, native<C>> columns[column_group<C>];
+    load_column_group(
+        [=](int i) FASTNORM_INLINE_LAMBDA { return reinterpret_cast<const C*>(source[i] + from); }, columns
+    );
+    FASTNORM_UNROLL
+    for (int j = 0; j < column_group<C>; ++j) std::memcpy(target[j] + to, &columns[j], sizeof columns[j]);
+}
+
+// Element j of row i of a strip, at source[i] + from, goes to place i of column j, target[j] + to.
+template <int Size>
+FASTNORM_INLINE void transpose_strip(
+    const char* const* source, std::int64_t from, char* const* target, std::int64_t to
+) {
+    if constexpr (Size == 8) {
+        transpose_elements<double>(source, from, target, to);
+    } else if constexpr (Size == 4) {
+        transpose_elements<float>(source, from, target, to);
+    } else {
+        transpose_halves(source, from, target, to);
     }
 }
 

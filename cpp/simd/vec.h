@@ -1,14 +1,27 @@
 // Vec<T, N>: N lanes of float or double, the only vector type the kernels know.
 //
 // Included once per target, which defines FASTNORM_TARGET (its namespace) and FASTNORM_REGISTERS (the header
-// with its registers: vec_baseline.h, vec_avx2.h, vec_avx512.h or, for tests, vec_scalar.h). Up to the
-// register width a Vec is one register; above it a Vec is a pair of halves, so every operation below is the
-// same operation on both halves. A kernel written over Vec<float, 16> therefore performs the same arithmetic,
-// lane by lane, on every target, and a reduction that folds the upper half onto the lower until one lane is
-// left adds in the same order whatever the register width: that is what makes results equal to the bit.
+// with its registers, vec_<target>.h). Up to the register width a Vec is one register; above it a Vec is a
+// pair of halves, so every operation below is the same operation on both halves. A kernel written over
+// Vec<float, 16> therefore performs the same arithmetic, lane by lane, on every target, and a reduction that
+// folds the upper half onto the lower until one lane is left adds in the same order whatever the register
+// width: that is what makes results equal to the bit.
 //
-// mul_add is the only place where a target may differ: fused where `has_fma`, two roundings on baseline.
+// mul_add is the only place where a target may differ: fused where `has_fma`, else rounded twice.
 // min and max return the second operand where either is NaN, as the x86 instructions do.
+//
+// A target's header supplies, for registers of its width and, if they are used one by one, of narrower ones:
+// Vec, Mask and Bits; the operations of the pairwise ones below; Memory; to_double, to_float, lower, upper,
+// join, first, second; lookup8 and lookup16 (entry index mod 8 or 16 of a table); interleave (a0 b0 a1 b1
+// ...); and says of itself
+//   native<T>          lanes of a register
+//   has_fma            whether mul_add and its kin are fused
+//   has_scale          whether it has scale(v, n) = v 2^n of its own
+//   looks_up_rows      whether rows of a table are better loaded and transposed than columns looked up; it
+//                      then has store_bits
+//   stream_alignment   of addresses for stream, in bytes
+// and, where registers are of sixteen bytes and more, load_pieces, transpose_pieces and transpose_halves
+// (transpose.h); lookup32 where it has a better one.
 #pragma once
 
 #include "simd/storage.h"
@@ -260,13 +273,13 @@ FASTNORM_INLINE void store_partial(S* target, Vec<T, N> v, int count) {
 // on or to be written. Nothing is accessed: the address may lie outside any array.
 template <class T>
 FASTNORM_INLINE void prefetch_read(const T* address) {
-    __builtin_prefetch(address, 0, 2);
-    if (sizeof(T) == 8) __builtin_prefetch(reinterpret_cast<const char*>(address) + 64, 0, 2);
+    FASTNORM_PREFETCH(address, 0, 2);
+    if (sizeof(T) == 8) FASTNORM_PREFETCH(reinterpret_cast<const char*>(address) + 64, 0, 2);
 }
 template <class T>
 FASTNORM_INLINE void prefetch_write(const T* address) {
-    __builtin_prefetch(address, 1, 3);
-    if (sizeof(T) == 8) __builtin_prefetch(reinterpret_cast<const char*>(address) + 64, 1, 3);
+    FASTNORM_PREFETCH(address, 1, 3);
+    if (sizeof(T) == 8) FASTNORM_PREFETCH(reinterpret_cast<const char*>(address) + 64, 1, 3);
 }
 
 // ---- derived ----------------------------------------------------------------------------------------------
@@ -292,6 +305,19 @@ FASTNORM_INLINE Vec<T, N> scale(Vec<T, N> v, Vec<T, N> n) {
         const V near_power = from_bits((as_bits(near + magic) << mantissa_bits) + one);
         const V rest_power = from_bits((as_bits(rest + magic) << mantissa_bits) + one);
         return (v * near_power) * rest_power;
+    }
+}
+
+// One of 32 numbers, aligned to 64 bytes, by the low five bits of the index.
+template <int N>
+FASTNORM_INLINE Vec<float, N> lookup32(const float* table, Bits<float, N> index) {
+    if constexpr (N > native<float>) {
+        return {lookup32(table, index.lo), lookup32(table, index.hi)};
+    } else {
+        using V = Vec<float, N>;
+        // The fifth bit as the sign of a number other than zero.
+        const V sign = from_bits((index << 27) | broadcast_bits<V>(1));
+        return select(sign < broadcast<V>(0), lookup16(table + 16, index), lookup16(table, index));
     }
 }
 

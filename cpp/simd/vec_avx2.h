@@ -5,7 +5,7 @@
 #define FASTNORM_REGISTER_BYTES 32
 #endif
 
-#include "simd/vec_baseline.h"
+#include "simd/vec_sse2.h"
 
 FASTNORM_TARGET_BEGIN
 
@@ -72,7 +72,8 @@ FASTNORM_INLINE Vec<float, 4> to_float(Vec<double, 4> a) { return {_mm256_cvtpd_
 
 #if FASTNORM_REGISTER_BYTES == 32
 constexpr std::size_t stream_alignment = 32;
-constexpr bool has_scale = false;
+// looks_up_rows: four permutations and three blends would look up a column of 32 numbers.
+constexpr bool has_scale = false, looks_up_rows = true;
 template <class T>
 constexpr int native = 32 / int(sizeof(T));
 
@@ -89,6 +90,33 @@ FASTNORM_INLINE Vec<double, 4> lookup8(const double* table, Bits<double, 4> inde
 }
 FASTNORM_INLINE Vec<double, 4> lookup16(const double* table, Bits<double, 4> index) {
     return {_mm256_i64gather_pd(table, _mm256_and_si256(index.r, _mm256_set1_epi64x(15)), 8)};
+}
+
+FASTNORM_INLINE void interleave(Vec<float, 8> a, Vec<float, 8> b, Vec<float, 8>& lo, Vec<float, 8>& hi) {
+    const __m256 even = _mm256_unpacklo_ps(a.r, b.r), odd = _mm256_unpackhi_ps(a.r, b.r);
+    lo = {_mm256_permute2f128_ps(even, odd, 0x20)};
+    hi = {_mm256_permute2f128_ps(even, odd, 0x31)};
+}
+FASTNORM_INLINE void interleave(Vec<double, 4> a, Vec<double, 4> b, Vec<double, 4>& lo, Vec<double, 4>& hi) {
+    const __m256d even = _mm256_unpacklo_pd(a.r, b.r), odd = _mm256_unpackhi_pd(a.r, b.r);
+    lo = {_mm256_permute2f128_pd(even, odd, 0x20)};
+    hi = {_mm256_permute2f128_pd(even, odd, 0x31)};
+}
+FASTNORM_REGISTER_TRANSPOSE_PIECES(8, _mm256)
+template <class Row>
+FASTNORM_INLINE void load_pieces(Row row, int first, int apart, Vec<float, 8>& v) {
+    v = {_mm256_insertf128_ps(
+        _mm256_castps128_ps256(load_piece(row(first))), load_piece(row(first + apart)), 1
+    )};
+}
+template <class Row>
+FASTNORM_INLINE void load_pieces(Row row, int first, int apart, Vec<double, 4>& v) {
+    Vec<float, 8> pieces;
+    load_pieces(row, first, apart, pieces);
+    v = {_mm256_castps_pd(pieces.r)};
+}
+FASTNORM_INLINE void store_bits(std::uint32_t* target, Bits<float, 8> bits) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(target), bits.r);
 }
 #endif
 

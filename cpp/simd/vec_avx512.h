@@ -35,7 +35,7 @@ struct Bits<double, 8> {
 };
 
 constexpr std::size_t stream_alignment = 64;
-constexpr bool has_scale = true;
+constexpr bool has_scale = true, looks_up_rows = false;
 template <class T>
 constexpr int native = 64 / int(sizeof(T));
 
@@ -111,6 +111,35 @@ FASTNORM_INLINE Vec<double, 8> lookup8(const double* table, Bits<double, 8> inde
 }
 FASTNORM_INLINE Vec<double, 8> lookup16(const double* table, Bits<double, 8> index) {
     return {_mm512_permutex2var_pd(_mm512_loadu_pd(table), index.r, _mm512_loadu_pd(table + 8))};
+}
+
+FASTNORM_INLINE Vec<float, 16> lookup32(const float* table, Bits<float, 16> index) {
+    return {_mm512_permutex2var_ps(_mm512_load_ps(table), index.r, _mm512_load_ps(table + 16))};
+}
+
+FASTNORM_INLINE void interleave(Vec<float, 16> a, Vec<float, 16> b, Vec<float, 16>& lo, Vec<float, 16>& hi) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    lo = {_mm512_permutex2var_ps(a.r, first, b.r)};
+    hi = {_mm512_permutex2var_ps(a.r, _mm512_add_epi32(first, _mm512_set1_epi32(8)), b.r)};
+}
+FASTNORM_INLINE void interleave(Vec<double, 8> a, Vec<double, 8> b, Vec<double, 8>& lo, Vec<double, 8>& hi) {
+    const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    lo = {_mm512_permutex2var_pd(a.r, first, b.r)};
+    hi = {_mm512_permutex2var_pd(a.r, _mm512_add_epi64(first, _mm512_set1_epi64(4)), b.r)};
+}
+FASTNORM_REGISTER_TRANSPOSE_PIECES(16, _mm512)
+template <class Row>
+FASTNORM_INLINE void load_pieces(Row row, int first, int apart, Vec<float, 16>& v) {
+    const __m512 one = _mm512_castps128_ps512(load_piece(row(first)));
+    const __m512 two = _mm512_insertf32x4(one, load_piece(row(first + apart)), 1);
+    const __m512 three = _mm512_insertf32x4(two, load_piece(row(first + 2 * apart)), 2);
+    v = {_mm512_insertf32x4(three, load_piece(row(first + 3 * apart)), 3)};
+}
+template <class Row>
+FASTNORM_INLINE void load_pieces(Row row, int first, int apart, Vec<double, 8>& v) {
+    Vec<float, 16> pieces;
+    load_pieces(row, first, apart, pieces);
+    v = {_mm512_castps_pd(pieces.r)};
 }
 
 FASTNORM_INLINE __m512 widen_sixteen(__m256i halves, const float16*) { return _mm512_cvtph_ps(halves); }

@@ -1,6 +1,12 @@
-// Registers of one lane, with std::fma: the same kernels compiled over them are the independent witness that
-// results do not depend on the register width. Used by the native tests only.
+// Registers of one lane: plain C++.
+//
+// baseline's off x86, where multiply-adds are fused if the processor has an instruction for them (64-bit ARM,
+// POWER, IBM Z): then its results have the bits of every other target with fused multiply-add. And, with
+// FASTNORM_FUSED, the independent witness of the native tests that results do not depend on the register
+// width.
 #pragma once
+
+#include <cstring>
 
 #include <cmath>
 
@@ -8,8 +14,16 @@
 
 FASTNORM_TARGET_BEGIN
 
+#if defined(FASTNORM_FUSED) || defined(FP_FAST_FMA) || defined(__FP_FAST_FMA) || defined(__aarch64__)
 constexpr bool has_fma = true;
-constexpr bool has_scale = false;
+FASTNORM_INLINE float multiplied_and_added(float a, float b, float c) { return ::fmaf(a, b, c); }
+FASTNORM_INLINE double multiplied_and_added(double a, double b, double c) { return ::fma(a, b, c); }
+#else
+constexpr bool has_fma = false;
+FASTNORM_INLINE float multiplied_and_added(float a, float b, float c) { return a * b + c; }
+FASTNORM_INLINE double multiplied_and_added(double a, double b, double c) { return a * b + c; }
+#endif
+constexpr bool has_scale = false, looks_up_rows = false;
 constexpr std::size_t stream_alignment = 8;
 template <class T>
 constexpr int native = 1;
@@ -54,13 +68,13 @@ constexpr int native = 1;
     FASTNORM_INLINE Vec<T, 1> abs(Vec<T, 1> a) { return {std::fabs(a.r)}; }                                \
     FASTNORM_INLINE Vec<T, 1> sqrt(Vec<T, 1> a) { return {std::sqrt(a.r)}; }                               \
     FASTNORM_INLINE Vec<T, 1> mul_add(Vec<T, 1> a, Vec<T, 1> b, Vec<T, 1> c) {                             \
-        return {std::fma(a.r, b.r, c.r)};                                                                  \
+        return {multiplied_and_added(a.r, b.r, c.r)};                                                      \
     }                                                                                                      \
     FASTNORM_INLINE Vec<T, 1> negative_mul_add(Vec<T, 1> a, Vec<T, 1> b, Vec<T, 1> c) {                    \
-        return {std::fma(-a.r, b.r, c.r)};                                                                 \
+        return {multiplied_and_added(-a.r, b.r, c.r)};                                                     \
     }                                                                                                      \
     FASTNORM_INLINE Vec<T, 1> mul_sub(Vec<T, 1> a, Vec<T, 1> b, Vec<T, 1> c) {                             \
-        return {std::fma(a.r, b.r, -c.r)};                                                                 \
+        return {multiplied_and_added(a.r, b.r, -c.r)};                                                     \
     }                                                                                                      \
     FASTNORM_INLINE Mask<T, 1> operator&(Mask<T, 1> a, Mask<T, 1> b) { return {a.r && b.r}; }              \
     FASTNORM_INLINE Mask<T, 1> operator|(Mask<T, 1> a, Mask<T, 1> b) { return {a.r || b.r}; }              \
@@ -71,12 +85,12 @@ constexpr int native = 1;
     FASTNORM_INLINE Bits<T, 1> operator>>(Bits<T, 1> a, int count) { return {a.r >> count}; }              \
     FASTNORM_INLINE Bits<T, 1> as_bits(Vec<T, 1> a) {                                                      \
         Bits<T, 1> b;                                                                                      \
-        __builtin_memcpy(&b, &a, sizeof b);                                                                \
+        std::memcpy(&b, &a, sizeof b);                                                                     \
         return b;                                                                                          \
     }                                                                                                      \
     FASTNORM_INLINE Vec<T, 1> from_bits(Bits<T, 1> a) {                                                    \
         Vec<T, 1> b;                                                                                       \
-        __builtin_memcpy(&b, &a, sizeof b);                                                                \
+        std::memcpy(&b, &a, sizeof b);                                                                     \
         return b;                                                                                          \
     }                                                                                                      \
     FASTNORM_INLINE Vec<T, 1> lookup8(const T* table, Bits<T, 1> index) { return {table[index.r & 7]}; }   \
@@ -112,6 +126,19 @@ constexpr int native = 1;
 
 FASTNORM_SCALAR_REGISTER(float, std::uint32_t)
 FASTNORM_SCALAR_REGISTER(double, std::uint64_t)
+
+template <class T>
+FASTNORM_INLINE void interleave(Vec<T, 1> a, Vec<T, 1> b, Vec<T, 1>& lo, Vec<T, 1>& hi) {
+    lo = a;
+    hi = b;
+}
+
+// Eight elements of two bytes of one row: columns of one element.
+FASTNORM_INLINE void transpose_halves(
+    const char* const* source, std::int64_t from, char* const* target, std::int64_t to
+) {
+    for (int j = 0; j < 8; ++j) std::memcpy(target[j] + to, source[0] + from + 2 * j, 2);
+}
 
 FASTNORM_INLINE Vec<double, 1> to_double(Vec<float, 1> a) { return {double(a.r)}; }
 FASTNORM_INLINE Vec<float, 1> to_float(Vec<double, 1> a) { return {float(a.r)}; }

@@ -1,4 +1,4 @@
-// What the kernels of activations.inc are given.
+// What the kernels of the element-wise activations are given.
 #pragma once
 
 #include "tasks/elementwise.h"
@@ -13,13 +13,6 @@ struct SwishBackward {
     Operand dy, x, dx;
     const void* beta;
     double* dbeta_shares;
-};
-
-// Lines of 64 bytes from one aligned address to another.
-constexpr std::int64_t copy_line = 64;
-struct Copy {
-    const char* source;
-    char* target;
 };
 
 }  // namespace fastnorm

@@ -63,14 +63,9 @@ struct MlpPack {
     void* panels;
 };
 
-// dL/dy of some rows of the batch from y, `step` elements between the rows of both, of the compute type; adds
-// the rows' losses to *loss.
-using MlpLoss = void (*)(
-    const void* context, std::int64_t first, std::int64_t rows, std::int64_t step, const void* y, void* dy,
-    double* loss
-);
-
-// Rows of a batch through all layers. Units are groups of rows, or blocks where only the output is wanted.
+// Rows of a batch through all layers, a unit being a block of them. mlp_backward takes a block back right
+// after mlp_forward, in the same scratch: both are then called for one block at a time, in the order of the
+// blocks of a group.
 struct MlpRows {
     const MlpLayer* layers;
     std::int64_t count;
@@ -81,29 +76,49 @@ struct MlpRows {
     std::int64_t x_row_stride, x_col_stride;
     const std::int64_t* order;  // the rows of x to take, or null: as they stand
 
-    void* y;  // contiguous, or null
+    bool keeps;  // scratch keeps what the backward of a block needs
+    void* y;     // contiguous, or null
 
-    const char* dy;  // gradient of the output, or null: then it is that of the loss
+    const char* dy;  // gradient of the output, or null: then it lies in scratch, where mlp_outputs tells
     std::int64_t dy_row_stride, dy_col_stride;
-    MlpLoss loss;
-    const void* context;
-    double* losses;  // one for each group
     void* dx;        // contiguous, or null
     void* partials;  // one block of partial sums for each group
     std::int64_t partial_elements;
 };
 
-// Scratch of one thread: the input, and two buffers that take turns; for the backward, which uses those for
-// gradients, what the layers keep too.
+// Elements from one row to the next of all that the backward needs of a layer: z, where it is kept, and a.
+FASTNORM_INLINE std::int64_t mlp_kept_step(const MlpLayer& layer, std::int64_t compute_size) {
+    return mlp_step(layer.out, compute_size) * (mlp_keeps_z(layer.activation) ? 2 : 1);
+}
+FASTNORM_INLINE std::int64_t mlp_kept_step(const MlpRows& task, std::int64_t compute_size) {
+    std::int64_t steps = 0;
+    for (std::int64_t l = 0; l < task.count; ++l) steps += mlp_kept_step(task.layers[l], compute_size);
+    return steps;
+}
+
+// Scratch of one thread, for that many rows: the input, what the layers keep where there is a backward, and
+// two buffers that take turns, for activations or for gradients.
+FASTNORM_INLINE std::int64_t mlp_scratch_rows(const MlpRows& task) {
+    return task.rows < mlp_block_rows ? task.rows : mlp_block_rows;
+}
 FASTNORM_INLINE std::int64_t mlp_scratch_elements(
     const MlpRows& task, std::int64_t compute_size, bool backward
 ) {
-    std::int64_t steps = mlp_step(task.layers[0].in, compute_size) + 2 * task.widest;
-    for (std::int64_t l = 0; backward && l < task.count; ++l) {
-        const MlpLayer& layer = task.layers[l];
-        steps += mlp_step(layer.out, compute_size) * (mlp_keeps_z(layer.activation) ? 2 : 1);
-    }
-    return steps * (task.rows < mlp_block_rows ? task.rows : mlp_block_rows);
+    const std::int64_t kept = backward ? mlp_kept_step(task, compute_size) : 0;
+    return (mlp_step(task.layers[0].in, compute_size) + kept + 2 * task.widest) * mlp_scratch_rows(task);
+}
+
+// Where in scratch mlp_forward leaves the outputs of a block (if it keeps them) and mlp_backward looks for
+// the gradient with respect to them, in elements; the rows of both are `step` apart, padding being 0.
+struct MlpOutputs {
+    std::int64_t y, dy, step;
+};
+FASTNORM_INLINE MlpOutputs mlp_outputs(const MlpRows& task, std::int64_t compute_size) {
+    const std::int64_t rows = mlp_scratch_rows(task),
+                       step = mlp_step(task.layers[task.count - 1].out, compute_size);
+    const std::int64_t dy =
+        rows * (mlp_step(task.layers[0].in, compute_size) + mlp_kept_step(task, compute_size));
+    return {dy - rows * step, dy, step};
 }
 
 // The gradient of one parameter from the groups' partial sums, plus `penalty` times the parameter. Units are

@@ -64,7 +64,7 @@ std::string run_product(
     divide(task, item_size(element), item_size(compute), setting.threads, setting.l2);
     Guarded scratch(std::size_t(product_scratch(task, item_size(compute)) + 63) / 64 * 64, true);
     for (std::int64_t unit = product_units(task); unit-- > 0;) {
-        table.product[int(element)](task, unit, unit + 1, scratch.data());
+        table.matrix_product[int(element)](task, unit, unit + 1, scratch.data());
     }
     const std::string result = elements(c.array, c.shape);
     CHECK(
@@ -90,12 +90,9 @@ std::string run_sums(
 }  // namespace
 
 int main() {
-    std::vector<const KernelTable*> tables;
-    const KernelTable* plain = nullptr;
-    for (const std::string& name : available_targets()) {
-        set_target(name);
-        (name == "baseline" ? plain : tables.emplace_back()) = &kernels();
-    }
+    const Targets targets;
+    const std::vector<const KernelTable*>& tables = targets.fused;
+    const KernelTable* const plain = targets.plain;
     const Layout rows_first = Layout::contiguous, cols_first = Layout::neighbouring_rows,
                  apart = Layout::spread;
     const Setting settings[] = {

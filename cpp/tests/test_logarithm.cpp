@@ -6,6 +6,7 @@
 
 #include "check.h"
 
+#define FASTNORM_FUSED
 #define FASTNORM_TARGET witness
 #define FASTNORM_REGISTERS "simd/vec_scalar.h"
 #include "simd/logarithm.h"

@@ -80,7 +80,12 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
     task.dx = dx.data();
     task.partials = partials.data();
     task.partial_elements = partial;
-    table.mlp_backward[e](task, 0, groups, scratch.data());
+    task.y = nullptr;
+    task.keeps = true;
+    for (std::int64_t block = 0; block < blocks; ++block) {
+        table.mlp_forward[e](task, block, block + 1, scratch.data());
+        table.mlp_backward[e](task, block, block + 1, scratch.data());
+    }
     Results results{{y.content(), dx.content()}};
     for (const MlpLayer& layer : layers) {
         const bool narrow = mlp_is_narrow(layer.in, layer.out, wide);
@@ -115,16 +120,7 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
 }  // namespace
 
 int main() {
-    std::vector<const KernelTable*> fused;
-    const KernelTable* plain = nullptr;
-    for (const std::string& name : available_targets()) {
-        set_target(name);
-        if (name == "baseline") {
-            plain = &kernels();
-        } else {
-            fused.push_back(&kernels());
-        }
-    }
+    const Targets targets;
     const Network networks[] = {
         {3, 4, 1, Activation::relu},    {16, 33, 5, Activation::gelu},   {20, 64, 17, Activation::silu},
         {7, 130, 2, Activation::tanh},  {65, 9, 1, Activation::sigmoid}, {5, 70, 3, Activation::gelu_tanh},
@@ -136,7 +132,8 @@ int main() {
              {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
             const std::int64_t rows = number++ % 3 == 0 ? 5 : number % 3 == 1 ? 49 : 101;
             compare(
-                fused, plain, {rows, n.in, element, Layout::contiguous, number % 2 == 0, false},
+                targets.fused, targets.plain,
+                {rows, n.in, element, Layout::contiguous, number % 2 == 0, false},
                 [&](auto& table, auto& s) { return run_network(table, s, n); }
             );
         }

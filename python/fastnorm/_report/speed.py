@@ -6,16 +6,13 @@ import statistics
 
 import numpy as np
 
-from .. import _backend, runtime
+from .. import _backend, _specs, runtime
+from .._specs import Call, formula_of, make_sample, spec_of
 from .console import Console
-from .contracts import CONTRACTS
-from .numpy_formulas import formula
-from .samples import make_sample, op_names, positional_names
-from .timing import Call, Ratio, format_seconds, time_in_turns
+from .timing import Ratio, format_seconds, time_in_turns
 
 SHAPES = ((1, 64), (32, 768), (512, 768), (4096, 1024))
 QUICK_SHAPES = ((1, 64), (32, 768))
-SHOWN_KEYWORDS = {"approximate", "reduction", "return_grad"}  # other variants are checked only
 SECONDS = 0.25  # for one row of the table
 QUICK_SECONDS = 0.02
 
@@ -26,20 +23,23 @@ def speed(console: Console, *, quick: bool = False) -> None:
     """
     rng = np.random.default_rng(0)
     cases = [
-        (op, keywords, shape)
-        for op in op_names()
-        for keywords in CONTRACTS[op].variants
-        if keywords.keys() <= SHOWN_KEYWORDS and formula(op, keywords) and "query" not in positional_names(op)
+        (spec, backward, variant, shape)
+        for spec, backward in _specs.calls()
+        for variant in spec.table_of(backward=backward)
+        if formula_of(spec, variant.keywords, backward=backward)
         for shape in (QUICK_SHAPES if quick else SHAPES)
     ]
     rows, gains = [], []
     with console.progress(len(cases)) as advance:
-        for op, keywords, shape in cases:
-            label = " ".join([op, *(word for word in keywords.values() if isinstance(word, str))])
-            label += " with gradient" if keywords.get("return_grad") else ""
+        for spec, backward, variant, shape in cases:
+            sample = make_sample(
+                spec, shape, np.dtype(np.float32), rng, variant, backward=backward
+            ).with_stats()
+            words = [word for word in variant.keywords.values() if isinstance(word, str)]
+            label = " ".join([sample.op, *words])
+            label += " with gradient" if variant.keywords.get("return_grad") else ""
             advance(label)
-            sample = make_sample(op, shape, np.dtype(np.float32), rng, keywords=keywords).with_stats()
-            function = formula(op, keywords)
+            function = formula_of(spec, variant.keywords, backward=backward)
             assert function is not None
             x = sample.x
             calls = {
@@ -56,6 +56,6 @@ def speed(console: Console, *, quick: bool = False) -> None:
     threads = runtime.get_num_threads() if _backend.name() == "native" else 1
     title = f"Speed in float32 on {threads} thread{'s' if threads > 1 else ''}, gain over NumPy"
     console.table(title, ["op", "shape", "fastnorm", "NumPy", "np.add", "GB/s", "gain"], rows)
-    if formula("gelu", {}) is None:
+    if formula_of(spec_of("gelu"), {}) is None:
         console.line("SciPy is not installed: no exact gelu in NumPy to compare with.")
     console.line(f"Geometric mean: {statistics.geometric_mean(gains):.3g} times as fast as NumPy.")

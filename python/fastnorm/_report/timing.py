@@ -11,39 +11,22 @@ import random
 import statistics
 import time
 import timeit
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .._specs import Call
 
 SAMPLE_SECONDS = 1e-3  # a timed sample lasts about this long: small calls run in loops
 WARM_UP_SECONDS = 1e-3  # the call before has filled the caches with its own data
 LONG_CALL_SECONDS = 5e-3  # longer calls bring their own data into any cache: no warm-up
 
 
-@dataclass(frozen=True)
-class Call:
-    """A function with its arguments; timed as the statement that a user would write, without a wrapper around
-    it.
-
-    `spins` says that threads of the library go on running for a while after the call, waiting for the next
-    one.
-    """
-
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...] = ()
-    keywords: Mapping[str, Any] = field(default_factory=dict)
-    spins: bool = False
-
-    def __call__(self) -> Any:
-        """Run the call and return its result."""
-        return self.function(*self.arguments, **self.keywords)
-
-    def timer(self) -> timeit.Timer:
-        """Return the timer of the bare statement ``function(a0, a1, ..., name=value)``."""
-        values = {f"a{index}": value for index, value in enumerate(self.arguments)}
-        passed = [*values, *(f"{name}=k_{name}" for name in self.keywords)]
-        values |= {f"k_{name}": value for name, value in self.keywords.items()}
-        return timeit.Timer(f"function({', '.join(passed)})", globals={"function": self.function, **values})
+def timer_of(call: Call) -> timeit.Timer:
+    """Return the timer of the bare statement ``function(a0, a1, ..., name=value)``."""
+    values = {f"a{index}": value for index, value in enumerate(call.arguments)}
+    passed = [*values, *(f"{name}=k_{name}" for name in call.keywords)]
+    values |= {f"k_{name}": value for name, value in call.keywords.items()}
+    return timeit.Timer(f"function({', '.join(passed)})", globals={"function": call.function, **values})
 
 
 @dataclass(frozen=True)
@@ -94,7 +77,7 @@ class _Contender:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.timer = call.timer()
+        self.timer = timer_of(call)
         self.samples: list[float] = []
         self.timer.timeit(1)  # whatever a first call prepares
         loops, elapsed = 1, self.timer.timeit(1)

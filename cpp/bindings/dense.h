@@ -1,0 +1,28 @@
+// What the bindings of dense layers and of networks of them share: activations by name, shapes and weights.
+#pragma once
+
+#include "bindings/arrays.h"
+#include "tasks/linear.h"
+
+namespace fastnorm {
+
+// None or the name of an activation; nothing for anything else.
+std::optional<Activation> as_activation(PyObject* slot);
+
+// None or the name of a gate: an activation, or swish in place of silu.
+std::optional<Activation> as_gate(PyObject* slot);
+
+// The shape of y: that of x with the last axis replaced.
+struct ResultShape {
+    npy_intp shape[NPY_MAXDIMS];
+
+    ResultShape(const Array& x, npy_intp cols) {
+        std::copy(x.shape(), x.shape() + x.ndim(), shape);
+        shape[x.ndim() - 1] = cols;
+    }
+};
+
+// A weight (in, out) of x's type or the compute type, for `depth` input features.
+std::optional<Array> as_weight(PyObject* slot, const Array& x, npy_intp depth);
+
+}  // namespace fastnorm

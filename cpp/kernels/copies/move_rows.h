@@ -1,0 +1,121 @@
+// Rows copied between their places in an array and packed memory, for the tiles of all families
+// (loops/row_tile.h): once for a target, in the object of copies.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/loops/row_tile.h"
+#include "simd/transpose.h"
+
+FASTNORM_TARGET_BEGIN
+
+// Elements are moved as bytes: their addresses in the array need not be aligned. To packed memory if `pack`,
+// else back.
+template <int Size>
+FASTNORM_INLINE void move_elements(
+    const char* source, std::int64_t source_step, char* target, std::int64_t target_step, std::int64_t count
+) {
+    if (source_step == Size && target_step == Size) {
+        std::memcpy(target, source, std::size_t(count) * Size);
+        return;
+    }
+    for (; count > 0; --count, source += source_step, target += target_step)
+        std::memcpy(target, source, Size);
+}
+
+// One row, along all inner axes.
+template <int Size>
+FASTNORM_INLINE void move_row(
+    const Rows& shape, const std::int64_t* stride, char* row, char* packed, bool pack
+) {
+    const int last = shape.inner_axes - 1;
+    const std::int64_t run = shape.inner_extent[last], step = stride[last];
+    for (std::int64_t start = 0; start < shape.cols; start += run) {
+        char* const elements = row + strided_offset(start / run, last, shape.inner_extent, stride);
+        char* const place = packed + start * Size;
+        if (pack) {
+            move_elements<Size>(elements, step, place, Size, run);
+        } else {
+            move_elements<Size>(place, Size, elements, step, run);
+        }
+    }
+}
+
+// `count` rows whose elements are neighbours in memory: a column of them is a line. Strips are transposed in
+// registers; the last ones overlap those before. Meanwhile the lines of the rows two tiles on are fetched,
+// which no processor does by itself: they are a whole row of the array apart.
+template <int Size>
+FASTNORM_INLINE void move_neighbours(
+    const Rows& shape, const std::int64_t* stride, char* first_row, char* packed, std::int64_t packed_step,
+    int count, bool pack
+) {
+    constexpr int most = strip_rows<Size> > strip_columns<Size> ? strip_rows<Size> : strip_columns<Size>;
+    const int lines_together = pack ? strip_rows<Size> : strip_columns<Size>;
+    const int rows_together = pack ? strip_columns<Size> : strip_rows<Size>;
+    const bool strips = shape.cols >= lines_together && count >= rows_together;
+    const int step = strips ? lines_together : 1;
+    char* rows[tile_rows];
+    for (int i = 0; i < count; ++i) rows[i] = packed + i * packed_step;
+    for (std::int64_t next = 0; next < shape.cols; next += step) {
+        const std::int64_t j = smaller(next, shape.cols - step);
+        char* lines[most];
+        for (int k = 0; k < step; ++k) {
+            lines[k] = first_row + strided_offset(j + k, shape.inner_axes, shape.inner_extent, stride);
+            if (pack) {
+                prefetch_read(lines[k] + 2 * count * Size);
+            } else {
+                prefetch_write(lines[k] + 2 * count * Size);
+            }
+        }
+        if (!strips) {
+            const std::int64_t line_step = pack ? Size : packed_step, row_step = pack ? packed_step : Size;
+            char* const place = packed + j * Size;
+            move_elements<Size>(pack ? lines[0] : place, line_step, pack ? place : lines[0], row_step, count);
+            continue;
+        }
+        for (int next_row = 0; next_row < count; next_row += rows_together) {
+            const int i = int(smaller(next_row, count - rows_together));
+            transpose_strip<Size>(
+                pack ? lines : rows + i, pack ? i * Size : j * Size, pack ? rows + i : lines,
+                pack ? j * Size : i * Size
+            );
+        }
+    }
+}
+
+template <int Size>
+void move_rows_of(
+    const Rows& shape, const Operand& operand, std::int64_t first, int count, char* packed,
+    std::int64_t packed_step, bool pack
+) {
+    const int last = shape.outer_axes - 1;
+    const std::int64_t extent = shape.outer_extent[last];
+    const bool neighbours = operand.outer_stride[last] == Size;
+    for (int done = 0, run; done < count; done += run, packed += run * packed_step) {
+        const std::int64_t row = first + done;
+        char* const address =
+            operand.data + strided_offset(row, shape.outer_axes, shape.outer_extent, operand.outer_stride);
+        run = neighbours ? int(smaller(count - done, extent - row % extent)) : 1;
+        if (run > 1) {
+            move_neighbours<Size>(shape, operand.inner_stride, address, packed, packed_step, run, pack);
+        } else {
+            move_row<Size>(shape, operand.inner_stride, address, packed, pack);
+        }
+    }
+}
+
+FASTNORM_TARGET_END
+
+namespace fastnorm {
+namespace FASTNORM_TARGET {
+
+void move_rows(
+    const Rows& shape, const Operand& operand, int size, std::int64_t first, int count, char* packed,
+    std::int64_t packed_step, bool pack
+) {
+    const auto move = size == 8 ? move_rows_of<8> : size == 4 ? move_rows_of<4> : move_rows_of<2>;
+    move(shape, operand, first, count, packed, packed_step, pack);
+}
+
+}  // namespace FASTNORM_TARGET
+}  // namespace fastnorm

@@ -1,0 +1,189 @@
+// The innermost loops of every matrix product: C = A B or C = C + A B over one block of k, a strip of rows at
+// a time.
+//
+// The sum of a block is one chain of multiply-adds over k in ascending order from zero on, whatever the tile,
+// its position and the width of the registers, so every element has the same bits on all targets with fused
+// multiply-add.
+#pragma once
+
+#include "simd/rows.h"
+#include "simd/transpose.h"
+#include "tasks/linear.h"
+
+FASTNORM_TARGET_BEGIN
+
+// With 32 registers 6 x 4 sums, the four vectors of B and a broadcast element of A; with 16 registers 6 x 2.
+// Few addresses and instructions count: on an Ice Lake of 179 GFLOP/s a tile of 6 x 4 reaches 174 with B in
+// the second-level cache and A in place, where 14 x 2 reach 165 from copies of A and 154 with A in place, and
+// 8 x 3 164.
+constexpr int tile_height = 6;
+constexpr int tile_vectors = native<double> == 8 ? 4 : 2;
+
+// Copies of B are panels of this many columns, one after the other, the last as narrow as whole registers
+// allow.
+template <class C>
+constexpr std::int64_t panel_cols = tile_vectors * native<C>;
+
+// Row k of B is fetched this many rows ahead: where B lies in place, no prefetcher of the processor follows
+// its rows.
+constexpr std::int64_t fetch_ahead = 8;
+
+// Rows of A with a block of B: element (i, k) of A at a + i * a_row + k * a_k, in elements.
+template <class C>
+struct Strip {
+    const C* a;
+    std::int64_t a_row, a_k;
+    const C* b;
+    std::int64_t b_step;  // from row to row of B; 0: in panels
+    const C* b_edge;  // with b_step: the columns beyond the last whole register, padded to one, one after the
+                      // other
+    std::int64_t depth;
+    C* c;
+    std::int64_t c_step;
+    std::int64_t cols;
+    bool accumulate;
+};
+
+// Out of line, as it needs all registers: inlined, addresses would be spilled inside the loop.
+template <class C, int Rows, int Vectors>
+FASTNORM_OUTLINE void multiply_tile(
+    const Strip<C>& s, const C* b, std::int64_t b_step, C* c, std::int64_t c_step, bool accumulate
+) {
+    constexpr int lanes = native<C>;
+    using V = Vec<C, lanes>;
+    V sum[Rows][Vectors];
+    FASTNORM_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+        FASTNORM_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
+            sum[r][v] = broadcast<V>(0);
+            FASTNORM_PREFETCH(c + r * c_step + v * lanes, 1, 3);  // arrives meanwhile
+        }
+    }
+    const std::int64_t a_row = s.a_row, a_k = s.a_k;
+    const C* upper_a = s.a;
+    const C* lower_a = Rows > 3 ? s.a + 3 * a_row : s.a;  // one address for three rows
+    const C* ahead = b + fetch_ahead * b_step;
+    for (std::int64_t k = s.depth; k > 0; --k) {
+        V b_k[Vectors];
+        FASTNORM_UNROLL
+        for (int v = 0; v < Vectors; ++v) b_k[v] = load<V>(b + v * lanes);
+        FASTNORM_UNROLL
+        for (int r = 0; r < Rows; ++r) {
+            const V a_k_r = broadcast<V>(r < 3 ? upper_a[r * a_row] : lower_a[(r - 3) * a_row]);
+            FASTNORM_UNROLL
+            for (int v = 0; v < Vectors; ++v) sum[r][v] = mul_add(a_k_r, b_k[v], sum[r][v]);
+        }
+        upper_a += a_k;
+        lower_a += a_k;
+        FASTNORM_UNROLL
+        for (int v = 0; v < Vectors; ++v) FASTNORM_PREFETCH(ahead + v * lanes, 0, 3);
+        b += b_step;
+        ahead += b_step;
+    }
+    FASTNORM_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+        FASTNORM_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
+            C* target = c + r * c_step + v * lanes;
+            store(target, accumulate ? load<V>(target) + sum[r][v] : sum[r][v]);
+        }
+    }
+}
+
+// The columns beyond the last whole register: their tile is summed apart and copied or added to C.
+template <class C, int Rows>
+void multiply_edge(const Strip<C>& s, const C* b, std::int64_t b_step, C* c, std::int64_t cols) {
+    using V = Vec<C, native<C>>;
+    C tile[Rows * native<C>];
+    multiply_tile<C, Rows, 1>(s, b, b_step, tile, native<C>, false);
+    const Partial part{int(cols)};
+    for (int r = 0; r < Rows; ++r) {
+        C* target = c + r * s.c_step;
+        const V sum = load<V>(tile + r * native<C>);
+        store_columns(
+            target, s.accumulate ? load_columns<V>(static_cast<const C*>(target), part) + sum : sum, part
+        );
+    }
+}
+
+template <class C, int Rows>
+void multiply_rows(const Strip<C>& s) {
+    constexpr std::int64_t lanes = native<C>, width = panel_cols<C>;
+    const std::int64_t whole = s.cols / lanes * lanes, padded = whole == s.cols ? whole : whole + lanes;
+    for (std::int64_t panel = 0; panel < s.cols; panel += width) {
+        const C* b = s.b + (s.b_step == 0 ? panel * s.depth : panel);
+        const std::int64_t step = s.b_step == 0 ? smaller(width, padded - panel) : s.b_step;
+        C* c = s.c + panel;
+        if (panel + width <= whole) {
+            multiply_tile<C, Rows, tile_vectors>(s, b, step, c, s.c_step, s.accumulate);
+            continue;
+        }
+        std::int64_t j = 0;
+        if (tile_vectors > 2 && panel + 2 * lanes <= whole) {
+            multiply_tile<C, Rows, 2>(s, b, step, c, s.c_step, s.accumulate);
+            j = 2 * lanes;
+        }
+        if (panel + j + lanes <= whole) {
+            multiply_tile<C, Rows, 1>(s, b + j, step, c + j, s.c_step, s.accumulate);
+            j += lanes;
+        }
+        if (panel + j < s.cols) {
+            const bool apart = s.b_step != 0;
+            multiply_edge<C, Rows>(
+                s, apart ? s.b_edge : b + j, apart ? lanes : step, c + j, s.cols - panel - j
+            );
+        }
+    }
+}
+
+// `rows` rows of A, at most tile_height.
+template <class C>
+void multiply_strip(const Strip<C>& s, std::int64_t rows) {
+    switch (rows) {
+        case 6:
+            return multiply_rows<C, 6>(s);
+        case 5:
+            return multiply_rows<C, 5>(s);
+        case 4:
+            return multiply_rows<C, 4>(s);
+        case 3:
+            return multiply_rows<C, 3>(s);
+        case 2:
+            return multiply_rows<C, 2>(s);
+        default:
+            return multiply_rows<C, 1>(s);
+    }
+}
+
+// How many of the rows that are left make the next strip: the last two are about as high, since a low one
+// waits for B.
+constexpr std::int64_t strip_height(std::int64_t left) {
+    return left <= tile_height ? left : left < 2 * tile_height ? (left + 1) / 2 : tile_height;
+}
+
+// `rows` rows of A with all k of B, a block of it after the other: panels of each block where b_step is 0.
+// After each strip finish(first row, rows) is called.
+template <class C, class Finish>
+FASTNORM_INLINE void multiply(const Strip<C>& all, std::int64_t rows, Finish finish) {
+    const std::int64_t b_step = all.b_step == 0 ? all.cols : all.b_step;
+    std::int64_t height;
+    for (std::int64_t i = 0; i < rows; i += height) {
+        height = strip_height(rows - i);
+        Strip<C> strip = all;
+        strip.a += i * all.a_row;
+        strip.c += i * all.c_step;
+        std::int64_t k = 0;
+        do {
+            strip.depth = smaller(depth_block, all.depth - k);
+            multiply_strip(strip, height);
+            strip.a += depth_block * all.a_k;
+            strip.b += depth_block * b_step;
+            strip.accumulate = true;
+            k += depth_block;
+        } while (k < all.depth);
+        finish(i, height);
+    }
+}
+
+FASTNORM_TARGET_END

@@ -1,0 +1,42 @@
+// Elements of arrays by their addresses, which need not be aligned.
+#pragma once
+
+#include <cstring>
+
+#include "simd/vec.h"
+#include "tasks/arrays.h"
+
+FASTNORM_TARGET_BEGIN
+
+// Byte offset of position `index` (C order) along axes of the given extents and strides.
+FASTNORM_INLINE std::int64_t strided_offset(
+    std::int64_t index, int axes, const std::int64_t* extent, const std::int64_t* stride
+) {
+    if (axes == 1) return index * stride[0];
+    std::int64_t offset = 0;
+    for (int axis = axes - 1; axis >= 0; --axis) {
+        offset += index % extent[axis] * stride[axis];
+        index /= extent[axis];
+    }
+    return offset;
+}
+
+template <class T>
+FASTNORM_INLINE T read_element(const char* address) {
+    T element;
+    std::memcpy(&element, address, sizeof element);
+    return element;
+}
+// The element in the type it is computed in, and back.
+template <class T>
+FASTNORM_INLINE compute_t<T> read_widened(const char* address) {
+    return widen(read_element<T>(address));
+}
+template <class T>
+FASTNORM_INLINE void write_narrowed(char* address, compute_t<T> value) {
+    T element;
+    narrow(value, element);
+    std::memcpy(address, &element, sizeof element);
+}
+
+FASTNORM_TARGET_END

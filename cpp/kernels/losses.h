@@ -1,4 +1,0 @@
-// The ops of losses.inc.
-#pragma once
-
-#include "kernels/class_losses.h"

@@ -1,0 +1,62 @@
+// Sums of embeddings: y[s] = sum_j encoding[j] * table[words[s][j]], and the gradient of the table.
+//
+// Every column is a sum of its own, so its bits do not depend on the width of registers: over the words of a
+// sentence in the element type (one rounding a word), over the places of a word in double, rounded once.
+// Words are sorted by table row before, so that the backward keeps a row's sum in registers: nothing is added
+// to memory, a row has one writer, and neither threads nor other rows change its bits. Memory networks have
+// no half types: those entries are float's.
+#pragma once
+
+#include "simd/rows.h"
+#include "tasks/memory.h"
+
+FASTNORM_TARGET_BEGIN
+
+template <class T>
+void embedding_sum(const EmbeddingSum& task, std::int64_t begin, std::int64_t end, void*) {
+    using C = compute_t<T>;
+    using V = Vec<C, native<C>>;
+    const std::int64_t positions = task.positions, dim = task.dim;
+    const C* table = static_cast<const C*>(task.table);
+    const C* encoding = static_cast<const C*>(task.encoding);
+    for (std::int64_t s = begin; s < end; ++s) {
+        const std::int64_t* words = task.words + s * positions;
+        C* y = static_cast<C*>(task.y) + s * dim;
+        for_columns<native<C>>(0, dim, [&](std::int64_t column, auto step) FASTNORM_INLINE_LAMBDA {
+            V sum = broadcast<V>(0);
+            for (std::int64_t j = 0; j < positions; ++j) {
+                const V row = load_columns<V>(table + words[j] * dim + column, step);
+                sum = mul_add(load_columns<V>(encoding + j * dim + column, step), row, sum);
+            }
+            store_columns(y + column, sum, step);
+        });
+    }
+}
+
+template <class T>
+void embedding_sum_backward(const EmbeddingSumBackward& task, std::int64_t begin, std::int64_t end, void*) {
+    using C = compute_t<T>;
+    using V = Vec<double, native<C>>;
+    const std::int64_t dim = task.dim, groups = (dim + embedding_group - 1) / embedding_group;
+    const C* dy = static_cast<const C*>(task.dy);
+    for (std::int64_t unit = begin; unit < end; ++unit) {
+        const std::int64_t row = unit / groups, first = unit % groups * embedding_group;
+        const WordPlace* last = task.places + task.first[row + 1];
+        C* dtable = static_cast<C*>(task.dtable) + row * dim;
+        for_columns<native<C>>(
+            first, smaller(first + embedding_group, dim),
+            [&](std::int64_t column, auto step) FASTNORM_INLINE_LAMBDA {
+                V sum = broadcast<V>(0);
+                for (const WordPlace* place = task.places + task.first[row]; place < last; ++place) {
+                    const V gradient = load_columns<V>(dy + place->sentence * dim + column, step);
+                    sum = mul_add(
+                        load_columns<V>(task.encoding + place->position * dim + column, step), gradient, sum
+                    );
+                }
+                store_columns(dtable + column, sum, step);
+            }
+        );
+    }
+}
+
+FASTNORM_TARGET_END

@@ -1,0 +1,5 @@
+#include "kernels/memory/kernels.h"
+
+#include "kernels/memory/embedding_sum.h"
+
+FASTNORM_FILL(MemoryKernels, FASTNORM_MEMORY)

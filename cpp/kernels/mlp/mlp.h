@@ -1,0 +1,282 @@
+// Networks of dense layers: a block of rows goes through all layers, and back, while it is in the caches.
+//
+//   forward   z_l = a_l W_l + b_l,  a_{l+1} = f(z_l)
+//   backward  dz = g f'(z_l),  dW_l = a_l^T dz,  db_l = sum of dz over the rows,  g = dz W_l^T
+//
+// Hidden activations never reach memory: the backward computes them again for its block. An element of z is
+// summed as in kernels/linear/matrix_product.h, so a row does not depend on the others and has the bits of
+// the layers one by one; an element of dW is a sum over the blocks of its group, in their order, each one
+// chain over its rows.
+#pragma once
+
+#include "kernels/linear/tile.h"
+#include "kernels/linear/activation.h"
+#include "kernels/linear/packing.h"
+#include "tasks/mlp.h"
+
+FASTNORM_TARGET_BEGIN
+
+// A matrix given by its strides in bytes, of elements of `size` bytes.
+struct StridedMatrix {
+    std::int64_t extent[2], stride[2];
+    Matrix matrix;
+
+    StridedMatrix(
+        const void* data, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
+        std::int64_t col_stride, std::int64_t size, bool wide
+    )
+        : extent{rows, cols}, stride{row_stride, col_stride} {
+        const std::uintptr_t bits =
+            reinterpret_cast<std::uintptr_t>(data) | std::uintptr_t(row_stride | col_stride);
+        char* start = static_cast<char*>(const_cast<void*>(data));
+        matrix = {
+            start, {1, extent, stride}, {1, extent + 1, stride + 1}, wide, bits % std::uintptr_t(size) == 0
+        };
+    }
+    StridedMatrix(const StridedMatrix&) = delete;
+    StridedMatrix& operator=(const StridedMatrix&) = delete;
+};
+
+// Blocks of depth_block rows, each in panels as multiply_rows reads them, of mlp_cols columns in all; padding
+// is zero. Units are blocks.
+template <class T>
+void mlp_pack(const MlpPack& task, std::int64_t begin, std::int64_t end, void*) {
+    using C = compute_t<T>;
+    constexpr bool wide = sizeof(T) == sizeof(C);
+    const StridedMatrix source(
+        task.source, task.rows, task.cols, task.row_stride, task.col_stride, sizeof(T), wide
+    );
+    const std::int64_t padded = mlp_cols(task.cols, sizeof(C));
+    for (std::int64_t block = begin; block < end; ++block) {
+        const std::int64_t k = block * depth_block, depth = smaller(depth_block, task.rows - k);
+        C* panels = static_cast<C*>(task.panels) + k * padded;
+        pack_panels<C>(pack<T>, source.matrix, k, depth, 0, task.cols, padded, panels, panel_cols<C>);
+    }
+}
+
+// A block of rows on its way through the layers.
+template <class C>
+class MlpBlock {
+    using V = Vec<C, native<C>>;
+
+public:
+    // For arrays of elements of `size` bytes, which the packing reads and writes.
+    MlpBlock(const MlpRows& task, const Packing<C>& packing, std::int64_t size, void* scratch)
+        : task_(task), packing_(packing), size_(size), packed_(static_cast<C*>(scratch)) {
+        block_rows_ = mlp_scratch_rows(task);
+        hidden_ = packed_ + block_rows_ * step(task.layers[0].in);
+        g_ = hidden_ + block_rows_ * mlp_kept_step(task, sizeof(C));
+        other_g_ = g_ + block_rows_ * task.widest;
+    }
+
+    void forward(std::int64_t first, std::int64_t rows) {
+        if (!find_x(first)) copy_x(first, rows);
+        Strip<C> strip = {};
+        strip.a = x_, strip.a_row = x_step_, strip.a_k = 1;
+        C* kept = hidden_;
+        for (std::int64_t l = 0; l < task_.count; ++l) {
+            const MlpLayer& layer = task_.layers[l];
+            const std::int64_t z_step = step(layer.out);
+            // Forward alone, two buffers take turns.
+            C* z = task_.keeps ? kept : hidden_ + l % 2 * block_rows_ * task_.widest;
+            C* a = task_.keeps && mlp_keeps_z(layer.activation) ? z + block_rows_ * z_step : z;
+            kept += kept_elements(layer);
+            strip.depth = layer.in;
+            strip.b = static_cast<const C*>(layer.weight);
+            strip.c = z, strip.c_step = z_step, strip.cols = mlp_cols(layer.out, sizeof(C));
+            const Activate<C> activate = functions_of<C>(layer.activation).forward;
+            const C* bias = static_cast<const C*>(layer.bias);
+            multiply(strip, rows, [&](std::int64_t row, std::int64_t count) FASTNORM_INLINE_LAMBDA {
+                C* z_row = z + row * z_step;
+                C* a_row = a + row * z_step;
+                activate({z_row, a_row, z_step, count, strip.cols, bias, nullptr, C(1)});
+            });
+            strip.a = a, strip.a_row = z_step;
+        }
+        y_ = strip.a;
+    }
+
+    void write_y(std::int64_t first, std::int64_t rows) const {
+        const std::int64_t cols = task_.layers[task_.count - 1].out;
+        const StridedMatrix y(task_.y, task_.rows, cols, cols * size_, size_, size_, is_wide());
+        packing_.unpack(y_, step(cols), y.matrix, first, rows, 0, cols);
+    }
+
+    // From the gradient of the output down to the input, after a forward of the same rows in this scratch.
+    // Sums of parameter gradients begin with this block, or go on from where they stand.
+    void backward(std::int64_t first, std::int64_t rows, C* sums, bool begins) {
+        find_x(first);
+        const std::int64_t outputs = task_.layers[task_.count - 1].out;
+        if (task_.dy) {
+            const StridedMatrix dy(
+                task_.dy, task_.rows, outputs, task_.dy_row_stride, task_.dy_col_stride, size_, is_wide()
+            );
+            pack_padded(packing_.pack, dy.matrix, first, rows, 0, outputs, g_, step(outputs));
+        }
+        const C* kept = g_;  // which follows what the layers keep
+        for (std::int64_t l = task_.count - 1; l >= 0; --l) {
+            const MlpLayer& layer = task_.layers[l];
+            const std::int64_t cols = mlp_cols(layer.out, sizeof(C)), z_step = step(layer.out);
+            kept -= kept_elements(layer);
+            if (layer.activation != Activation::none) {
+                // relu's a serves for z: its sign is that of z where the derivative is not zero.
+                const ActivateBackward<C> derive = functions_of<C>(layer.activation).backward;
+                for (std::int64_t r = 0; r < rows; ++r)
+                    derive(g_ + r * z_step, kept + r * z_step, g_ + r * z_step, cols, C(1));
+            }
+            const C* a = l == 0 ? x_ : kept - block_rows_ * step(layer.in);
+            add_parameter_gradients(layer, a, l == 0 ? x_step_ : step(layer.in), rows, sums, begins);
+            if (!layer.transposed) break;
+            Strip<C> strip = {};
+            strip.a = g_, strip.a_row = z_step, strip.a_k = 1;
+            strip.b = static_cast<const C*>(layer.transposed);
+            strip.depth = layer.out;
+            strip.c = other_g_, strip.c_step = step(layer.in), strip.cols = mlp_cols(layer.in, sizeof(C));
+            multiply(strip, rows, [](std::int64_t, std::int64_t) FASTNORM_INLINE_LAMBDA {});
+            C* swapped = g_;
+            g_ = other_g_;
+            other_g_ = swapped;
+        }
+        if (task_.dx) {
+            const std::int64_t cols = task_.layers[0].in;
+            const StridedMatrix dx(task_.dx, task_.rows, cols, cols * size_, size_, size_, is_wide());
+            packing_.unpack(g_, step(cols), dx.matrix, first, rows, 0, cols);
+        }
+    }
+
+private:
+    static constexpr std::int64_t step(std::int64_t cols) { return mlp_step(cols, sizeof(C)); }
+    std::int64_t kept_elements(const MlpLayer& layer) const {
+        return block_rows_ * mlp_kept_step(layer, sizeof(C));
+    }
+
+    // The block's rows of x: in place where they lie as the products read them, else (false) where they are
+    // copied to.
+    bool find_x(std::int64_t first) {
+        const std::int64_t cols = task_.layers[0].in, padded = mlp_cols(cols, sizeof(C));
+        const std::uintptr_t bits =
+            reinterpret_cast<std::uintptr_t>(task_.x) | std::uintptr_t(task_.x_row_stride);
+        const bool dense = task_.x_col_stride == std::int64_t(sizeof(C)) && bits % sizeof(C) == 0;
+        if (is_wide() && dense && !task_.order && cols == padded) {
+            x_ = reinterpret_cast<const C*>(task_.x + first * task_.x_row_stride);
+            x_step_ = task_.x_row_stride / std::int64_t(sizeof(C));
+            return true;
+        }
+        x_ = packed_;
+        x_step_ = step(cols);
+        return false;
+    }
+
+    void copy_x(std::int64_t first, std::int64_t rows) {
+        const std::int64_t cols = task_.layers[0].in;
+        const StridedMatrix x(
+            task_.x, task_.rows, cols, task_.x_row_stride, task_.x_col_stride, size_, is_wide()
+        );
+        if (!task_.order) return pack_padded(packing_.pack, x.matrix, first, rows, 0, cols, packed_, x_step_);
+        for (std::int64_t r = 0; r < rows; ++r)
+            pack_padded(
+                packing_.pack, x.matrix, task_.order[first + r], 1, 0, cols, packed_ + r * x_step_, x_step_
+            );
+    }
+
+    void add_parameter_gradients(
+        const MlpLayer& layer, const C* a, std::int64_t a_step, std::int64_t rows, C* sums, bool begins
+    ) {
+        const std::int64_t cols = mlp_cols(layer.out, sizeof(C)), g_step = step(layer.out);
+        if (layer.dbias >= 0) {
+            C* dbias = sums + layer.dbias;
+            for (std::int64_t j = 0; j < cols; j += native<C>) {
+                V sum = begins ? broadcast<V>(0) : load<V>(dbias + j);
+                for (std::int64_t r = 0; r < rows; ++r) sum = sum + load<V>(g_ + r * g_step + j);
+                store(dbias + j, sum);
+            }
+        }
+        Strip<C> strip = {};
+        strip.depth = rows;
+        strip.c = sums + layer.dweight;
+        strip.accumulate = !begins;
+        std::int64_t lines;
+        if (mlp_is_narrow(layer.in, layer.out, sizeof(C))) {
+            strip.a = g_, strip.a_k = g_step;
+            strip.b = a, strip.b_step = a_step;
+            strip.cols = mlp_cols(layer.in, sizeof(C));
+            lines = layer.out;
+        } else {
+            strip.a = a, strip.a_k = a_step;
+            strip.b = g_, strip.b_step = g_step;
+            strip.cols = cols;
+            lines = layer.in;
+        }
+        strip.a_row = 1;
+        strip.c_step = strip.cols;
+        multiply(strip, lines, [](std::int64_t, std::int64_t) FASTNORM_INLINE_LAMBDA {});
+    }
+
+    bool is_wide() const { return size_ == std::int64_t(sizeof(C)); }
+
+    const MlpRows& task_;
+    const Packing<C> packing_;
+    const std::int64_t size_;
+    std::int64_t block_rows_;
+    C* packed_;
+    C* hidden_;  // backward: of each layer in turn z, where it is kept, and a
+    C* g_;
+    C* other_g_;
+    const C* x_ = nullptr;
+    std::int64_t x_step_ = 0;
+    const C* y_ = nullptr;
+};
+
+template <class T>
+void mlp_forward(const MlpRows& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    MlpBlock<compute_t<T>> block(task, packing_of<T>(), sizeof(T), scratch);
+    for (std::int64_t unit = begin; unit < end; ++unit) {
+        const std::int64_t first = unit * mlp_block_rows, rows = smaller(mlp_block_rows, task.rows - first);
+        block.forward(first, rows);
+        if (task.y) block.write_y(first, rows);
+    }
+}
+
+template <class T>
+void mlp_backward(const MlpRows& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    using C = compute_t<T>;
+    for (std::int64_t unit = begin; unit < end; ++unit) {
+        const std::int64_t first = unit * mlp_block_rows, rows = smaller(mlp_block_rows, task.rows - first);
+        C* sums = static_cast<C*>(task.partials) + first / task.group_rows * task.partial_elements;
+        MlpBlock<C> block(task, packing_of<T>(), sizeof(T), scratch);
+        block.backward(first, rows, sums, first % task.group_rows == 0);
+    }
+}
+
+template <class T>
+void mlp_merge(const MlpMerge& task, std::int64_t begin, std::int64_t end, void*) {
+    using C = compute_t<T>;
+    using V = Vec<C, native<C>>;
+    const C penalty = C(task.penalty);
+    for (std::int64_t i = begin; i < end; ++i) {
+        const C* partial = static_cast<const C*>(task.partials) + i * task.row_step;
+        C* gradient = static_cast<C*>(task.gradient) + i * task.cols;
+        if (task.col_step == 1) {
+            for_columns<native<C>>(0, task.cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
+                V sum = load_columns<V>(partial + j, part);
+                for (std::int64_t g = 1; g < task.groups; ++g)
+                    sum = sum + load_columns<V>(partial + g * task.partial_elements + j, part);
+                store_columns(gradient + j, sum, part);
+            });
+        } else {
+            for (std::int64_t j = 0; j < task.cols; ++j) {
+                C sum = partial[j * task.col_step];
+                for (std::int64_t g = 1; g < task.groups; ++g)
+                    sum = sum + partial[g * task.partial_elements + j * task.col_step];
+                gradient[j] = sum;
+            }
+        }
+        if (penalty != 0) {
+            const char* line = task.parameter + i * task.row_stride;
+            for (std::int64_t j = 0; j < task.cols; ++j)
+                gradient[j] = gradient[j] + penalty * read_widened<T>(line + j * task.col_stride);
+        }
+    }
+}
+
+FASTNORM_TARGET_END

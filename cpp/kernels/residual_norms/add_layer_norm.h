@@ -1,0 +1,24 @@
+// add_layer_norm: summed = x + alpha * residual, y = layer_norm(summed). Backward, ds being the gradient of
+// layer_norm from dy:
+//   dx = ds + dsummed,  dresidual = alpha * dx,  parameters as in layer_norm.
+#pragma once
+
+#include "kernels/norms/layer_norm.h"
+#include "kernels/residual_norms/backward.h"
+#include "kernels/residual_norms/forward.h"
+
+FASTNORM_TARGET_BEGIN
+
+template <class T>
+void add_layer_norm_forward(const AddNormForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    add_norm_forward<LayerNorm, T>(task, begin, end, scratch);
+}
+
+template <class T>
+void add_layer_norm_backward(
+    const AddNormBackward& task, std::int64_t begin, std::int64_t end, void* scratch
+) {
+    add_norm_backward<LayerNorm, T>(task, begin, end, scratch);
+}
+
+FASTNORM_TARGET_END

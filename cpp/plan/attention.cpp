@@ -1,0 +1,119 @@
+#include "plan/attention.h"
+
+#include <algorithm>
+
+#include "runtime/dispatch.h"
+
+namespace fastnorm {
+
+namespace {
+
+// One thread's time for a score: an exponential, and a multiply-add for each column of the keys and of the
+// values; measured in cache, float32.
+constexpr double score_nanoseconds = 0.4;
+constexpr double column_nanoseconds = 0.013;
+// Tiles are shared out in chunks of about this.
+constexpr double chunk_nanoseconds = 10000;
+
+// Tiles of `rows` queries or slots; each score takes `products` times what it does in the forward.
+Work tile_work(const Attention& task, Element element, std::int64_t rows, double products) {
+    const std::int64_t units = task.heads * tiles_of(rows, attention_tile(element));
+    // A tile costs the same however few of its lanes hold rows; one of half the lanes is the smallest. A
+    // single query costs about as much as six.
+    const double lanes = task.queries == 1 ? 6 : std::max(double(rows), double(attention_tile(element)) / 2);
+    const double scores = lanes * double(task.queries * task.slots) / double(std::max<std::int64_t>(rows, 1));
+    const double cost = products * (score_nanoseconds + column_nanoseconds * double(task.dim + task.width));
+    const double nanoseconds = double(task.heads) * scores * cost * (element == Element::float64 ? 2 : 1);
+    const double unit = nanoseconds / double(std::max<std::int64_t>(units, 1));
+    const std::int64_t chunk =
+        std::max<std::int64_t>(1, std::int64_t(chunk_nanoseconds / std::max(unit, 1.0)));
+    return {units, chunk, nanoseconds, attention_scratch_bytes(task.dim, task.width)};
+}
+
+}  // namespace
+
+std::int64_t* HeadGeometry::next_lead() { return strides_[used_++]; }
+
+HeadMatrix HeadGeometry::matrix(const View& array, int lead_axes, bool has_rows) {
+    const std::int64_t size = item_size(array.element);
+    std::int64_t* lead = next_lead();
+    const int last = array.ndim - 1;
+    HeadMatrix matrix{array.data, lead, has_rows ? array.strides[last - 1] : 0, array.strides[last], false};
+    std::uintptr_t misalignment =
+        reinterpret_cast<std::uintptr_t>(matrix.data) | std::uintptr_t(matrix.row_stride);
+    for (int i = 0; i < lead_axes; ++i) misalignment |= std::uintptr_t(lead[i] = array.strides[i]);
+    const bool neighbours = matrix.col_stride == size || array.shape[last] <= 1;
+    matrix.contiguous = neighbours && misalignment % std::uintptr_t(size) == 0;
+    return matrix;
+}
+
+HeadMatrix HeadGeometry::by_query(const View& array, const Heads& heads) {
+    return matrix(array, heads.lead_axes(), !heads.one_query);
+}
+
+HeadMatrix HeadGeometry::by_slot(const View& array, const Heads& heads) {
+    return matrix(array, heads.lead_axes(), true);
+}
+
+// A mask broadcasts against the leading axes, the queries and the slots: axes of length 1 are not stepped
+// along.
+HeadMatrix HeadGeometry::broadcast(const View& mask, const Heads& heads) {
+    std::int64_t* lead = next_lead();
+    const int axes = heads.score_axes(), missing = axes - mask.ndim;
+    const auto stride = [&](int axis) -> std::int64_t {
+        return axis < missing || mask.shape[axis - missing] == 1 ? 0 : mask.strides[axis - missing];
+    };
+    for (int i = 0; i < heads.lead_axes(); ++i) lead[i] = stride(i);
+    return {mask.data, lead, heads.one_query ? 0 : stride(axes - 2), stride(axes - 1), false};
+}
+
+void HeadGeometry::describe(Attention& task, const Heads& heads, const Mask& mask) {
+    const int lead = heads.lead_axes();
+    task.heads = 1;
+    for (int i = 0; i < lead; ++i) task.heads *= extent_[i] = heads.keys.shape[i];
+    task.lead_axes = lead;
+    task.lead_extent = extent_;
+    task.queries = heads.queries();
+    task.slots = heads.slots();
+    task.dim = heads.dim();
+    task.width = heads.width();
+    task.query = by_query(heads.query, heads);
+    task.keys = by_slot(heads.keys, heads);
+    task.values = by_slot(heads.values, heads);
+    task.mask_kind = mask.kind;
+    task.mask = mask.kind == MaskKind::none ? HeadMatrix{} : broadcast(mask.view, heads);
+    task.y = task.weights = HeadMatrix{};
+}
+
+Work attention_work(const Attention& task, Element element) {
+    return tile_work(task, element, task.queries, 1);
+}
+
+namespace {
+
+Work query_work(const Attention& task, Element element) {
+    return tile_work(task, element, task.queries, 2.5);
+}
+
+// The first kernel has done all for a single query.
+Work key_work(const Attention& task, Element element) {
+    return task.queries <= 1 ? Work{} : tile_work(task, element, task.slots, 2);
+}
+
+}  // namespace
+
+double attention_backward_nanoseconds(const Attention& task, Element element) {
+    return query_work(task, element).nanoseconds + key_work(task, element).nanoseconds;
+}
+
+std::int64_t attention_stats_bytes(const Attention& task, Element element) {
+    return task.heads * task.queries * attention_stats * item_size(compute_element(element));
+}
+
+bool run_attention_backward(const AttentionBackward& task, Element element) noexcept {
+    const Work queries = query_work(task.forward, element), keys = key_work(task.forward, element);
+    return run(kernels().attention_backward_query[int(element)], task, queries) &&
+           run(kernels().attention_backward_keys[int(element)], task, keys);
+}
+
+}  // namespace fastnorm

@@ -1,0 +1,49 @@
+// Element-wise ops: activations, gates and losses of each element.
+#pragma once
+
+#include "plan/rows.h"
+#include "plan/run.h"
+#include "tasks/activations.h"
+#include "tasks/elementwise_losses.h"
+
+namespace fastnorm {
+
+// What an element takes one thread in nanoseconds, float32 in cache; float64 takes about five times as long
+// (losses three times).
+struct ElementCost {
+    double forward, backward;
+};
+constexpr ElementCost activation_cost{0.4, 0.5};  // with one exponential
+constexpr ElementCost swish_cost{0.7, 1.5};       // beta is an array
+constexpr ElementCost gate_cost{0.5, 0.9};
+constexpr ElementCost swish_gate_cost{3, 6};       // beta is not 1
+constexpr ElementCost linear_gate_cost{0.3, 0.6};  // without an exponential
+constexpr double squared_error_cost = 0.25, focal_cost = 1.2;
+
+// Places the arrays in the task, which the geometry has to outlive: `inputs` inputs, then results, all of one
+// shape and type. `warm`: the results may be written past the cache. An element costs `nanoseconds`.
+Work plan_elementwise(
+    Elementwise& task, Geometry& geometry, const View* arrays, int inputs, int results, bool warm,
+    double nanoseconds
+);
+
+// The same for a loss, by its roles; null where one is not given or wanted.
+Work plan_elementwise_loss(
+    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool warm,
+    double nanoseconds
+);
+
+// beta, which broadcasts to x, with x's shape: along axes where elements of x share one it is not stepped.
+// `strides` has x.ndim elements, which have to outlive the view.
+View broadcast(const View& beta, const View& x, std::ptrdiff_t* strides);
+
+// The gradients of swish. Rows are the elements of beta, in C order, columns the elements of x that share
+// one.
+Work plan_swish_backward(
+    SwishBackward& task, Geometry& geometry, const View& dy, const View& x, const View& dx, const View& beta
+);
+
+// dbeta, of the compute type, from the shares of the segments of each of its elements, in their order.
+void sum_shares(const double* shares, std::int64_t segments, std::int64_t count, Element compute, void* sums);
+
+}  // namespace fastnorm

@@ -1,0 +1,223 @@
+#include "plan/network.h"
+
+#include <cstring>
+
+#include "runtime/dispatch.h"
+
+namespace fastnorm {
+
+namespace {
+
+// One thread's time for a multiply-add in float32, packing and activations included; float64 takes twice as
+// long.
+constexpr double multiply_nanoseconds = 0.02;
+
+std::int64_t block_count(std::int64_t rows) { return (rows + mlp_block_rows - 1) / mlp_block_rows; }
+
+std::int64_t group_count(std::int64_t rows) {
+    const std::int64_t in_group = mlp_group_rows(rows);
+    return (rows + in_group - 1) / in_group;
+}
+
+// Whole lines of memory.
+std::int64_t in_lines(std::int64_t elements) { return (elements + 15) / 16 * 16; }
+
+}  // namespace
+
+void Network::start(Element element, bool has_biases, std::size_t layers) {
+    element_ = element;
+    size_ = item_size(compute_element(element));
+    has_biases_ = has_biases;
+    layers_.reserve(layers);
+    places_.reserve(layers);
+    parameters_.reserve(2 * layers);
+}
+
+void Network::add_layer(const View& weight, Activation activation) {
+    MlpLayer layer = {};
+    layer.in = weight.shape[0];
+    layer.out = weight.shape[1];
+    layer.activation = activation;
+    layers_.push_back(layer);
+    places_.emplace_back();
+    parameters_.push_back({weight});
+}
+
+void Network::add_bias(std::size_t layer, const View& bias) {
+    places_[layer].bias_index = int(parameters_.size());
+    parameters_.push_back({bias});
+}
+
+std::int64_t Network::units(std::int64_t rows) const {
+    return backward_ ? group_count(rows) : block_count(rows);
+}
+
+// Where packed parameters, partial sums of a group and gradients go.
+void Network::place_parameters(const NetworkUse& use) {
+    task_.widest = mlp_step(layers_[0].in, size_);
+    packed_elements_ = partial_elements_ = 0;
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+        MlpLayer& layer = layers_[l];
+        const std::int64_t in = mlp_cols(layer.in, size_), out = mlp_cols(layer.out, size_);
+        task_.widest = std::max(task_.widest, mlp_step(layer.out, size_));
+        Place& place = places_[l];
+        place.weight = packed_elements_;
+        packed_elements_ += layer.in * out;
+        place.transposed = use.backward && (l > 0 || use.wants_dx) ? packed_elements_ : -1;
+        if (place.transposed >= 0) packed_elements_ += layer.out * in;
+        place.bias = packed_elements_;
+        packed_elements_ += out;
+        layer.dweight = partial_elements_;
+        partial_elements_ += mlp_is_narrow(layer.in, layer.out, size_) ? layer.out * in : layer.in * out;
+        layer.dbias = has_bias(l) ? partial_elements_ : -1;
+        if (has_bias(l)) partial_elements_ += out;
+    }
+}
+
+bool Network::reserve(std::int64_t rows, const NetworkUse& use) {
+    backward_ = use.backward;
+    loss_ = use.loss;
+    place_parameters(use);
+    std::int64_t multiplications = 0, gradient_elements = 0;
+    for (const MlpLayer& layer : layers_) multiplications += layer.in * layer.out * (use.backward ? 3 : 1);
+    for (Parameter& parameter : parameters_) {
+        parameter.gradient = gradient_elements;
+        gradient_elements += in_lines(parameter.view.size());
+    }
+    nanoseconds_ = multiply_nanoseconds * double(size_ / 4) * double(multiplications) * double(rows);
+    threads_ = std::max(1, threads_for({units(rows), 1, nanoseconds_, 0}));
+    task_.layers = layers_.data();
+    task_.count = std::int64_t(layers_.size());
+    task_.rows = rows;
+    task_.keeps = use.backward;
+    loss_scratch_at_ = in_lines(mlp_scratch_elements(task_, size_, use.backward));
+    slot_elements_ = loss_scratch_at_;
+    if (loss_) slot_elements_ += in_lines(loss_scratch_bytes(*loss_, size_) / size_);
+
+    const std::int64_t groups = group_count(rows);
+    partials_at_ = packed_elements_;
+    gradients_at_ = partials_at_ + (use.backward ? groups * partial_elements_ : 0);
+    scratch_at_ = gradients_at_ + (use.backward ? gradient_elements : 0);
+    const std::int64_t losses_at = scratch_at_ + threads_ * slot_elements_;
+    memory_bytes_ = losses_at * size_ + groups * std::int64_t(sizeof(double));
+    memory_.emplace(std::size_t(memory_bytes_));
+    if (!*memory_) return false;
+    losses_ = static_cast<double*>(at(losses_at));
+    return true;
+}
+
+void Network::pack() noexcept {
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+        MlpLayer& layer = layers_[l];
+        const View& weight = parameter(l);
+        const std::int64_t row_stride = weight.strides[0], col_stride = weight.strides[1];
+        layer.weight = at(places_[l].weight);
+        copy_matrix(weight, layer.in, layer.out, row_stride, col_stride, layer.weight);
+        if (places_[l].transposed >= 0) {
+            layer.transposed = at(places_[l].transposed);
+            copy_matrix(weight, layer.out, layer.in, col_stride, row_stride, layer.transposed);
+        }
+        if (!has_bias(l)) continue;
+        const View& bias = parameter(bias_index(l));
+        layer.bias = at(places_[l].bias);
+        copy_matrix(bias, 1, layer.out, 0, bias.strides[0], layer.bias);
+    }
+}
+
+void Network::run(std::int64_t rows) noexcept {
+    task_.rows = rows;
+    task_.group_rows = mlp_group_rows(rows);
+    task_.partials = at(partials_at_);
+    task_.partial_elements = partial_elements_;
+    const Work work{units(rows), 1, nanoseconds_, slot_bytes()};
+    const int threads = int(std::min<std::int64_t>(threads_, work.units));
+    share_out(work, threads, at(scratch_at_), [&](std::int64_t begin, std::int64_t end, void* scratch) {
+        if (!backward_) return kernels().mlp_forward[int(element_)](task_, begin, end, scratch);
+        for (std::int64_t group = begin; group < end; ++group) run_group(group, scratch);
+    });
+}
+
+// A group of rows, block by block, through the network and back; between the two, the loss of the outputs
+// while they are in the cache.
+void Network::run_group(std::int64_t group, void* scratch) noexcept {
+    const auto forward = kernels().mlp_forward[int(element_)];
+    const auto backward = kernels().mlp_backward[int(element_)];
+    const std::int64_t blocks = task_.group_rows / mlp_block_rows, begin = group * blocks;
+    const std::int64_t end = std::min(begin + blocks, block_count(task_.rows));
+    const MlpOutputs outputs = mlp_outputs(task_, size_);
+    char* const memory = static_cast<char*>(scratch);
+    double loss = 0;
+    for (std::int64_t block = begin; block < end; ++block) {
+        forward(task_, block, block + 1, scratch);
+        if (loss_) {
+            OutputRows rows;
+            rows.first = block * mlp_block_rows;
+            rows.count = std::min(mlp_block_rows, task_.rows - rows.first);
+            rows.step = outputs.step;
+            rows.y = memory + outputs.y * size_;
+            rows.dy = memory + outputs.dy * size_;
+            std::memset(rows.dy, 0, std::size_t(rows.count * rows.step * size_));
+            add_loss(*loss_, size_, rows, memory + loss_scratch_at_ * size_, loss);
+        }
+        backward(task_, block, block + 1, scratch);
+    }
+    losses_[group] = loss;
+}
+
+void Network::merge(std::size_t i, double penalty, void* gradient) noexcept {
+    const bool is_weight = i < layers_.size();
+    std::size_t l = i;
+    for (std::size_t k = 0; !is_weight && k < layers_.size(); ++k) {
+        if (places_[k].bias_index == int(i)) l = k;
+    }
+    const MlpLayer& layer = layers_[l];
+    const View& view = parameter(i);
+    MlpMerge task;
+    task.groups = group_count(task_.rows);
+    task.partial_elements = partial_elements_;
+    task.partials = at(partials_at_ + (is_weight ? layer.dweight : layer.dbias));
+    task.cols = layer.out;
+    task.row_step = mlp_cols(layer.out, size_);
+    task.col_step = 1;
+    if (is_weight && mlp_is_narrow(layer.in, layer.out, size_)) {
+        task.row_step = 1;
+        task.col_step = mlp_cols(layer.in, size_);
+    }
+    task.penalty = is_weight ? penalty : 0;
+    task.parameter = view.data;
+    task.row_stride = is_weight ? view.strides[0] : 0;
+    task.col_stride = view.strides[is_weight ? 1 : 0];
+    task.gradient = gradient;
+    kernels().mlp_merge[int(view.element)](task, 0, is_weight ? layer.in : 1, nullptr);
+}
+
+double Network::loss() const noexcept {
+    double sum = 0;
+    for (std::int64_t g = 0; g < group_count(task_.rows); ++g) sum += losses_[g];
+    return sum;
+}
+
+double Network::squared_weights() const noexcept {
+    double sum = 0;
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+        const std::int64_t count = layers_[l].in * mlp_cols(layers_[l].out, size_);
+        double lanes[4] = {};
+        for (std::int64_t i = 0; i < count; ++i) {
+            const double value = size_ == 8 ? static_cast<const double*>(layers_[l].weight)[i]
+                                            : double(static_cast<const float*>(layers_[l].weight)[i]);
+            lanes[i % 4] += value * value;
+        }
+        sum += lanes[0] + lanes[1] + lanes[2] + lanes[3];
+    }
+    return sum;
+}
+
+void Network::copy_matrix(
+    const View& source, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
+    std::int64_t col_stride, const void* panels
+) const noexcept {
+    const MlpPack task{rows, cols, source.data, row_stride, col_stride, const_cast<void*>(panels)};
+    kernels().mlp_pack[int(source.element)](task, 0, (rows + depth_block - 1) / depth_block, nullptr);
+}
+
+}  // namespace fastnorm

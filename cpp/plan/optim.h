@@ -1,0 +1,39 @@
+// The optimisers: one update of one parameter.
+#pragma once
+
+#include "plan/view.h"
+
+namespace fastnorm {
+
+// What an optimiser is, without its state.
+struct OptimizerRule {
+    bool is_adam = false;
+    double lr = 0, momentum = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
+    bool nesterov = false, decoupled = false, corrected_eps = false;
+    std::int64_t* steps = nullptr;  // updates made so far (Adam)
+
+    // Counts an update of all parameters: its number, from 1 on.
+    std::int64_t next_step() const { return steps ? ++*steps : 1; }
+};
+
+// A parameter as an optimiser sees it, contiguous elements, and its state: of the compute type, null where
+// there is none. The gradient is of the compute type where `wide`, else of the parameter's.
+struct OptimizedParameter {
+    void* data = nullptr;
+    std::int64_t size = 0;
+    Element element = Element::float32;
+    const void* gradient = nullptr;
+    bool wide = true;
+    void* first = nullptr;  // velocities, or first moments
+    void* second = nullptr;
+};
+
+// What an update of so many elements takes one thread.
+double update_nanoseconds(const OptimizerRule& rule, double elements);
+
+// An update, on threads.
+void update_parameter(
+    const OptimizerRule& rule, std::int64_t step, const OptimizedParameter& parameter
+) noexcept;
+
+}  // namespace fastnorm

@@ -1,0 +1,44 @@
+#include "plan/training.h"
+
+namespace fastnorm {
+
+double Lesson::run(const std::int64_t* order, std::int64_t start, std::int64_t count) noexcept {
+    RowMatrix batch = x;
+    if (!order) batch.data += start * x.row_stride;
+    network.take_x(batch);
+    network.task().order = loss.order = order ? order + start : nullptr;
+    loss.start = order ? 0 : start;
+    double total = double(count);
+    if (loss.sample_weight) {
+        total = 0;
+        for (std::int64_t i = start; i < start + count; ++i)
+            total += loss.sample_weight[order ? order[i] : i];
+    }
+    loss.scale = 1 / total;
+    network.pack();
+    network.run(count);
+    const double data_loss = network.loss();
+    return penalty == 0 ? data_loss : data_loss + 0.5 * penalty * loss.scale * network.squared_weights();
+}
+
+void Epoch::step() noexcept {
+    Network& network = lesson.network;
+    const std::int64_t rows = std::min(batch, count - done);
+    total += lesson.run(order, done, rows) * double(rows);
+    const std::int64_t number = rule.next_step();
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+        network.merge(i, lesson.penalty_share(), network.gradient(i));
+        parameters[i].gradient = network.gradient(i);
+        update_parameter(rule, number, parameters[i]);
+    }
+    done += rows;
+}
+
+void Epoch::run(const std::chrono::steady_clock::duration* time) noexcept {
+    using std::chrono::steady_clock;
+    const steady_clock::time_point began = time ? steady_clock::now() : steady_clock::time_point{};
+    do step();
+    while (done < count && (!time || steady_clock::now() - began < *time));
+}
+
+}  // namespace fastnorm

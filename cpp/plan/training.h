@@ -1,0 +1,51 @@
+// Training: steps of forward, loss, backward and update over the batches of an epoch.
+#pragma once
+
+#include <chrono>
+#include <vector>
+
+#include "plan/network.h"
+#include "plan/optim.h"
+
+namespace fastnorm {
+
+// A network with what it is to learn.
+struct Lesson {
+    Network network;
+    RowMatrix x;
+    TrainingLoss loss;
+    double penalty = 0;  // of half the squared weights, a row
+
+    // Takes the memory for batches of `rows`; as Network::reserve.
+    bool reserve(std::int64_t rows) { return network.reserve(rows, {true, false, &loss}); }
+
+    // Rows [start, start + count) of the order, or of x where it is null: forward, loss and backward. Returns
+    // the loss with its penalty.
+    double run(const std::int64_t* order, std::int64_t start, std::int64_t count) noexcept;
+
+    // What the gradient of a weight has of the weight itself, after a run.
+    double penalty_share() const { return penalty * loss.scale; }
+};
+
+// An epoch: `count` rows in steps of `batch`, each of which updates all parameters.
+struct Epoch {
+    explicit Epoch(Lesson& taught) : lesson(taught) {}
+
+    Lesson& lesson;
+    OptimizerRule rule;
+    std::vector<OptimizedParameter> parameters;  // those of the network, gradients aside
+    const std::int64_t* order = nullptr;         // numbers of rows of x, or null: as they stand
+    std::int64_t count = 0, batch = 0;
+    std::int64_t done = 0;  // rows
+    double total = 0;       // the sum of their losses
+
+    double nanoseconds() const { return lesson.network.nanoseconds() * double(count) / double(batch); }
+
+    // Steps until all rows are done, or until a step ends later than `time` from now (null: no limit).
+    void run(const std::chrono::steady_clock::duration* time) noexcept;
+
+private:
+    void step() noexcept;
+};
+
+}  // namespace fastnorm

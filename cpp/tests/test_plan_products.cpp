@@ -1,0 +1,151 @@
+// Arrays as matrices, and dense layers as products, against plain loops.
+#include "check.h"
+#include "plan/linear.h"
+#include "runtime/dispatch.h"
+#include "views.h"
+
+#include <cmath>
+
+namespace {
+
+bool is_near(double a, double b, double tolerance) {
+    return std::fabs(a - b) <= tolerance * (1 + std::fabs(b));
+}
+
+// Where a matrix has the element of a row and a column.
+const char* address(const Matrix& matrix, std::int64_t row, std::int64_t col) {
+    const char* at = matrix.data;
+    for (int i = matrix.rows.count; i-- > 0; row /= matrix.rows.extent[i])
+        at += row % matrix.rows.extent[i] * matrix.rows.stride[i];
+    for (int i = matrix.cols.count; i-- > 0; col /= matrix.cols.extent[i])
+        at += col % matrix.cols.extent[i] * matrix.cols.stride[i];
+    return at;
+}
+
+void test_matrices() {
+    const std::vector<std::ptrdiff_t> shapes[] = {{7}, {3, 5}, {2, 3, 5}, {2, 3, 1, 5}, {0, 4}};
+    for (const auto& shape : shapes) {
+        for (const Walk walk : {Walk::c_order, Walk::reversed_axes, Walk::spread, Walk::backwards}) {
+            for (const Element element : {Element::float32, Element::float64}) {
+                const TestView array(shape, element, walk);
+                const MatrixView view(array, Element::float64);
+                const std::int64_t cols = shape.back();
+                CHECK(view.cols() == cols && view.rows() * cols == array.size());
+                CHECK(view.matrix().wide == (element == Element::float64) && view.matrix().aligned);
+                bool same = true;
+                for (std::int64_t i = 0; i < array.size(); ++i)
+                    same = same && address(view.matrix(), i / cols, i % cols) == array.at(i);
+                CHECK(same);
+            }
+        }
+    }
+    const TestView straight({3, 5}, Element::float32);
+    View crooked = straight;
+    crooked.data += 2;
+    CHECK(!MatrixView(crooked, Element::float32).matrix().aligned);
+}
+
+double relu(double z) { return z > 0 ? z : 0; }
+double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
+
+// y = relu(x w + b) and its gradients, x with two leading axes in any order of memory.
+void test_linear(Element element, Walk walk, int threads) {
+    set_num_threads(threads);
+    const std::int64_t rows = 6, in = 33, out = 17;
+    const double tolerance = element == Element::float64 ? 1e-13 : 1e-5;
+    TestView x({2, 3, in}, element, walk), w({in, out}, element, walk), b({out}, element);
+    TestView y({2, 3, out}, element, walk), dy({2, 3, out}, element);
+    TestView dx({2, 3, in}, element), dw({in, out}, element), db({out}, element);
+    x.fill(1), w.fill(2), b.fill(3), dy.fill(4);
+    const Layer layer{x, w, b.at(0), Activation::relu};
+    CHECK(run_linear(layer, y));
+    CHECK(run_linear_backward(layer, dy, {dx, dw, db.at(0)}));
+    CHECK(linear_backward_nanoseconds(layer) == 3 * linear_nanoseconds(layer));
+
+    std::vector<double> dz(std::size_t(rows * out));
+    bool same = true;
+    for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t j = 0; j < out; ++j) {
+            double z = b.get(j);
+            for (std::int64_t k = 0; k < in; ++k) z += x.get(r * in + k) * w.get(k * out + j);
+            same = same && is_near(y.get(r * out + j), relu(z), tolerance);
+            dz[std::size_t(r * out + j)] = z > 0 ? dy.get(r * out + j) : 0;
+        }
+    }
+    for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t k = 0; k < in; ++k) {
+            double sum = 0;
+            for (std::int64_t j = 0; j < out; ++j) sum += dz[std::size_t(r * out + j)] * w.get(k * out + j);
+            same = same && is_near(dx.get(r * in + k), sum, tolerance);
+        }
+    }
+    for (std::int64_t j = 0; j < out; ++j) {
+        double bias = 0;
+        for (std::int64_t r = 0; r < rows; ++r) bias += dz[std::size_t(r * out + j)];
+        same = same && is_near(db.get(j), bias, tolerance);
+        for (std::int64_t k = 0; k < in; ++k) {
+            double sum = 0;
+            for (std::int64_t r = 0; r < rows; ++r) sum += dz[std::size_t(r * out + j)] * x.get(r * in + k);
+            same = same && is_near(dw.get(k * out + j), sum, tolerance);
+        }
+    }
+    CHECK(same);
+    set_num_threads(0);
+}
+
+// y = sigmoid(x wg + bg) (x wu), and a few of its gradients by their formula.
+void test_gated_linear() {
+    const std::int64_t rows = 9, in = 20, out = 5;
+    TestView x({rows, in}, Element::float64), wg({in, out}, Element::float64),
+        wu({in, out}, Element::float64);
+    TestView bg({out}, Element::float64), y({rows, out}, Element::float64), dy({rows, out}, Element::float64);
+    TestView dx({rows, in}, Element::float64), dwg({in, out}, Element::float64),
+        dwu({in, out}, Element::float64);
+    TestView dbg({out}, Element::float64);
+    x.fill(1), wg.fill(2), wu.fill(3), bg.fill(4), dy.fill(5);
+    const GatedLayer layer{x, wg, wu, bg.at(0), nullptr, Activation::sigmoid, 1};
+    CHECK(run_gated_linear(layer, y));
+    CHECK(run_gated_linear_backward(layer, dy, {dx, dwg, dwu, dbg.at(0), nullptr}));
+    std::vector<double> bias(std::size_t(out), 0), up(std::size_t(in * out), 0),
+        input(std::size_t(rows * in), 0);
+    bool same = true;
+    for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t j = 0; j < out; ++j) {
+            double g = bg.get(j), u = 0;
+            for (std::int64_t k = 0; k < in; ++k) {
+                g += x.get(r * in + k) * wg.get(k * out + j);
+                u += x.get(r * in + k) * wu.get(k * out + j);
+            }
+            const double s = sigmoid(g), dg = dy.get(r * out + j) * u * s * (1 - s),
+                         du = dy.get(r * out + j) * s;
+            same = same && is_near(y.get(r * out + j), s * u, 1e-13);
+            bias[std::size_t(j)] += dg;
+            for (std::int64_t k = 0; k < in; ++k) {
+                up[std::size_t(k * out + j)] += du * x.get(r * in + k);
+                input[std::size_t(r * in + k)] += dg * wg.get(k * out + j) + du * wu.get(k * out + j);
+            }
+        }
+    }
+    for (std::int64_t j = 0; j < out; ++j) same = same && is_near(dbg.get(j), bias[std::size_t(j)], 1e-12);
+    for (std::int64_t i = 0; i < in * out; ++i) same = same && is_near(dwu.get(i), up[std::size_t(i)], 1e-12);
+    for (std::int64_t i = 0; i < rows * in; ++i)
+        same = same && is_near(dx.get(i), input[std::size_t(i)], 1e-12);
+    CHECK(same);
+}
+
+}  // namespace
+
+int main() {
+    for (const std::string& target : available_targets()) {
+        set_target(target);
+        test_matrices();
+        for (const Element element : {Element::float32, Element::float64}) {
+            for (const Walk walk : {Walk::c_order, Walk::reversed_axes, Walk::spread, Walk::backwards}) {
+                test_linear(element, walk, 1);
+                test_linear(element, walk, 2);
+            }
+        }
+        test_gated_linear();
+    }
+    return check::report();
+}

@@ -1,0 +1,252 @@
+"""attention, of problems (..., queries, slots, dim, width), and memory_read, of (..., slots, dim, width)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import reference
+from .bounds import last_rounding, roundoff
+from .spec import BATCH, Arguments, Array, Bad, Bounds, Contract, Draw, Shape, Spec, Variant, Workload, wide
+
+BLOCK = 64  # terms that the kernels add up one after another; the sums of blocks follow each other
+EXPONENTIAL = 8  # roundings of a weight beyond its score: the exponential, the total and its reciprocal
+
+
+def problem_of(lead: Shape, size: int, *, query_axis: bool) -> Shape:
+    """Few queries and many, one tile, one block and more of either; as wide as the keys or not."""
+    dim = size % 24 + 1
+    return (*lead, *((size % 41 + 1,) if query_axis else ()), min(size, 150), dim, dim + size % 2)
+
+
+def inputs_of(query_axis: bool) -> Callable[[Draw, Shape, Variant], Arguments]:
+    """Query, keys and values, normally distributed."""
+
+    def make(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
+        *rows, slots, dim, width = shape
+        lead = rows[:-1] if query_axis else rows
+        # Where the caller chooses the deviation of x, scores have deviation 1.
+        deviation = 1.0 if draw.deviation is None else 1 / math.sqrt(dim)
+        query = draw.normal((*rows, dim), deviation=deviation)
+        return query, draw.normal((*lead, slots, dim)), draw.normal((*lead, slots, width))
+
+    return make
+
+
+class Errors(NamedTuple):
+    """The values in float64 with an axis of queries, the weights, and bounds on the errors of scores and
+    weights.
+    """
+
+    query: Array
+    keys: Array
+    values: Array
+    weights: Array
+    weight_error: Array
+    unit: float
+    scale: float
+    linear: bool
+
+
+def chain(length: int) -> int:
+    """Roundings of a term in a sum of this many."""
+    return min(length, BLOCK) + math.ceil(length / BLOCK) + 4
+
+
+def errors_of(inputs: Arguments, keywords: Mapping[str, Any], query_axis: bool) -> Errors:
+    """A score is one chain of roundings; a weight has the errors of its score and, from the total, of all
+    others.
+    """
+    unit = 2 * roundoff(inputs[0].dtype)  # the twin's own errors count too in float64
+    query, keys, values = (wide(array) for array in inputs)
+    if not query_axis:
+        query = query[..., None, :]
+    scale, linear = keywords.get("scale", 1.0), keywords.get("linear", False)
+    _, weights = reference.attention(query, keys, values, scale=scale, linear=linear, return_weights=True)
+    terms = abs(scale) * (np.abs(query) @ swapped(np.abs(keys)))
+    score_error = (query.shape[-1] + 2) * unit * terms
+    if linear:
+        weight_error = score_error
+    else:
+        total = np.sum(weights * score_error, axis=-1, keepdims=True)
+        weight_error = weights * (score_error + total + EXPONENTIAL * unit)
+    return Errors(query, keys, values, weights, weight_error, unit, scale, linear)
+
+
+def swapped(array: Array) -> Array:
+    """The last two axes exchanged."""
+    return np.swapaxes(array, -1, -2)
+
+
+def forward_bounds(query_axis: bool) -> Callable[[Arguments, Mapping[str, Any]], Bounds]:
+    """The errors of the weights times the values, and a chain of sums."""
+
+    def bounds(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+        with np.errstate(all="ignore"):
+            e = errors_of(inputs, keywords, query_axis)
+            share = e.weight_error + chain(e.keys.shape[-2]) * e.unit * np.abs(e.weights)
+            y = share @ np.abs(e.values) + last_rounding(e.weights @ e.values, inputs[0].dtype)
+        return (y if query_axis else y[..., 0, :],)
+
+    return bounds
+
+
+def backward_bounds(query_axis: bool) -> Callable[[Arguments, Arguments, Mapping[str, Any]], Bounds]:
+    """The errors of the weights and of dscores, and those of the products with them."""
+
+    def bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+        dtype = inputs[0].dtype
+        with np.errstate(all="ignore"):
+            e = errors_of(inputs, keywords, query_axis)
+            dy = wide(dys[0])
+            dy = dy if query_axis else dy[..., None, :]
+            dweights = dy @ swapped(e.values)
+            error = (e.values.shape[-1] + 2) * e.unit * (np.abs(dy) @ swapped(np.abs(e.values)))
+            if e.linear:
+                dscores = dweights
+            else:
+                mean = np.sum(e.weights * dweights, axis=-1, keepdims=True)
+                magnitude = e.weights * np.abs(dweights)
+                rounding = (chain(e.keys.shape[-2]) + 2) * e.unit * np.sum(magnitude, axis=-1, keepdims=True)
+                mean_error = rounding + np.sum(
+                    e.weight_error * np.abs(dweights) + e.weights * error, axis=-1, keepdims=True
+                )
+                dscores = e.weights * (dweights - mean)
+                error = e.weight_error * np.abs(dweights - mean) + e.weights * (error + mean_error)
+                error += 4 * e.unit * (np.abs(dscores) + magnitude)
+
+            def product(a: Array, a_error: Array, b: Array) -> Array:
+                """Bound on the error of a @ b, where b is exact."""
+                share = a_error + chain(b.shape[-2]) * e.unit * np.abs(a)
+                return np.asarray(share @ np.abs(b) + last_rounding(a @ b, dtype))
+
+            query = max(abs(e.scale), 1e-300) * product(dscores, error, e.keys)
+            keys = max(abs(e.scale), 1e-300) * product(swapped(dscores), swapped(error), e.query)
+            values = product(swapped(e.weights), swapped(e.weight_error), dy)
+            floor = last_rounding(np.zeros(1), dtype)
+        return (query if query_axis else query[..., 0, :]) + floor, keys + floor, values
+
+    return bounds
+
+
+def bending(inputs: Arguments, keywords: Mapping[str, Any]) -> float:
+    """Scores change by at most this much as an argument moves by 1."""
+    query, keys, values = (
+        np.max(np.linalg.norm(array.reshape(-1, array.shape[-1]), axis=1)) for array in inputs
+    )
+    return float(1 / (1 + max(query, keys) + values))
+
+
+def numpy_attention(query: Array, keys: Array, values: Array, *, scale: float = 1.0) -> Array:
+    """Softmax attention."""
+    scores = scale * (query @ np.swapaxes(keys, -1, -2))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    y: Array = (weights / weights.sum(axis=-1, keepdims=True)) @ values
+    return y
+
+
+def numpy_attention_backward(
+    dy: Array, query: Array, keys: Array, values: Array, *, scale: float = 1.0
+) -> tuple[Array, Array, Array]:
+    """Gradients of `attention`."""
+    scores = scale * (query @ np.swapaxes(keys, -1, -2))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    dweights = dy @ np.swapaxes(values, -1, -2)
+    dscores = scale * weights * (dweights - (weights * dweights).sum(axis=-1, keepdims=True))
+    return dscores @ keys, np.swapaxes(dscores, -1, -2) @ query, np.swapaxes(weights, -1, -2) @ dy
+
+
+def numpy_memory_read(query: Array, keys: Array, values: Array) -> Array:
+    """Read a memory with one query."""
+    y: Array = numpy_attention(query[..., None, :], keys, values)[..., 0, :]
+    return y
+
+
+def numpy_memory_read_backward(
+    dy: Array, query: Array, keys: Array, values: Array
+) -> tuple[Array, Array, Array]:
+    """Gradients of `memory_read`."""
+    dquery, dkeys, dvalues = numpy_attention_backward(dy[..., None, :], query[..., None, :], keys, values)
+    return dquery[..., 0, :], dkeys, dvalues
+
+
+# Heads of one slot and several, of one tile and two, of several blocks.
+SIZES = (((1,), 1), ((3,), 7), ((2,), 64), ((9,), 33), ((4,), 130), ((2,), 149), ((2, 3), 18))
+BAD: tuple[Bad, ...] = (
+    ("keys", np.ones((3, 7), np.float32), ValueError),
+    ("keys", np.ones((3, 7, 9), np.float32), ValueError),
+    ("keys", np.ones((3, 7, 8)), TypeError),
+    ("values", np.ones((3, 6, 8), np.float32), ValueError),
+    ("values", np.ones((3, 7, 8), np.float16), TypeError),
+    ("mask", np.ones(7, np.int64), TypeError),
+    ("mask", np.ones(7), TypeError),
+    ("mask", "text", TypeError),
+    ("mask", np.ones(6, bool), ValueError),
+    ("mask", np.ones((1, 1, 1, 1, 7), bool), ValueError),
+    ("linear", 1, TypeError),
+    ("return_weights", None, TypeError),
+)
+
+
+def read_op(
+    name: str,
+    variants: tuple[Variant, ...],
+    formulas: tuple[Callable[..., Any], Callable[..., Any]],
+    timed: tuple[Shape, ...],
+    large: tuple[tuple[Shape, int], ...],
+    bad: tuple[Bad, ...] = (),
+) -> Spec:
+    """One of the two."""
+    query_axis = name == "attention"
+
+    def problem(shape: Shape) -> Shape:
+        """(heads, length, dim) as self-attention of this length, (batch, slots, dim) as a memory."""
+        shape = shape if len(shape) > 1 else (1, *shape)
+        return (*shape[:-1], *shape[-2:], shape[-1]) if query_axis else (*shape, shape[-1])
+
+    def problems(sizes: tuple[tuple[Shape, int], ...]) -> tuple[Shape, ...]:
+        return tuple(problem_of(lead, size, query_axis=query_axis) for lead, size in sizes)
+
+    return Spec(
+        name,
+        inputs_of(query_axis),
+        variants,
+        ("query", "keys", "values"),
+        Contract("relative", 5e-6),
+        Contract("relative", 1e-5),
+        forward_bounds(query_axis),
+        backward_bounds(query_axis),
+        *formulas,
+        table=(),
+        workloads=(Workload(variants[0], shapes=timed),),
+        problem=problem,
+        rowwise=False,
+        shapes=problems(SIZES),
+        large=problems(large),
+        empty=problems((((0,), 5),)),
+        batches=problems(tuple(((BATCH,), size) for size in (1, 5, 31, 64, 257, 1030))),
+        bending=bending,
+        bad=(*BAD, *bad),
+    )
+
+
+PLAIN, LINEAR = Variant("plain"), Variant("linear", keywords={"linear": True})
+attention = read_op(
+    "attention",
+    (PLAIN, Variant("scale", keywords={"scale": 0.25}), LINEAR),
+    (numpy_attention, numpy_attention_backward),
+    ((1, 16, 64), (8, 128, 64), (12, 512, 32), (8, 1024, 64)),
+    (((40,), 149), ((3,), 700)),
+    (("scale", "text", TypeError), ("scale", math.inf, ValueError)),
+)
+memory_read = read_op(
+    "memory_read",
+    (PLAIN, LINEAR),
+    (numpy_memory_read, numpy_memory_read_backward),
+    ((1, 50, 20), (32, 50, 20), (256, 50, 50)),  # the last two as the memory networks of the paper make them
+    (((300,), 149),),
+)

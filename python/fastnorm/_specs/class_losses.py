@@ -1,0 +1,243 @@
+"""Losses over classes: cross_entropy, focal_loss and poly_loss, with the losses of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .. import reference
+from .bounds import SMALLEST, TERM, last_rounding, roundoff, summed
+from .spec import (
+    GRADIENT,
+    Arguments,
+    Array,
+    Bad,
+    Bounds,
+    Contract,
+    Draw,
+    Pair,
+    Shape,
+    Spec,
+    Variant,
+    Workload,
+)
+
+LOSS_ROUNDINGS = (
+    16  # of a float32 loss: an exponential, a sum of 16 in each lane, a logarithm, and the polynomial
+)
+POWER_ROUNDINGS = 16  # more where a power of 1 - p enters
+ROWS: dict[str, Any] = {"reduction": "none"}
+PLAIN = Variant("classes", keywords=ROWS)
+WITH_GRADIENT = Variant("sum with gradient", keywords={"reduction": "sum", "return_grad": True})
+# A small call, an image classifier, a batch and a page of tokens.
+TIMED = ((1, 10), (512, 1000), (64, 128256), (4096, 32000))
+LossAndGradient = Callable[..., Pair]  # of each row or element
+
+
+def loss_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
+    """Rows of moderate spread; classes, or probabilities where the variant is of that name."""
+    logits = draw.x(shape, deviation=2.0)
+    if "probabilities" not in variant.label:
+        return logits, draw.rng.integers(0, shape[-1], shape[:-1])
+    target = draw.rng.random(shape)
+    return logits, (target / target.sum(axis=-1, keepdims=True)).astype(draw.dtype)
+
+
+def magnitudes(op: str, inputs: Arguments, keywords: Mapping[str, Any]) -> Pair:
+    """What the rows' losses and gradients are sums of, without regard to signs."""
+    z = inputs[0].astype(np.float64)
+    p = reference.softmax(z)
+    epsilon = np.abs(np.atleast_1d(keywords.get("epsilon", 0.0)))
+    polynomial = float(np.sum(epsilon)), float(np.sum(epsilon * np.arange(1, epsilon.size + 1)))
+    loss = np.max(-reference.log_softmax(z), axis=-1, initial=0.0) + polynomial[0]
+    slope = (1 + polynomial[1]) * (1 + (keywords.get("gamma", 2.0) if op == "focal_loss" else 0.0))
+    target = inputs[1].astype(np.float64) if inputs[1].shape == z.shape else one_hot(inputs[1], z.shape[-1])
+    share = keywords.get("label_smoothing", 0.0)
+    return loss, slope * (p + target + share / z.shape[-1])
+
+
+def one_hot(target: Array, classes: int) -> Array:
+    """Classes as rows of 0 and 1."""
+    return np.asarray(target[..., None] == np.arange(classes), np.float64)
+
+
+def forward_bound(op: str, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """Roundings of the loss itself: its parts have one sign, unless a coefficient is negative."""
+    dtype, cols = inputs[0].dtype, inputs[0].shape[-1]
+    wide = tuple(value.astype(np.float64) if value.dtype.kind != "i" else value for value in inputs)
+    exact = np.abs(getattr(reference, op)(*wide, **keywords))
+    whole, _ = magnitudes(op, inputs, keywords)
+    scale = whole if "epsilon" in keywords else exact
+    roundings = LOSS_ROUNDINGS + (POWER_ROUNDINGS if op == "focal_loss" else 0)
+    if dtype == np.float64:
+        # The twin's m - z is rounded, and its sum has other orders.
+        roundings += cols + TERM + 2 * float(np.max(np.abs(wide[0]), initial=0.0))
+    return (roundings * roundoff(dtype) * scale + last_rounding(exact, dtype),)
+
+
+def backward_bound(op: str, dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """A chain of roundings of p and of the target in each gradient."""
+    dtype = inputs[0].dtype
+    _, terms = magnitudes(op, inputs, keywords)
+    terms = np.abs(dys[0].astype(np.float64))[..., None] * terms
+    error = (
+        2 * summed(terms, inputs[0].shape[-1] + 16, dtype)
+        + SMALLEST["float32" if dtype != np.float64 else "float64"]
+    )
+    return (error + last_rounding(terms, dtype),)
+
+
+def with_softmax(logits: Array) -> Pair:
+    """Logarithms of the probabilities, and the probabilities."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    e = np.exp(shifted)
+    total = e.sum(axis=-1, keepdims=True)
+    return shifted - np.log(total), e / total
+
+
+def numpy_one_hot(p: Array, target: Array) -> Array:
+    """Classes as rows of 0 and 1 in the type of p."""
+    result = np.zeros_like(p)
+    np.put_along_axis(result, target[..., None], 1, -1)
+    return result
+
+
+def numpy_cross_entropy(logits: Array, target: Array) -> Pair:
+    """-log p of the target."""
+    log_p, p = with_softmax(logits)
+    surprise = -np.take_along_axis(log_p, target[..., None], -1)
+    return surprise[..., 0], p - numpy_one_hot(p, target)
+
+
+def numpy_focal_loss(logits: Array, target: Array, gamma: float = 2.0) -> Pair:
+    """(1 - p)^gamma times the cross entropy."""
+    log_p, p = with_softmax(logits)
+    surprise, right = (
+        -np.take_along_axis(log_p, target[..., None], -1),
+        np.take_along_axis(p, target[..., None], -1),
+    )
+    slope = (1 - right) ** gamma + gamma * (1 - right) ** (gamma - 1) * right * surprise
+    return ((1 - right) ** gamma * surprise)[..., 0], (p - numpy_one_hot(p, target)) * slope
+
+
+def numpy_poly_loss(logits: Array, target: Array, epsilon: float = 1.0) -> Pair:
+    """Cross entropy and epsilon (1 - p)."""
+    log_p, p = with_softmax(logits)
+    surprise, right = (
+        -np.take_along_axis(log_p, target[..., None], -1),
+        np.take_along_axis(p, target[..., None], -1),
+    )
+    return (surprise + epsilon * (1 - right))[..., 0], (p - numpy_one_hot(p, target)) * (1 + epsilon * right)
+
+
+def with_gradient(loss: LossAndGradient) -> Callable[..., Any]:
+    """The formula of an op from the losses and gradients of rows or elements."""
+
+    def formula(x: Array, target: Array, *, reduction: str, return_grad: bool = False) -> Any:
+        losses, gradient = loss(x, target)
+        if reduction == "mean":
+            gradient /= losses.size
+        value = losses if reduction == "none" else getattr(np, reduction)(losses)
+        return (value, gradient) if return_grad else value
+
+    return formula
+
+
+def of_gradient(loss: LossAndGradient) -> Callable[..., Any]:
+    """That of its backward."""
+
+    def formula(dloss: Array, x: Array, target: Array, *, reduction: str) -> Array:
+        losses, gradient = loss(x, target)
+        factor = dloss / losses.dtype.type(losses.size if reduction == "mean" else 1)
+        dx: Array = gradient * factor.reshape(factor.shape + (1,) * (x.ndim - factor.ndim))
+        return dx
+
+    return formula
+
+
+def loss_op(
+    name: str,
+    loss: LossAndGradient,
+    contracts: tuple[Contract, Contract],
+    variants: tuple[Variant, ...],
+    bad: tuple[Bad, ...],
+) -> Spec:
+    """One of the three."""
+    return Spec(
+        name,
+        loss_inputs,
+        variants,
+        ("logits",),
+        *contracts,
+        partial(forward_bound, name),
+        partial(backward_bound, name),
+        with_gradient(loss),
+        of_gradient(loss),
+        checked=(PLAIN, WITH_GRADIENT),
+        table=(PLAIN, WITH_GRADIENT),
+        workloads=(Workload(WITH_GRADIENT, shapes=TIMED, backward=False),),
+        bad=(*bad, *BAD),
+        dense_results=False,
+    )
+
+
+BAD: tuple[Bad, ...] = (
+    ("target", np.array([0, 1, 7]), ValueError),
+    ("target", np.array([0, -1, 2]), ValueError),
+    ("target", np.zeros((3, 7, 1), np.int64), ValueError),
+    ("target", np.zeros(3, complex), TypeError),
+    ("target", np.zeros(3, bool), TypeError),
+    ("target", "text", TypeError),
+    ("reduction", "average", ValueError),
+    ("reduction", None, TypeError),
+    ("axis", 2, ValueError),
+    ("axis", (1,), TypeError),
+    ("return_grad", 1, TypeError),
+)
+SOFT_BAD: tuple[Bad, ...] = (
+    ("target", np.zeros((3, 6), np.float32), ValueError),
+    ("target", np.zeros((3, 7)), TypeError),
+    ("label_smoothing", 1.5, ValueError),
+    ("label_smoothing", -0.1, ValueError),
+    ("label_smoothing", "a", TypeError),
+    ("ignore_index", 1.0, TypeError),
+    ("ignore_index", 2**63, ValueError),
+)
+
+
+cross_entropy = loss_op(
+    "cross_entropy",
+    numpy_cross_entropy,
+    (Contract("ULP", 4.0), GRADIENT),
+    (
+        Variant("classes", keywords=ROWS),
+        Variant("smoothed", keywords={**ROWS, "label_smoothing": 0.1}),
+        Variant("probabilities", keywords=ROWS),
+    ),
+    (*SOFT_BAD, ("weight", np.ones(3, np.float32), ValueError)),
+)
+focal_loss = loss_op(
+    "focal_loss",
+    numpy_focal_loss,
+    (Contract("ULP", 16.0), Contract("relative", 2e-6)),
+    (Variant("classes", keywords=ROWS), Variant("power", keywords={**ROWS, "gamma": 1.3})),
+    (
+        ("gamma", -1.0, ValueError),
+        ("gamma", None, TypeError),
+        ("target", np.zeros((3, 7), np.float32), TypeError),
+    ),
+)
+poly_loss = loss_op(
+    "poly_loss",
+    numpy_poly_loss,
+    (Contract("ULP", 4.0), GRADIENT),
+    (
+        Variant("classes", keywords={**ROWS, "epsilon": 2.0}),
+        Variant("series", keywords={**ROWS, "epsilon": (1.0, -0.5, 0.25), "label_smoothing": 0.1}),
+        Variant("probabilities", keywords={**ROWS, "epsilon": 1.0}),
+    ),
+    (*SOFT_BAD, ("epsilon", "a", TypeError), ("epsilon", (1.0, np.inf), ValueError)),
+)
