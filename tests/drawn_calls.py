@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, cached_property
 from math import prod
 from typing import Any, NamedTuple
@@ -122,11 +122,13 @@ class Call(NamedTuple):
     function: Callable[..., Any]
     args: tuple[Any, ...]
     keywords: dict[str, Any]
+    state: Mapping[str, Array] = {}  # arrays that belong to an object, not to change when it refuses a call
 
     def otherwise(self) -> Call:
         """Return the same call with arguments that need rules."""
         args = tuple(map(another_way, self.args))
-        return Call(self.function, args, {name: another_way(v) for name, v in self.keywords.items()})
+        keywords = {name: another_way(value) for name, value in self.keywords.items()}
+        return Call(self.function, args, keywords, self.state)
 
     def arrays(self) -> dict[str, Array]:
         """Return all arrays among the arguments, by place."""

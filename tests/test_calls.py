@@ -12,15 +12,15 @@ FASTNORM_EXAMPLES sets how many are drawn for each op and direction.
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
 
 import fastnorm
 import numpy as np
 import pytest
 from bits.calls import op_names
 from bits.kinds import DENSE
+from compared_calls import EXTREME, agree
 from conftest import REFERENCE_ONLY
-from drawn_calls import Array, Call, Plan, make, plans, single_changes, subject
+from drawn_calls import Plan, make, plans, single_changes, subject
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -32,102 +32,10 @@ common = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-# Of the largest magnitude of a result; both compute half types in a wider one and round once.
-CLOSE = {"float32": 2e-4, "float64": 1e-9, "float16": 4e-3, "bfloat16": 3e-2}
-# Values for which overflow decides, which happens elsewhere in float64.
-EXTREME = {"large", "larger", "large int", "subnormal", "zero", "negative zero"}
-UPDATED = ("running_mean", "running_var", "out")
-
-
-class Outcome(NamedTuple):
-    """What a call gave, and its arrays before and after."""
-
-    results: tuple[Any, ...]
-    error: Exception | None
-    before: dict[str, Array]
-    after: dict[str, Array]
-
-
-def run(call: Call, backend: str) -> Outcome:
-    """Make a call on a backend."""
-    arrays = call.arrays()
-    before = {place: np.array(array) for place, array in arrays.items()}
-    error: Exception | None = None
-    results: tuple[Any, ...] = ()
-    with fastnorm.backend(backend):  # type: ignore[arg-type]
-        try:
-            found = call.function(*call.args, **call.keywords)
-        except Exception as caught:
-            error = caught
-        else:
-            results = tuple(found) if isinstance(found, (tuple, list)) else (found,)
-    return Outcome(results, error, before, {k: np.array(array) for k, array in arrays.items()})
-
-
-def same_bits(a: Array, b: Array) -> bool:
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def flat(results: Any) -> list[Any]:
-    """Return all arrays, numbers and None of nested results."""
-    if isinstance(results, (tuple, list)):
-        return [part for value in results for part in flat(value)]
-    return [results]
-
-
-def assert_alike(got: Any, expected: Any, *, bits: bool, values: bool = True) -> None:
-    """Assert equal structure, types and shapes, and equal bits or close values."""
-    assert len(flat(got)) == len(flat(expected))
-    for one, other in zip(flat(got), flat(expected), strict=True):
-        assert (one is None) == (other is None)
-        if one is None:
-            continue
-        assert isinstance(one, np.ndarray) == isinstance(other, np.ndarray)
-        a, b = np.asarray(one), np.asarray(other)
-        assert (a.dtype, a.shape) == (b.dtype, b.shape)
-        if bits:
-            assert same_bits(a, b), f"{a} instead of {b}"
-        elif values and a.dtype.name in CLOSE:
-            x, y = a.astype(np.float64), b.astype(np.float64)
-            np.testing.assert_array_equal(np.isnan(x), np.isnan(y))
-            finite = np.isfinite(x) & np.isfinite(y)
-            np.testing.assert_array_equal(x[~finite], y[~finite])
-            bound = CLOSE[a.dtype.name] * (1 + np.abs(y[finite]).max(initial=0))
-            np.testing.assert_allclose(x[finite], y[finite], rtol=0, atol=bound)
-
-
-def assert_same_error(got: Outcome, expected: Outcome, name: str) -> None:
-    """Assert that both calls are accepted or both are refused, with the same text where it is the rules'."""
-    assert type(got.error) is type(expected.error), f"{got.error!r} instead of {expected.error!r}"
-    if str(expected.error).startswith(f"{name}: "):
-        assert str(got.error) == str(expected.error)
-
-
-def assert_untouched(outcome: Outcome) -> None:
-    """Assert that a refused call changed nothing, and another one only what it returns or updates."""
-    for place, array in outcome.before.items():
-        changed = outcome.error is None and any(name in place for name in UPDATED)
-        assert changed or same_bits(array, outcome.after[place]), f"{place} changed"
 
 
 def check(plan: Plan) -> None:
-    """Make the call on both backends, and with arguments that need rules."""
-    call = make(plan)
-    name = call.function.__name__
-    native, twin = run(call, "native"), run(make(plan), "reference")
-    assert twin.error is None or type(twin.error) in (TypeError, ValueError), repr(twin.error)
-    assert_same_error(native, twin, name)
-    slow = run(make(plan).otherwise(), "native")
-    assert type(slow.error) is type(native.error), f"{slow.error!r} instead of {native.error!r}"
-    if native.error is not None:
-        for outcome in (native, twin, slow):
-            assert_untouched(outcome)
-        return
-    values = not any(change in EXTREME for _, change in plan.changes)
-    assert_alike(native.results, twin.results, bits=False, values=values)
-    assert_alike(list(native.after.values()), list(twin.after.values()), bits=False, values=values)
-    assert_alike(slow.results, native.results, bits=True)
-    assert_alike(list(slow.after.values()), list(native.after.values()), bits=True)
+    agree(lambda: make(plan), values=not any(change in EXTREME for _, change in plan.changes))
 
 
 needs_both = pytest.mark.skipif(REFERENCE_ONLY, reason="compares the backends")

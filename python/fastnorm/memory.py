@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
+from ._arguments.rules import Rules
 from ._op import op
 from ._typing import Array, ArrayLike
 from .attention import memory_read, memory_read_backward
@@ -205,10 +206,15 @@ class MemN2N:
         if self._saved is None:
             raise ValueError("MemN2N: backward needs a forward before it")
         saved = self._saved
-        dlogits = np.asarray(dlogits, self.dtype)
-        gradients: dict[str, Array] = {self._answer: dlogits.T @ saved.states[-1]}
+        rules = Rules("MemN2N")
+        taken = rules.array("dlogits", dlogits)
+        shape = (len(saved.states[-1]), len(self.parameters[self._answer]))
+        if taken.shape != shape:
+            raise rules.value_error("dlogits", f"has shape {taken.shape}", f"{shape} as the logits")
+        given: Array = taken.astype(self.dtype, copy=False)
+        gradients: dict[str, Array] = {self._answer: given.T @ saved.states[-1]}
         memory: dict[str, Array] = {}
-        du = dlogits @ self.parameters[self._answer]
+        du = given @ self.parameters[self._answer]
         for hop in reversed(range(self.hops)):
             u, (look, take) = saved.states[hop], self._read[hop]
             if self.nonlinearity:
@@ -352,7 +358,7 @@ class MemN2N:
 
     def _words(self, name: str, value: ArrayLike, ndim: int) -> Array:
         """Return an array of word ids."""
-        words = np.asarray(value)
+        words: Array = Rules("MemN2N").ndarray(name, value)
         if words.dtype.kind not in "iu":
             raise TypeError(f"MemN2N: {name} has dtype {words.dtype}, needs integers")
         if words.ndim != ndim:

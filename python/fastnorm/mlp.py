@@ -430,6 +430,7 @@ class MLP:
         )
         finite(rules, "x", taken)
         finite(rules, "target", wanted)
+        batch_size = min(batch_size, len(taken))
         rule = self._rule("fit", optimizer)
         losses = np.empty(epochs)
         for epoch in progress_bar(range(epochs), shown=progress):

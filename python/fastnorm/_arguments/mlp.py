@@ -167,8 +167,8 @@ def targets(rules: Rules, target: object, x: Array, outputs: int, loss: str) -> 
     """
     rows = x.shape[0]
     classes = loss in CLASS_LOSSES
-    array = np.asarray(target) if classes and not isinstance(target, np.ndarray) else target
-    if classes and isinstance(array, np.ndarray) and array.dtype.kind in "iu":
+    array = rules.ndarray("target", target) if classes else None
+    if array is not None and array.dtype.kind in "iu":
         if array.shape != (rows,):
             raise rules.value_error(
                 "target", f"has shape {array.shape}", f"({rows},), one class for each row of x"
@@ -176,10 +176,9 @@ def targets(rules: Rules, target: object, x: Array, outputs: int, loss: str) -> 
         if array.size and not (int(array.min()) >= 0 and int(array.max()) < outputs):
             found = f"has classes from {array.min()} to {array.max()}"
             raise rules.value_error("target", found, f"0 to {outputs - 1}, the outputs of the network")
-        return np.ascontiguousarray(array, np.int64)
-    if loss == "focal":
-        dtype = getattr(array, "dtype", type(target).__name__)
-        raise rules.type_error("target", f"has dtype {dtype}", "integers, the classes")
+        return np.require(array, np.int64, ("C", "ALIGNED"))
+    if array is not None and loss == "focal":
+        raise rules.type_error("target", f"has dtype {array.dtype}", "integers, the classes")
     values = rules.array("target", target, like=x)
     if values.dtype != x.dtype:
         needed = (
