@@ -98,7 +98,8 @@ void Geometry::set_channel_groups(const View* arrays, int count, int axis, std::
     outer_.append_steps(arrays, count, axis, group_channels, 1);
     for (int i = 0; i < x.ndim; ++i) {
         if (i == axis) {
-            outer_.append_steps(arrays, count, axis, x.shape[axis] / group_channels, group_channels);
+            const std::int64_t groups = group_channels > 0 ? x.shape[axis] / group_channels : 0;
+            outer_.append_steps(arrays, count, axis, groups, group_channels);
         } else if (i == 0) {
             rows.rows *= x.shape[i];
             outer_.append(arrays, count, i);

@@ -28,6 +28,7 @@ from .spec import (
 
 # Columns (fewer than 16 values beyond the channels) and planes, short and long, whole vectors and broken
 # ones.
+EMPTY = ((0, 4), (3, 4, 0))  # of samples, of values
 SHAPES = ((5, 16), (3, 7), (70, 33), (3, 4, 5), (4, 3, 130), (2, 5, 4, 9), (3, 4, 17), (2, 18, 2, 3))
 IMAGES = (
     (5, 16, 16),
@@ -347,6 +348,7 @@ batch_norm = channel_op(
     axes=2,
     rowwise=False,
     shapes=SHAPES,
+    empty=EMPTY,
     batches=(),
     bad=(
         *BAD,
@@ -381,6 +383,7 @@ group_norm = channel_op(
     workloads=(Workload(GROUPS, shapes=TIMED_IMAGES),),
     axes=2,
     shapes=SHAPES,
+    empty=EMPTY,
     bad=(*BAD, ("num_groups", 2, ValueError), ("num_groups", 0, ValueError), ("num_groups", 1.0, TypeError)),
 )
 
@@ -397,5 +400,6 @@ instance_norm = channel_op(
     workloads=(Workload(Variant("weight and bias", BOTH), shapes=TIMED_IMAGES),),
     axes=3,
     shapes=IMAGES,
+    empty=((0, 4, 3), (3, 4, 0), (5, 0, 8)),  # of samples, of values, of channels
     bad=BAD,
 )
