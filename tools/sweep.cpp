@@ -2,11 +2,7 @@
 //
 // tools/sweep.py compiles this file once per target as a shared library and drives it; it defines
 // FASTNORM_TARGET and FASTNORM_REGISTERS as the build does.
-#include "kernels/activations/gelu.h"
-#include "kernels/activations/sigmoid.h"
-#include "kernels/activations/silu.h"
-#include "kernels/activations/swish.h"
-#include "kernels/activations/tanh.h"
+#include "kernels/activations/activations.cpp"  // every kernel of the family
 
 #include <cmath>
 #include <cstring>
@@ -41,7 +37,7 @@ void reference_values(const double* x, double* y, std::int64_t count, Function f
     }
 }
 
-// The functions in the order of FUNCTIONS in sweep.py.
+// The functions, which sweep.py writes to swept.inc.
 struct Kernel {
     FloatKernel block;
     DoubleKernel reference;
@@ -52,32 +48,11 @@ struct Kernel {
          reference_values(x, y, count, [](auto v) { return expression; });                   \
      }}
 template <class V>
-V swish_of(V x, double beta) {
-    return swish(x, broadcast<V>(element_t<V>(beta)));
-}
-template <class V>
-V swish_derivative_of(V x, double beta) {
-    return swish_derivative(x, broadcast<V>(element_t<V>(beta)));
+V same(V, double number) {
+    return broadcast<V>(element_t<V>(number));
 }
 const Kernel swept[] = {
-    FASTNORM_SWEPT(sigmoid(v)),
-    FASTNORM_SWEPT(sigmoid_derivative(v)),
-    FASTNORM_SWEPT(fastnorm::FASTNORM_TARGET::tanh(v)),
-    FASTNORM_SWEPT(tanh_derivative(v)),
-    FASTNORM_SWEPT(silu(v)),
-    FASTNORM_SWEPT(silu_derivative(v)),
-    FASTNORM_SWEPT(gelu<Approximation::none>(v)),
-    FASTNORM_SWEPT(gelu_derivative<Approximation::none>(v)),
-    FASTNORM_SWEPT(gelu<Approximation::tanh>(v)),
-    FASTNORM_SWEPT(gelu_derivative<Approximation::tanh>(v)),
-    FASTNORM_SWEPT(gelu<Approximation::sigmoid>(v)),
-    FASTNORM_SWEPT(gelu_derivative<Approximation::sigmoid>(v)),
-    FASTNORM_SWEPT(swish_of(v, 0.3f)),
-    FASTNORM_SWEPT(swish_derivative_of(v, 0.3f)),
-    FASTNORM_SWEPT(swish_of(v, 1.5)),
-    FASTNORM_SWEPT(swish_derivative_of(v, 1.5)),
-    FASTNORM_SWEPT(swish_of(v, -20)),
-    FASTNORM_SWEPT(swish_derivative_of(v, -20)),
+#include "swept.inc"
 };
 
 }  // namespace

@@ -34,7 +34,18 @@ import numpy as np
 from peers_of_sweep import PEERS, Function
 
 ROOT = Path(__file__).resolve().parent.parent
-OPS = ("sigmoid", "tanh", "silu", "gelu", "gelu tanh", "gelu sigmoid", "swish 0.3", "swish 1.5", "swish -20")
+# What is swept, and how sweep.cpp calls value and derivative of a vector v.
+OPS = {
+    "sigmoid": ("sigmoid(v)", "sigmoid_derivative(v)"),
+    "tanh": ("fastnorm::FASTNORM_TARGET::tanh(v)", "tanh_derivative(v)"),
+    "silu": ("silu(v)", "silu_derivative(v)"),
+    "gelu": ("gelu<Approximation::none>(v)", "gelu_derivative<Approximation::none>(v)"),
+    "gelu tanh": ("gelu<Approximation::tanh>(v)", "gelu_derivative<Approximation::tanh>(v)"),
+    "gelu sigmoid": ("gelu<Approximation::sigmoid>(v)", "gelu_derivative<Approximation::sigmoid>(v)"),
+    "swish 0.3": ("swish(v, same(v, 0.3f))", "swish_derivative(v, same(v, 0.3f))"),
+    "swish 1.5": ("swish(v, same(v, 1.5))", "swish_derivative(v, same(v, 1.5))"),
+    "swish -20": ("swish(v, same(v, -20))", "swish_derivative(v, same(v, -20))"),
+}
 FUNCTIONS = tuple(f"{op}{kind}" for op in OPS for kind in ("", " derivative"))
 CHUNK = 1 << 26
 
@@ -112,6 +123,8 @@ def ulps(value: float) -> str:
 
 def compile_target(target: str, flags: Sequence[str], folder: Path) -> ctypes.CDLL:
     library = folder / f"sweep_{target}.so"
+    calls = "".join(f"    FASTNORM_SWEPT({call}),\n" for pair in OPS.values() for call in pair)
+    (folder / "swept.inc").write_text(calls, encoding="utf-8")
     command = [os.environ.get("CXX", "c++"), "-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno"]
     command += [
         "-fno-trapping-math",
@@ -119,6 +132,7 @@ def compile_target(target: str, flags: Sequence[str], folder: Path) -> ctypes.CD
         "-shared",
         "-fPIC",
         f"-I{ROOT / 'cpp'}",
+        f"-I{folder}",
         f"-DFASTNORM_TARGET={target}",
     ]
     command += [f'-DFASTNORM_REGISTERS="simd/vec_{target}.h"', *flags]

@@ -176,16 +176,18 @@ Outcome unary_backward(const Call<UnaryBackwardArguments>& call) {
     return map_backward(kernels().*kernel, call.dy, call.x);
 }
 
-#define FASTNORM_UNARY_OP(name)                            \
+#define FASTNORM_UNARY_OP(argument, name)                  \
     native_op<unary<&KernelTable::name##_forward>>(#name), \
-        native_op<unary_backward<&KernelTable::name##_backward>>(#name "_backward")
+        native_op<unary_backward<&KernelTable::name##_backward>>(#name "_backward"),
 
 }  // namespace
 
 const NativeOp activation_ops[] = {
-    FASTNORM_UNARY_OP(relu), FASTNORM_UNARY_OP(sigmoid), FASTNORM_UNARY_OP(tanh),
-    FASTNORM_UNARY_OP(silu), FASTNORM_OP(swish),         FASTNORM_OP(swish_backward),
-    FASTNORM_OP(gelu),       FASTNORM_OP(gelu_backward), end_of_ops,
+    FASTNORM_UNARY_ACTIVATIONS(FASTNORM_UNARY_OP, ) FASTNORM_OP(swish),
+    FASTNORM_OP(swish_backward),
+    FASTNORM_OP(gelu),
+    FASTNORM_OP(gelu_backward),
+    end_of_ops,
 };
 
 }  // namespace fastnorm

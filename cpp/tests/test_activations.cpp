@@ -52,10 +52,11 @@ Results run_swish(const KernelTable& table, const Shape& s) {
 #define FASTNORM_COMPARE(argument, name)                                  \
     compare_all([](const KernelTable& table, const Shape& s) {            \
         return run_unary(table.name##_forward, table.name##_backward, s); \
-    })
+    });
 
 int main() {
     FASTNORM_UNARY_ACTIVATIONS(FASTNORM_COMPARE, )
+    FASTNORM_FORMS_OF_GELU(FASTNORM_COMPARE, )
     compare_all(run_swish);
     return check::report();
 }

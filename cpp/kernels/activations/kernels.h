@@ -4,22 +4,20 @@
 #include "targets/kernel.h"
 #include "tasks/activations.h"
 
-// Functions of x alone, each with its backward.
+// Ops of x alone: bindings and native tests follow from this list too.
 #define FASTNORM_UNARY_ACTIVATIONS(each, argument) \
-    each(argument, gelu);                          \
-    each(argument, gelu_tanh);                     \
-    each(argument, gelu_sigmoid);                  \
-    each(argument, relu);                          \
-    each(argument, sigmoid);                       \
-    each(argument, silu);                          \
-    each(argument, tanh);
+    each(argument, relu) each(argument, sigmoid) each(argument, silu) each(argument, tanh)
+
+#define FASTNORM_FORMS_OF_GELU(each, argument) \
+    each(argument, gelu) each(argument, gelu_tanh) each(argument, gelu_sigmoid)
 
 #define FASTNORM_FORWARD_AND_BACKWARD(kernel, name) \
     kernel(name##_forward, Elementwise);            \
-    kernel(name##_backward, Elementwise)
+    kernel(name##_backward, Elementwise);
 
 #define FASTNORM_ACTIVATIONS(kernel)                                  \
     FASTNORM_UNARY_ACTIVATIONS(FASTNORM_FORWARD_AND_BACKWARD, kernel) \
+    FASTNORM_FORMS_OF_GELU(FASTNORM_FORWARD_AND_BACKWARD, kernel)     \
     kernel(swish_forward, Elementwise);                               \
     kernel(swish_backward, SwishBackward);
 
