@@ -86,24 +86,42 @@ DEGREE = 6
 
 
 class Piecewise:
-    """f on [0, last_t] as 32 polynomials c0 + d (c1 + ... + c6 d^5), d = t - center, for evaluation in float32.
+    """f on [first_t, last_t] as 32 polynomials c0 + d (c1 + ... + c6 d^5), d = t - center, for evaluation in float32.
 
-    The piece is the integer nearest to (alpha t + beta)^2, modulo 32: `first` for t = 0 and then upwards, with narrower
-    and narrower pieces, or downwards (`step` -1), with wider and wider ones. f changes by a factor of at most about 0.7
-    to 1.4 over a piece, so c0 carries most of the value and the roundings of the other terms do not show.
+    The piece is the integer nearest to (alpha t + beta)^2, modulo 32: `first` for first_t and then upwards, with narrower
+    and narrower pieces, or downwards (`step` -1), with wider and wider ones. With `bend` it is the integer nearest to
+    r min(r, bend), r = alpha t + beta: pieces of one width, and twice as many from r = bend on, which get wider again.
+    f changes by a factor of at most about 0.7 to 1.4 over a piece, so c0 carries most of the value and the roundings of
+    the other terms do not show.
     """
 
     def __init__(
-        self, f: Function, last_t: str, first: int, step: int, zero: mpf | None = None, linear: bool = False
+        self,
+        f: Function,
+        last_t: str,
+        first: int,
+        step: int,
+        zero: mpf | None = None,
+        linear: bool = False,
+        first_t: str = "0",
+        bend: str | None = None,
+        across: bool = False,
     ) -> None:
         self.f, self.zero, self.linear, self.first, self.step = f, zero, linear, first, step
-        self.last_t = to_float32(mpf(last_t))
-        beta = mp.sqrt(first - step * mpf("0.49"))  # safely nearest to `first` at t = 0
-        roots = [mp.sqrt(first + step * (i - mpf("0.5"))) for i in range(PIECES + 1)]
-        alpha = (roots[-1] - beta) / (self.last_t * mpf("1.00002"))
-        self.alpha, self.beta = to_float32(alpha), to_float32(beta)
+        self.across = across
+        self.first_t, self.last_t = to_float32(mpf(first_t)), to_float32(mpf(last_t))
+        self.bend = to_float32(mpf(bend)) if bend else mpf(0)
+
+        def root_of(place: mpf) -> mpf:
+            root = mp.sqrt(place)
+            return place / self.bend if bend and root > self.bend else root
+
+        root = root_of(first - step * mpf("0.49"))  # safely nearest to `first` at first_t
+        roots = [root_of(first + step * (i - mpf("0.5"))) for i in range(PIECES + 1)]
+        self.alpha = to_float32((roots[-1] - root) / ((self.last_t - self.first_t) * mpf("1.00002")))
+        self.beta = to_float32(root - self.alpha * self.first_t)
         self.edges = [(root - self.beta) / self.alpha for root in roots]
-        self.edges[0] = mpf(0)
+        self.edges[0] = self.first_t
         self.pieces = [
             self.fit(i, low, high) for i, (low, high) in enumerate(zip(self.edges, self.edges[1:]))
         ]
@@ -111,7 +129,7 @@ class Piecewise:
     def fit(self, piece: int, low: mpf, high: mpf) -> list[mpf]:
         """[center, c0, ..., c6], rounded to float32 one by one, each time refitting those that follow."""
         margin = (high - low) * mpf("1e-4")
-        low, high = max(low - margin, mpf(0)), high + margin
+        low, high = max(low - margin, self.first_t), high + margin
         count = 3 * DEGREE + 6
         nodes = [
             (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * j + 1) / (2 * count))
@@ -161,7 +179,9 @@ class Piecewise:
         fine = [next_float32(middle, steps) for steps in range(-2000, 2001)]
         # Where f hardly changes only a center far away will do, beyond the piece even.
         coarse = [to_float32(low + (high - low) * i / 100) for i in range(1, 800)]
-        for centers in (fine, coarse):
+        # Where c0 - center hardly changes, as that of a function that tends to t, any place in the middle half.
+        across = [to_float32(low + (high - low) * mpf(i) / 4000) for i in range(1000, 3001) if self.across]
+        for centers in (fine, across, coarse):
             candidates = []
             for center in centers:
                 c0, c1 = mp.polyval(base[::-1], center - middle, derivative=True)
@@ -239,7 +259,12 @@ def cpp_split(name: str, value: mpf) -> str:
 
 def cpp_piecewise(name: str, comment: str, table: Piecewise) -> str:
     head = f"// {comment}\nconstexpr PiecewiseTable {name} = {{\n    {{\n"
-    tail = ", ".join(hexadecimal(v, "f") for v in (table.alpha, table.beta, table.last_t))
+    numbers = [table.alpha, table.beta, table.last_t]
+    if table.first_t or table.bend:
+        numbers.append(table.first_t)
+    if table.bend:
+        numbers.append(table.bend)
+    tail = ", ".join(hexadecimal(v, "f") for v in numbers)
     rows = ""
     for row in table.rows():
         texts = [hexadecimal(v, "f") for v in row]

@@ -1,6 +1,6 @@
 """Compute every table of the gelu kernels with mpmath and print it as the sources hold it.
 
-    python tools/gelu_coefficients.py header        cpp/kernels/gelu_coefficients.h, whole
+    python tools/gelu_coefficients.py header        cpp/kernels/tables/gelu_coefficients.h, whole
     python tools/gelu_coefficients.py exponential   the series in cpp/simd/math.h
     python tools/gelu_coefficients.py twin          the series in python/fastnorm/reference/_erf.py
     python tools/gelu_coefficients.py errors        approximation errors of the piecewise tables, as powers of two
@@ -210,7 +210,7 @@ def twin() -> str:
 
 def sources() -> dict[str, list[str]]:
     return {
-        "cpp/kernels/gelu_coefficients.h": [header()],
+        "cpp/kernels/tables/gelu_coefficients.h": [header()],
         "cpp/simd/math.h": exponential().split("};\n")[:-1],
         "python/fastnorm/reference/_erf.py": twin().split("]\n)\n")[:-1],
     }

@@ -1,6 +1,6 @@
 """Compute the tables of sigmoid, tanh and silu with mpmath and print them as the sources hold them.
 
-    python tools/logistic_coefficients.py header    cpp/kernels/logistic_coefficients.h, whole
+    python tools/logistic_coefficients.py header    cpp/kernels/tables/logistic_coefficients.h, whole
     python tools/logistic_coefficients.py errors    approximation errors of the piecewise tables, as powers of two
     python tools/logistic_coefficients.py check     compare them with the source
 
@@ -70,4 +70,4 @@ def header() -> str:
 OUTPUTS = {"header": header, "errors": lambda: errors(piecewise_tables())}
 
 if __name__ == "__main__":
-    sys.exit(run(__doc__, OUTPUTS, lambda: {"cpp/kernels/logistic_coefficients.h": [header()]}))
+    sys.exit(run(__doc__, OUTPUTS, lambda: {"cpp/kernels/tables/logistic_coefficients.h": [header()]}))

@@ -93,4 +93,23 @@ FASTNORM_INLINE Vec<T, N> log1p(Vec<T, N> x) {
     return logarithm(one_plus.hi, one_plus.lo);
 }
 
+// The same R(z) = (2 atanh(s) - 2 s)/(s z) for n in [0, 1], an exponential: log(1 + n) = 2 s + s z R(z), s =
+// n/(2 + n). Made by tools/logarithm_coefficients.py.
+constexpr double softplus_series[] = {
+    0x1.5555555555555p-1, 0x1.9999999999941p-2, 0x1.249249249a0ccp-2, 0x1.c71c71beaa669p-3,
+    0x1.745d199fc5351p-3, 0x1.3b134fb6f94e4p-3, 0x1.111ae09ce68aep-3, 0x1.e09f4cb296236p-4,
+    0x1.bc53a8a0ea6f6p-4, 0x1.32688a1d29a85p-4, 0x1.408c12ff2dc96p-3,
+};
+constexpr float softplus_series_single[] = {
+    0x1.555556p-1f, 0x1.9998dp-2f, 0x1.24c9ecp-2f, 0x1.bc75ccp-3f, 0x1.dc0ecep-3f,
+};
+template <int N>
+FASTNORM_INLINE Vec<float, N> softplus_polynomial(Vec<float, N> z) {
+    return polynomial(z, softplus_series_single);
+}
+template <int N>
+FASTNORM_INLINE Vec<double, N> softplus_polynomial(Vec<double, N> z) {
+    return polynomial(z, softplus_series);
+}
+
 FASTNORM_TARGET_END

@@ -1,7 +1,9 @@
-// Functions of t >= 0 in float as 32 polynomials of degree 6: one table row a piece, eight floats a row.
+// Functions of t in float as 32 polynomials of degree 6: one table row a piece, eight floats a row.
 //
 // The piece of t is the integer nearest to (alpha t + beta)^2, its row that number modulo 32: two fused
-// operations find it, and pieces get narrower as t grows, as suits functions that fall faster and faster.
+// operations find it, and pieces get narrower as t grows, as suits functions that fall faster and faster, or
+// wider. With a `bend` it is the integer nearest to r min(r, bend), r = alpha t + beta, alpha < 0: pieces of
+// one width, then half as wide, then wider and wider, as suits functions whose poles are near one place.
 // With d = t - center the value is c0 + d (c1 + d (... + d c6)); c0 is most of it, so the value is rounded
 // little more than once.
 //
@@ -10,6 +12,7 @@
 // or look up each half of a column. Every way the same numbers go through the same arithmetic.
 #pragma once
 
+#include "simd/math.h"
 #include "simd/transpose.h"
 
 FASTNORM_TARGET_BEGIN
@@ -20,7 +23,9 @@ constexpr int piece_columns = 8;  // center, c0, ..., c6
 struct PiecewiseTable {
     alignas(32) float rows[pieces][piece_columns];
     float alpha, beta;
-    float last_t;  // the last t that has a piece
+    float last_t;       // the last t that has a piece
+    float first_t = 0;  // the first one
+    float bend = 0;
 };
 
 template <class V>
@@ -28,21 +33,25 @@ struct Piece {
     V center, c0, c1, c2, c3, c4, c5, c6;
 };
 
-// (f(center + d) - c0) / d.
+// (f(center + d) - c0) / d is c1 + curvature d.
+template <class V>
+FASTNORM_MATH V curvature(const Piece<V>& piece, V d) {
+    V result = mul_add(piece.c6, d, piece.c5);
+    result = mul_add(result, d, piece.c4);
+    result = mul_add(result, d, piece.c3);
+    return mul_add(result, d, piece.c2);
+}
 template <class V>
 FASTNORM_MATH V difference_quotient(const Piece<V>& piece, V d) {
-    V slope = mul_add(piece.c6, d, piece.c5);
-    slope = mul_add(slope, d, piece.c4);
-    slope = mul_add(slope, d, piece.c3);
-    slope = mul_add(slope, d, piece.c2);
-    return mul_add(slope, d, piece.c1);
+    return mul_add(curvature(piece, d), d, piece.c1);
 }
 
 // The row of each t in the low five bits. NaN has some row, and the polynomial then gives NaN.
 template <class V>
 FASTNORM_MATH auto piece_index(const PiecewiseTable& table, V t) {
     const V root = mul_add(t, broadcast<V>(table.alpha), broadcast<V>(table.beta));
-    return as_bits(mul_add(root, root, broadcast<V>(0x1.8p23f)));
+    const V other = table.bend > 0 ? min(broadcast<V>(table.bend), root) : root;
+    return as_bits(mul_add(root, other, broadcast<V>(0x1.8p23f)));
 }
 
 struct PiecewiseColumns {
@@ -97,18 +106,47 @@ FASTNORM_MATH Vec<float, N> piecewise(Vec<float, N> t) {
     }
 }
 
+// The value at t as the float nearest to it and the rest.
+template <const PiecewiseTable& table, int N>
+FASTNORM_MATH Pair<Vec<float, N>> piecewise_pair(Vec<float, N> t) {
+    if constexpr (N > native<float>) {
+        const auto lo = piecewise_pair<table>(t.lo), hi = piecewise_pair<table>(t.hi);
+        return {{lo.hi, hi.hi}, {lo.lo, hi.lo}};
+    } else {
+        const Piece<Vec<float, N>> p = piece_of<table>(t);
+        const Vec<float, N> d = t - p.center, slope = difference_quotient(p, d);
+        const Vec<float, N> value = mul_add(slope, d, p.c0);
+        return {value, mul_add(slope, d, p.c0 - value)};
+    }
+}
+
+// The value at t of a function with a zero at a center: beside it slope d is nearly all of the value, and the
+// rounding of the slope is made good.
+template <const PiecewiseTable& table, int N>
+FASTNORM_MATH Vec<float, N> piecewise_with_zero(Vec<float, N> t) {
+    if constexpr (N > native<float>) {
+        return {piecewise_with_zero<table>(t.lo), piecewise_with_zero<table>(t.hi)};
+    } else {
+        const Piece<Vec<float, N>> p = piece_of<table>(t);
+        const Vec<float, N> d = t - p.center, bend = curvature(p, d), slope = mul_add(bend, d, p.c1);
+        const Vec<float, N> slope_rest = mul_add(bend, d, p.c1 - slope);
+        return mul_add(slope, d, mul_add(slope_rest, d, p.c0));
+    }
+}
+
 // A polynomial at t + lo, |lo| far below |t|, but for its last step: c0 + slope d + correction, where the
-// correction makes good the rounding of d.
+// correction makes good the rounding of d; slope_rest is what the rounding of the slope took.
 template <class V>
 struct LastStep {
-    V c0, slope, d, correction;
+    V c0, slope, d, correction, slope_rest;
 };
 template <const PiecewiseTable& table, int N>
 FASTNORM_MATH LastStep<Vec<float, N>> last_step(Vec<float, N> t, Vec<float, N> lo) {
     const Piece<Vec<float, N>> p = piece_of<table>(t);
-    const Vec<float, N> near = t - p.center, d = near + lo, slope = difference_quotient(p, d);
+    const Vec<float, N> near = t - p.center, d = near + lo, bend = curvature(p, d);
+    const Vec<float, N> slope = mul_add(bend, d, p.c1);
     const Vec<float, N> derivative = mul_sub(broadcast<Vec<float, N>>(2), slope, p.c1);  // c1 + 2 c2 d + ...
-    return {p.c0, slope, d, derivative * (lo - (d - near))};
+    return {p.c0, slope, d, derivative * (lo - (d - near)), mul_add(bend, d, p.c1 - slope)};
 }
 
 FASTNORM_TARGET_END
