@@ -4,9 +4,14 @@
 #include "targets/kernel.h"
 #include "tasks/activations.h"
 
+// clang-format off: one op a line
 // Ops of x alone: bindings and native tests follow from this list too.
 #define FASTNORM_UNARY_ACTIVATIONS(each, argument) \
-    each(argument, relu) each(argument, sigmoid) each(argument, silu) each(argument, tanh)
+    each(argument, relu) \
+    each(argument, sigmoid) \
+    each(argument, silu) \
+    each(argument, tanh)
+// clang-format on
 
 #define FASTNORM_FORMS_OF_GELU(each, argument) \
     each(argument, gelu) each(argument, gelu_tanh) each(argument, gelu_sigmoid)
