@@ -1,10 +1,4 @@
+#include "kernels/activations/activations.h"
 #include "kernels/activations/kernels.h"
-
-#include "kernels/activations/gelu.h"
-#include "kernels/activations/relu.h"
-#include "kernels/activations/sigmoid.h"
-#include "kernels/activations/silu.h"
-#include "kernels/activations/swish.h"
-#include "kernels/activations/tanh.h"
 
 FASTNORM_FILL(ActivationKernels, FASTNORM_ACTIVATIONS)

@@ -1,11 +1,7 @@
 // Bias and activations of rows in the first-level cache, and the derivatives of activations.
 #pragma once
 
-#include "kernels/activations/gelu.h"
-#include "kernels/activations/relu.h"
-#include "kernels/activations/sigmoid.h"
-#include "kernels/activations/silu.h"
-#include "kernels/activations/tanh.h"
+#include "kernels/activations/activations.h"
 #include "tasks/linear.h"
 
 FASTNORM_TARGET_BEGIN

@@ -1,0 +1,9 @@
+// Every activation.
+#pragma once
+
+#include "kernels/activations/gelu.h"
+#include "kernels/activations/relu.h"
+#include "kernels/activations/sigmoid.h"
+#include "kernels/activations/silu.h"
+#include "kernels/activations/swish.h"
+#include "kernels/activations/tanh.h"
