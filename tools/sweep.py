@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OPS = {
     "sigmoid": ("sigmoid(v)", "sigmoid_derivative(v)"),
     "tanh": ("fastnorm::FASTNORM_TARGET::tanh(v)", "tanh_derivative(v)"),
+    "mish": ("mish(v)", "mish_derivative(v)"),
     "silu": ("silu(v)", "silu_derivative(v)"),
     "gelu": ("gelu<Approximation::none>(v)", "gelu_derivative<Approximation::none>(v)"),
     "gelu tanh": ("gelu<Approximation::tanh>(v)", "gelu_derivative<Approximation::tanh>(v)"),

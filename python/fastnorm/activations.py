@@ -1,4 +1,4 @@
-"""Activations, element by element: relu, sigmoid, tanh, silu, swish and gelu, forward and backward."""
+"""Activations, element by element: forward and backward."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from ._typing import Approximation, Array, ArrayLike
 __all__ = [
     "gelu",
     "gelu_backward",
+    "mish",
+    "mish_backward",
     "relu",
     "relu_backward",
     "sigmoid",
@@ -384,6 +386,94 @@ def silu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     >>> import fastnorm
     >>> fastnorm.silu_backward(np.ones(3), np.array([-2.0, 0.0, 2.0])).round(4)
     array([-0.0908,  0.5   ,  1.0908])
+    """
+
+
+@op
+def mish(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Mish, element by element.
+
+    ``y = x * tanh(softplus(x))`` with ``softplus(x) = log(1 + exp(x))``, as PyTorch's.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, with any strides.
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly x or not overlapping it.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape, dtype and order of axes in memory; `out` where it was given. The limit at -inf is -0.0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape. `out` is then untouched.
+
+    Notes
+    -----
+    Accuracy: below 1 ULP in float32 for every input, the negative tail included, and below 2 ULP in float64.
+    Half types are the float32 result, rounded.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
+
+    References
+    ----------
+    Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", arXiv:1908.08681 (2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.mish(np.array([-2.0, 0.0, 2.0])).round(4)
+    array([-0.2525,  0.    ,  1.944 ])
+    """
+
+
+@op
+def mish_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+    """Gradient of `mish` with respect to x.
+
+    ``dx = dy * (t + x * (1 - t**2) * sigmoid(x))`` with ``t = tanh(softplus(x))``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x : array_like
+        The argument of the forward.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape, dtype and order of axes in memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: the derivative is below 2 ULP in float32 for every x, in the tail and around its zero near -1.19
+    too.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
+
+    References
+    ----------
+    Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", arXiv:1908.08681 (2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.mish_backward(np.ones(3), np.array([-2.0, 0.0, 2.0])).round(4)
+    array([-0.1084,  0.6   ,  1.0693])
     """
 
 

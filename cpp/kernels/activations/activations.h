@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/activations/gelu.h"
+#include "kernels/activations/mish.h"
 #include "kernels/activations/relu.h"
 #include "kernels/activations/sigmoid.h"
 #include "kernels/activations/silu.h"

@@ -7,6 +7,7 @@
 // clang-format off: one op a line
 // Ops of x alone: bindings and native tests follow from this list too.
 #define FASTNORM_UNARY_ACTIVATIONS(each, argument) \
+    each(argument, mish) \
     each(argument, relu) \
     each(argument, sigmoid) \
     each(argument, silu) \

@@ -41,8 +41,8 @@ def unary_backward(rules: Rules, dy: object, x: object) -> tuple[Array, Array]:
     return rules.gradient("dy", dy, x), x
 
 
-relu = sigmoid = tanh = silu = unary
-relu_backward = sigmoid_backward = tanh_backward = silu_backward = unary_backward
+relu = sigmoid = tanh = silu = mish = unary
+relu_backward = sigmoid_backward = tanh_backward = silu_backward = mish_backward = unary_backward
 
 
 def swish(rules: Rules, x: object, beta: object, out: object) -> tuple[Array, Array, Array | None]:

@@ -143,6 +143,19 @@ def numpy_silu_backward(dy: Array, x: Array) -> Array:
     return dy * s * (1.0 + x * (1.0 - s))
 
 
+def numpy_mish(x: Array) -> Array:
+    """Mish."""
+    y: Array = x * np.tanh(np.logaddexp(0, x))
+    return y
+
+
+def numpy_mish_backward(dy: Array, x: Array) -> Array:
+    """Gradient of `mish`."""
+    t = np.tanh(np.logaddexp(0, x))
+    return dy * (t + x * (1.0 - t * t) * numpy_sigmoid(x))
+
+
+mish = activation("mish", numpy_mish, numpy_mish_backward)
 relu = activation("relu", lambda x: np.maximum(x, 0), lambda dy, x: dy * (x > 0), contracts=(EXACT, EXACT))
 sigmoid = activation("sigmoid", numpy_sigmoid, lambda dy, x: dy * (y := numpy_sigmoid(x)) * (1.0 - y))
 silu = activation("silu", numpy_silu, numpy_silu_backward)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._typing import Approximation, Array
 from . import _erf
+from ._exponential import times_exponential
 from ._results import result, statistic
 
 LIMIT = 500.0  # beyond it the sigmoids of both approximate forms have reached their limits in float64
@@ -16,6 +17,13 @@ SILU_ZERO, SILU_ZERO_REST = (
     1.2784645427610737,
     1.0946994183093437e-16,
 )  # t0 = 1 + exp(-t0) as the nearest float64 and the rest
+# x0, where mish's derivative vanishes, as the nearest float64 and the rest, and the terms of N:
+# tools/mish_coefficients.py twin
+MISH_ZERO = -1.1924312145154952
+MISH_ZERO_REST = -4.8484829848031044e-17
+MISH_LINEAR = 1.194033938963939
+MISH_QUADRATIC = 0.4522603229111282
+MISH_CUBIC = 0.027951242009170138
 SQRT_8_OVER_PI = math.sqrt(8 / math.pi)  # twice the sqrt(2/pi) of the tanh form
 
 
@@ -83,6 +91,20 @@ def silu_backward(dy: Array, x: Array) -> Array:
     """Twin of `fastnorm.silu_backward`."""
     with np.errstate(all="ignore"):
         dx = dy.astype(np.float64) * silu_derivative(x.astype(np.float64))
+    return result(dx, x)
+
+
+def mish(x: Array, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.mish`."""
+    with np.errstate(all="ignore"):
+        y = mish_value(x.astype(np.float64))
+    return result(y, x, out)
+
+
+def mish_backward(dy: Array, x: Array) -> Array:
+    """Twin of `fastnorm.mish_backward`."""
+    with np.errstate(all="ignore"):
+        dx = dy.astype(np.float64) * mish_derivative(x.astype(np.float64))
     return result(dx, x)
 
 
@@ -162,3 +184,36 @@ def silu_derivative(x: Array) -> Array:
     d = (t - SILU_ZERO) - SILU_ZERO_REST
     slope = e * ((SILU_ZERO - 1.0) * np.expm1(-d) - d) / (1.0 + e) ** 2
     return np.asarray(np.where(x < 0, slope, 1.0 - slope))
+
+
+def mish_value(x: Array) -> Array:
+    """Return x tanh(log(1 + w)) with w = e^x, x q/(q + 2) with q = w (w + 2): an error below 3 ULP.
+
+    For x >= 0 in e = e^-x, as x less what it misses.
+    """
+    near = np.clip(x, -DOUBLE_LIMIT, 40.0)
+    e = np.exp(-np.abs(near))
+    leading = times_exponential(near, np.minimum(near, 0.0))
+    square = 2.0 * e * e
+    below = leading - leading * (e * (1.0 + e) / (2.0 + e * (2.0 + e)))
+    above = x - near * (square / (1.0 + (2.0 * e + square)))
+    return np.asarray(np.copysign(np.where(x < 0.0, below, above), x))
+
+
+def mish_derivative(x: Array) -> Array:
+    """Return the derivative of mish, w N/(q + 2)^2, with an error below 5 ULP.
+
+    As its zero x0 is one of N, with d = x - x0 and m = expm1(d) and all terms of one sign
+    N = m (LINEAR + m (QUADRATIC + m CUBIC)) + 4 d (1 + w); for x >= 0 as 1 less what it misses.
+    """
+    near = np.clip(x, -DOUBLE_LIMIT, 40.0)
+    e = np.exp(-np.abs(near))
+    square = 2.0 * e * e
+    whole = 1.0 + (2.0 * e + square)
+    above = 1.0 + square * (2.0 * near * (1.0 + e) - whole) / (whole * whole)
+    d = (near - MISH_ZERO) - MISH_ZERO_REST
+    m = np.expm1(np.minimum(d, 2.0))
+    numerator = m * (MISH_LINEAR + m * (MISH_QUADRATIC + m * MISH_CUBIC)) + 4.0 * d * (1.0 + e)
+    whole = 2.0 + e * (2.0 + e)
+    below = times_exponential(numerator / whole / whole, np.minimum(near, 0.0))
+    return np.asarray(np.where(near < 0.0, below, above))
