@@ -5,11 +5,17 @@
 
 namespace fastnorm {
 
+// clang-format off: one activation a line
 // The activations of layers, by the names that users give, and whether a gate takes the name too. Gates have
 // swish besides, which is silu for beta = 1.
-#define FASTNORM_LAYER_ACTIVATIONS(activation)                                                     \
-    activation(relu, true) activation(sigmoid, true) activation(tanh, true) activation(gelu, true) \
-        activation(gelu_tanh, true) activation(silu, false)
+#define FASTNORM_LAYER_ACTIVATIONS(activation) \
+    activation(relu, true) \
+    activation(sigmoid, true) \
+    activation(tanh, true) \
+    activation(gelu, true) \
+    activation(gelu_tanh, true) \
+    activation(silu, false)
+// clang-format on
 
 enum class Activation : int {
     none,
