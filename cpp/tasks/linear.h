@@ -14,7 +14,8 @@ namespace fastnorm {
     activation(tanh, true) \
     activation(gelu, true) \
     activation(gelu_tanh, true) \
-    activation(silu, false)
+    activation(silu, false) \
+    activation(mish, false)
 // clang-format on
 
 enum class Activation : int {
