@@ -8,28 +8,30 @@ namespace {
 
 using ElementwiseKernels = Kernels<Elementwise>;
 
-// out = f(x).
-Outcome map(const ElementwiseKernels& table, Slot x_slot, const Out& out) {
+// out = f(x), where `task` holds what f needs besides.
+template <class Task>
+Outcome map(const Kernels<Task>& table, Slot x_slot, const Out& out, const Task& task = {}) {
     const std::optional<Array> x = as_array(x_slot);
     if (!x) return not_canonical;
     Result y = result_like(*x, out, {x_slot});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
     const View arrays[] = {*x, y.array};
-    if (!run_elementwise(table, Elementwise(), arrays, 1, 1, y.warm, activation_cost.forward))
+    if (!run_elementwise(table, task, arrays, 1, 1, y.warm, activation_cost.forward))
         return finished(nullptr);
     return finished(y.object.release());
 }
 
 // dx = dy * f'(x).
-Outcome map_backward(const ElementwiseKernels& table, Slot dy_slot, Slot x_slot) {
+template <class Task>
+Outcome map_backward(const Kernels<Task>& table, Slot dy_slot, Slot x_slot, const Task& task = {}) {
     const std::optional<Array> dy = as_array(dy_slot), x = as_array(x_slot);
     if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
     NewArray fresh = new_like(*x);
     Reference dx = std::move(fresh.array);
     if (!dx) return finished(nullptr);
     const View arrays[] = {*dy, *x, Array{dx.array(), x->element}};
-    if (!run_elementwise(table, Elementwise(), arrays, 2, 1, fresh.warm, activation_cost.backward))
+    if (!run_elementwise(table, task, arrays, 2, 1, fresh.warm, activation_cost.backward))
         return finished(nullptr);
     return finished(dx.release());
 }

@@ -15,4 +15,10 @@ struct SwishBackward {
     double* dbeta_shares;
 };
 
+// x and y, or dy, x and dx, and the numbers that an op has beside x, in the order of its signature; they are
+// rounded to the compute type.
+struct ParametricActivation : Elementwise {
+    double parameters[2] = {};
+};
+
 }  // namespace fastnorm

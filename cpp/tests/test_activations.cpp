@@ -1,12 +1,13 @@
 // The element-wise kernels, as kernels.h tests them.
+#include <utility>
+
 #include "kernels.h"
 
 namespace {
 
-using ElementwiseKernels = decltype(KernelTable::gelu_forward);
-
-// Forward and backward of an op of x alone.
-Results run_unary(const ElementwiseKernels& forward, const ElementwiseKernels& backward, const Shape& s) {
+// Forward and backward of an op of x and what `task` holds besides.
+template <class Task>
+Results run_unary(const Kernel<Task>* forward, const Kernel<Task>* backward, const Shape& s, Task task) {
     const std::int64_t size = item_size(s.element);
     const int e = int(s.element);
     TestArray x(s, size), y(s, size), dy(s, size), dx(s, size);
@@ -16,11 +17,15 @@ Results run_unary(const ElementwiseKernels& forward, const ElementwiseKernels& b
         const double special[] = {-13.7, -0.0, -40, 30, -1.2785, -95};
         put(s.element, x.at(0, j), special[j]);
     }
-    Rows rows{s.rows, s.cols, 1, 1, &s.rows, &s.cols};
     Guarded scratch(std::size_t(3 * segment_elements * size), true);
-    Elementwise task{rows, {x.operand(s), y.operand(s)}, s.stream};
+    task.shape = {s.rows, s.cols, 1, 1, &s.rows, &s.cols};
+    task.stream = s.stream;
+    task.operands[0] = x.operand(s);
+    task.operands[1] = y.operand(s);
     forward[e](task, 0, s.rows * segments_per_row(task), scratch.data());
-    task = {rows, {dy.operand(s), x.operand(s), dx.operand(s)}, s.stream};
+    task.operands[0] = dy.operand(s);
+    task.operands[1] = x.operand(s);
+    task.operands[2] = dx.operand(s);
     backward[e](task, 0, s.rows * segments_per_row(task), scratch.data());
     return {{elements(y, s), elements(dx, s)}};
 }
@@ -49,14 +54,25 @@ Results run_swish(const KernelTable& table, const Shape& s) {
 
 }  // namespace
 
-#define FASTNORM_COMPARE(argument, name)                                  \
-    compare_all([](const KernelTable& table, const Shape& s) {            \
-        return run_unary(table.name##_forward, table.name##_backward, s); \
+#define FASTNORM_COMPARE(argument, name)                                                 \
+    compare_all([](const KernelTable& table, const Shape& s) {                           \
+        return run_unary(table.name##_forward, table.name##_backward, s, Elementwise()); \
     });
+
+#define FASTNORM_COMPARE_PARAMETRIC(argument, name)                                                  \
+    for (const auto& numbers : {std::pair(1.0, 20.0), std::pair(0.3, 2.0), std::pair(-2.0, 20.0)}) { \
+        compare_all([&](const KernelTable& table, const Shape& s) {                                  \
+            ParametricActivation task;                                                               \
+            task.parameters[0] = numbers.first;                                                      \
+            task.parameters[1] = numbers.second;                                                     \
+            return run_unary(table.name##_forward, table.name##_backward, s, task);                  \
+        });                                                                                          \
+    }
 
 int main() {
     FASTNORM_UNARY_ACTIVATIONS(FASTNORM_COMPARE, )
     FASTNORM_FORMS_OF_GELU(FASTNORM_COMPARE, )
+    FASTNORM_PARAMETRIC_ACTIVATIONS(FASTNORM_COMPARE_PARAMETRIC, )
     compare_all(run_swish);
     return check::report();
 }

@@ -12,6 +12,8 @@
     each(argument, sigmoid) \
     each(argument, silu) \
     each(argument, tanh)
+// Ops of x and up to two numbers.
+#define FASTNORM_PARAMETRIC_ACTIVATIONS(each, argument)
 // clang-format on
 
 #define FASTNORM_FORMS_OF_GELU(each, argument) \
@@ -21,10 +23,15 @@
     kernel(name##_forward, Elementwise);            \
     kernel(name##_backward, Elementwise);
 
-#define FASTNORM_ACTIVATIONS(kernel)                                  \
-    FASTNORM_UNARY_ACTIVATIONS(FASTNORM_FORWARD_AND_BACKWARD, kernel) \
-    FASTNORM_FORMS_OF_GELU(FASTNORM_FORWARD_AND_BACKWARD, kernel)     \
-    kernel(swish_forward, Elementwise);                               \
+#define FASTNORM_PARAMETRIC_FORWARD_AND_BACKWARD(kernel, name) \
+    kernel(name##_forward, ParametricActivation);              \
+    kernel(name##_backward, ParametricActivation);
+
+#define FASTNORM_ACTIVATIONS(kernel)                                                  \
+    FASTNORM_UNARY_ACTIVATIONS(FASTNORM_FORWARD_AND_BACKWARD, kernel)                 \
+    FASTNORM_FORMS_OF_GELU(FASTNORM_FORWARD_AND_BACKWARD, kernel)                     \
+    FASTNORM_PARAMETRIC_ACTIVATIONS(FASTNORM_PARAMETRIC_FORWARD_AND_BACKWARD, kernel) \
+    kernel(swish_forward, Elementwise);                                               \
     kernel(swish_backward, SwishBackward);
 
 FASTNORM_TABLE(ActivationKernels, FASTNORM_ACTIVATIONS)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from .._op import OPS
 from .._typing import Array, DenseActivation, Gate
 from . import activations
 from ._results import result, statistic
@@ -109,9 +110,9 @@ def activate(z: Array, activation: DenseActivation | None) -> Array:
     """Apply an activation by its name."""
     if activation is None:
         return z
-    if activation in ("gelu", "gelu_tanh"):
-        return activations.gelu(z, "none" if activation == "gelu" else "tanh")
-    y: Array = getattr(activations, activation)(z)
+    if activation == "gelu_tanh":
+        return activations.gelu(z, "tanh")
+    y: Array = OPS[activation].reference(z)
     return y
 
 
@@ -124,7 +125,7 @@ def activate_backward(dy: Array, z: Array, activation: DenseActivation | None) -
     """Return dy times the derivative of an activation at z."""
     if activation is None:
         return dy
-    if activation in ("gelu", "gelu_tanh"):
-        return activations.gelu_backward(dy, z, "none" if activation == "gelu" else "tanh")
-    dx: Array = getattr(activations, f"{activation}_backward")(dy, z)
+    if activation == "gelu_tanh":
+        return activations.gelu_backward(dy, z, "tanh")
+    dx: Array = OPS[f"{activation}_backward"].reference(dy, z)
     return dx
