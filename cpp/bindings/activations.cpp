@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "bindings/elementwise.h"
 #include "bindings/families.h"
 #include "runtime/dispatch.h"
@@ -178,6 +180,39 @@ Outcome unary_backward(const Call<UnaryBackwardArguments>& call) {
     return map_backward(kernels().*kernel, call.dy, call.x);
 }
 
+struct SoftplusArguments {
+    FASTNORM_ARGUMENTS(x, beta, threshold, out)
+};
+
+// Nothing where beta is 0 or infinite in the type that x is computed in.
+std::optional<ParametricActivation> softplus_task(Slot x, Slot beta_slot, Slot threshold_slot) {
+    const std::optional<Array> array = as_array(x);
+    const std::optional<double> beta = as_number(beta_slot, -HUGE_VAL);
+    const std::optional<double> threshold = as_number(threshold_slot, -HUGE_VAL);
+    if (!array || !beta || !threshold) return std::nullopt;
+    const bool is_double = compute_element(array->element) == Element::float64;
+    const double rounded = is_double ? *beta : double(float(*beta));
+    if (rounded == 0 || !std::isfinite(rounded)) return std::nullopt;
+    ParametricActivation task;
+    task.parameters[0] = *beta;
+    task.parameters[1] = *threshold;
+    return task;
+}
+
+Outcome softplus(const Call<SoftplusArguments>& call) {
+    const auto task = softplus_task(call.x, call.beta, call.threshold);
+    return task ? map(kernels().softplus_forward, call.x, out_of(call), *task) : not_canonical;
+}
+
+struct SoftplusBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, beta, threshold)
+};
+
+Outcome softplus_backward(const Call<SoftplusBackwardArguments>& call) {
+    const auto task = softplus_task(call.x, call.beta, call.threshold);
+    return task ? map_backward(kernels().softplus_backward, call.dy, call.x, *task) : not_canonical;
+}
+
 #define FASTNORM_UNARY_OP(argument, name)                  \
     native_op<unary<&KernelTable::name##_forward>>(#name), \
         native_op<unary_backward<&KernelTable::name##_backward>>(#name "_backward"),
@@ -185,7 +220,9 @@ Outcome unary_backward(const Call<UnaryBackwardArguments>& call) {
 }  // namespace
 
 const NativeOp activation_ops[] = {
-    FASTNORM_UNARY_ACTIVATIONS(FASTNORM_UNARY_OP, ) FASTNORM_OP(swish),
+    FASTNORM_UNARY_ACTIVATIONS(FASTNORM_UNARY_OP, ) FASTNORM_OP(softplus),
+    FASTNORM_OP(softplus_backward),
+    FASTNORM_OP(swish),
     FASTNORM_OP(swish_backward),
     FASTNORM_OP(gelu),
     FASTNORM_OP(gelu_backward),

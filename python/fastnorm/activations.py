@@ -16,6 +16,8 @@ __all__ = [
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "softplus",
+    "softplus_backward",
     "swish",
     "swish_backward",
     "tanh",
@@ -474,6 +476,110 @@ def mish_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     >>> import fastnorm
     >>> fastnorm.mish_backward(np.ones(3), np.array([-2.0, 0.0, 2.0])).round(4)
     array([-0.1084,  0.6   ,  1.0693])
+    """
+
+
+@op
+def softplus(x: ArrayLike, *, beta: float = 1.0, threshold: float = 20.0, out: Array | None = None) -> Array:
+    """Softplus, a smooth ReLU, element by element.
+
+    ``y = log(1 + exp(beta * x)) / beta``, and x itself where ``beta * x > threshold``, as PyTorch's.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, with any strides.
+    beta : float, default 1.0
+        A finite number other than 0, in the type that x is computed in (float32 for half types); the larger,
+        the closer to ReLU. A negative one mirrors: ``softplus(x, beta=-b) = -softplus(-x, beta=b)``.
+    threshold : float, default 20.0
+        A finite number. With the default x is the rounded result there anyway; the defaults are PyTorch's.
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly x or not overlapping it.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape, dtype and order of axes in memory; `out` where it was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape. `out` is then untouched.
+
+    Notes
+    -----
+    Accuracy: with a threshold of 17 or more below 1 ULP in float32 for every input, the negative tail
+    included, and below 2 ULP in float64. Half types are the float32 result, rounded.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
+
+    See Also
+    --------
+    softplus_backward : The gradient.
+
+    References
+    ----------
+    Dugas, Bengio, Belisle, Nadeau and Garcia, "Incorporating Second-Order Functional Knowledge for Better
+    Option Pricing", NIPS 13 (2000).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.softplus(np.array([-2.0, 0.0, 2.0])).round(4)
+    array([0.1269, 0.6931, 2.1269])
+    """
+
+
+@op
+def softplus_backward(dy: ArrayLike, x: ArrayLike, *, beta: float = 1.0, threshold: float = 20.0) -> Array:
+    """Gradient of `softplus` with respect to x.
+
+    ``dx = dy * sigmoid(beta * x)``, and dy itself where ``beta * x > threshold``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x : array_like
+        The argument of the forward.
+    beta, threshold : float
+        As in the forward.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape, dtype and order of axes in memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: the derivative is below 2 ULP in float32 for every x, in the tail too.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
+
+    See Also
+    --------
+    softplus : The forward.
+
+    References
+    ----------
+    Dugas, Bengio, Belisle, Nadeau and Garcia, "Incorporating Second-Order Functional Knowledge for Better
+    Option Pricing", NIPS 13 (2000).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.softplus_backward(np.ones(3), np.array([-2.0, 0.0, 2.0])).round(4)
+    array([0.1192, 0.5   , 0.8808])
     """
 
 

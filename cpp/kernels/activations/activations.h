@@ -6,5 +6,6 @@
 #include "kernels/activations/relu.h"
 #include "kernels/activations/sigmoid.h"
 #include "kernels/activations/silu.h"
+#include "kernels/activations/softplus.h"
 #include "kernels/activations/swish.h"
 #include "kernels/activations/tanh.h"

@@ -13,7 +13,8 @@
     each(argument, silu) \
     each(argument, tanh)
 // Ops of x and up to two numbers.
-#define FASTNORM_PARAMETRIC_ACTIVATIONS(each, argument)
+#define FASTNORM_PARAMETRIC_ACTIVATIONS(each, argument) \
+    each(argument, softplus)
 // clang-format on
 
 #define FASTNORM_FORMS_OF_GELU(each, argument) \

@@ -58,6 +58,35 @@ def swish_backward(rules: Rules, dy: object, x: object, beta: object) -> tuple[A
     return rules.gradient("dy", dy, x), x, factor(rules, beta, x)
 
 
+def softplus(
+    rules: Rules, x: object, beta: object, threshold: object, out: object
+) -> tuple[Array, float, float, Array | None]:
+    """Return the canonical arguments of `softplus`."""
+    x = rules.array("x", x)
+    return x, divisor(rules, beta, x), rules.number("threshold", threshold), rules.out(out, x, x)
+
+
+def softplus_backward(
+    rules: Rules, dy: object, x: object, beta: object, threshold: object
+) -> tuple[Array, Array, float, float]:
+    """Return the canonical arguments of `softplus_backward`."""
+    x = rules.array("x", x)
+    dy = rules.gradient("dy", dy, x)
+    return dy, x, divisor(rules, beta, x), rules.number("threshold", threshold)
+
+
+def divisor(rules: Rules, value: object, x: Array) -> float:
+    """Return beta, which is divided by: neither 0 nor infinite in the type that x is computed in."""
+    beta = rules.number("beta", value)
+    compute = np.float64 if x.dtype == np.float64 else np.float32
+    with np.errstate(all="ignore"):
+        rounded = compute(beta)
+    if rounded == 0 or not np.isfinite(rounded):
+        needed = f"a finite number other than 0 in {np.dtype(compute)}"
+        raise rules.value_error("beta", f"is {beta:g}", needed)
+    return beta
+
+
 def factor(rules: Rules, value: object, x: Array) -> Array:
     """Return beta in the type that x is computed in; it keeps its shape, which broadcasts to x's."""
     compute = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)

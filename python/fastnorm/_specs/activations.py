@@ -156,6 +156,38 @@ def numpy_mish_backward(dy: Array, x: Array) -> Array:
 
 
 mish = activation("mish", numpy_mish, numpy_mish_backward)
+
+
+def numpy_softplus(x: Array, beta: float = 1.0, threshold: float = 20.0) -> Array:
+    """Softplus."""
+    y: Array = np.where(beta * x > threshold, x, np.logaddexp(0, beta * x) / beta)
+    return y
+
+
+def numpy_softplus_backward(dy: Array, x: Array, beta: float = 1.0, threshold: float = 20.0) -> Array:
+    """Gradient of `softplus`."""
+    return dy * np.where(beta * x > threshold, 1, numpy_sigmoid(beta * x))
+
+
+softplus = activation(
+    "softplus",
+    numpy_softplus,
+    numpy_softplus_backward,
+    variants=(
+        Variant("plain"),
+        Variant("steep", (), {"beta": 1.5}),
+        Variant("mirrored", (), {"beta": -2.0}),
+        Variant("linear above 2", (), {"beta": 0.5, "threshold": 2.0}),
+    ),
+    bad=(
+        ("beta", 0.0, ValueError),
+        ("beta", math.inf, ValueError),
+        ("beta", "text", TypeError),
+        ("beta", True, TypeError),
+        ("threshold", math.nan, ValueError),
+        ("threshold", None, TypeError),
+    ),
+)
 relu = activation("relu", lambda x: np.maximum(x, 0), lambda dy, x: dy * (x > 0), contracts=(EXACT, EXACT))
 sigmoid = activation("sigmoid", numpy_sigmoid, lambda dy, x: dy * (y := numpy_sigmoid(x)) * (1.0 - y))
 silu = activation("silu", numpy_silu, numpy_silu_backward)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from .._typing import Approximation, Array
 from . import _erf
-from ._exponential import times_exponential
+from ._exponential import exact_product, times_exponential
 from ._results import result, statistic
 
 LIMIT = 500.0  # beyond it the sigmoids of both approximate forms have reached their limits in float64
@@ -24,6 +25,9 @@ MISH_ZERO_REST = -4.8484829848031044e-17
 MISH_LINEAR = 1.194033938963939
 MISH_QUADRATIC = 0.4522603229111282
 MISH_CUBIC = 0.027951242009170138
+SOFTPLUS_LOWEST = -2000.0  # where exp(beta x) has vanished
+LARGEST = float(np.finfo(np.float64).max)
+SOFTPLUS_FAR = -40.0  # where log(1 + e) and e/(1 + e) are e
 SQRT_8_OVER_PI = math.sqrt(8 / math.pi)  # twice the sqrt(2/pi) of the tanh form
 
 
@@ -106,6 +110,31 @@ def mish_backward(dy: Array, x: Array) -> Array:
     with np.errstate(all="ignore"):
         dx = dy.astype(np.float64) * mish_derivative(x.astype(np.float64))
     return result(dx, x)
+
+
+def softplus(x: Array, beta: float, threshold: float, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.softplus`."""
+    with np.errstate(all="ignore"):
+        values = x.astype(np.float64)
+        beta, above = beyond(x, beta, threshold)
+        y = np.where(above, values, softplus_value(values, beta))
+    return result(y, x, out)
+
+
+def softplus_backward(dy: Array, x: Array, beta: float, threshold: float) -> Array:
+    """Twin of `fastnorm.softplus_backward`."""
+    with np.errstate(all="ignore"):
+        beta, above = beyond(x, beta, threshold)
+        dx = dy.astype(np.float64) * np.where(above, 1.0, softplus_derivative(x.astype(np.float64), beta))
+    return result(dx, x)
+
+
+def beyond(x: Array, beta: float, threshold: float) -> tuple[float, Array]:
+    """Return beta rounded to the type that the op computes in, and where beta x is above the threshold
+    there.
+    """
+    compute: Any = np.float64 if x.dtype == np.float64 else np.float32
+    return float(compute(beta)), x.astype(compute) * compute(beta) > compute(threshold)
 
 
 def swish(x: Array, beta: Array, out: Array | None = None) -> Array:
@@ -217,3 +246,26 @@ def mish_derivative(x: Array) -> Array:
     whole = 2.0 + e * (2.0 + e)
     below = times_exponential(numerator / whole / whole, np.minimum(near, 0.0))
     return np.asarray(np.where(near < 0.0, below, above))
+
+
+def softplus_value(x: Array, beta: float) -> Array:
+    """Return log(1 + e^(beta x))/beta with an error below 3 ULP; beta x is a sum of two."""
+    z, rest = exact_product(x, beta)
+    rise = np.log1p(falling(z, rest)) / beta
+    factor = np.clip((1.0 + rest) / beta, -LARGEST, LARGEST)
+    far = times_exponential(factor, np.clip(z, SOFTPLUS_LOWEST, SOFTPLUS_FAR))
+    return np.asarray(np.where(z < SOFTPLUS_FAR, far, np.where(z < 0.0, rise, x + rise)))
+
+
+def softplus_derivative(x: Array, beta: float) -> Array:
+    """Return sigmoid(beta x) with an error below 3 ULP."""
+    z, rest = exact_product(x, beta)
+    e = falling(z, rest)
+    far = times_exponential(1.0 + rest, np.clip(z, SOFTPLUS_LOWEST, SOFTPLUS_FAR))
+    return np.asarray(np.where(z < SOFTPLUS_FAR, far, np.where(z < 0.0, e, 1.0) / (1.0 + e)))
+
+
+def falling(z: Array, rest: Array) -> Array:
+    """Return exp(-abs(z + rest))."""
+    e = np.exp(-np.abs(z))
+    return np.asarray(e - e * np.where(z < 0.0, -rest, rest))
