@@ -15,7 +15,8 @@ namespace fastnorm {
     activation(gelu, true) \
     activation(gelu_tanh, true) \
     activation(silu, false) \
-    activation(mish, false)
+    activation(mish, false) \
+    activation(softplus, false)
 // clang-format on
 
 enum class Activation : int {

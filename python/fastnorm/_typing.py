@@ -22,7 +22,9 @@ class SupportsDLPack(Protocol):
 ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
 Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...]
 Approximation: TypeAlias = Literal["none", "tanh", "sigmoid"]
-DenseActivation: TypeAlias = Literal["relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "mish"]
+DenseActivation: TypeAlias = Literal[
+    "relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "mish", "softplus"
+]
 Gate: TypeAlias = Literal["swish", "sigmoid", "tanh", "gelu", "gelu_tanh", "relu"]
 Backend: TypeAlias = Literal["native", "reference"]
 LossResult: TypeAlias = Any  # a NumPy scalar, or an array where nothing is reduced

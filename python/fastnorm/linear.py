@@ -29,7 +29,7 @@ def linear(
         (in, out), of x's dtype or float32 where that is a half type; a transposed view is taken as it is.
     bias : array_like, optional
         (out,), of the same dtypes.
-    activation : {'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh', 'silu', 'mish'}, optional
+    activation : {'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh', 'silu', 'mish', 'softplus'}, optional
         Applied to each element; ``'gelu_tanh'`` is `gelu` with ``approximate='tanh'``.
     out : ndarray, optional
         Takes the result: of its shape and dtype, and exactly one of the inputs or not overlapping any.
