@@ -120,7 +120,7 @@ X, W, B = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32), np.ones(4, n
         ((X, W.astype(np.float64)), {}, TypeError, "weight has dtype float64, needs float32"),
         ((X.astype(int), W), {}, TypeError, "x has dtype int64"),
         ((np.float32(1.0), W), {}, ValueError, "x has no axes"),
-        ((X, W, B), {"activation": "softplus"}, ValueError, "activation is 'softplus', needs one of 'relu'"),
+        ((X, W, B), {"activation": "cosine"}, ValueError, "activation is 'cosine', needs one of 'relu'"),
         ((X, W, B), {"activation": 1}, TypeError, "activation has type int"),
         (
             (X, W, B),

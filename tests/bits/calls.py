@@ -41,6 +41,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "stats": (),
 }
 CHOSEN: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
+    "beta": (("threshold", (1.7, -0.3)),),  # softplus divides by it
     "alpha": (("gamma", (None, -1.0, 0.6)), ("residual", (0.7, 2.5))),
     "epsilon": (("axis", (-0.5, [1.0, -0.5, 0.25])), ("logits", (-0.5, 0.0))),
     "weight": (("logits", ("given",)),),
