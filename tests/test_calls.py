@@ -17,11 +17,10 @@ import fastnorm
 import numpy as np
 import pytest
 from bits.calls import op_names
-from bits.kinds import DENSE
 from compared_calls import EXTREME, agree
 from conftest import REFERENCE_ONLY
 from drawn_calls import Plan, make, plans, single_changes, subject
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 EXAMPLES = int(os.environ.get("FASTNORM_EXAMPLES", "100"))
@@ -49,8 +48,6 @@ each_op = pytest.mark.parametrize("name", op_names())
 def test_each_change(name: str, backward: bool) -> None:
     failed = []
     for plan in single_changes(subject(name, backward)):
-        if is_known(plan):
-            continue
         try:
             check(plan)
         except AssertionError as error:
@@ -65,24 +62,13 @@ def test_each_change(name: str, backward: bool) -> None:
 @common
 def test_drawn_calls(name: str, backward: bool, data: st.DataObject) -> None:
     plan = data.draw(plans(subject(name, backward)))
-    assume(not is_known(plan))
     check(plan)
 
 
-# Faults that are known, each with its smallest call; `is_known` keeps the drawn calls from them.
-
-
-def is_known(plan: Plan) -> bool:
-    """Tell whether a plan may meet one of the faults below."""
-    changes = {change for _, change in plan.changes}
-    names = {path[0] for path, change in plan.changes if change == "nan"}
-    return ("repeated" in changes and plan.subject.op.kind is DENSE) or (
-        "weight" in names and plan.subject.op.name == "cross_entropy"
-    )
+# Faults of the past, each with its smallest call.
 
 
 @needs_both
-@pytest.mark.xfail(reason="a weight whose rows share memory is taken for one that is packed", strict=True)
 def test_product_with_repeated_rows() -> None:
     memory = np.full((16, 16), np.nan, np.float32)
     memory[0] = 1
@@ -92,7 +78,6 @@ def test_product_with_repeated_rows() -> None:
 
 
 @needs_both
-@pytest.mark.xfail(reason="dkeys and dvalues are not written where there are no queries", strict=True)
 def test_attention_without_queries() -> None:
     none, slots = np.ones((0, 4), np.float32), np.ones((6, 4), np.float32)
     for _ in range(20):
@@ -105,9 +90,6 @@ def test_attention_without_queries() -> None:
 
 
 @needs_both
-@pytest.mark.xfail(
-    reason="the loss leaves out NaN as the weight of another class, its gradient not", strict=True
-)
 def test_weight_of_another_class() -> None:
     weight = np.array([np.nan, 1, 1], np.float32)
     with fastnorm.backend("native"):

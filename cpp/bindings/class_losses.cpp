@@ -206,7 +206,9 @@ Outcome class_loss(const ClassArguments& slots) {
         probabilities ? &probabilities_view : nullptr, axes, fresh.warm
     );
     task.weight = weight.data();
+    // Without smoothing the weights of other classes than a row's own do not count, be they NaN.
     task.weight_sum = weight_of_classes(task.weight, classes, compute);
+    if (task.labels && task.label_smoothing == 0 && !std::isfinite(task.weight_sum)) task.weight_sum = 0;
     const Buffer losses(slots.dloss ? 0 : std::size_t(rows) * sizeof(double));
     if (!losses) return finished(PyErr_NoMemory());
     task.losses = slots.dloss ? nullptr : static_cast<double*>(losses.data());

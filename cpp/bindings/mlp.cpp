@@ -174,6 +174,8 @@ struct GivenLesson {
                 *array, call.weights, call.biases, call.activation, call.output_activation, lesson.network
             ))
             return false;
+        const std::optional<Array> first = as_array(PySequence_Fast_GET_ITEM(call.weights, 0));
+        if (!first || first->element != array->element) return false;
         TrainingLoss& loss = lesson.loss;
         const std::optional<LossKind> kind = as_loss(call.loss, loss.option);
         const std::optional<double> number = as_number(call.penalty, 0);

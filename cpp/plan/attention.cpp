@@ -97,7 +97,7 @@ Work query_work(const Attention& task, Element element) {
 
 // The first kernel has done all for a single query.
 Work key_work(const Attention& task, Element element) {
-    return task.queries <= 1 ? Work{} : tile_work(task, element, task.slots, 2);
+    return task.queries == 1 ? Work{} : tile_work(task, element, task.slots, 2);
 }
 
 }  // namespace

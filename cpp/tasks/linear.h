@@ -153,7 +153,8 @@ FASTNORM_INLINE void divide(
     // the first level.
     const std::int64_t b_step = task.b.rows.stride[0] < 0 ? -task.b.rows.stride[0] : task.b.rows.stride[0];
     const bool b_fits = task.row_block <= 24 || task.depth * b_step <= 32768;
-    task.packs_b = !(b_fits && is_plain(task.b) && is_dense(task.b.cols, compute_size));
+    // Rows without a step between them are what the kernel takes for packed ones.
+    task.packs_b = !(b_fits && b_step > 0 && is_plain(task.b) && is_dense(task.b.cols, compute_size));
     const std::int64_t a_size = task.a.wide ? compute_size : size;
     task.along_rows = !is_dense(task.a.cols, a_size) && is_dense(task.a.rows, a_size);
     // A is copied where its elements are apart, or where lines of which a strip takes a part share cache

@@ -69,10 +69,11 @@ public:
     FASTNORM_INLINE void write_gradient(const Label& label, double slope, double scale) {
         const double b = share();
         const W factor = broadcast<W>(C(scale * ((slope + b * task_.weight_sum) / row_.sum)));
+        const bool weighs = weight_ && b != 0;  // else the weights of other classes may be NaN
         const W smoothing_share = broadcast<W>(C(scale * b));
         write([&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
             const W smoothed =
-                weight_ ? smoothing_share * load_columns<W>(weight_ + j, step) : smoothing_share;
+                weighs ? smoothing_share * load_columns<W>(weight_ + j, step) : smoothing_share;
             return mul_sub(load_columns<W>(e_ + j, step), factor, smoothed);
         });
         narrow(C(scale * (b * (task_.weight_sum * label.p - label.w) - slope * label.u)), gradient_[label.t]);

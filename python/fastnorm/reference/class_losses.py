@@ -25,7 +25,7 @@ class Rows(NamedTuple):
     p: Array
     complement: Array  # 1 - p
     q: Array
-    weight: Array  # one a class
+    weight: Array  # one a class, of all rows or of each
     shares: Array  # what the mean counts each row by
     ignored: Array
 
@@ -137,8 +137,9 @@ def rows_of(
         ignored = labels == ignore_index if ignore_index is not None else np.zeros(labels.shape, bool)
         q = np.zeros_like(z)
         np.put_along_axis(q, np.where(ignored, 0, labels), 1.0, 1)
-        shares = np.where(ignored, 0.0, q @ weights[:, None])
+        shares = np.where(ignored, 0.0, weights[np.where(ignored, 0, labels)])
         q = np.where(ignored, 0.0, q * (1 - label_smoothing) + label_smoothing / classes)
+        weights = np.where(q == 0, 0.0, weights)  # what does not count may be NaN
     else:
         q = np.moveaxis(target, axis, -1).astype(np.float64).reshape(-1, classes)
         q = q * (1 - label_smoothing) + label_smoothing / classes
