@@ -256,7 +256,7 @@ linear = Spec(
         ("weight", WRONG[0], ValueError),
         ("weight", WRONG.astype(int), TypeError),
         ("bias", WRONG[0, :1], ValueError),
-        ("activation", "softplus", ValueError),
+        *(("activation", name, ValueError) for name in GATES if name not in (*ACTIVATIONS, None)),
         ("activation", 1, TypeError),
     ),
 )
