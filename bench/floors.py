@@ -6,9 +6,9 @@ at least.
     python bench/compare.py --op relu,gelu,softmax --shape 512x768 --threads 1 --peers "" --save times.json
     python bench/floors.py times.json build/cp311-cp311-linux_x86_64 --ghz 2.8
 
-Operations are the vector instructions of the innermost loops of the avx512 kernels (``objdump``) that no
-branch jumps over, of which a core starts two a cycle; loads and stores are counted as bytes instead, which
-move at the speed of the copy of the same run.
+Operations are the instructions on registers of 512 bits in the innermost loops of the kernels (``objdump``)
+that no branch jumps over, of which a core starts two a cycle; loads and stores are counted as bytes instead,
+which move at the speed of the copy of the same run.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     objects = [
         path
         for family in ("activations", "gates", "softmax")
-        for path in options.build.rglob(f"fastnorm_avx512_{family}.dir/**/{family}.cpp.o")
+        for path in options.build.rglob(f"fastnorm_*_{family}.dir/**/{family}.cpp.o")
     ]
     known = [loop for path in objects for loop in loops(path)]
     print(
@@ -78,7 +78,7 @@ def loops(path: Path) -> Iterator[tuple[str, int]]:
     command = ["objdump", "-d", "-C", "--no-show-raw-insn", str(path)]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for name, body in re.findall(r"^[0-9a-f]+ <(.*)>:\n((?:.+\n)+)", text, re.MULTILINE):
-        plain = re.sub(r"fastnorm::|\(anonymous namespace\)::|avx512::", "", name)
+        plain = re.sub(r"fastnorm::(\w+::)?|\(anonymous namespace\)::", "", name)
         if not re.search(r"<float[,>]", plain):
             continue
         instructions: Instructions = []

@@ -1,5 +1,5 @@
 """Draw the picture of the README from a summary: bytes a second over the size of the array, a panel for each
-workload.
+workload in it.
 
 ::
 
@@ -21,16 +21,6 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-PANELS = (
-    "layer_norm",
-    "layer_norm_backward",
-    "rms_norm",
-    "softmax",
-    "gelu",
-    "gelu_backward",
-    "silu",
-    "swiglu",
-)
 # The names of the legend; the colours are Okabe and Ito's, which the colour-blind can tell apart.
 LINES = {
     "fastnorm": ("fastnorm", "#D55E00"),
@@ -55,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mpl.rcParams.update(
         {"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "fastnorm", "axes.titlesize": 10}
     )
-    names = [name for name in PANELS if any(row["workload"] == name for row in rows)]
+    names = list(dict.fromkeys(row["workload"] for row in rows))
     columns = min(2, len(names))
     lines = -(-len(names) // columns)
     figure, grid = plt.subplots(

@@ -14,12 +14,12 @@ from types import ModuleType
 import fastnorm
 import numpy as np
 import pytest
+from instruction_sets import TARGETS, target
 
 REFERENCE_ONLY = os.environ.get("FASTNORM_BACKEND") == "reference"
 assert REFERENCE_ONLY or fastnorm.get_backend() == "native"
 
 BACKENDS = ("reference",) if REFERENCE_ONLY else ("native", "reference")
-TARGETS = fastnorm.available_targets()
 
 
 @pytest.fixture(params=BACKENDS)
@@ -36,14 +36,9 @@ def implementation(request: pytest.FixtureRequest) -> Iterator[str]:
         with fastnorm.backend("reference"):
             yield "reference"
         return
-    from fastnorm import _core
-
-    with fastnorm.backend("native"):
-        before = fastnorm.active_target()
-        _core.set_target(request.param)
+    with fastnorm.backend("native"), target(request.param):
         assert fastnorm.active_target() == request.param
         yield request.param
-        _core.set_target(before)
 
 
 @pytest.fixture

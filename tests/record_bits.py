@@ -1,7 +1,8 @@
 """Record the bits of results that have no record yet: `python tests/record_bits.py`.
 
 Lines that exist stay as they are, and differences are told. `--again SUBJECT ...` records subjects anew,
-which needs a reason: see test_bits.py. Run it once for each target that has a record (FASTNORM_TARGET).
+which needs a reason: see test_bits.py. Run it once on a
+target with fused multiply-add and once on one without (FASTNORM_TARGET).
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ def main() -> int:
     parser.add_argument("--again", nargs="+", default=[], choices=bits.SUBJECTS, metavar="SUBJECT")
     again = set(parser.parse_args().again)
     target = fastnorm.active_target()
-    path = bits.record_of(target)
-    before = bits.read(path)
+    before = bits.read()
     lines = {label: digest for label, digest in before.items() if label.split(":")[0] not in again}
     different = 0
     for subject in bits.SUBJECTS:
@@ -27,8 +27,8 @@ def main() -> int:
             if lines.setdefault(label, digest) != digest:
                 print(f"differs: {label}: {digest}, recorded {lines[label]}")
                 different += 1
-    bits.write(path, lines)
-    print(f"{path}: {len(lines) - len(before)} lines more, {different} differ on {target}")
+    bits.write(lines)
+    print(f"{bits.RECORD}: {len(lines) - len(before)} lines more, {different} differ on {target}")
     return min(different, 1)
 
 

@@ -4,7 +4,8 @@ The record holds a digest for each op, variant and dtype, over shapes around the
 over layouts of memory (`bits/`). It may be recorded again only for a deliberate change of bits, such as
 another order of a sum or another polynomial, in the commit that makes the change and names it:
 `python tests/record_bits.py --again SUBJECT`. A new op or option needs `python tests/record_bits.py`, which
-adds lines and changes none. Both are to be run with FASTNORM_TARGET=baseline too.
+adds lines and changes none. Both are to be run for a target with fused multiply-add and for one without
+(FASTNORM_TARGET).
 
 The bits are those of the native backend: the twins compute with NumPy's functions, which differ from one
 NumPy to another. Where `MLP` trains with losses over classes and where Adam corrects its moments, exp, log
@@ -26,15 +27,14 @@ needs_extension = pytest.mark.skipif(REFERENCE_ONLY, reason="the twins' bits are
 @needs_extension
 @pytest.mark.parametrize("subject", bits.SUBJECTS)
 def test_bits(subject: str) -> None:
-    path = bits.record_of(fastnorm.active_target())
-    recorded = {label: digest for label, digest in bits.read(path).items() if label.split(":")[0] == subject}
+    recorded = {label: digest for label, digest in bits.read().items() if label.split(":")[0] == subject}
     with fastnorm.backend("native"):
         found = dict(bits.digests(subject))
     advice = f"record them by python tests/record_bits.py (FASTNORM_TARGET={fastnorm.active_target()})"
-    assert not found.keys() - recorded.keys(), f"no record in {path.name}: {advice}"
-    assert not recorded.keys() - found.keys(), f"in {path.name}, but no longer run"
+    assert not found.keys() - recorded.keys(), f"no record in {bits.RECORD.name}: {advice}"
+    assert not recorded.keys() - found.keys(), f"in {bits.RECORD.name}, but no longer run"
     different = [label for label in found if found[label] != recorded[label]]
-    assert not different, f"{len(different)} of {len(found)} differ from {path.name}: {different}"
+    assert not different, f"{len(different)} of {len(found)} differ from {bits.RECORD.name}: {different}"
 
 
 def test_all_that_computes_is_recorded() -> None:

@@ -8,24 +8,21 @@ from __future__ import annotations
 import gc
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 import fastnorm
 import numpy as np
 import pytest
-from conftest import TARGETS
 from fastnorm._specs.bounds import UNIT_ROUNDOFF
 from fastnorm._specs.spec import BATCH, Spec, Variant, as_tuple, is_float_array, mapped, widened
+from instruction_sets import FUSED, target
 from layouts import LAYOUTS, WRITABLE
 from numpy.typing import NDArray
 from ops import DTYPES, SPECS, label, relaid, with_variants
 from tolerances import assert_same_bits, assert_within
 
 Array = NDArray[Any]
-FUSED = tuple(target for target in TARGETS if target != "baseline")
 FLOAT32 = DTYPES["float32"]
 HALVES = [dtype for name, dtype in DTYPES.items() if name in ("float16", "bfloat16")]
 
@@ -45,16 +42,6 @@ def assert_all_same_bits(got: tuple[Array, ...], expected: tuple[Array, ...]) ->
     assert len(got) == len(expected)
     for one, other in zip(got, expected, strict=True):
         assert_same_bits(np.asarray(one), np.asarray(other))
-
-
-@contextmanager
-def target(core: ModuleType, name: str) -> Iterator[None]:
-    before = fastnorm.active_target()
-    core.set_target(name)
-    try:
-        yield
-    finally:
-        core.set_target(before)
 
 
 # Values
@@ -297,7 +284,7 @@ def test_targets(
         dys = op.random_output_gradients(rng, inputs, variant.keywords)
         results = []
         for name in FUSED:
-            with target(native, name):
+            with target(name):
                 results.append(everything(op, inputs, dys, variant.keywords))
         for other in results[1:]:
             assert_all_same_bits(other, results[0])

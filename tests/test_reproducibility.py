@@ -6,9 +6,7 @@ Layouts, alignment and `out` are in test_layouts.py. The promises are those of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from contextvars import copy_context
 from types import ModuleType
 from typing import Any
@@ -16,16 +14,13 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
-from conftest import TARGETS
 from fastnorm._specs.spec import Spec, Variant, as_tuple
+from instruction_sets import FUSED, target
 from numpy.typing import NDArray
 from ops import DTYPES, IN_DEPTH, NORMS, label, with_variants
 from tolerances import assert_same_bits
 
 Array = NDArray[Any]
-
-# Instruction sets that add the product without rounding it; the baseline of x86 does not have them.
-FUSED = tuple(target for target in TARGETS if target != "baseline")
 
 LARGE = ((513, 770), (5, 70_001), (20_011, 13), (64, 4096), (400_003,))
 
@@ -47,16 +42,6 @@ def assert_all_same_bits(got: tuple[Any, ...], expected: tuple[Any, ...]) -> Non
             assert one is None
         else:
             assert_same_bits(one, other)
-
-
-@contextmanager
-def target(core: ModuleType, name: str) -> Iterator[None]:
-    before = fastnorm.active_target()
-    core.set_target(name)
-    try:
-        yield
-    finally:
-        core.set_target(before)
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
@@ -155,7 +140,7 @@ def test_targets(
         dy = rng.standard_normal(shape).astype(dtype)
         results = []
         for name in FUSED:
-            with target(native, name):
+            with target(name):
                 results.append(everything(spec, variant, inputs, dy))
         for other in results[1:]:
             assert_all_same_bits(other, results[0])
@@ -167,7 +152,7 @@ def test_targets_on_many_floats(native: ModuleType) -> None:
     for form in ("none", "tanh", "sigmoid"):
         results = []
         for name in FUSED:
-            with target(native, name):
+            with target(name):
                 y = fastnorm.gelu(x, approximate=form)
                 results.append((y, fastnorm.gelu_backward(np.ones_like(x), x, approximate=form)))
         finite = ~np.isnan(x)

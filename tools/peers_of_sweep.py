@@ -6,10 +6,24 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from fastnorm import activations
+from fastnorm._specs import spec_of
+from fastnorm._specs.spec import EXACT
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Function = Callable[[Array], Array]
+
+
+def is_unary(name: str) -> bool:
+    """Whether it is an activation of x alone, in one form, that rounds."""
+    if name.endswith("_backward"):
+        return False
+    spec = spec_of(name)
+    return spec.differentiable == ("x",) and len(spec.variants) == 1 and spec.contract is not EXACT
+
+
+UNARY = tuple(filter(is_unary, activations.__all__))
 
 
 def torch_functions() -> dict[str, Function]:
@@ -26,18 +40,19 @@ def torch_functions() -> dict[str, Function]:
     def slope(kernel: Callable[..., torch.Tensor]) -> Function:
         return call(lambda x: kernel(torch.ones_like(x), x))
 
-    def slope_of_result(
-        kernel: Callable[..., torch.Tensor], forward: Callable[..., torch.Tensor]
-    ) -> Function:
-        return call(lambda x: kernel(torch.ones_like(x), forward(x)))
-
+    found: dict[str, Function] = {}
+    for name in UNARY:
+        forward = getattr(torch, name, None) or getattr(functional, name)
+        kernel = getattr(aten, f"{name}_backward")
+        found[name] = call(forward)
+        takes_result = name in ("sigmoid", "tanh")
+        found[f"{name} derivative"] = (
+            call(lambda x, kernel=kernel, forward=forward: kernel(torch.ones_like(x), forward(x)))
+            if takes_result
+            else slope(kernel)
+        )
     return {
-        "sigmoid": call(torch.sigmoid),
-        "sigmoid derivative": slope_of_result(aten.sigmoid_backward, torch.sigmoid),
-        "tanh": call(torch.tanh),
-        "tanh derivative": slope_of_result(aten.tanh_backward, torch.tanh),
-        "silu": call(functional.silu),
-        "silu derivative": slope(aten.silu_backward),
+        **found,
         "gelu": call(functional.gelu),
         "gelu derivative": slope(aten.gelu_backward),
         "gelu tanh": call(lambda x: functional.gelu(x, approximate="tanh")),
@@ -48,12 +63,9 @@ def torch_functions() -> dict[str, Function]:
 def jax_functions() -> dict[str, Function]:
     """JAX under jit; derivatives by grad."""
     import jax
-    import jax.numpy as jnp
 
     forward = {
-        "sigmoid": jax.nn.sigmoid,
-        "tanh": jnp.tanh,
-        "silu": jax.nn.silu,
+        **{name: getattr(jax.nn, name) for name in UNARY},
         "gelu": lambda x: jax.nn.gelu(x, approximate=False),
         "gelu tanh": lambda x: jax.nn.gelu(x, approximate=True),
     }

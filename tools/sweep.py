@@ -2,7 +2,7 @@
 
     python tools/sweep.py                          every target this processor can run, all inputs (half an hour of one core)
     python tools/sweep.py --stride 257             every 257th input (seconds)
-    python tools/sweep.py --functions silu tanh    some functions, with their derivatives
+    python tools/sweep.py --functions gelu tanh    some functions, with their derivatives
     python tools/sweep.py --peers                  also PyTorch, JAX, SciPy and ONNX Runtime where they are installed
     python tools/sweep.py --document [LOG ...]     also writes docs/accuracy.md, with the tables that earlier runs printed
     python tools/sweep.py --check-reference        also measures the reference itself against mpmath
@@ -31,15 +31,12 @@ from pathlib import Path
 
 import fastnorm
 import numpy as np
-from peers_of_sweep import PEERS, Function
+from peers_of_sweep import PEERS, UNARY, Function
 
 ROOT = Path(__file__).resolve().parent.parent
 # What is swept, and how sweep.cpp calls value and derivative of a vector v.
 OPS = {
-    "sigmoid": ("sigmoid(v)", "sigmoid_derivative(v)"),
-    "tanh": ("fastnorm::FASTNORM_TARGET::tanh(v)", "tanh_derivative(v)"),
-    "mish": ("mish(v)", "mish_derivative(v)"),
-    "silu": ("silu(v)", "silu_derivative(v)"),
+    **{name: (f"fastnorm::FASTNORM_TARGET::{name}(v)", f"{name}_derivative(v)") for name in UNARY},
     "gelu": ("gelu<Approximation::none>(v)", "gelu_derivative<Approximation::none>(v)"),
     "gelu tanh": ("gelu<Approximation::tanh>(v)", "gelu_derivative<Approximation::tanh>(v)"),
     "gelu sigmoid": ("gelu<Approximation::sigmoid>(v)", "gelu_derivative<Approximation::sigmoid>(v)"),
@@ -231,7 +228,7 @@ def check_reference(library: ctypes.CDLL, count: int) -> list[float]:
 
     def exact(function: str, x: float) -> mp.mpf:
         op, derivative = function.removesuffix(" derivative"), function.endswith("derivative")
-        op, _, number = op.partition(" ") if op.startswith("swish") else (op, "", "")
+        op, _, number = op.partition(" ") if op.startswith(("swish", "softplus")) else (op, "", "")
         beta = mp.mpf(struct.unpack("<f", struct.pack("<f", float(number or 1)))[0])
         t = mp.mpf(x)
         if op == "gelu":
@@ -240,18 +237,22 @@ def check_reference(library: ctypes.CDLL, count: int) -> list[float]:
         if op == "tanh":
             return (1 / mp.cosh(t) ** 2 if abs(t) < 1000 else mp.mpf(0)) if derivative else mp.tanh(t)
         z, slope = {
-            "sigmoid": (t, mp.mpf(1)),
-            "silu": (t, mp.mpf(1)),
-            "swish": (beta * t, beta),
             "gelu tanh": (a * (t + mp.mpf("0.044715") * t**3), a * (1 + 3 * mp.mpf("0.044715") * t**2)),
             "gelu sigmoid": (mp.mpf("1.702") * t, mp.mpf("1.702")),
-        }[op]
+        }.get(op, (beta * t, beta))
         if abs(z) > 1000:
             limits = (1, 0) if op == "sigmoid" else (t, 1)
             return mp.mpf(0 if z < 0 else limits[derivative])
         s, bell = 1 / (1 + mp.exp(-z)), 1 / ((1 + mp.exp(-z)) * (1 + mp.exp(z)))
         if op == "sigmoid":
             return bell if derivative else s
+        if op == "softplus":
+            if z > 20:
+                return mp.mpf(1) if derivative else t
+            return s if derivative else mp.log1p(mp.exp(z)) / beta
+        if op == "mish":
+            bent = mp.tanh(mp.log1p(mp.exp(t)))
+            return bent + t * (1 - bent**2) * s if derivative else t * bent
         return s + t * slope * bell if derivative else t * s
 
     points = reference_points(count)
@@ -278,9 +279,9 @@ results that are correctly rounded all have 0.5. "Wrong sign or special value" c
 where they should not be, or have the wrong sign, be it of a zero: counts near 10^9 are +0 where the exact value is a
 negative number too small for a float.
 
-The promise of fastnorm is below 1 ULP, derivatives below 2 ULP, and no wrong sign or special value. `avx2` and `avx512`
-give the same bits; `baseline`, which has no fused multiply-add, computes in double. "swish 1.5" is swish with
-beta = 1.5. Libraries: PyTorch, JAX, SciPy and ONNX Runtime{libraries}.
+The promise of fastnorm is below 1 ULP, derivatives below 2 ULP, and no wrong sign or special value. Instruction sets
+with fused multiply-add give the same bits; those without compute in double. "swish 1.5" is swish with beta = 1.5.
+Libraries: PyTorch, JAX, SciPy and ONNX Runtime{libraries}.
 
 {table}
 """

@@ -13,12 +13,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
-from fastnorm._specs import Call, Sample
+from fastnorm import activations
+from fastnorm._specs import Call, Sample, spec_of
 from numpy.typing import NDArray
 
 Builder = Callable[[Sample], Call | None]
 DEFAULT = ("numpy", "torch", "jax", "onnxruntime")
 OPTIONAL = ("torch_compile",)  # compiles for seconds for each workload and shape
+
+
+UNARY_ACTIVATIONS = tuple(
+    name
+    for name in activations.__all__
+    if not name.endswith("_backward") and spec_of(name).differentiable == ("x",)
+)
 
 
 class Peer(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 from fastnorm._specs import Call, Sample, spec_of
 from numpy.typing import NDArray
 
-from peers import Builder
+from peers import UNARY_ACTIVATIONS, Builder
 
 SPINS = True
 
@@ -90,11 +90,6 @@ def gelu_backward(approximate: str) -> Callable[[jax.Array, jax.Array], jax.Arra
     hand.
     """
     return lambda dy, x: jax.vjp(gelu(approximate), x)[1](dy)[0]
-
-
-def tanh(x: jax.Array) -> jax.Array:
-    """Hyperbolic tangent, by keyword."""
-    return jnp.tanh(x)
 
 
 def pulled_back(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array, jax.Array], jax.Array]:
@@ -177,7 +172,7 @@ def _call_linear_backward(sample: Sample) -> Call:
 
 def gated_linear(x: jax.Array, w_gate: jax.Array, w_up: jax.Array) -> jax.Array:
     """Gated layer of SwiGLU without biases."""
-    return jax.nn.silu(x @ w_gate) * (x @ w_up)
+    return jax.nn.swish(x @ w_gate) * (x @ w_up)
 
 
 def gated_linear_backward(dy: jax.Array, x: jax.Array, w_gate: jax.Array, w_up: jax.Array) -> Any:
@@ -247,7 +242,12 @@ def _call_loss(function: Callable[..., jax.Array], sample: Sample) -> Call:
     return Call(lambda: jax.block_until_ready(both(*arguments)))
 
 
-ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "silu": jax.nn.silu, "tanh": tanh}
+# Those without an option of their own, by their names.
+ACTIVATIONS = {name: getattr(jax.nn, name) for name in UNARY_ACTIVATIONS if hasattr(jax.nn, name)}
+
+
+def _call_unary(function: Callable[..., jax.Array], sample: Sample) -> Call | None:
+    return None if sample.keywords else _call(lambda **arrays: function(*arrays.values()), sample)
 
 
 def _call_batch_norm(sample: Sample) -> Call:
@@ -269,6 +269,13 @@ def numpy_backward(op: str) -> Callable[..., Any]:
 
 
 CALLS: dict[str, Builder] = {
+    **{name: partial(_call_unary, function) for name, function in ACTIVATIONS.items()},
+    **{
+        f"{name}_backward": partial(_call_unary, pulled_back(function))
+        for name, function in ACTIVATIONS.items()
+    },
+    "gelu": partial(_call_gelu, gelu),
+    "gelu_backward": partial(_call_gelu, gelu_backward),
     "layer_norm": lambda sample: _call(layer_norm(sample.keywords.get("axis", -1)), sample),
     "layer_norm_backward": partial(_call, numpy_backward("layer_norm")),
     "rms_norm": partial(_call, rms_norm),
@@ -279,12 +286,10 @@ CALLS: dict[str, Builder] = {
     "group_norm_backward": partial(_call_with_keywords, numpy_backward("group_norm")),
     "instance_norm": partial(_call, group_norm(0)),
     "instance_norm_backward": partial(_call, numpy_backward("instance_norm")),
-    "gelu": partial(_call_gelu, gelu),
-    "gelu_backward": partial(_call_gelu, gelu_backward),
     "glu": partial(_call, jax.nn.glu),
     "glu_backward": partial(_call, pulled_back(jax.nn.glu)),
-    "swiglu": partial(_call, gated(jax.nn.silu)),
-    "swiglu_backward": partial(_call, gated_backward(jax.nn.silu)),
+    "swiglu": partial(_call, gated(jax.nn.swish)),
+    "swiglu_backward": partial(_call, gated_backward(jax.nn.swish)),
     "geglu": partial(_call_gelu, lambda approximate: gated(gelu(approximate))),
     "geglu_backward": partial(_call_gelu, lambda approximate: gated_backward(gelu(approximate))),
     "reglu": partial(_call, gated(jax.nn.relu)),
@@ -311,6 +316,4 @@ CALLS: dict[str, Builder] = {
     },
     "sigmoid_focal_loss": partial(_call_loss, poly_focal_loss(0.0)),
     "poly_focal_loss": partial(_call_loss, poly_focal_loss(1.0)),
-    **{name: partial(_call, function) for name, function in ACTIVATIONS.items()},
-    **{f"{name}_backward": partial(_call, pulled_back(function)) for name, function in ACTIVATIONS.items()},
 }

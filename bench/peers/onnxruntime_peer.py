@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from fastnorm._specs import Call, Sample
+from fastnorm._specs.activations import GATE_SPECS
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import defs, helper
 
-from peers import Builder
+from peers import UNARY_ACTIVATIONS, Builder
 
 SPINS = True
 
@@ -103,8 +104,8 @@ def _gated(sample: Sample, *activation: Any) -> Call | None:
 
 def swiglu(sample: Sample) -> Call | None:
     """Operators Sigmoid and Mul, which the runtime fuses to its QuickGelu."""
-    silu = helper.make_node("Sigmoid", ["gate"], ["s"]), helper.make_node("Mul", ["gate", "s"], ["act"])
-    return _gated(sample, *silu)
+    sigmoid = helper.make_node("Sigmoid", ["gate"], ["s"])
+    return _gated(sample, sigmoid, helper.make_node("Mul", ["gate", "s"], ["act"]))
 
 
 def geglu(sample: Sample) -> Call | None:
@@ -133,12 +134,20 @@ def linear(sample: Sample) -> Call | None:
     return _call_nodes(sample, [layer, *([helper.make_node("Relu", ["z"], ["y"])] if activation else [])], 13)
 
 
-def unary(node: str, opset: int, sample: Sample) -> Call | None:
+# Operators of x alone, by the names of the ops, or of the gates that they are.
+GATE_NAMES = {spec.name: gate for gate, spec in GATE_SPECS.items()}
+NODES = {name: GATE_NAMES.get(name, name).capitalize() for name in UNARY_ACTIVATIONS}
+
+
+def unary(node: str, sample: Sample) -> Call | None:
     """An operator of x alone, which takes no bfloat16 on CPUs."""
-    return None if sample.arrays["x"].dtype.name == "bfloat16" else _call(sample, node, opset)
+    if sample.keywords or sample.x.dtype.name == "bfloat16":
+        return None
+    return _call(sample, node, defs.get_schema(node).since_version)
 
 
 CALLS: dict[str, Builder] = {
+    **{name: partial(unary, node) for name, node in NODES.items() if defs.has(node)},
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "batch_norm": batch_norm,
@@ -152,8 +161,4 @@ CALLS: dict[str, Builder] = {
     "linear": linear,
     "softmax": softmax,
     "log_softmax": log_softmax,
-    "relu": partial(unary, "Relu", 14),
-    "sigmoid": partial(unary, "Sigmoid", 13),
-    "silu": partial(unary, "Swish", 24),
-    "tanh": partial(unary, "Tanh", 13),
 }

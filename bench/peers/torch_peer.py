@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from fastnorm._specs import Call, Sample
+from fastnorm._specs.activations import GATE_SPECS
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from peers import Builder
+from peers import UNARY_ACTIVATIONS, Builder
 
 SPINS = True
 
@@ -233,6 +234,12 @@ def log_softmax_backward(sample: Sample) -> Call:
     return Call(run, (t["dy"], t["x"]))
 
 
+def activation(name: str) -> Callable[..., Any]:
+    """Return an activation by its name, where PyTorch has one."""
+    function: Callable[..., Any] = getattr(torch, name, None) or getattr(functional, name)
+    return function
+
+
 def _gated(sample: Sample, act: Callable[[torch.Tensor], torch.Tensor]) -> Call:
     """The activation times up, of two arrays or the halves of one."""
     t = tensors(sample)
@@ -271,13 +278,14 @@ def glu_backward(sample: Sample) -> Call:
 
 
 def swiglu(sample: Sample) -> Call:
-    """``F.silu(gate) * up``."""
-    return _gated(sample, functional.silu)
+    """``swish(gate) * up``, beta being 1."""
+    return _gated(sample, activation(GATE_SPECS["swish"].name))
 
 
 def swiglu_backward(sample: Sample) -> Call:
     """Gradients of it."""
-    return _gated_backward(sample, functional.silu, aten.silu_backward)
+    name = GATE_SPECS["swish"].name
+    return _gated_backward(sample, activation(name), getattr(aten, f"{name}_backward"))
 
 
 def geglu(sample: Sample) -> Call | None:
@@ -351,11 +359,10 @@ def _read_backward(function: Read, sample: Sample) -> Call:
 def linear(sample: Sample) -> Call:
     """``F.linear``, whose weight is the transpose of ours, and the activation."""
     t = tensors(sample)
-    activation = {None: lambda z: z, "relu": torch.relu, "gelu": functional.gelu}[
-        sample.keywords.get("activation")
-    ]
+    name = sample.keywords.get("activation")
+    act = activation(name) if name else lambda z: z
     return Call(
-        lambda x, weight, bias: activation(functional.linear(x, weight, bias)),
+        lambda x, weight, bias: act(functional.linear(x, weight, bias)),
         (t["x"], t["weight"].T, t["bias"]),
     )
 
@@ -435,32 +442,30 @@ def with_gradient(loss: Callable[..., torch.Tensor], sample: Sample) -> Call:
     return Call(run)
 
 
-def unary(function: Callable[..., Any], sample: Sample) -> Call:
-    """An activation of x alone."""
-    return Call(function, (tensors(sample)["x"],))
+def unary(name: str, sample: Sample) -> Call:
+    """An activation of x alone, by its name."""
+    return Call(activation(name), (tensors(sample)["x"],), sample.keywords)
 
 
-def unary_backward(kernel: Callable[..., Any], sample: Sample) -> Call:
-    """Call the kernel behind autograd, which takes what the forward keeps: x."""
+# What the kernels behind autograd take besides, and those that take what the forward keeps, y instead of x.
+RELU_THRESHOLD = 0
+SOFTPLUS_OPTIONS = {"beta": 1.0, "threshold": 20.0}
+OF_RESULT = ("sigmoid", "tanh")
+
+
+def unary_backward(name: str, sample: Sample) -> Call:
+    """Call the kernel behind autograd."""
     t = tensors(sample)
-    return Call(kernel, (t["dy"], t["x"]))
+    if name == "relu":
+        return Call(aten.threshold_backward.default, (t["dy"], t["x"], RELU_THRESHOLD))
+    options = {**SOFTPLUS_OPTIONS, **sample.keywords} if name == "softplus" else {}
+    kept = activation(name)(t["x"]) if name in OF_RESULT else t["x"]
+    return Call(getattr(aten, f"{name}_backward").default, (t["dy"], kept, *options.values()))
 
 
-def relu_gradient(dy: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Run the kernel behind autograd."""
-    gradient: torch.Tensor = aten.threshold_backward.default(dy, x, 0)
-    return gradient
-
-
-def unary_backward_of_result(
-    kernel: Callable[..., Any], function: Callable[..., Any], sample: Sample
-) -> Call:
-    """Call the kernel behind autograd, which takes what the forward keeps: y."""
-    t = tensors(sample)
-    return Call(kernel, (t["dy"], function(t["x"])))
-
-
-CALLS: dict[str, Builder] = {
+CALLS: dict[str, Builder] = {name: partial(unary, name) for name in UNARY_ACTIVATIONS}
+CALLS |= {f"{name}_backward": partial(unary_backward, name) for name in UNARY_ACTIVATIONS}
+CALLS |= {
     function.__name__: function
     for function in (
         layer_norm,
@@ -499,14 +504,6 @@ CALLS |= {
     "attention_backward": partial(_read_backward, _attention),
     "memory_read": partial(_read, _memory_read),
     "memory_read_backward": partial(_read_backward, _memory_read),
-    "relu": partial(unary, functional.relu),
-    "relu_backward": partial(unary_backward, relu_gradient),
-    "sigmoid": partial(unary, torch.sigmoid),
-    "sigmoid_backward": partial(unary_backward_of_result, aten.sigmoid_backward.default, torch.sigmoid),
-    "silu": partial(unary, functional.silu),
-    "silu_backward": partial(unary_backward, aten.silu_backward.default),
-    "tanh": partial(unary, torch.tanh),
-    "tanh_backward": partial(unary_backward_of_result, aten.tanh_backward.default, torch.tanh),
 }
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "cross_entropy": partial(functional.cross_entropy, reduction="sum"),

@@ -127,7 +127,7 @@ std::optional<Unit> geglu_unit(PyObject* approximate) {
     return std::nullopt;
 }
 
-// silu, which swish is where beta is 1, has a loop of its own.
+// Where beta is 1, which is usual, swish has a loop of its own.
 Unit swiglu_unit(double beta) {
     const KernelTable& all = kernels();
     if (beta == 1) return {all.swiglu_forward, all.swiglu_backward, gate_cost};

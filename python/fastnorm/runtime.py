@@ -104,7 +104,7 @@ def available_targets() -> tuple[str, ...]:
     Examples
     --------
     >>> import fastnorm
-    >>> fastnorm.get_backend() == "reference" or "baseline" in fastnorm.available_targets()
+    >>> fastnorm.get_backend() == "reference" or fastnorm.active_target() in fastnorm.available_targets()
     True
     """
     return () if _backend.extension is None else tuple(_backend.extension.available_targets())

@@ -1,7 +1,7 @@
 """The bits of the results of everything that computes, for `tests/test_bits.py` and `tests/record_bits.py`.
 
-The record of a target is a text file: what was run, and the digest of its results, a line each. One record
-serves all targets with fused multiply-add, whose results are the same by contract.
+The record is a text file, `what was run = digests | digests` in each line: those of its results on targets
+with fused multiply-add, which have the same by contract, and those on the others; "-" is none yet.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from instruction_sets import is_fused
+
 from . import calls, networks
 
 SUBJECTS: tuple[str, ...] = (*calls.op_names(), *networks.PARTS)
-
-
-def record_of(target: str) -> Path:
-    """Return the file with the bits of a target."""
-    return Path(__file__).with_name("baseline.txt" if target == "baseline" else "fused.txt")
+RECORD = Path(__file__).with_name("record.txt")
+NONE = "-"
 
 
 def digests(subject: str) -> Iterator[tuple[str, str]]:
@@ -26,14 +25,28 @@ def digests(subject: str) -> Iterator[tuple[str, str]]:
         yield f"{subject}: {label}", digest
 
 
-def read(path: Path) -> dict[str, str]:
-    """Return the digest of each line, none where there is no record."""
-    if not path.exists():
-        return {}
-    return dict(line.rsplit(" = ", 1) for line in path.read_text("utf-8").splitlines())
+def read() -> dict[str, str]:
+    """Return the digests of each line that has some for the active target."""
+    column = _column()
+    return {label: both[column] for label, both in _lines().items() if both[column] != NONE}
 
 
-def write(path: Path, lines: dict[str, str]) -> None:
-    """Write a record."""
-    text = "".join(f"{label} = {digest}\n" for label, digest in sorted(lines.items()))
-    path.write_text(text, "utf-8")
+def write(digests: dict[str, str]) -> None:
+    """Make these the digests of the active target."""
+    before, column = _lines(), _column()
+    lines = []
+    for label in sorted(before.keys() | digests.keys()):
+        both = before.get(label, [NONE, NONE])
+        both[column] = digests.get(label, NONE)
+        if both != [NONE, NONE]:
+            lines.append(f"{label} = {' | '.join(both)}\n")
+    RECORD.write_text("".join(lines), "utf-8")
+
+
+def _column() -> int:
+    return 0 if is_fused() else 1
+
+
+def _lines() -> dict[str, list[str]]:
+    lines = (line.rsplit(" = ", 1) for line in RECORD.read_text("utf-8").splitlines())
+    return {label: both.split(" | ") for label, both in lines}

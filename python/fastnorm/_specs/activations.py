@@ -328,3 +328,5 @@ swish = Spec(
         ("beta", True, TypeError),
     ),
 )
+# Gates by the names that `gated_linear` has for them, with beta 1.
+GATE_SPECS: dict[str, Spec] = {"relu": relu, "gelu": gelu, "swish": silu}

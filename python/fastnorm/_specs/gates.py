@@ -45,7 +45,7 @@ def swish_values(x: Array, keywords: Mapping[str, Any]) -> Pair:
 def swish_slopes(x: Array, keywords: Mapping[str, Any]) -> Pair:
     """The derivative of swish and its bound, likewise; its terms have the size of s and z s (1 - s)."""
     z = keywords.get("beta", 1.0) * x.astype(np.float64)
-    derivative = reference.silu_backward(np.ones(x.shape), z)
+    derivative, _ = reference.swish_backward(np.ones(x.shape), z, np.ones(1))
     size = reference.sigmoid(z) * (1 + np.abs(z) * reference.sigmoid(-z))
     error = within(derivative, DERIVATIVE, x.dtype) + twin_error(derivative)
     return derivative, error + 2 * UNIT_ROUNDOFF["float64"] * np.abs(z) * size

@@ -11,7 +11,7 @@ import numpy as np
 from .. import reference
 from .._typing import DenseActivation, Gate
 from ..reference.linear import before_activation, gate_of
-from .activations import gelu, relu, silu
+from .activations import GATE_SPECS
 from .bounds import last_rounding, roundoff
 from .spec import GRADIENT, Arguments, Array, Bounds, Draw, Shape, Spec, Variant, Workload
 
@@ -157,18 +157,15 @@ def gated_backward_bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[s
     return (dx, of_gate[0], of_up[0], *of_gate[1:], *of_up[1:])
 
 
-FUNCTIONS: dict[str, Spec] = {"relu": relu, "gelu": gelu, "swish": silu}
-
-
 def activated(name: str, z: Array) -> Array:
     """An activation by its NumPy formula."""
-    y: Array = FUNCTIONS[name].formula(z)  # type: ignore[misc]
+    y: Array = GATE_SPECS[name].formula(z)  # type: ignore[misc]
     return y
 
 
 def pulled_back(name: str, dy: Array, z: Array) -> Array:
     """Its gradient by the NumPy formula."""
-    dz: Array = FUNCTIONS[name].backward_formula(dy, z)  # type: ignore[misc]
+    dz: Array = GATE_SPECS[name].backward_formula(dy, z)  # type: ignore[misc]
     return dz
 
 
@@ -259,7 +256,7 @@ linear = Spec(
         ("weight", WRONG[0], ValueError),
         ("weight", WRONG.astype(int), TypeError),
         ("bias", WRONG[0, :1], ValueError),
-        ("activation", "softplus", ValueError),
+        *(("activation", name, ValueError) for name in GATES if name not in (*ACTIVATIONS, None)),
         ("activation", 1, TypeError),
     ),
 )
@@ -290,7 +287,7 @@ gated_linear = Spec(
         ("w_gate", WRONG, ValueError),
         ("w_up", WRONG, ValueError),
         ("b_up", WRONG[0, :1], ValueError),
-        ("gate", "silu", ValueError),
+        *(("gate", name, ValueError) for name in ACTIVATIONS if name not in GATES),
         ("gate", 1, TypeError),
         ("beta", np.nan, ValueError),
         ("beta", "1", TypeError),

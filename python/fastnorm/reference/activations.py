@@ -94,7 +94,7 @@ def silu(x: Array, out: Array | None = None) -> Array:
 def silu_backward(dy: Array, x: Array) -> Array:
     """Twin of `fastnorm.silu_backward`."""
     with np.errstate(all="ignore"):
-        dx = dy.astype(np.float64) * silu_derivative(x.astype(np.float64))
+        dx = dy.astype(np.float64) * swish_derivative(x.astype(np.float64))
     return result(dx, x)
 
 
@@ -159,7 +159,7 @@ def swish_backward(dy: Array, x: Array, beta: Array) -> tuple[Array, Array]:
         missing = x.ndim - beta.ndim
         shared = tuple(i for i in range(x.ndim) if i < missing or beta.shape[i - missing] == 1)
         dbeta = terms.sum(axis=shared).reshape(beta.shape)
-        return result(upstream * silu_derivative(z), x), statistic(dbeta, x)
+        return result(upstream * swish_derivative(z), x), statistic(dbeta, x)
 
 
 def scaled(x: Array, beta: Array) -> Array:
@@ -201,18 +201,18 @@ def logistic_derivative(z: Array) -> Array:
     return np.asarray(e / (1.0 + e) ** 2)
 
 
-def silu_derivative(x: Array) -> Array:
-    """Return D(t) for x = -t and 1 - D(t) for x = t >= 0, where D(t) = e (1 + e - t) / (1 + e)^2 with e =
-    exp(-t).
+def swish_derivative(z: Array) -> Array:
+    """Return the derivative of x sigmoid(beta x) with respect to x, a function of z = beta x: D(t) for z = -t
+    and 1 - D(t) for z = t >= 0, where D(t) = e (1 + e - t) / (1 + e)^2 with e = exp(-t).
 
     D vanishes at t0, where 1 + e(t0) = t0. With d = t - t0 the difference 1 + e - t is e(t0) expm1(-d) - d,
     two terms of one sign.
     """
-    t = np.minimum(np.abs(x), DOUBLE_LIMIT)
+    t = np.minimum(np.abs(z), DOUBLE_LIMIT)
     e = np.exp(-t)
     d = (t - SILU_ZERO) - SILU_ZERO_REST
     slope = e * ((SILU_ZERO - 1.0) * np.expm1(-d) - d) / (1.0 + e) ** 2
-    return np.asarray(np.where(x < 0, slope, 1.0 - slope))
+    return np.asarray(np.where(z < 0, slope, 1.0 - slope))
 
 
 def mish_value(x: Array) -> Array:

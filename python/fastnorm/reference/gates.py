@@ -106,8 +106,8 @@ def swish(x: Array, beta: float) -> Array:
 
 
 def swish_derivative(x: Array, beta: float) -> Array:
-    """Return the derivative of swish with respect to x, that of silu at beta x."""
-    return activations.silu_derivative(scaled(x, beta))
+    """Return the derivative of swish with respect to x."""
+    return activations.swish_derivative(scaled(x, beta))
 
 
 def scaled(x: Array, beta: float) -> Array:

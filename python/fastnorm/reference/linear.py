@@ -77,7 +77,7 @@ def gate_of(z: Array, gate: Gate | None, beta: float) -> Array:
 def gate_of_backward(dy: Array, z: Array, gate: Gate | None, beta: float) -> Array:
     """Return dy times the derivative of a gate at z."""
     if gate == "swish":
-        return activations.silu_backward(dy, beta * z)
+        return dy * activations.swish_derivative(beta * z)
     return activate_backward(dy, z, gate)
 
 
