@@ -39,11 +39,10 @@ HeadMatrix HeadGeometry::matrix(const View& array, int lead_axes, bool has_rows)
     std::int64_t* lead = next_lead();
     const int last = array.ndim - 1;
     HeadMatrix matrix{array.data, lead, has_rows ? array.strides[last - 1] : 0, array.strides[last], false};
-    std::uintptr_t misalignment =
-        reinterpret_cast<std::uintptr_t>(matrix.data) | std::uintptr_t(matrix.row_stride);
-    for (int i = 0; i < lead_axes; ++i) misalignment |= std::uintptr_t(lead[i] = array.strides[i]);
+    std::uintptr_t places = reinterpret_cast<std::uintptr_t>(matrix.data) | std::uintptr_t(matrix.row_stride);
+    for (int i = 0; i < lead_axes; ++i) places |= std::uintptr_t(lead[i] = array.strides[i]);
     const bool neighbours = matrix.col_stride == size || array.shape[last] <= 1;
-    matrix.contiguous = neighbours && misalignment % std::uintptr_t(size) == 0;
+    matrix.contiguous = neighbours && are_multiples(places, size);
     return matrix;
 }
 

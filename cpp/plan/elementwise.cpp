@@ -8,7 +8,7 @@ Work plan_elementwise(
 ) {
     const int count = inputs + results;
     const View& out = arrays[inputs];
-    const View* views[Geometry::max_operands];
+    const View* views[Geometry::max_operands] = {};
     for (int k = 0; k < count; ++k) views[k] = &arrays[k];
     geometry.set_elementwise(views, count);
     task.shape = geometry.rows;

@@ -47,9 +47,9 @@ MatrixView::MatrixView(const View& array, Element element) {
         matrix_.rows = {geometry_.rows.outer_axes, geometry_.rows.outer_extent, operand.outer_stride};
         matrix_.cols = {geometry_.rows.inner_axes, geometry_.rows.inner_extent, operand.inner_stride};
     }
-    std::uintptr_t misalignment = reinterpret_cast<std::uintptr_t>(array.data);
-    for (int i = 0; i < array.ndim; ++i) misalignment |= std::uintptr_t(array.strides[i]);
-    matrix_.aligned = misalignment % std::uintptr_t(size) == 0;
+    std::uintptr_t places = reinterpret_cast<std::uintptr_t>(array.data);
+    for (int i = 0; i < array.ndim; ++i) places |= std::uintptr_t(array.strides[i]);
+    matrix_.aligned = are_multiples(places, size);
 }
 
 MatrixBuffer::MatrixBuffer(std::int64_t rows, std::int64_t cols, Element element)

@@ -43,9 +43,9 @@ void Geometry::use(const View* const* arrays, int count) {
     for (int k = 0; k < count; ++k) {
         const std::int64_t size = item_size(arrays[k]->element);
         bool contiguous = inner_.count == 1 && (inner_.stride[k][0] == size || inner_.extent[0] <= 1);
-        std::uintptr_t misalignment = reinterpret_cast<std::uintptr_t>(arrays[k]->data);
-        for (int i = 0; i < outer_.count; ++i) misalignment |= std::uintptr_t(outer_.stride[k][i]);
-        contiguous = contiguous && misalignment % std::uintptr_t(size) == 0;
+        std::uintptr_t places = reinterpret_cast<std::uintptr_t>(arrays[k]->data);
+        for (int i = 0; i < outer_.count; ++i) places |= std::uintptr_t(outer_.stride[k][i]);
+        contiguous = contiguous && are_multiples(places, size);
         operands[k] = {arrays[k]->data, outer_.stride[k], inner_.stride[k], contiguous};
     }
 }

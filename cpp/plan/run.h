@@ -62,10 +62,9 @@ private:
 
 // The threads that the work is worth now.
 inline int threads_for(const Work& work) noexcept {
-    const std::int64_t chunks = work.chunks();
-    if (chunks <= 1) return 1;
+    if (work.units <= work.units_per_chunk) return 1;
     const std::int64_t worthwhile = worthwhile_threads(work.nanoseconds / 1000);
-    return int(std::min<std::int64_t>({worthwhile, chunks, ScratchSlots::most}));
+    return int(std::min<std::int64_t>({worthwhile, work.chunks(), ScratchSlots::most}));
 }
 
 // Calls body(begin, end, scratch) for ranges of units on at most that many threads, `memory` having a slot of

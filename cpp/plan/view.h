@@ -16,6 +16,11 @@ constexpr Element compute_element(Element element) {
     return element == Element::float64 ? Element::float64 : Element::float32;
 }
 
+// Whether addresses and strides, combined by or, are multiples of an element's size, a power of two.
+constexpr bool are_multiples(std::uintptr_t combined, std::int64_t size) {
+    return (combined & std::uintptr_t(size - 1)) == 0;
+}
+
 struct View {
     char* data = nullptr;
     Element element = Element::float32;

@@ -68,7 +68,7 @@ void test_norm_rows() {
                 bool same = true;
                 for (std::int64_t r = 0; r < rows.rows; ++r) {
                     for (std::int64_t c = 0; c < rows.cols; ++c) {
-                        const std::int64_t number = number_of(views[0], rest, columns, r, c);
+                        const std::int64_t number = number_of(*views[0], rest, columns, r, c);
                         same = same && address(rows, geometry.operands[0], r, c) == x.at(number);
                         same = same && address(rows, geometry.operands[1], r, c) == y.at(number);
                     }
