@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gc
 import importlib
 import inspect
 import pickle
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -124,6 +126,63 @@ def test_a_def_must_name_what_the_native_function_names(native: ModuleType) -> N
 
     with pytest.raises(TypeError, match="the extension has no op 'unheard_of'"):
         native.Op(unheard_of)
+
+
+def test_a_def_must_state_what_a_call_does(native: ModuleType) -> None:
+    """Every argument has a name by which it can be given, and a default that belongs to it."""
+    refused = "relu: every argument of an op can be given by its name"
+
+    def relu(x: object, /, *, out: object = None) -> None:
+        """An argument without a name for callers."""
+
+    with pytest.raises(TypeError, match=refused):
+        native.Op(relu)
+
+    def variadic(x: object, *rest: object, out: object = None, **others: object) -> None:
+        """Arguments that an op would refuse."""
+
+    variadic.__name__ = "relu"
+    with pytest.raises(TypeError, match=refused):
+        native.Op(variadic)
+
+    def with_defaults(x: object, *, out: object = None) -> None:
+        """More defaults than arguments."""
+
+    with_defaults.__name__ = "relu"
+    with_defaults.__defaults__ = (1, 2, 3)
+    with pytest.raises(TypeError, match="relu has 3 defaults for 1 arguments"):
+        native.Op(with_defaults)
+
+
+def test_the_type_of_ops_cannot_be_changed(native: ModuleType) -> None:
+    """What vectorcall would not follow, and what would stay without __call__ once taken back."""
+    with pytest.raises(TypeError, match="immutable type"):
+        native.Op.__call__ = lambda *_: None
+
+
+def test_an_op_shows_whatever_its_module_is(native: ModuleType) -> None:
+    def relu(x: object, *, out: object = None) -> None:
+        """An op of another module."""
+
+    op = native.Op(relu)
+    op.__module__ = 3
+    assert repr(op) == "<op 3.relu>"
+
+
+def test_ops_are_collected_with_their_defaults(native: ModuleType) -> None:
+    class Default:
+        """Something that can hold an op."""
+
+    default = Default()
+
+    def relu(x: object, *, out: object = default) -> None:
+        """An op that its own default holds."""
+
+    default.op = native.Op(relu)  # type: ignore[attr-defined]
+    alive = weakref.ref(default.op)  # type: ignore[attr-defined]
+    del relu, default
+    gc.collect()
+    assert alive() is None
 
 
 def test_an_op_is_a_method_where_a_function_is() -> None:
