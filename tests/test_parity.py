@@ -19,6 +19,7 @@ import pytest
 from fastnorm import reference
 from fastnorm._specs.spec import backward_name
 from ops import SPECS
+from processes import succeeds
 
 OPS = sorted(name for name in reference.__all__ if name != "moments")  # which has no backward
 FORWARD = [name for name in OPS if not name.endswith("_backward")]
@@ -262,4 +263,17 @@ def test_modules_export_what_the_package_does(module: str) -> None:
 def test_star_import() -> None:
     subprocess.run(
         [sys.executable, "-c", "from fastnorm import *; layer_norm, gelu, vjp"], check=True, timeout=60
+    )
+
+
+def test_reload() -> None:
+    """A notebook that loads the package again keeps its ops."""
+    succeeds(
+        """
+import importlib, fastnorm
+before = {name: getattr(fastnorm, name) for name in fastnorm.__all__}
+importlib.reload(fastnorm)
+assert before == {name: getattr(fastnorm, name) for name in fastnorm.__all__}
+""",
+        FASTNORM_BACKEND=fastnorm.get_backend(),
     )
