@@ -16,6 +16,7 @@ from typing import Any
 
 import fastnorm
 import pytest
+from conftest import REFERENCE_ONLY
 from fastnorm import reference
 from fastnorm._specs.spec import backward_name
 from ops import SPECS
@@ -276,4 +277,40 @@ importlib.reload(fastnorm)
 assert before == {name: getattr(fastnorm, name) for name in fastnorm.__all__}
 """,
         FASTNORM_BACKEND=fastnorm.get_backend(),
+    )
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_first_calls_in_many_threads(backend: str) -> None:
+    """Each thread is the first to need the twins of its family, which import each other."""
+    if backend == "native" and REFERENCE_ONLY:
+        pytest.skip("FASTNORM_BACKEND=reference")
+    succeeds(
+        """
+import sys, threading, time, fastnorm
+from fastnorm._op import OPS
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("fastnorm.reference"):
+            time.sleep(0.02)  # for the other threads to begin
+sys.meta_path.insert(0, Slow())
+ops = list({op.__module__: op for op in OPS.values()}.values())
+errors = []
+barrier = threading.Barrier(len(ops))
+def first(op):
+    barrier.wait()
+    try:
+        op.reference(**dict.fromkeys(op.__signature__.parameters, [1.0, 2.0]))
+    except (TypeError, ValueError):
+        pass
+    except BaseException as error:
+        errors.append(error)
+threads = [threading.Thread(target=first, args=(op,)) for op in ops]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not errors, errors
+""",
+        FASTNORM_BACKEND=backend,
     )

@@ -112,8 +112,13 @@ PyObject* look_up(const Op& op, const char* package, std::atomic<PyObject*>& pla
     const char* module_name = PyUnicode_AsUTF8(stated_in.get());
     if (!module_name) return nullptr;
     const char* dot = std::strrchr(module_name, '.');
+    // The package first: it imports its families, and two threads that import one of each other's wait for
+    // each other.
+    const Reference whole(PyUnicode_FromFormat("fastnorm.%s", package));
     const Reference path(PyUnicode_FromFormat("fastnorm.%s.%s", package, dot ? dot + 1 : module_name));
-    if (!path) return nullptr;
+    if (!whole || !path) return nullptr;
+    const Reference imported(PyImport_Import(whole.get()));
+    if (!imported) return nullptr;
     const Reference family(PyImport_Import(path.get()));
     if (!family) return nullptr;
     found = PyObject_GetAttr(family.get(), name_of(op));
