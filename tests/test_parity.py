@@ -314,3 +314,29 @@ assert not errors, errors
 """,
         FASTNORM_BACKEND=backend,
     )
+
+
+def test_an_op_of_the_twins_is_one_object() -> None:
+    """Where the twins are the backend of the process, as test_an_op_is_one_object asks of compiled ones."""
+    succeeds(
+        """
+import copy, inspect, pickle
+import fastnorm
+from fastnorm._op import OPS
+for name, op in OPS.items():
+    assert op.native is op.native.native is op.reference.native
+    assert op.reference is op.reference.reference is op.native.reference
+    assert op.reference is getattr(fastnorm.reference, name)
+    assert len({repr(variant) for variant in (op, op.native, op.reference)}) == 3
+    for variant in (op, op.native, op.reference):
+        assert inspect.signature(variant) == op.__signature__
+        assert pickle.loads(pickle.dumps(variant)) is variant
+        assert copy.copy(variant) is copy.deepcopy(variant) is variant
+    if op.backward is None:
+        assert op.native.backward is op.reference.backward is None
+    else:
+        assert op.native.backward is op.backward.native
+        assert op.reference.backward is op.backward.reference
+""",
+        FASTNORM_BACKEND="reference",
+    )
