@@ -42,7 +42,6 @@ PyObject* rules_type = nullptr;  // fastnorm._arguments.rules.Rules
 PyObject* backend_variable = nullptr;
 
 // ---- a call
-// --------------------------------------------------------------------------------------------------
 
 // Names are interned, so they are compared as texts only where that fails. The search begins at `next`, as
 // callers mostly give keywords in the order of the signature.
@@ -196,7 +195,6 @@ PyObject* call(PyObject* self, PyObject* const* args, std::size_t nargsf, PyObje
 }
 
 // ---- making one
-// ----------------------------------------------------------------------------------------------
 
 const NativeOp* find_native(const char* name) {
     for (const NativeOp* family : families) {
@@ -309,7 +307,6 @@ PyObject* create(PyTypeObject*, PyObject* args, PyObject* kwargs) {
 }
 
 // ---- attributes
-// ----------------------------------------------------------------------------------------------
 
 PyObject* variant(PyObject* self, std::atomic<PyObject*>& place, Runs runs) {
     Op& op = *as_op(self);
