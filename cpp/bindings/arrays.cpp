@@ -87,7 +87,10 @@ NewArray new_like(const Array& x, const npy_intp* shape) {
 }
 
 Reference new_array(int ndim, const npy_intp* shape, int type_number) {
-    return Reference(PyArray_EMPTY(ndim, const_cast<npy_intp*>(shape), type_number, 0));
+    PyArray_Descr* descr = PyArray_DescrFromType(type_number);
+    return Reference(PyArray_NewFromDescr(
+        &PyArray_Type, descr, ndim, const_cast<npy_intp*>(shape), nullptr, nullptr, 0, nullptr
+    ));
 }
 
 Reference new_statistic(const Array& x, const Axes& axes) {

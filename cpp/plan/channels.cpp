@@ -77,14 +77,14 @@ Channels groups_of(const View& x, int axis, std::int64_t num_groups) {
     return size;
 }
 
-void describe_channels(Channels& size, Geometry& geometry, const View* arrays, int count, int axis) {
+void describe_channels(Channels& size, Geometry& geometry, const View* const* arrays, int count, int axis) {
     if (size.weight_outer_step == 0) {
         geometry.set_leading(arrays, count, size.planes ? axis + 1 : axis);
     } else {
         geometry.set_channel_groups(arrays, count, axis, size.outer);
     }
     size.shape = geometry.rows;
-    const std::int64_t channel_bytes = count * size.outer * size.inner * item_size(arrays[0].element);
+    const std::int64_t channel_bytes = count * size.outer * size.inner * item_size(arrays[0]->element);
     const auto in_group = [&](std::int64_t bytes) {
         const std::int64_t channels = bytes / std::max<std::int64_t>(channel_bytes, 1);
         return std::max<std::int64_t>(std::min(channels, size.channels), 1);
@@ -156,7 +156,8 @@ bool run_moments(const View& x, int first, int last, double* mean, double* m2) n
         return true;
     }
     Geometry geometry;
-    geometry.set_leading(&x, 1, size.planes ? last : first);
+    const View* const view = &x;
+    geometry.set_leading(&view, 1, size.planes ? last : first);
     size.shape = geometry.rows;
     task.x = geometry.operands[0];
     task.y = no_result;
