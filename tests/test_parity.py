@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import copy
+import gc
 import importlib
 import inspect
 import pickle
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import fastnorm
 import pytest
+from conftest import REFERENCE_ONLY
 from fastnorm import reference
 from fastnorm._specs.spec import backward_name
 from ops import SPECS
+from processes import succeeds
 
 OPS = sorted(name for name in reference.__all__ if name != "moments")  # which has no backward
 FORWARD = [name for name in OPS if not name.endswith("_backward")]
@@ -126,6 +130,63 @@ def test_a_def_must_name_what_the_native_function_names(native: ModuleType) -> N
         native.Op(unheard_of)
 
 
+def test_a_def_must_state_what_a_call_does(native: ModuleType) -> None:
+    """Every argument has a name by which it can be given, and a default that belongs to it."""
+    refused = "relu: every argument of an op can be given by its name"
+
+    def relu(x: object, /, *, out: object = None) -> None:
+        """An argument without a name for callers."""
+
+    with pytest.raises(TypeError, match=refused):
+        native.Op(relu)
+
+    def variadic(x: object, *rest: object, out: object = None, **others: object) -> None:
+        """Arguments that an op would refuse."""
+
+    variadic.__name__ = "relu"
+    with pytest.raises(TypeError, match=refused):
+        native.Op(variadic)
+
+    def with_defaults(x: object, *, out: object = None) -> None:
+        """More defaults than arguments."""
+
+    with_defaults.__name__ = "relu"
+    with_defaults.__defaults__ = (1, 2, 3)
+    with pytest.raises(TypeError, match="relu has 3 defaults for 1 arguments"):
+        native.Op(with_defaults)
+
+
+def test_the_type_of_ops_cannot_be_changed(native: ModuleType) -> None:
+    """What vectorcall would not follow, and what would stay without __call__ once taken back."""
+    with pytest.raises(TypeError, match="immutable type"):
+        native.Op.__call__ = lambda *_: None
+
+
+def test_an_op_shows_whatever_its_module_is(native: ModuleType) -> None:
+    def relu(x: object, *, out: object = None) -> None:
+        """An op of another module."""
+
+    op = native.Op(relu)
+    op.__module__ = 3
+    assert repr(op) == "<op 3.relu>"
+
+
+def test_ops_are_collected_with_their_defaults(native: ModuleType) -> None:
+    class Default:
+        """Something that can hold an op."""
+
+    default = Default()
+
+    def relu(x: object, *, out: object = default) -> None:
+        """An op that its own default holds."""
+
+    default.op = native.Op(relu)  # type: ignore[attr-defined]
+    alive = weakref.ref(default.op)  # type: ignore[attr-defined]
+    del relu, default
+    gc.collect()
+    assert alive() is None
+
+
 def test_an_op_is_a_method_where_a_function_is() -> None:
     """In the body of a class, as the functions of a module are."""
 
@@ -203,4 +264,79 @@ def test_modules_export_what_the_package_does(module: str) -> None:
 def test_star_import() -> None:
     subprocess.run(
         [sys.executable, "-c", "from fastnorm import *; layer_norm, gelu, vjp"], check=True, timeout=60
+    )
+
+
+def test_reload() -> None:
+    """A notebook that loads the package again keeps its ops."""
+    succeeds(
+        """
+import importlib, fastnorm
+before = {name: getattr(fastnorm, name) for name in fastnorm.__all__}
+importlib.reload(fastnorm)
+assert before == {name: getattr(fastnorm, name) for name in fastnorm.__all__}
+""",
+        FASTNORM_BACKEND=fastnorm.get_backend(),
+    )
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_first_calls_in_many_threads(backend: str) -> None:
+    """Each thread is the first to need the twins of its family, which import each other."""
+    if backend == "native" and REFERENCE_ONLY:
+        pytest.skip("FASTNORM_BACKEND=reference")
+    succeeds(
+        """
+import sys, threading, time, fastnorm
+from fastnorm._op import OPS
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("fastnorm.reference"):
+            time.sleep(0.02)  # for the other threads to begin
+sys.meta_path.insert(0, Slow())
+ops = list({op.__module__: op for op in OPS.values()}.values())
+errors = []
+barrier = threading.Barrier(len(ops))
+def first(op):
+    barrier.wait()
+    try:
+        op.reference(**dict.fromkeys(op.__signature__.parameters, [1.0, 2.0]))
+    except (TypeError, ValueError):
+        pass
+    except BaseException as error:
+        errors.append(error)
+threads = [threading.Thread(target=first, args=(op,)) for op in ops]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not errors, errors
+""",
+        FASTNORM_BACKEND=backend,
+    )
+
+
+def test_an_op_of_the_twins_is_one_object() -> None:
+    """Where the twins are the backend of the process, as test_an_op_is_one_object asks of compiled ones."""
+    succeeds(
+        """
+import copy, inspect, pickle
+import fastnorm
+from fastnorm._op import OPS
+for name, op in OPS.items():
+    assert op.native is op.native.native is op.reference.native
+    assert op.reference is op.reference.reference is op.native.reference
+    assert op.reference is getattr(fastnorm.reference, name)
+    assert len({repr(variant) for variant in (op, op.native, op.reference)}) == 3
+    for variant in (op, op.native, op.reference):
+        assert inspect.signature(variant) == op.__signature__
+        assert pickle.loads(pickle.dumps(variant)) is variant
+        assert copy.copy(variant) is copy.deepcopy(variant) is variant
+    if op.backward is None:
+        assert op.native.backward is op.reference.backward is None
+    else:
+        assert op.native.backward is op.backward.native
+        assert op.reference.backward is op.backward.reference
+""",
+        FASTNORM_BACKEND="reference",
     )

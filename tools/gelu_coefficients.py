@@ -141,7 +141,8 @@ def cpp_form(name: str, form: Form) -> str:
 
 
 HEADER = """\
-// Tables of gelu; made by `tools/gelu_coefficients.py header`. gelu_double.h and gelu_float.h say what they are for.
+// Tables of gelu; made by `tools/gelu_coefficients.py header`. gelu_double.h and gelu_float.h say what they
+// are for.
 #pragma once
 
 #include "simd/math.h"
@@ -173,7 +174,7 @@ def header() -> str:
         text += cpp_array(f"{name}_series", coefficients)
         text += f"constexpr double {name}_series_low[] = {{{low}}};\n"
         text += cpp_array(f"{name}_series_short", powers(f, mpf(-1), last_short, 12))
-    text += "\n// ---- float ---------------------------------------------------------------------------------------------------------\n"
+    text += "\n// ---- float ------------------------------------------------------------------------------------------------\n"
     for name, (comment, table) in piecewise_tables().items():
         text += "\n" + cpp_piecewise(name, comment, table)
     return text + "\nFASTNORM_TARGET_END\n"

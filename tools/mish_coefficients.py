@@ -1,11 +1,11 @@
 """Compute the tables of mish with mpmath and print them as the source holds them.
 
     python tools/mish_coefficients.py header    cpp/kernels/tables/mish_coefficients.h, whole
-    python tools/mish_coefficients.py twin      the constants in python/fastnorm/reference/_mish.py
+    python tools/mish_coefficients.py twin      the constants in python/fastnorm/reference/activations.py
     python tools/mish_coefficients.py errors    approximation errors of the piecewise tables, as powers of two
     python tools/mish_coefficients.py check     compare all of them with the sources
 
-What the tables mean is told where they are used: mish.h and _mish.py.
+What the tables mean is told where they are used: mish.h and reference/activations.py.
 """
 
 import sys
@@ -83,15 +83,15 @@ def header() -> str:
 
 def twin() -> str:
     high, low = split(zero())
-    text = f"_ZERO = {float(high)!r}\n_ZERO_REST = {float(low)!r}\n"
+    text = f"MISH_ZERO = {float(high)!r}\nMISH_ZERO_REST = {float(low)!r}\n"
     powers = {name: value for name, value in series().items() if name != "w"}
-    return text + "".join(f"_{name.upper()} = {float(value)!r}\n" for name, value in powers.items())
+    return text + "".join(f"MISH_{name.upper()} = {float(value)!r}\n" for name, value in powers.items())
 
 
 def sources() -> dict[str, list[str]]:
     return {
         "cpp/kernels/tables/mish_coefficients.h": [header()],
-        "python/fastnorm/reference/_mish.py": [twin()],
+        "python/fastnorm/reference/activations.py": [twin()],
     }
 
 

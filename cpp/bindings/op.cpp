@@ -22,7 +22,6 @@ struct Op {
     PyObject* weak_references;
     PyObject* function;                 // states the signature and documents the op
     PyObject* names;                    // a tuple of all arguments
-    PyObject* keywords;                 // a tuple of those that are given by keyword only
     PyObject* defaults[max_arguments];  // null: required
     int count, positional;
     int out;  // the argument `out`, -1 where there is none
@@ -43,7 +42,6 @@ PyObject* rules_type = nullptr;  // fastnorm._arguments.rules.Rules
 PyObject* backend_variable = nullptr;
 
 // ---- a call
-// --------------------------------------------------------------------------------------------------
 
 // Names are interned, so they are compared as texts only where that fails. The search begins at `next`, as
 // callers mostly give keywords in the order of the signature.
@@ -113,8 +111,13 @@ PyObject* look_up(const Op& op, const char* package, std::atomic<PyObject*>& pla
     const char* module_name = PyUnicode_AsUTF8(stated_in.get());
     if (!module_name) return nullptr;
     const char* dot = std::strrchr(module_name, '.');
+    // The package first: it imports its families, and two threads that import one of each other's wait for
+    // each other.
+    const Reference whole(PyUnicode_FromFormat("fastnorm.%s", package));
     const Reference path(PyUnicode_FromFormat("fastnorm.%s.%s", package, dot ? dot + 1 : module_name));
-    if (!path) return nullptr;
+    if (!whole || !path) return nullptr;
+    const Reference imported(PyImport_Import(whole.get()));
+    if (!imported) return nullptr;
     const Reference family(PyImport_Import(path.get()));
     if (!family) return nullptr;
     found = PyObject_GetAttr(family.get(), name_of(op));
@@ -192,7 +195,6 @@ PyObject* call(PyObject* self, PyObject* const* args, std::size_t nargsf, PyObje
 }
 
 // ---- making one
-// ----------------------------------------------------------------------------------------------
 
 const NativeOp* find_native(const char* name) {
     for (const NativeOp* family : families) {
@@ -210,7 +212,13 @@ bool take_signature(Op& op) {
     const Reference variables(code ? PyObject_GetAttrString(code.get(), "co_varnames") : nullptr);
     const Reference positional(code ? PyObject_GetAttrString(code.get(), "co_argcount") : nullptr);
     const Reference keyword_only(code ? PyObject_GetAttrString(code.get(), "co_kwonlyargcount") : nullptr);
-    if (!variables || !positional || !keyword_only) return false;
+    const Reference unnamed(code ? PyObject_GetAttrString(code.get(), "co_posonlyargcount") : nullptr);
+    const Reference flags(code ? PyObject_GetAttrString(code.get(), "co_flags") : nullptr);
+    if (!variables || !positional || !keyword_only || !unnamed || !flags) return false;
+    if (PyLong_AsLong(unnamed.get()) || PyLong_AsLong(flags.get()) & (CO_VARARGS | CO_VARKEYWORDS)) {
+        PyErr_Format(PyExc_TypeError, "%U: every argument of an op can be given by its name", name_of(op));
+        return false;
+    }
     op.positional = int(PyLong_AsLong(positional.get()));
     const int keywords = int(PyLong_AsLong(keyword_only.get()));
     op.count = op.positional + keywords;
@@ -222,8 +230,7 @@ bool take_signature(Op& op) {
         return false;
     }
     op.names = PyTuple_GetSlice(variables.get(), 0, op.count);
-    op.keywords = PyTuple_GetSlice(variables.get(), op.positional, op.count);
-    if (!op.names || !op.keywords) return false;
+    if (!op.names) return false;
     const Reference separator(PyUnicode_FromString(", "));
     const Reference stated(separator ? PyUnicode_Join(separator.get(), op.names) : nullptr);
     if (!stated) return false;
@@ -236,6 +243,12 @@ bool take_signature(Op& op) {
     }
     PyObject* last = PyFunction_GetDefaults(op.function);  // of the last positional arguments
     const int defaults = last ? int(PyTuple_GET_SIZE(last)) : 0;
+    if (defaults > op.positional) {
+        PyErr_Format(
+            PyExc_TypeError, "%U has %d defaults for %d arguments", name_of(op), defaults, op.positional
+        );
+        return false;
+    }
     for (int i = 0; i < defaults; ++i) {
         op.defaults[op.positional - defaults + i] = Py_NewRef(PyTuple_GET_ITEM(last, i));
     }
@@ -294,7 +307,6 @@ PyObject* create(PyTypeObject*, PyObject* args, PyObject* kwargs) {
 }
 
 // ---- attributes
-// ----------------------------------------------------------------------------------------------
 
 PyObject* variant(PyObject* self, std::atomic<PyObject*>& place, Runs runs) {
     Op& op = *as_op(self);
@@ -344,7 +356,7 @@ PyObject* represent(PyObject* self) {
     if (!module) return nullptr;
     const char* const suffix[] = {"", ".native", ""};
     const Op& op = *as_op(self);
-    return PyUnicode_FromFormat("<op %U.%U%s>", module.get(), name_of(op), suffix[int(op.runs)]);
+    return PyUnicode_FromFormat("<op %S.%U%s>", module.get(), name_of(op), suffix[int(op.runs)]);
 }
 
 // By name; what always runs natively, by the op it belongs to.
@@ -366,6 +378,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(op.dict);
     Py_VISIT(op.function);
+    for (PyObject* value : op.defaults) Py_VISIT(value);
     Py_VISIT(op.base);
     Py_VISIT(op.backward);
     for (const auto* place : {&op.rule, &op.twin, &op.as_native, &op.as_reference}) Py_VISIT(place->load());
@@ -377,6 +390,7 @@ int clear(PyObject* self) {
     Py_CLEAR(op.dict);
     Py_CLEAR(op.base);
     Py_CLEAR(op.backward);
+    for (PyObject*& value : op.defaults) Py_CLEAR(value);
     for (auto* place : {&op.rule, &op.twin, &op.as_native, &op.as_reference})
         Py_XDECREF(place->exchange(nullptr));
     return 0;
@@ -389,8 +403,6 @@ void destroy(PyObject* self) {
     clear(self);
     Py_XDECREF(op.function);
     Py_XDECREF(op.names);
-    Py_XDECREF(op.keywords);
-    for (PyObject* value : op.defaults) Py_XDECREF(value);
     PyTypeObject* type = Py_TYPE(self);
     type->tp_free(self);
     Py_DECREF(type);
@@ -438,7 +450,11 @@ PyType_Slot slots_of_type[] = {
 };
 
 PyType_Spec spec = {
-    "fastnorm._core.Op", sizeof(Op), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+    "fastnorm._core.Op",
+    sizeof(Op),
+    0,
+    // Immutable, as vectorcall would not follow another __call__.
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_IMMUTABLETYPE,
     slots_of_type,
 };
 

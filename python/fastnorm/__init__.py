@@ -10,6 +10,11 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+if "__all__" in globals():
+    # The package is loaded again: these name ops, and have to name their families once more.
+    for _shared in ("attention", "linear", "softmax"):
+        del globals()[_shared]
+
 from . import _threadpoolctl, _vjp
 from . import activations as _activations
 from . import attention as _attention

@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from . import _backend
 from ._arguments.rules import Rules
+from ._typing import Backend
 
 __all__ = ["OPS", "Op", "op"]
 
@@ -67,36 +68,56 @@ class InterpretedOp:
     """An op where the extension is not loaded, which does in Python what `_core.Op` does in C++."""
 
     __name__: str
-    backward: Op[..., Any] | None
 
-    def __init__(self, function: FunctionType, *, always: bool = False) -> None:
+    def __init__(
+        self, function: FunctionType, runs: Backend | None = None, base: InterpretedOp | None = None
+    ) -> None:
         functools.update_wrapper(self, function)
         self._function = function
-        self._always = always  # the twin, whatever the backend
-        if always:
+        self._runs = runs  # whatever the backend; None: what the context says
+        self._base = self if base is None else base  # the op whose choice this is
+        self._choices: dict[str, InterpretedOp] = {}
+        self._backward: Any = None
+        if runs == "reference":
             self.__module__ = f"{__package__}.reference"
 
     @functools.cached_property
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(self._function)
 
-    @functools.cached_property
-    def native(self) -> Any:
+    @property
+    def backward(self) -> Any:
+        """The op of the gradients, on the same backend as this one; None where there is none."""
+        found = self._base._backward
+        return found if found is None or self._runs is None else getattr(found, self._runs)
+
+    @backward.setter
+    def backward(self, backward: Any) -> None:
+        self._base._backward = backward
+
+    @property
+    def native(self) -> InterpretedOp:
         """The op on the compiled kernels."""
+        return self._choice("native")
+
+    @property
+    def reference(self) -> InterpretedOp:
+        """The op on its NumPy twin."""
+        return self._choice("reference")
+
+    def _choice(self, runs: Backend) -> InterpretedOp:
+        base = self._base
+        if runs not in base._choices:
+            base._choices.setdefault(runs, InterpretedOp(self._function, runs, base))
+        return base._choices[runs]
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
         return _backend.load_extension().Op(self._function).native
 
-    @functools.cached_property
-    def reference(self) -> Any:
-        """The op on its NumPy twin."""
-        if self._always:
-            return self
-        twin = InterpretedOp(self._function, always=True)
-        twin.backward = None if self.backward is None else self.backward.reference
-        return twin
-
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if not self._always and _backend.name() == "native":
-            return self.native(*args, **kwargs)
+        if (self._runs or _backend.name()) == "native":
+            return self._base._compiled(*args, **kwargs)
         try:
             bound = self.__signature__.bind(*args, **kwargs)
         except TypeError as error:
@@ -105,6 +126,7 @@ class InterpretedOp:
         given = bound.arguments
         family = self._function.__module__.rpartition(".")[2]
         rule = getattr(importlib.import_module(f"{__package__}._arguments.{family}"), self.__name__)
+        importlib.import_module(f"{__package__}.reference")  # first, as the extension does
         twin = getattr(importlib.import_module(f"{__package__}.reference.{family}"), self.__name__)
         canonical = dict(zip(given, rule(Rules(self.__name__), *given.values()), strict=True))
         if "out" in given:
@@ -116,7 +138,8 @@ class InterpretedOp:
         return self if instance is None else MethodType(self, instance)
 
     def __repr__(self) -> str:
-        return f"<op {self.__module__}.{self.__name__}>"
+        suffix = ".native" if self._runs == "native" else ""
+        return f"<op {self.__module__}.{self.__name__}{suffix}>"
 
-    def __reduce__(self) -> str:
-        return self.__name__
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return (getattr, (self._base, "native")) if self._runs == "native" else self.__name__

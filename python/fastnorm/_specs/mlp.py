@@ -199,7 +199,7 @@ mlp_forward = Spec(
         ("weights", [WRONG, WRONG], ValueError),
         ("weights", 1, TypeError),
         ("biases", [WRONG[0]], ValueError),
-        ("activation", "softplus", ValueError),
+        ("activation", "softmax", ValueError),
         ("output_activation", 1, TypeError),
     ),
 )
