@@ -58,31 +58,45 @@ std::optional<GeluKernels> gelu_kernels(PyObject* approximate) {
     return std::nullopt;
 }
 
-// beta of swish, of the compute type, as an array that broadcasts to x; an empty reference where it is not
-// canonical or, with an error set, where there is no memory.
-Reference as_beta(PyObject* slot, const Array& x) {
-    const Element compute = compute_element(x.element);
-    if (PyFloat_CheckExact(slot)) {
-        Reference scalar = new_array(0, nullptr, compute_type_number(x.element));
-        if (!scalar) return scalar;
-        const double value = PyFloat_AS_DOUBLE(slot);
-        if (compute == Element::float64) {
-            *static_cast<double*>(PyArray_DATA(scalar.array())) = value;
-        } else {
-            *static_cast<float*>(PyArray_DATA(scalar.array())) = float(value);
+// beta of swish, of the compute type: an array that broadcasts to x, or a number, which is kept here.
+class Beta {
+public:
+    Beta(PyObject* slot, const Array& x) {
+        const Element compute = compute_element(x.element);
+        if (PyFloat_CheckExact(slot)) {
+            wide_ = PyFloat_AS_DOUBLE(slot);
+            narrow_ = float(wide_);
+            void* const number =
+                compute == Element::float64 ? static_cast<void*>(&wide_) : static_cast<void*>(&narrow_);
+            view_ = {static_cast<char*>(number), compute, 0, nullptr, nullptr, true};
+            canonical_ = true;
+            return;
         }
-        return scalar;
+        const std::optional<Array> beta = as_array(slot);
+        if (!beta || beta->element != compute || beta->ndim() > x.ndim()) return;
+        const int missing = x.ndim() - beta->ndim();
+        for (int i = missing; i < x.ndim(); ++i) {
+            const npy_intp length = beta->shape()[i - missing];
+            if (length != 1 && length != x.shape()[i]) return;
+        }
+        slot_ = slot;
+        view_ = *beta;
+        canonical_ = true;
     }
-    const std::optional<Array> beta = as_array(slot);
-    if (!beta || beta->element != compute || beta->ndim() > x.ndim()) return {};
-    const int missing = x.ndim() - beta->ndim();
-    for (int i = missing; i < x.ndim(); ++i) {
-        const npy_intp length = beta->shape()[i - missing];
-        if (length != 1 && length != x.shape()[i]) return {};
-    }
-    Py_INCREF(slot);
-    return Reference(slot);
-}
+    Beta(const Beta&) = delete;
+    Beta& operator=(const Beta&) = delete;
+
+    bool canonical() const { return canonical_; }
+    const View& view() const { return view_; }
+    PyObject* array_or_none() const { return slot_; }
+
+private:
+    double wide_ = 0;
+    float narrow_ = 0;
+    PyObject* slot_ = Py_None;
+    View view_;
+    bool canonical_ = false;
+};
 
 struct SwishArguments {
     FASTNORM_ARGUMENTS(x, beta, out)
@@ -94,14 +108,13 @@ Outcome swish(const Call<SwishArguments>& call) {
     if (PyFloat_CheckExact(call.beta) && PyFloat_AS_DOUBLE(call.beta) == 1) {
         return map(kernels().silu_forward, call.x, out_of(call));
     }
-    const Reference beta = as_beta(call.beta, *x);
-    if (!beta) return PyErr_Occurred() ? finished(nullptr) : not_canonical;
-    const Array parameter{beta.array(), compute_element(x->element)};
-    Result y = result_like(*x, out_of(call), {call.x, beta.get()});
+    const Beta beta(call.beta, *x);
+    if (!beta.canonical()) return not_canonical;
+    Result y = result_like(*x, out_of(call), {call.x, beta.array_or_none()});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
     npy_intp strides[NPY_MAXDIMS];
-    const View arrays[] = {*x, broadcast(parameter, *x, strides), y.array};
+    const View arrays[] = {*x, broadcast(beta.view(), *x, strides), y.array};
     if (!run_elementwise(kernels().swish_forward, Elementwise(), arrays, 2, 1, false, swish_cost.forward)) {
         return finished(nullptr);
     }
@@ -115,29 +128,32 @@ struct SwishBackwardArguments {
 Outcome swish_backward(const Call<SwishBackwardArguments>& call) {
     const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
     if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
-    const Reference beta = as_beta(call.beta, *x);
-    if (!beta) return PyErr_Occurred() ? finished(nullptr) : not_canonical;
-    const Array parameter{beta.array(), compute_element(x->element)};
+    const Beta beta(call.beta, *x);
+    if (!beta.canonical()) return not_canonical;
     const int type_number = compute_type_number(x->element);
-    const Reference values(
-        PyArray_FromArray(parameter.object, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY_RO)
-    );
-    if (!values) return finished(nullptr);
-    Reference dx = new_like(*x).array;
-    Reference dbeta = new_array(parameter.ndim(), parameter.shape(), type_number);
+    const void* values = beta.view().data;
+    Reference contiguous;
+    if (beta.array_or_none() != Py_None) {
+        contiguous = as_contiguous(reinterpret_cast<PyArrayObject*>(beta.array_or_none()), type_number);
+        if (!contiguous) return finished(nullptr);
+        values = PyArray_DATA(contiguous.array());
+    }
+    const Reference dx = std::move(new_like(*x).array);
+    const Reference dbeta = new_array(beta.view().ndim, beta.view().shape, type_number);
     if (!dx || !dbeta) return finished(nullptr);
 
     Geometry geometry;
     SwishBackward task;
-    const Work work = plan_swish_backward(task, geometry, *dy, *x, Array{dx.array(), x->element}, parameter);
-    task.beta = PyArray_DATA(values.array());
+    const Work work =
+        plan_swish_backward(task, geometry, *dy, *x, Array{dx.array(), x->element}, beta.view());
+    task.beta = values;
     const Buffer shares(std::size_t(work.units) * sizeof(double));
     if (!shares) return finished(PyErr_NoMemory());
     task.dbeta_shares = static_cast<double*>(shares.data());
     if (!run_kernel(kernels().swish_backward[int(x->element)], task, work)) return finished(nullptr);
     const std::int64_t betas = task.shape.rows;
     sum_shares(
-        task.dbeta_shares, work.units / std::max<std::int64_t>(betas, 1), betas, parameter.element,
+        task.dbeta_shares, work.units / std::max<std::int64_t>(betas, 1), betas, beta.view().element,
         PyArray_DATA(dbeta.array())
     );
     return finished(PyTuple_Pack(2, dx.get(), dbeta.get()));

@@ -87,7 +87,10 @@ NewArray new_like(const Array& x, const npy_intp* shape) {
 }
 
 Reference new_array(int ndim, const npy_intp* shape, int type_number) {
-    return Reference(PyArray_EMPTY(ndim, const_cast<npy_intp*>(shape), type_number, 0));
+    PyArray_Descr* descr = PyArray_DescrFromType(type_number);
+    return Reference(PyArray_NewFromDescr(
+        &PyArray_Type, descr, ndim, const_cast<npy_intp*>(shape), nullptr, nullptr, 0, nullptr
+    ));
 }
 
 Reference new_statistic(const Array& x, const Axes& axes) {
@@ -107,22 +110,21 @@ Reference new_parameter_gradient(const Array& x, const Axes& axes) {
 
 // ---- parameters and statistics ----------------------------------------------------------------------------
 
+Reference as_contiguous(PyArrayObject* array, int type_number) {
+    if (PyArray_TYPE(array) == type_number && PyArray_ISCARRAY_RO(array))
+        return Reference(Py_NewRef(reinterpret_cast<PyObject*>(array)));
+    return Reference(PyArray_FromArray(
+        array, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST
+    ));
+}
+
 namespace {
 
 // `array` as contiguous, aligned memory of the compute type of x.
 Parameter in_compute_type(const Array& array, const Array& x) {
     Parameter parameter;
-    const int type_number = compute_type_number(x.element);
-    if (PyArray_TYPE(array.object) == type_number && PyArray_IS_C_CONTIGUOUS(array.object) &&
-        PyArray_ISALIGNED(array.object)) {
-        Py_INCREF(array.object);
-        parameter.array = Reference(reinterpret_cast<PyObject*>(array.object));
-    } else {
-        parameter.array = Reference(PyArray_FromArray(
-            array.object, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY | NPY_ARRAY_FORCECAST
-        ));
-        parameter.failed = !parameter.array;
-    }
+    parameter.array = as_contiguous(array.object, compute_type_number(x.element));
+    parameter.failed = !parameter.array;
     return parameter;
 }
 

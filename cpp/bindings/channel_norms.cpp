@@ -1,4 +1,6 @@
 // batch_norm, group_norm, instance_norm (group_norm of one channel a group) and moments.
+#include <atomic>
+
 #include "bindings/channel_statistics.h"
 #include "bindings/elementwise.h"
 #include "bindings/families.h"
@@ -238,6 +240,34 @@ Outcome instance_norm_backward(const Call<InstanceNormBackwardArguments>& call) 
 
 // ---- moments
 
+// fastnorm.Moments, looked up by the first call; a borrowed reference, or null with an error set.
+PyTypeObject* moments_type() {
+    static std::atomic<PyObject*> known{nullptr};
+    PyObject* type = known.load(std::memory_order_acquire);
+    if (!type) {
+        const Reference module(PyImport_ImportModule("fastnorm.channel_norms"));
+        type = module ? PyObject_GetAttrString(module.get(), "Moments") : nullptr;
+        if (!type) return nullptr;
+        PyObject* expected = nullptr;
+        if (!known.compare_exchange_strong(expected, type, std::memory_order_acq_rel)) {
+            Py_DECREF(type);
+            type = expected;
+        }
+    }
+    return reinterpret_cast<PyTypeObject*>(type);
+}
+
+// A new named tuple, made without its constructor, which is Python's. It takes the references.
+PyObject* new_moments(Reference count, Reference mean, Reference m2) {
+    PyTypeObject* const type = moments_type();
+    PyObject* const tuple = type ? type->tp_alloc(type, 3) : nullptr;
+    if (!tuple) return nullptr;
+    PyTuple_SET_ITEM(tuple, 0, count.release());
+    PyTuple_SET_ITEM(tuple, 1, mean.release());
+    PyTuple_SET_ITEM(tuple, 2, m2.release());
+    return tuple;
+}
+
 // A new float64 array of x's shape along axes [first, last).
 Reference new_moment(const Array& x, int first, int last) {
     return new_array(last - first, x.shape() + first, NPY_DOUBLE);
@@ -257,8 +287,8 @@ Outcome moments(const Call<MomentsArguments>& call) {
     const int first = kept.count > 0 ? kept.axis[0] : x->ndim() > 1 ? 1 : 0, last = first + kept.count;
     if (kept.count > 0 && kept.axis[kept.count - 1] != last - 1) return not_canonical;
     const Channels size = channels_of(*x, first, last);
-    const Reference mean = new_moment(*x, first, last), m2 = new_moment(*x, first, last);
-    const Reference count(PyLong_FromDouble(size.count()));
+    Reference mean = new_moment(*x, first, last), m2 = new_moment(*x, first, last);
+    Reference count(PyLong_FromDouble(size.count()));
     if (!mean || !m2 || !count) return finished(nullptr);
     const View view = *x;
     if (!run_planned(moments_nanoseconds(size), [&] {
@@ -269,10 +299,7 @@ Outcome moments(const Call<MomentsArguments>& call) {
         })) {
         return finished(nullptr);
     }
-    const Reference module(PyImport_ImportModule("fastnorm.channel_norms"));
-    const Reference type(module ? PyObject_GetAttrString(module.get(), "Moments") : nullptr);
-    if (!type) return finished(nullptr);
-    return finished(PyObject_CallFunctionObjArgs(type.get(), count.get(), mean.get(), m2.get(), nullptr));
+    return finished(new_moments(std::move(count), std::move(mean), std::move(m2)));
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
 #include <cmath>
-#include <vector>
 
 #include "bindings/arrays.h"
 #include "bindings/families.h"
@@ -34,15 +33,17 @@ bool as_share(PyObject* slot, double& value) {
     return true;
 }
 
-// The coefficients of poly_loss: a float or a tuple of floats.
-bool as_coefficients(PyObject* slot, std::vector<double>& values) {
-    if (!slot) return true;
-    const bool is_tuple = PyTuple_CheckExact(slot);
-    const Py_ssize_t count = is_tuple ? PyTuple_GET_SIZE(slot) : 1;
-    for (Py_ssize_t i = 0; i < count; ++i) {
+// The coefficients of poly_loss, a float or a tuple of floats: how many there are, and their values.
+std::int64_t coefficient_count(PyObject* slot) {
+    if (!slot) return 0;
+    return PyTuple_CheckExact(slot) ? PyTuple_GET_SIZE(slot) : 1;
+}
+bool as_coefficients(PyObject* slot, std::int64_t count, double* values) {
+    for (std::int64_t i = 0; i < count; ++i) {
+        const bool is_tuple = PyTuple_CheckExact(slot);
         const std::optional<double> value = as_number(is_tuple ? PyTuple_GET_ITEM(slot, i) : slot, -HUGE_VAL);
         if (!value) return false;
-        values.push_back(*value);
+        values[i] = *value;
     }
     return true;
 }
@@ -72,9 +73,7 @@ Labels as_labels(PyObject* slot, const Array& logits, const Axes& axes, std::opt
         if (!axes.contains(i) && PyArray_DIM(given, kept++) != logits.shape()[i]) return not_labels();
     }
     Labels labels;
-    labels.array = Reference(
-        PyArray_FromArray(given, PyArray_DescrFromType(NPY_INT64), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST)
-    );
+    labels.array = as_contiguous(given, NPY_INT64);
     if (!labels.array) return labels;
     const std::int64_t classes = logits.shape()[axes.axis[0]], count = PyArray_SIZE(labels.array.array());
     const std::int64_t* values = labels.data();
@@ -104,10 +103,7 @@ Parameter as_row_gradient(PyObject* slot, const Array& x, const Axes& axes) {
         if (!axes.contains(i)) gradient.canonical = array->shape()[kept++] == x.shape()[i];
     }
     if (!gradient.canonical) return gradient;
-    gradient.array = Reference(PyArray_FromArray(
-        array->object, PyArray_DescrFromType(compute_type_number(x.element)),
-        NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST
-    ));
+    gradient.array = as_contiguous(array->object, compute_type_number(x.element));
     gradient.failed = !gradient.array;
     return gradient;
 }
@@ -139,11 +135,13 @@ Outcome class_loss(const ClassArguments& slots) {
     const std::optional<bool> return_grad = slots.return_grad ? as_flag(slots.return_grad) : true;
     if (!reduction || !return_grad) return not_canonical;
     ClassLoss task = {};
-    std::vector<double> epsilon;
-    if (!as_share(slots.label_smoothing, task.label_smoothing) || !as_coefficients(slots.epsilon, epsilon))
-        return not_canonical;
-    task.epsilon = epsilon.data();
-    task.terms = std::int64_t(epsilon.size());
+    if (!as_share(slots.label_smoothing, task.label_smoothing)) return not_canonical;
+    task.terms = coefficient_count(slots.epsilon);
+    Numbers coefficients(task.terms);
+    if (!coefficients) return finished(PyErr_NoMemory());
+    double* const epsilon = coefficients.take(task.terms);
+    if (!as_coefficients(slots.epsilon, task.terms, epsilon)) return not_canonical;
+    task.epsilon = epsilon;
     if (slots.gamma) {
         const std::optional<double> gamma = as_number(slots.gamma, 0);
         if (!gamma) return not_canonical;

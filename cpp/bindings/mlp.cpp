@@ -302,8 +302,9 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
         }
     }
     if (!PyLong_CheckExact(call.batch_size)) return not_canonical;
-    const long long batch = PyLong_AsLongLong(call.batch_size);
-    if (batch < 0 || epoch.count < 1) return not_canonical;
+    int overflow = 0;
+    const long long batch = PyLong_AsLongLongAndOverflow(call.batch_size, &overflow);
+    if (overflow || batch < 0 || epoch.count < 1) return not_canonical;
     epoch.batch = batch == 0 || batch > epoch.count ? epoch.count : batch;
     if (!lesson.reserve(epoch.batch)) return finished(PyErr_NoMemory());
 

@@ -45,7 +45,7 @@ ChannelNormForward::ChannelNormForward(
 )
     : numbers_(forward_numbers(size)), element_(x.element) {
     if (!numbers_) return;
-    const View arrays[] = {x, y};
+    const View* const arrays[] = {&x, &y};
     task.size = size;
     describe_channels(task.size, geometry_, arrays, 2, axis);
     packing_ = packing_bytes(geometry_, 2, item_size(element_));
@@ -78,7 +78,7 @@ ChannelNormBackward::ChannelNormBackward(
       dweight_(dweight),
       dbias_(dbias) {
     if (!numbers_) return;
-    const View arrays[] = {dy, x, dx};
+    const View* const arrays[] = {&dy, &x, &dx};
     ChannelForward& forward = task.forward;
     forward.size = size;
     describe_channels(forward.size, geometry_, arrays, 3, axis);

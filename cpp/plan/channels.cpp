@@ -24,10 +24,14 @@ constexpr std::int64_t group_bytes = 512 << 10;
 // Blocks of planes that are merged: enough to share out, few enough to keep.
 constexpr std::int64_t most_blocks = 128;
 
+// Groups that take less, with all their planes, are not worth the loops around them.
+constexpr std::int64_t least_group_bytes = 16 << 10;
+
 // Whether there are groups enough for the threads; else the planes are shared out, in three steps.
 bool by_groups(const Channels& size, double nanoseconds) {
-    return size.planes &&
-           (size.channels + size.group - 1) / size.group >= 2 * worthwhile_threads(nanoseconds / 1000);
+    if (!size.planes) return false;
+    const int threads = worthwhile_threads(nanoseconds / 1000);
+    return threads == 1 || (size.channels + size.group - 1) / size.group >= 2 * threads;
 }
 
 double elements(const Channels& size) { return size.count() * double(size.channels); }
@@ -73,17 +77,20 @@ Channels groups_of(const View& x, int axis, std::int64_t num_groups) {
     return size;
 }
 
-void describe_channels(Channels& size, Geometry& geometry, const View* arrays, int count, int axis) {
+void describe_channels(Channels& size, Geometry& geometry, const View* const* arrays, int count, int axis) {
     if (size.weight_outer_step == 0) {
         geometry.set_leading(arrays, count, size.planes ? axis + 1 : axis);
     } else {
         geometry.set_channel_groups(arrays, count, axis, size.outer);
     }
     size.shape = geometry.rows;
-    const std::int64_t bytes = count * size.outer * size.inner * item_size(arrays[0].element);
-    const std::int64_t shared_out = std::max<std::int64_t>(size.channels / 8, 1);
-    size.group =
-        std::min(std::max<std::int64_t>(group_bytes / std::max<std::int64_t>(bytes, 1), 1), shared_out);
+    const std::int64_t channel_bytes = count * size.outer * size.inner * item_size(arrays[0]->element);
+    const auto in_group = [&](std::int64_t bytes) {
+        const std::int64_t channels = bytes / std::max<std::int64_t>(channel_bytes, 1);
+        return std::max<std::int64_t>(std::min(channels, size.channels), 1);
+    };
+    const std::int64_t shared_out = std::max(size.channels / 8, in_group(least_group_bytes));
+    size.group = std::min(in_group(group_bytes), shared_out);
     // Packing takes neighbouring planes, a tile at a time.
     if (!geometry.all_contiguous(count)) size.group = (size.group + tile_rows - 1) / tile_rows * tile_rows;
 }
@@ -149,7 +156,8 @@ bool run_moments(const View& x, int first, int last, double* mean, double* m2) n
         return true;
     }
     Geometry geometry;
-    geometry.set_leading(&x, 1, size.planes ? last : first);
+    const View* const view = &x;
+    geometry.set_leading(&view, 1, size.planes ? last : first);
     size.shape = geometry.rows;
     task.x = geometry.operands[0];
     task.y = no_result;

@@ -19,7 +19,7 @@ Channels channels_of(const View& x, int first, int last);
 Channels groups_of(const View& x, int axis, std::int64_t num_groups);
 
 // Completes the shape with the arrays' places in memory.
-void describe_channels(Channels& size, Geometry& geometry, const View* arrays, int count, int axis);
+void describe_channels(Channels& size, Geometry& geometry, const View* const* arrays, int count, int axis);
 
 // The numbers that a forward needs besides partial sums, and a backward; where they go in the task.
 std::int64_t forward_numbers(const Channels& size);

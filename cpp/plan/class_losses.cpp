@@ -20,7 +20,9 @@ Work plan_class_loss(
     ClassLoss& task, Geometry& geometry, const View& logits, const View* gradient, const View* probabilities,
     const Axes& axis, bool warm
 ) {
-    const View arrays[] = {logits, gradient ? *gradient : logits, probabilities ? *probabilities : logits};
+    const View* const arrays[] = {
+        &logits, gradient ? gradient : &logits, probabilities ? probabilities : &logits
+    };
     geometry.set_norm(arrays, 3, axis);
     const Rows& rows = task.shape = geometry.rows;
     task.logits = geometry.operands[0];

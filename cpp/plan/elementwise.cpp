@@ -8,7 +8,9 @@ Work plan_elementwise(
 ) {
     const int count = inputs + results;
     const View& out = arrays[inputs];
-    geometry.set_elementwise(arrays, count);
+    const View* views[Geometry::max_operands];
+    for (int k = 0; k < count; ++k) views[k] = &arrays[k];
+    geometry.set_elementwise(views, count);
     task.shape = geometry.rows;
     task.stream = warm && count * out.bytes() > stream_bytes;
     Work work;
@@ -33,10 +35,10 @@ Work plan_elementwise_loss(
     ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool warm,
     double nanoseconds
 ) {
-    View given[ElementwiseLoss::roles];
+    const View* given[ElementwiseLoss::roles];
     int count = 0;
     for (const View* array : arrays) {
-        if (array) given[count++] = *array;
+        if (array) given[count++] = array;
     }
     geometry.set_leading(given, count, 0);
     task.shape = geometry.rows;
@@ -80,7 +82,7 @@ Work plan_swish_backward(
     for (int i = 0; i < x.ndim; ++i) {
         if (is_shared(beta, x, i)) shared.axis[shared.count++] = i;
     }
-    const View arrays[] = {dy, x, dx};
+    const View* const arrays[] = {&dy, &x, &dx};
     geometry.set_norm(arrays, 3, shared);
     const Rows& rows = task.shape = geometry.rows;
     task.dy = geometry.operands[0];
@@ -90,7 +92,7 @@ Work plan_swish_backward(
     work.units = rows.rows * ((rows.cols + segment_elements - 1) / segment_elements);
     work.units_per_chunk = std::max<std::int64_t>(1, segment_elements / std::max<std::int64_t>(1, rows.cols));
     work.nanoseconds = swish_cost.backward * double(x.size());
-    work.scratch_bytes = 3 * segment_elements * item_size(x.element);
+    work.scratch_bytes = geometry.all_contiguous(3) ? 0 : 3 * segment_elements * item_size(x.element);
     return work;
 }
 

@@ -47,7 +47,7 @@ std::int64_t counted_columns(double fraction, std::int64_t cols) {
 Work plan_norm_forward(
     NormForward& task, Geometry& geometry, const View& x, const View& y, const Axes& axes, bool warm
 ) {
-    const View arrays[] = {x, y};
+    const View* const arrays[] = {&x, &y};
     geometry.set_norm(arrays, 2, axes);
     task.shape = geometry.rows;
     task.x = geometry.operands[0];
@@ -60,7 +60,7 @@ Work plan_norm_backward(
     NormBackward& task, Geometry& geometry, const View& dy, const View& x, const View& dx, const Axes& axes,
     bool warm
 ) {
-    const View arrays[] = {dy, x, dx};
+    const View* const arrays[] = {&dy, &x, &dx};
     geometry.set_norm(arrays, 3, axes);
     task.dy = geometry.operands[0];
     task.x = geometry.operands[1];
@@ -74,7 +74,7 @@ Work plan_add_norm_forward(
 ) {
     const View& x = *given.x;
     const int count = given.summed ? 4 : 3;
-    const View arrays[] = {x, *given.residual, *given.y, given.summed ? *given.summed : *given.y};
+    const View* const arrays[] = {given.x, given.residual, given.y, given.summed};
     geometry.set_norm(arrays, count, axes);
     const auto replaces = [&](const View* result) {
         return result && (result->data == x.data || result->data == given.residual->data);
@@ -99,13 +99,13 @@ Work plan_add_norm_backward(
 ) {
     const View& x = *given.x;
     // An absent gradient is described by x, which it then is not read from.
-    const View arrays[] = {
-        x,
-        *given.residual,
-        *given.dx,
-        *given.dresidual,
-        given.dy ? *given.dy : x,
-        given.dsummed ? *given.dsummed : x
+    const View* const arrays[] = {
+        given.x,
+        given.residual,
+        given.dx,
+        given.dresidual,
+        given.dy ? given.dy : given.x,
+        given.dsummed ? given.dsummed : given.x
     };
     geometry.set_norm(arrays, 6, axes);
     NormBackward& norm = task.norm;

@@ -53,6 +53,11 @@ bool run_norm_backward(
     if (!partials) return false;
     norm.dweight_partials = accumulate ? partials.take(blocks * cols) : nullptr;
     norm.dbias_partials = accumulate ? partials.take(blocks * cols) : nullptr;
+    if (blocks == 1) {
+        norm.dweight = dweight;
+        norm.dbias = dbias;
+        return run(kernel, task, work);
+    }
     return run(kernel, task, work) && sum_partials(norm.dweight_partials, blocks, cols, element, dweight) &&
            sum_partials(norm.dbias_partials, blocks, cols, element, dbias);
 }

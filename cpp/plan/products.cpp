@@ -40,7 +40,8 @@ MatrixView::MatrixView(const View& array, Element element) {
         Axes axes;
         axes.count = 1;
         axes.axis[0] = last;
-        geometry_.set_norm(&array, 1, axes);
+        const View* const view = &array;
+        geometry_.set_norm(&view, 1, axes);
         rows_ = geometry_.rows.rows;
         const Operand& operand = geometry_.operands[0];
         matrix_.rows = {geometry_.rows.outer_axes, geometry_.rows.outer_extent, operand.outer_stride};

@@ -5,25 +5,25 @@
 
 namespace fastnorm {
 
-void Geometry::AxisList::append(const View* arrays, int operand_count, int axis) {
-    append_steps(arrays, operand_count, axis, arrays[0].shape[axis], 1);
+void Geometry::AxisList::append(const View* const* arrays, int operand_count, int axis) {
+    append_steps(arrays, operand_count, axis, arrays[0]->shape[axis], 1);
 }
 
 // Appends one axis, or lengthens the last one where every array walks over both in equal steps.
 void Geometry::AxisList::append_steps(
-    const View* arrays, int operand_count, int axis, std::int64_t length, std::int64_t times
+    const View* const* arrays, int operand_count, int axis, std::int64_t length, std::int64_t times
 ) {
     if (length == 1) return;
     bool merges = count > 0;
     for (int k = 0; k < operand_count && merges; ++k) {
-        merges = stride[k][count - 1] == length * times * arrays[k].strides[axis];
+        merges = stride[k][count - 1] == length * times * arrays[k]->strides[axis];
     }
     if (merges) {
         extent[count - 1] *= length;
     } else {
         extent[count++] = length;
     }
-    for (int k = 0; k < operand_count; ++k) stride[k][count - 1] = times * arrays[k].strides[axis];
+    for (int k = 0; k < operand_count; ++k) stride[k][count - 1] = times * arrays[k]->strides[axis];
 }
 
 void Geometry::AxisList::finish(int operand_count) {
@@ -35,39 +35,41 @@ void Geometry::AxisList::finish(int operand_count) {
 
 // Points rows and operands at the axis lists. Rows count as contiguous where their elements are neighbours
 // and aligned.
-void Geometry::use(const View* arrays, int count) {
+void Geometry::use(const View* const* arrays, int count) {
     rows.outer_axes = outer_.count;
     rows.inner_axes = inner_.count;
     rows.outer_extent = outer_.extent;
     rows.inner_extent = inner_.extent;
     for (int k = 0; k < count; ++k) {
-        const std::int64_t size = item_size(arrays[k].element);
+        const std::int64_t size = item_size(arrays[k]->element);
         bool contiguous = inner_.count == 1 && (inner_.stride[k][0] == size || inner_.extent[0] <= 1);
-        std::uintptr_t misalignment = reinterpret_cast<std::uintptr_t>(arrays[k].data);
+        std::uintptr_t misalignment = reinterpret_cast<std::uintptr_t>(arrays[k]->data);
         for (int i = 0; i < outer_.count; ++i) misalignment |= std::uintptr_t(outer_.stride[k][i]);
         contiguous = contiguous && misalignment % std::uintptr_t(size) == 0;
-        operands[k] = {arrays[k].data, outer_.stride[k], inner_.stride[k], contiguous};
+        operands[k] = {arrays[k]->data, outer_.stride[k], inner_.stride[k], contiguous};
     }
 }
 
-void Geometry::use_contiguous(const View* arrays, int count, std::int64_t row_count, std::int64_t col_count) {
+void Geometry::use_contiguous(
+    const View* const* arrays, int count, std::int64_t row_count, std::int64_t col_count
+) {
     outer_.count = inner_.count = 1;
     outer_.extent[0] = row_count;
     inner_.extent[0] = col_count;
     for (int k = 0; k < count; ++k) {
-        inner_.stride[k][0] = item_size(arrays[k].element);
+        inner_.stride[k][0] = item_size(arrays[k]->element);
         outer_.stride[k][0] = col_count * inner_.stride[k][0];
     }
     use(arrays, count);
 }
 
-void Geometry::set_norm(const View* arrays, int count, const Axes& axes) {
-    const View& x = arrays[0];
+void Geometry::set_norm(const View* const* arrays, int count, const Axes& axes) {
+    const View& x = *arrays[0];
     rows.rows = rows.cols = 1;
     bool contiguous =
         axes.count == 0 || axes.axis[0] == x.ndim - axes.count;  // the axes are the trailing ones
     for (int i = 0; i < x.ndim; ++i) (axes.contains(i) ? rows.cols : rows.rows) *= x.shape[i];
-    for (int k = 0; k < count; ++k) contiguous = contiguous && arrays[k].contiguous;
+    for (int k = 0; k < count; ++k) contiguous = contiguous && arrays[k]->contiguous;
     if (contiguous) return use_contiguous(arrays, count, rows.rows, rows.cols);
     outer_.count = inner_.count = 0;
     for (int i = 0; i < x.ndim; ++i) (axes.contains(i) ? inner_ : outer_).append(arrays, count, i);
@@ -76,12 +78,12 @@ void Geometry::set_norm(const View* arrays, int count, const Axes& axes) {
     use(arrays, count);
 }
 
-void Geometry::set_leading(const View* arrays, int count, int first_column) {
-    const View& x = arrays[0];
+void Geometry::set_leading(const View* const* arrays, int count, int first_column) {
+    const View& x = *arrays[0];
     rows.rows = rows.cols = 1;
     bool contiguous = true;
     for (int i = 0; i < x.ndim; ++i) (i < first_column ? rows.rows : rows.cols) *= x.shape[i];
-    for (int k = 0; k < count; ++k) contiguous = contiguous && arrays[k].contiguous;
+    for (int k = 0; k < count; ++k) contiguous = contiguous && arrays[k]->contiguous;
     if (contiguous) return use_contiguous(arrays, count, rows.rows, rows.cols);
     outer_.count = inner_.count = 0;
     for (int i = 0; i < x.ndim; ++i) (i < first_column ? outer_ : inner_).append(arrays, count, i);
@@ -90,8 +92,10 @@ void Geometry::set_leading(const View* arrays, int count, int first_column) {
     use(arrays, count);
 }
 
-void Geometry::set_channel_groups(const View* arrays, int count, int axis, std::int64_t group_channels) {
-    const View& x = arrays[0];
+void Geometry::set_channel_groups(
+    const View* const* arrays, int count, int axis, std::int64_t group_channels
+) {
+    const View& x = *arrays[0];
     rows.rows = x.shape[axis];
     rows.cols = 1;
     outer_.count = inner_.count = 0;
@@ -113,17 +117,17 @@ void Geometry::set_channel_groups(const View* arrays, int count, int axis, std::
     use(arrays, count);
 }
 
-void Geometry::set_elementwise(const View* arrays, int count) {
-    const View& x = arrays[0];
+void Geometry::set_elementwise(const View* const* arrays, int count) {
+    const View& x = *arrays[0];
     rows.rows = 1;
     rows.cols = x.size();
     bool contiguous = true;
-    for (int k = 0; k < count; ++k) contiguous = contiguous && arrays[k].contiguous;
+    for (int k = 0; k < count; ++k) contiguous = contiguous && arrays[k]->contiguous;
     if (contiguous) return use_contiguous(arrays, count, 1, rows.cols);
 
     // Axes by the steps of the result, the longest first: the last axis is then the one to run along.
     int order[max_axes];
-    const std::ptrdiff_t* steps = arrays[count - 1].strides;
+    const std::ptrdiff_t* steps = arrays[count - 1]->strides;
     for (int i = 0; i < x.ndim; ++i) {
         int place = i;
         for (; place > 0 && std::abs(steps[order[place - 1]]) < std::abs(steps[i]); --place)

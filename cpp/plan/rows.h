@@ -21,17 +21,17 @@ public:
     Operand operands[max_operands];
 
     // Rows of a norm: `axes` are the columns, all other axes the rows, both in C order.
-    void set_norm(const View* arrays, int count, const Axes& axes);
+    void set_norm(const View* const* arrays, int count, const Axes& axes);
 
     // Rows of an element-wise op: the axes in the order that walks memory best, merged as far as they go.
-    void set_elementwise(const View* arrays, int count);
+    void set_elementwise(const View* const* arrays, int count);
 
     // Rows are the axes before `first_column`, columns those from there on, both in C order.
-    void set_leading(const View* arrays, int count, int first_column);
+    void set_leading(const View* const* arrays, int count, int first_column);
 
     // Channels in groups of `group_channels` neighbours: rows are (place in the group, sample, group),
     // columns all other axes. The samples are the first axis, unless that is the channels'.
-    void set_channel_groups(const View* arrays, int count, int axis, std::int64_t group_channels);
+    void set_channel_groups(const View* const* arrays, int count, int axis, std::int64_t group_channels);
 
     bool all_contiguous(int count) const;
 
@@ -41,16 +41,16 @@ private:
         std::int64_t extent[max_axes];
         std::int64_t stride[max_operands][max_axes];
 
-        void append(const View* arrays, int operand_count, int axis);
+        void append(const View* const* arrays, int operand_count, int axis);
         // An axis of any length whose steps are `times` those of `axis`.
         void append_steps(
-            const View* arrays, int operand_count, int axis, std::int64_t length, std::int64_t times
+            const View* const* arrays, int operand_count, int axis, std::int64_t length, std::int64_t times
         );
         void finish(int operand_count);  // at least one axis
     };
 
-    void use(const View* arrays, int count);
-    void use_contiguous(const View* arrays, int count, std::int64_t row_count, std::int64_t col_count);
+    void use(const View* const* arrays, int count);
+    void use_contiguous(const View* const* arrays, int count, std::int64_t row_count, std::int64_t col_count);
 
     AxisList outer_, inner_;
 };

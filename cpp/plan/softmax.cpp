@@ -24,7 +24,7 @@ Work row_work(const Geometry& geometry, int operands, Element element, double na
 Work plan_softmax_forward(
     SoftmaxForward& task, Geometry& geometry, const View& x, const View& y, const Axes& axis, bool warm
 ) {
-    const View arrays[] = {x, y};
+    const View* const arrays[] = {&x, &y};
     geometry.set_norm(arrays, 2, axis);
     task.shape = geometry.rows;
     task.x = geometry.operands[0];
@@ -37,7 +37,7 @@ Work plan_softmax_backward(
     SoftmaxBackward& task, Geometry& geometry, const View& dy, const View& x, const View& dx,
     const Axes& axis, bool warm
 ) {
-    const View arrays[] = {dy, x, dx};
+    const View* const arrays[] = {&dy, &x, &dx};
     geometry.set_norm(arrays, 3, axis);
     task.shape = geometry.rows;
     task.dy = geometry.operands[0];

@@ -26,7 +26,7 @@ struct NormForward {
 
 // The gradient of the same. A call covers row blocks [begin, end) of block_rows rows each (block_rows depends
 // on the shape alone); block b leaves its share of dweight and dbias in row b of the partials, which
-// sum_partials then adds in the order of the blocks, whoever computed them.
+// sum_partials then adds in the order of the blocks, whoever computed them. A single block can do without.
 struct NormBackward {
     Rows shape;
     Operand dy, x, dx;
@@ -40,6 +40,9 @@ struct NormBackward {
     double* dweight_partials;  // blocks x cols; where there is a weight, and where its gradient or dbias is
                                // wanted
     double* dbias_partials;
+    // Where there is one block: the gradients themselves, cols, compute type; or null.
+    void* dweight = nullptr;
+    void* dbias = nullptr;
 };
 
 struct PartialSums {

@@ -53,7 +53,8 @@ void test_norm_rows() {
     for (const Walk walk : walks) {
         for (const Walk other : walks) {
             const TestView x({2, 3, 1, 5}, Element::float32, walk), y({2, 3, 1, 5}, Element::float64, other);
-            const View views[] = {x, y};
+            const View first_view = x, second_view = y;
+            const View* const views[] = {&first_view, &second_view};
             for (const Axes& columns : choices) {
                 const Axes rest = other_axes(columns, 4);
                 Geometry geometry;
@@ -82,33 +83,35 @@ void test_norm_rows() {
 void test_merging() {
     const TestView plain({4, 5, 6}, Element::float32), spread({4, 5, 6}, Element::float32, Walk::spread);
     View view = plain;
+    const View* const only = &view;
     Geometry geometry;
-    geometry.set_norm(&view, 1, axes_of({2}));
+    geometry.set_norm(&only, 1, axes_of({2}));
     CHECK(geometry.rows.rows == 20 && geometry.rows.cols == 6);
     CHECK(geometry.rows.outer_axes == 1 && geometry.rows.inner_axes == 1);
     CHECK(geometry.operands[0].outer_stride[0] == 24 && geometry.operands[0].inner_stride[0] == 4);
     CHECK(geometry.operands[0].contiguous && geometry.all_contiguous(1));
     CHECK(packing_bytes(geometry, 1, 4) == 0);
 
-    geometry.set_norm(&view, 1, axes_of({1}));
+    geometry.set_norm(&only, 1, axes_of({1}));
     CHECK(geometry.rows.outer_axes == 2 && geometry.operands[0].inner_stride[0] == 24);
     CHECK(!geometry.operands[0].contiguous);
     CHECK(packing_bytes(geometry, 1, 4) == packed_bytes(5, 4));
 
     view = spread;
-    geometry.set_norm(&view, 1, axes_of({1, 2}));
+    geometry.set_norm(&only, 1, axes_of({1, 2}));
     CHECK(geometry.rows.outer_axes == 1 && geometry.rows.inner_axes == 1);  // gaps, but equal ones
     CHECK(geometry.operands[0].inner_stride[0] == 8 && !geometry.operands[0].contiguous);
 
     // One axis merges for one array and not for the other: then for none.
     const TestView reversed({4, 5, 6}, Element::float32, Walk::reversed_axes);
-    const View both[] = {plain, reversed};
+    const View plain_view = plain, reversed_view = reversed;
+    const View* const both[] = {&plain_view, &reversed_view};
     geometry.set_norm(both, 2, axes_of({2}));
     CHECK(geometry.rows.outer_axes == 2);
 
     view = plain;
     view.data += 1;
-    geometry.set_norm(&view, 1, axes_of({2}));
+    geometry.set_norm(&only, 1, axes_of({2}));
     CHECK(!geometry.operands[0].contiguous);
 }
 
@@ -117,17 +120,18 @@ void test_no_axes_and_no_rows() {
         narrow({3, 0}, Element::float32);
     Geometry geometry;
     View view = scalar;
-    geometry.set_elementwise(&view, 1);
+    const View* const only = &view;
+    geometry.set_elementwise(&only, 1);
     CHECK(geometry.rows.rows == 1 && geometry.rows.cols == 1);
     view = empty;
-    geometry.set_norm(&view, 1, axes_of({1}));
+    geometry.set_norm(&only, 1, axes_of({1}));
     CHECK(geometry.rows.rows == 0 && geometry.rows.cols == 5);
     view = narrow;
-    geometry.set_norm(&view, 1, axes_of({1}));
+    geometry.set_norm(&only, 1, axes_of({1}));
     CHECK(geometry.rows.rows == 3 && geometry.rows.cols == 0);
     CHECK(rows_per_chunk(geometry.rows, 4) > 0);
     view = scalar;
-    geometry.set_norm(&view, 1, Axes());
+    geometry.set_norm(&only, 1, Axes());
     CHECK(geometry.rows.rows == 1 && geometry.rows.cols == 1);
 }
 
@@ -136,7 +140,8 @@ void test_elementwise() {
     for (const Walk walk : walks) {
         for (const Walk other : walks) {
             const TestView x({3, 1, 4, 5}, Element::float32, walk), y({3, 1, 4, 5}, Element::float32, other);
-            const View views[] = {x, y};
+            const View first_view = x, second_view = y;
+            const View* const views[] = {&first_view, &second_view};
             Geometry geometry;
             geometry.set_elementwise(views, 2);
             const Rows& rows = geometry.rows;
@@ -163,7 +168,8 @@ void test_broadcast() {
     const TestView x({2, 3, 5}, Element::float32), y({2, 3, 5}, Element::float32);
     const TestView beta({3, 1}, Element::float32, Walk::spread);
     std::ptrdiff_t strides[3];
-    const View arrays[] = {x, broadcast(beta, x, strides), y};
+    const View x_view = x, beta_view = broadcast(beta, x, strides), y_view = y;
+    const View* const arrays[] = {&x_view, &beta_view, &y_view};
     CHECK(strides[0] == 0 && strides[1] == 8 && strides[2] == 0);
     Geometry geometry;
     geometry.set_elementwise(arrays, 3);
@@ -194,9 +200,10 @@ void test_broadcast() {
 void test_leading() {
     const TestView x({2, 3, 5}, Element::float32, Walk::spread);
     const View view = x;
+    const View* const only = &view;
     for (int first = 0; first <= 3; ++first) {
         Geometry geometry;
-        geometry.set_leading(&view, 1, first);
+        geometry.set_leading(&only, 1, first);
         bool same = true;
         for (std::int64_t i = 0; i < 30; ++i) {
             const std::int64_t row = i / geometry.rows.cols, col = i % geometry.rows.cols;
@@ -211,8 +218,9 @@ void test_channel_groups() {
     for (const Walk walk : walks) {
         const TestView x({2, 6, 5}, Element::float32, walk);
         const View view = x;
+        const View* const only = &view;
         Geometry geometry;
-        geometry.set_channel_groups(&view, 1, 1, 3);
+        geometry.set_channel_groups(&only, 1, 1, 3);
         CHECK(geometry.rows.rows == 12 && geometry.rows.cols == 5);
         bool same = true;
         for (std::int64_t row = 0; row < 12; ++row) {

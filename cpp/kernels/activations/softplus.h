@@ -128,7 +128,7 @@ public:
         if constexpr (sizeof(C) == 8) {
             return select(is_past(x), x, function_.value<PairArithmetic>(x));
         } else {
-            return select(is_past(x), x, to_float(function_.value<PlainArithmetic>(to_double(x))));
+            return select(is_past(x), x, narrow_value(x));
         }
     }
 
@@ -138,11 +138,21 @@ public:
         if constexpr (sizeof(C) == 8) {
             return select(is_past(x), one, function_.derivative<PairArithmetic>(x));
         } else {
-            return select(is_past(x), one, to_float(function_.derivative<PlainArithmetic>(to_double(x))));
+            return select(is_past(x), one, narrow_derivative(x));
         }
     }
 
 private:
+    // Calls: with fused multiply-add only betas far from 1 come here, of all types that compute in float.
+    template <int N>
+    FASTNORM_OUTLINE Vec<float, N> narrow_value(Vec<float, N> x) const {
+        return to_float(function_.value<PlainArithmetic>(to_double(x)));
+    }
+    template <int N>
+    FASTNORM_OUTLINE Vec<float, N> narrow_derivative(Vec<float, N> x) const {
+        return to_float(function_.derivative<PlainArithmetic>(to_double(x)));
+    }
+
     template <class V>
     FASTNORM_INLINE auto is_past(V x) const {
         return x * broadcast<V>(beta_) > broadcast<V>(threshold_);

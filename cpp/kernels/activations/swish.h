@@ -122,8 +122,10 @@ struct SwishFloat {
         return any(!is_usual()) ? rare_value(copy_sign(y, x)) : copy_sign(y, x);
     }
     FASTNORM_OUTLINE V rare_value(V y) const {
-        const V wide = to_float(Double::value(to_double(x), to_double(beta)));
-        return select(is_usual(), y, select(beta == broadcast<V>(1), silu(x), wide));
+        const auto is_usual_or_one = is_usual() | (beta == broadcast<V>(1));
+        const V result = select(is_usual(), y, silu(x));
+        if (!any(!is_usual_or_one)) return result;
+        return select(is_usual_or_one, result, to_float(Double::value(to_double(x), to_double(beta))));
     }
 
     // Around its zero both terms of D are larger than it is.
@@ -135,8 +137,10 @@ struct SwishFloat {
         return any(!is_usual()) ? rare_derivative(result) : result;
     }
     FASTNORM_OUTLINE V rare_derivative(V result) const {
-        const V wide = to_float(Double::derivative(to_double(x), to_double(beta)));
-        return select(is_usual(), result, select(beta == broadcast<V>(1), silu_derivative(x), wide));
+        const auto is_usual_or_one = is_usual() | (beta == broadcast<V>(1));
+        const V slope = select(is_usual(), result, silu_derivative(x));
+        if (!any(!is_usual_or_one)) return slope;
+        return select(is_usual_or_one, slope, to_float(Double::derivative(to_double(x), to_double(beta))));
     }
 
     FASTNORM_INLINE Vec<double, N> beta_term(V g) const {

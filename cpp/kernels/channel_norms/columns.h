@@ -163,6 +163,20 @@ void gradient_coefficients(const ChannelBackward& task, std::int64_t begin, std:
     const ChannelForward& forward = task.forward;
     const Channels& size = forward.size;
     const std::int64_t cols = size.columns();
+    if (size.inner == 1) {
+        using V = Vec<double, row_lanes>;
+        const S* weight = static_cast<const S*>(forward.weight);
+        double* const target = task.coefficients;
+        for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+            const V rstd = load_columns<V>(forward.rstd + j, step);
+            const V factor = weight ? rstd * load_columns<V>(weight + j, step) : rstd;
+            store_columns(target + j, load_columns<V>(forward.mean + j, step), step);
+            store_columns(target + cols + j, factor, step);
+            store_columns(target + 2 * cols + j, load_columns<V>(task.slope + j, step), step);
+            store_columns(target + 3 * cols + j, load_columns<V>(task.offset + j, step), step);
+        });
+        return;
+    }
     for (std::int64_t c = begin; c < end; ++c) {
         const double values[] = {
             forward.mean[c], forward.rstd[c] * parameter_of<S>(size, forward.weight, 0, c, 1), task.slope[c],

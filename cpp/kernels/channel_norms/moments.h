@@ -30,6 +30,10 @@ constexpr std::int64_t segment_cols = 8192;
 
 template <class T>
 FASTNORM_INLINE Moments segment_moments(const T* x, const T* target, std::int64_t cols) {
+    if (cols == 1) {
+        const double value = widen(*x), d = value - value;  // 0, or NaN
+        return {value + d, d};
+    }
     if constexpr (sizeof(compute_t<T>) == 8) {
         const DoubleMoments moments = row_moments(x, cols, 1);
         return {moments.mean + moments.mean_rest, moments.variance * double(cols)};

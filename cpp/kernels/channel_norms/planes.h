@@ -23,9 +23,8 @@ FASTNORM_INLINE double parameter_of(
     const Channels& size, const void* values, std::int64_t o, std::int64_t c, double absent
 ) {
     if (!values) return absent;
-    return static_cast<const S*>(
-        values
-    )[c % size.weight_period * size.weight_step + o * size.weight_outer_step];
+    const std::int64_t place = c < size.weight_period ? c : c % size.weight_period;
+    return static_cast<const S*>(values)[place * size.weight_step + o * size.weight_outer_step];
 }
 
 template <class S>

@@ -119,6 +119,41 @@ void block_column_sums(
     }
 }
 
+// What finish_sums leaves of channels of one column each, a vector of them at a time, from the sums of all
+// blocks.
+template <class S>
+FASTNORM_INLINE void finish_single_columns(
+    const ChannelBackward& task, const Partials& partials, std::int64_t begin, std::int64_t end
+) {
+    using V = Vec<double, row_lanes>;
+    const ChannelForward& forward = task.forward;
+    const S* weights = static_cast<const S*>(forward.weight);
+    const V n = broadcast<V>(forward.size.count()), zero = broadcast<V>(0);
+    for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        V sums[3];
+        for (int kind = 0; kind < 3; ++kind)
+            sums[kind] = zero + load_columns<V>(partials.at(kind, 0, j), step);
+        const V rstd = load_columns<V>(forward.rstd + j, step);
+        V rest = sums[2] / n;
+        if (!task.through) {
+            const V mean = load_columns<V>(forward.mean + j, step);
+            V rounded = mean;
+            if constexpr (sizeof(S) == 4) rounded = to_double(to_float(mean));
+            rest = mean - rounded;
+        }
+        S* const dweight = static_cast<S*>(task.dweight);
+        S* const dbias = static_cast<S*>(task.dbias);
+        if (dweight) store_columns(dweight + j, rstd * (sums[1] - rest * sums[0]), step);
+        if (dbias) store_columns(dbias + j, sums[0], step);
+        const V weight = weights ? load_columns<V>(weights + j, step) : broadcast<V>(1);
+        const V h = weight * sums[0], h_d = weight * sums[1];
+        const V slope = -rstd * rstd * rstd * (h_d - rest * h) / n;
+        const V offset = -rstd * h / n - slope * rest;
+        store_columns(task.slope + j, task.through ? slope : zero, step);
+        store_columns(task.offset + j, task.through ? offset : zero, step);
+    });
+}
+
 // dweight, dbias, slope and offset of channels [begin, end) from the sums.
 template <class S>
 void finish_sums(
@@ -144,6 +179,8 @@ void finish_sums(
             );
         }
     }
+    if (!by_plane && per_channel == 1 && !size.planes)
+        return finish_single_columns<S>(task, partials, begin, end);
     for (std::int64_t c = begin; c < end; ++c) {
         const double rstd = forward.rstd[c];
         // What the rounded mean lacks: found from x, or known where the statistics are given for good.

@@ -14,11 +14,11 @@ FASTNORM_INLINE std::int64_t strided_offset(
 ) {
     if (axes == 1) return index * stride[0];
     std::int64_t offset = 0;
-    for (int axis = axes - 1; axis >= 0; --axis) {
+    for (int axis = axes - 1; axis > 0; --axis) {
         offset += index % extent[axis] * stride[axis];
         index /= extent[axis];
     }
-    return offset;
+    return axes > 0 ? offset + index * stride[0] : 0;  // what is left is the place along the first axis
 }
 
 template <class T>

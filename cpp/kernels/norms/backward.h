@@ -176,17 +176,16 @@ FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_
     const NormBackward& task = tile.task;
     const S* means = static_cast<const S*>(task.mean);
     const S* rstds = static_cast<const S*>(task.rstd);
-    const std::int64_t cols = task.shape.cols;
     const bool accumulate = task.dweight_partials != nullptr;
     // Sums that nobody wants are taken all the same, so that there is one function to compile.
     if (!accumulate) tile.sums.clear();
     for (std::int64_t block = begin; block < end; ++block) {
         const std::int64_t last = smaller((block + 1) * task.block_rows, task.shape.rows);
-        if (accumulate)
-            tile.sums.start(task.dweight_partials + block * cols, task.dbias_partials + block * cols);
+        if (accumulate) tile.sums.start(task, block);
         for (std::int64_t first = block * task.block_rows; first < last; first += tile_rows) {
             const int count = int(smaller(tile_rows, last - first));
             tile.fetch(first, count);
+            if (accumulate) tile.sums.expect(count);
             int together;
             for (int i = 0; i < count; i += together) {
                 together = i + backward_rows_together <= count ? backward_rows_together : 1;
@@ -219,7 +218,6 @@ FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_
                 }
             }
             tile.write_back(first, count);
-            if (accumulate) tile.sums.rows_done(count);
         }
         if (accumulate) tile.sums.finish();
     }

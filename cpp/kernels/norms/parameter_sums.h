@@ -24,42 +24,53 @@ public:
         : dweight(reinterpret_cast<S*>(scratch)), dbias(dweight + cols), cols_(cols) {
         scratch += parameter_sums_bytes(cols, sizeof(S));
     }
-    FASTNORM_INLINE void start(double* dweight_partial, double* dbias_partial) {
-        partials_[0] = dweight_partial;
-        partials_[1] = dbias_partial;
-        for (std::int64_t j = 0; j < cols_; ++j) dweight_partial[j] = dbias_partial[j] = 0;
+    // A block begins. The gradients of `task` are written in the end where this is the only one.
+    FASTNORM_INLINE void start(const NormBackward& task, std::int64_t block) {
+        partials_[0] = task.dweight_partials + block * cols_;
+        partials_[1] = task.dbias_partials + block * cols_;
+        totals_[0] = static_cast<S*>(task.dweight);
+        totals_[1] = static_cast<S*>(task.dbias);
+        folded_ = false;
         clear();
     }
     FASTNORM_INLINE void clear() {
         std::memset(dweight, 0, std::size_t(2 * cols_) * sizeof(S));
         rows_ = 0;
     }
-    FASTNORM_INLINE void rows_done(int count) {
+    // `count` more rows will be added.
+    FASTNORM_INLINE void expect(int count) {
+        if (rows_ >= fold_rows) fold(false);
         rows_ += count;
-        if (rows_ >= fold_rows) fold();
     }
-    FASTNORM_INLINE void finish() {
-        if (rows_ > 0) fold();
-    }
+    FASTNORM_INLINE void finish() { fold(true); }
 
 private:
-    FASTNORM_INLINE void fold() {
+    // Adds the running sums to the partials, and begins new ones unless these were the last.
+    FASTNORM_OUTLINE void fold(bool last) {
+        using V = Vec<double, row_lanes>;
         for (int k = 0; k < 2; ++k) {
             const S* sums = k == 0 ? dweight : dbias;
-            double* partial = partials_[k];
+            double* const partial = partials_[k];
+            S* const total = last ? totals_[k] : nullptr;
             for_columns<row_lanes>(0, cols_, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-                using V = Vec<double, row_lanes>;
-                store_columns(
-                    partial + j, load_columns<V>(partial + j, step) + load_columns<V>(sums + j, step), step
-                );
+                const V before = folded_ ? load_columns<V>(partial + j, step) : broadcast<V>(0);
+                const V sum = before + load_columns<V>(sums + j, step);
+                if (total) {
+                    store_columns(total + j, sum, step);
+                } else {
+                    store_columns(partial + j, sum, step);
+                }
             });
         }
-        clear();
+        folded_ = true;
+        if (!last) clear();
     }
 
     std::int64_t cols_;
     double* partials_[2] = {nullptr, nullptr};
+    S* totals_[2] = {nullptr, nullptr};
     int rows_ = 0;
+    bool folded_ = false;
 };
 
 // sums[j] = partials[0][j] + partials[1][j] + ..., for columns [begin, end), rounded once to the compute

@@ -131,8 +131,7 @@ FASTNORM_INLINE void pass_on_blocks(AddBackwardTile<T>& tile, std::int64_t begin
     const V alpha = broadcast<V>(compute_t<T>(tile.add.alpha));
     for (std::int64_t block = begin; block < end; ++block) {
         const std::int64_t last = smaller((block + 1) * task.block_rows, task.shape.rows);
-        if (task.dweight_partials)
-            tile.sums.start(task.dweight_partials + block * cols, task.dbias_partials + block * cols);
+        if (task.dweight_partials) tile.sums.start(task, block);
         for (std::int64_t first = block * task.block_rows; first < last; first += tile_rows) {
             const int count = int(smaller(tile_rows, last - first));
             tile.dsummed.fetch(first, count);
@@ -150,6 +149,7 @@ FASTNORM_INLINE void pass_on_blocks(AddBackwardTile<T>& tile, std::int64_t begin
             }
             tile.write_back(first, count);
         }
+        if (task.dweight_partials) tile.sums.finish();
     }
 }
 
