@@ -1,8 +1,8 @@
 """Record the bits of results that have no record yet: `python tests/record_bits.py`.
 
 Lines that exist stay as they are, and differences are told. `--again SUBJECT ...` records subjects anew,
-which needs a reason: see test_bits.py. Run it once on a
-target with fused multiply-add and once on one without (FASTNORM_TARGET).
+which needs a reason: see test_bits.py. Run it once on a target with fused multiply-add and once on one
+without (FASTNORM_TARGET).
 """
 
 from __future__ import annotations

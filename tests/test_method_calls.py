@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import fastnorm
 import pytest
@@ -17,6 +17,7 @@ from bits.numbers import DTYPES, plain
 from compared_calls import EXTREME, agree
 from conftest import REFERENCE_ONLY
 from drawn_calls import Array, Call, Path, at, exchange, names_of_changes, own, places
+from fastnorm._typing import DenseActivation
 
 LARGE = ("large", "larger", "largest")
 Given = dict[str, Any]
@@ -58,7 +59,8 @@ def forward(dtype: str) -> tuple[Callable[..., Any], Given, dict[str, Array]]:
 
 
 def backward(dtype: str) -> tuple[Callable[..., Any], Given, dict[str, Array]]:
-    net = network((5, 8, 3), dtype, activation="silu")
+    *_, latest = get_args(DenseActivation)
+    net = network((5, 8, 3), dtype, activation=latest)
     net.forward(plain("x", (4, 5), dtype))
     return net.backward, {"dy": plain("dy", (4, 3), dtype)}, state_of(*net.weights)
 

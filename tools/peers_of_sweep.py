@@ -42,7 +42,9 @@ def torch_functions() -> dict[str, Function]:
 
     found: dict[str, Function] = {}
     for name in UNARY:
-        forward = getattr(torch, name, None) or getattr(functional, name)
+        forward = getattr(torch, name, None) or getattr(functional, name, None)
+        if forward is None:
+            continue
         kernel = getattr(aten, f"{name}_backward")
         found[name] = call(forward)
         takes_result = name in ("sigmoid", "tanh")
@@ -65,7 +67,7 @@ def jax_functions() -> dict[str, Function]:
     import jax
 
     forward = {
-        **{name: getattr(jax.nn, name) for name in UNARY},
+        **{name: getattr(jax.nn, name) for name in UNARY if hasattr(jax.nn, name)},
         "gelu": lambda x: jax.nn.gelu(x, approximate=False),
         "gelu tanh": lambda x: jax.nn.gelu(x, approximate=True),
     }

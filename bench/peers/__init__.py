@@ -21,7 +21,7 @@ Builder = Callable[[Sample], Call | None]
 DEFAULT = ("numpy", "torch", "jax", "onnxruntime")
 OPTIONAL = ("torch_compile",)  # compiles for seconds for each workload and shape
 
-
+# Those of x alone, with options or without, which other libraries mostly have under the same names.
 UNARY_ACTIVATIONS = tuple(
     name
     for name in activations.__all__

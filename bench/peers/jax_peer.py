@@ -242,7 +242,7 @@ def _call_loss(function: Callable[..., jax.Array], sample: Sample) -> Call:
     return Call(lambda: jax.block_until_ready(both(*arguments)))
 
 
-# Those without an option of their own, by their names.
+# By their names, and called without options.
 ACTIVATIONS = {name: getattr(jax.nn, name) for name in UNARY_ACTIVATIONS if hasattr(jax.nn, name)}
 
 

@@ -235,7 +235,7 @@ def log_softmax_backward(sample: Sample) -> Call:
 
 
 def activation(name: str) -> Callable[..., Any]:
-    """Return an activation by its name, where PyTorch has one."""
+    """Return an activation by its name."""
     function: Callable[..., Any] = getattr(torch, name, None) or getattr(functional, name)
     return function
 
@@ -447,7 +447,7 @@ def unary(name: str, sample: Sample) -> Call:
     return Call(activation(name), (tensors(sample)["x"],), sample.keywords)
 
 
-# What the kernels behind autograd take besides, and those that take what the forward keeps, y instead of x.
+# What kernels behind autograd take besides, and the ops whose kernel takes what the forward keeps, y, for x.
 RELU_THRESHOLD = 0
 SOFTPLUS_OPTIONS = {"beta": 1.0, "threshold": 20.0}
 OF_RESULT = ("sigmoid", "tanh")
@@ -463,8 +463,16 @@ def unary_backward(name: str, sample: Sample) -> Call:
     return Call(getattr(aten, f"{name}_backward").default, (t["dy"], kept, *options.values()))
 
 
-CALLS: dict[str, Builder] = {name: partial(unary, name) for name in UNARY_ACTIVATIONS}
-CALLS |= {f"{name}_backward": partial(unary_backward, name) for name in UNARY_ACTIVATIONS}
+CALLS: dict[str, Builder] = {
+    name: partial(unary, name)
+    for name in UNARY_ACTIVATIONS
+    if hasattr(torch, name) or hasattr(functional, name)
+}
+CALLS |= {
+    f"{name}_backward": partial(unary_backward, name)
+    for name in CALLS
+    if name == "relu" or hasattr(aten, f"{name}_backward")
+}
 CALLS |= {
     function.__name__: function
     for function in (

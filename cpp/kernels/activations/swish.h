@@ -24,6 +24,7 @@
 #include <cstring>
 
 #include "kernels/loops/elementwise.h"
+#include "kernels/activations/sigmoid.h"
 #include "kernels/activations/silu.h"
 #include "kernels/loops/row_span.h"
 #include "tasks/activations.h"
@@ -189,6 +190,17 @@ FASTNORM_INLINE Vec<T, N> swish_derivative(Vec<T, N> x, Vec<T, N> beta) {
         const auto slope = SwishDouble<PlainArithmetic, N>::derivative(to_double(x), to_double(beta));
         return with_silu(beta, to_float(slope), [&]() FASTNORM_INLINE_LAMBDA { return silu_derivative(x); });
     }
+}
+
+// Both as layers compute them, whose sums err by more than the roundings of beta x and of the product: x
+// sigmoid(beta x), and its derivative, that of u sigmoid(u) at u = beta x.
+template <class V>
+FASTNORM_INLINE V layer_swish(V x, V beta) {
+    return x * sigmoid(beta * x);
+}
+template <class V>
+FASTNORM_INLINE V layer_swish_derivative(V x, V beta) {
+    return silu_derivative(beta * x);
 }
 
 // g dy/dbeta.

@@ -30,7 +30,7 @@ FASTNORM_INLINE V activate(V z, [[maybe_unused]] element_t<V> beta) {
     if constexpr (kind == Activation::name) return name(z);
     FASTNORM_LAYER_ACTIVATIONS(FASTNORM_VALUE)
 #undef FASTNORM_VALUE
-    if constexpr (kind == Activation::swish) return z * sigmoid(broadcast<V>(beta) * z);
+    if constexpr (kind == Activation::swish) return layer_swish(z, broadcast<V>(beta));
     return z;
 }
 
@@ -42,8 +42,7 @@ FASTNORM_INLINE V activate_backward(V dy, V z, [[maybe_unused]] element_t<V> bet
     } else if constexpr (kind == Activation::relu) {
         return relu_gradient(dy, z);
     } else if constexpr (kind == Activation::swish) {
-        // The derivative of z sigmoid(beta z) is that of u sigmoid(u) at u = beta z.
-        return dy * silu_derivative(broadcast<V>(beta) * z);
+        return dy * layer_swish_derivative(z, broadcast<V>(beta));
     } else {
 #define FASTNORM_SLOPE(name, is_gate) \
     if constexpr (kind == Activation::name) return dy * name##_derivative(z);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast, get_args
 
 import numpy as np
@@ -41,8 +42,11 @@ def unary_backward(rules: Rules, dy: object, x: object) -> tuple[Array, Array]:
     return rules.gradient("dy", dy, x), x
 
 
-relu = sigmoid = tanh = silu = mish = unary
-relu_backward = sigmoid_backward = tanh_backward = silu_backward = mish_backward = unary_backward
+def __getattr__(name: str) -> Callable[..., tuple[object, ...]]:
+    """Return the rule of an op that has none of its own here, which is one of x alone."""
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return unary_backward if name.endswith("_backward") else unary
 
 
 def swish(rules: Rules, x: object, beta: object, out: object) -> tuple[Array, Array, Array | None]:
