@@ -16,7 +16,7 @@ Function = Callable[[mpf], mpf]
 
 mp.mp.prec = 200
 
-# ---- numbers -------------------------------------------------------------------------------------------------------
+# ---- numbers -----------------------------------------------------------------------------------------------
 
 
 def to_float32(x: mpf) -> mpf:
@@ -43,7 +43,7 @@ def split(x: mpf) -> tuple[mpf, mpf]:
     return high, mpf(float(x - high))
 
 
-# ---- series over a whole interval: Chebyshev expansions, truncated ---------------------------------------------------
+# ---- series over a whole interval: Chebyshev expansions, truncated -----------------------------------------
 
 
 def chebyshev(f: Function, low: mpf, high: mpf, degree: int) -> list[mpf]:
@@ -79,20 +79,21 @@ def powers(f: Function, low: mpf, high: mpf, degree: int) -> list[mpf]:
     return result
 
 
-# ---- piecewise polynomials for float -------------------------------------------------------------------------------
+# ---- piecewise polynomials for float -----------------------------------------------------------------------
 
 PIECES = 32
 DEGREE = 6
 
 
 class Piecewise:
-    """f on [first_t, last_t] as 32 polynomials c0 + d (c1 + ... + c6 d^5), d = t - center, for evaluation in float32.
+    """f on [first_t, last_t] as 32 polynomials c0 + d (c1 + ... + c6 d^5), d = t - center, for evaluation in
+    float32.
 
-    The piece is the integer nearest to (alpha t + beta)^2, modulo 32: `first` for first_t and then upwards, with narrower
-    and narrower pieces, or downwards (`step` -1), with wider and wider ones. With `bend` it is the integer nearest to
-    r min(r, bend), r = alpha t + beta: pieces of one width, and twice as many from r = bend on, which get wider again.
-    f changes by a factor of at most about 0.7 to 1.4 over a piece, so c0 carries most of the value and the roundings of
-    the other terms do not show.
+    The piece is the integer nearest to (alpha t + beta)^2, modulo 32: `first` for first_t and then upwards,
+    with narrower and narrower pieces, or downwards (`step` -1), with wider and wider ones. With `bend` it is
+    the integer nearest to r min(r, bend), r = alpha t + beta: pieces of one width, and twice as many from r =
+    bend on, which get wider again. f changes by a factor of at most about 0.7 to 1.4 over a piece, so c0
+    carries most of the value and the roundings of the other terms do not show.
     """
 
     def __init__(
@@ -167,7 +168,9 @@ class Piecewise:
         return result
 
     def best_center(self, low: mpf, high: mpf, nodes: list[mpf]) -> tuple[mpf, list[mpf]]:
-        """The float near the middle at which c0 and c1 happen to be nearly floats: their rounding then costs nothing."""
+        """The float near the middle at which c0 and c1 happen to be nearly floats: their rounding then costs
+        nothing.
+        """
         middle = (low + high) / 2
         if self.linear and self.f(middle) > low:
             middle = mp.findroot(lambda t: self.f(t) - low, middle) * mpf("0.999")
@@ -179,7 +182,8 @@ class Piecewise:
         fine = [next_float32(middle, steps) for steps in range(-2000, 2001)]
         # Where f hardly changes only a center far away will do, beyond the piece even.
         coarse = [to_float32(low + (high - low) * i / 100) for i in range(1, 800)]
-        # Where c0 - center hardly changes, as that of a function that tends to t, any place in the middle half.
+        # Where c0 - center hardly changes, as that of a function that tends to t, any place in the middle
+        # half.
         across = [to_float32(low + (high - low) * mpf(i) / 4000) for i in range(1000, 3001) if self.across]
         for centers in (fine, across, coarse):
             candidates = []
@@ -196,7 +200,8 @@ class Piecewise:
         raise ValueError("no center")
 
     def center_at_zero(self, zero: mpf) -> tuple[mpf, list[mpf]]:
-        """The zero's nearest float or a neighbour, so that c0 is tiny and the value relatively accurate through the zero.
+        """The zero's nearest float or a neighbour, so that c0 is tiny and the value relatively accurate
+        through the zero.
 
         The best is the one for which the rounding of c0 and c1 matters least at the floats next to the zero.
         """
@@ -240,7 +245,7 @@ def least_squares(xs: list[mpf], ys: list[mpf], exponents: range, weights: list[
     return list(mp.lu_solve(matrix, right))
 
 
-# ---- printing ------------------------------------------------------------------------------------------------------
+# ---- printing ----------------------------------------------------------------------------------------------
 
 
 def cpp_array(name: str, values: list[mpf], element: str = "double") -> str:

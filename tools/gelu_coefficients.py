@@ -3,7 +3,8 @@
     python tools/gelu_coefficients.py header        cpp/kernels/tables/gelu_coefficients.h, whole
     python tools/gelu_coefficients.py exponential   the series in cpp/simd/math.h
     python tools/gelu_coefficients.py twin          the series in python/fastnorm/reference/_erf.py
-    python tools/gelu_coefficients.py errors        approximation errors of the piecewise tables, as powers of two
+    python tools/gelu_coefficients.py errors        approximation errors of the piecewise tables, as powers of
+                                                    two
     python tools/gelu_coefficients.py check         compare all of them with the sources
 
 What the tables mean is told where they are used: gelu_double.h, gelu_float.h, math.h, _erf.py.
@@ -27,7 +28,7 @@ from coefficients import (
 )
 from mpmath import mpf
 
-# ---- the functions -------------------------------------------------------------------------------------------------
+# ---- the functions -----------------------------------------------------------------------------------------
 
 
 def mills(t: mpf) -> mpf:
@@ -117,8 +118,8 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
         return lambda t: 2 * t * form.tail(t)
 
     tables = {}
-    # The last t: max(x, 0) - t S(t) and 1 - D(t) round to x and to 1 from there on. S falls like exp(-t^2/2) or faster
-    # in the first two forms, like exp(-1.7 t) in the third.
+    # The last t: max(x, 0) - t S(t) and 1 - D(t) round to x and to 1 from there on. S falls like exp(-t^2/2)
+    # or faster in the first two forms, like exp(-1.7 t) in the third.
     for name, tail_shape, slope_shape in (
         ("none", ("5.6", 6, 1), ("6.0", 6, 1)),
         ("tanh", ("5.2", 6, 1), ("5.55", 6, 1)),
@@ -169,12 +170,18 @@ def header() -> str:
     for name, (f, degree, exact, comment) in series.items():
         coefficients = powers(f, mpf(-1), last, degree)
         low = ", ".join(hexadecimal(split(c)[1]) for c in coefficients[:exact])
-        text += f"\n// {comment} as powers of q = (t - 4)/(t + 4), t in [0, 38.8]; what is missing from the first ones;\n"
+        text += (
+            f"\n// {comment} as powers of q = (t - 4)/(t + 4), t in [0, 38.8]; what is "
+            f"missing from the first ones;\n"
+        )
         text += "// and a shorter series for t in [0, 14.7].\n"
         text += cpp_array(f"{name}_series", coefficients)
         text += f"constexpr double {name}_series_low[] = {{{low}}};\n"
         text += cpp_array(f"{name}_series_short", powers(f, mpf(-1), last_short, 12))
-    text += "\n// ---- float ------------------------------------------------------------------------------------------------\n"
+    text += (
+        "\n// ---- float "
+        "------------------------------------------------------------------------------------------------\n"
+    )
     for name, (comment, table) in piecewise_tables().items():
         text += "\n" + cpp_piecewise(name, comment, table)
     return text + "\nFASTNORM_TARGET_END\n"

@@ -2,9 +2,9 @@
 
     python tools/logarithm_coefficients.py
 
-With s = n/(2 + n), log(1 + n) = 2 atanh(s) = 2 s + s R(s^2), and R(z) = z (2/3 + 2/5 z + ...). The series is that of
-R(z)/z on the interval that n in [sqrt(1/2) - 1, sqrt(2) - 1] makes of z = s^2; for softplus, whose n is an
-exponential in [0, 1], on [0, 1/9].
+With s = n/(2 + n), log(1 + n) = 2 atanh(s) = 2 s + s R(s^2), and R(z) = z (2/3 + 2/5 z + ...). The series is
+that of R(z)/z on the interval that n in [sqrt(1/2) - 1, sqrt(2) - 1] makes of z = s^2; for softplus, whose n
+is an exponential in [0, 1], on [0, 1/9].
 """
 
 import mpmath as mp

@@ -1,7 +1,8 @@
 """Compute the tables of sigmoid, tanh and silu with mpmath and print them as the sources hold them.
 
     python tools/logistic_coefficients.py header    cpp/kernels/tables/logistic_coefficients.h, whole
-    python tools/logistic_coefficients.py errors    approximation errors of the piecewise tables, as powers of two
+    python tools/logistic_coefficients.py errors    approximation errors of the piecewise tables, as powers of
+                                                    two
     python tools/logistic_coefficients.py check     compare them with the source
 
 What the tables mean is told where they are used: logistic_double.h and logistic_float.h.
@@ -39,7 +40,8 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
     return {
         "logistic_tail": ("S(t)", Piecewise(tail, "20", 64, -1)),
         "logistic_bell": ("S(t) (1 - S(t))", Piecewise(bell, "20", 64, -1)),
-        # Its first piece ends below t = 0.51, where the slope is at least -1/4 and so is rounded at half the size.
+        # Its first piece ends below t = 0.51, where the slope is at least -1/4 and so is rounded at half the
+        # size.
         "silu_tail": ("2 t S(t)", Piecewise(lambda t: 2 * t * tail(t), "20", 50, -1, linear=True)),
         "silu_slope": ("D(t)", Piecewise(slope, "20", 42, -1, zero=zero())),
         "tanh_pieces": ("tanh(t)", Piecewise(mp.tanh, "9.02", 40, -1, linear=True)),

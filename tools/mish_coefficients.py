@@ -35,8 +35,9 @@ def zero() -> mpf:
 
 
 def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
-    # The poles at log(2)/2 +- 3 pi/4 i want narrow pieces around 0. Before the first t e^x is below 2^-17; after the
-    # last one gate and slope round to 1. The bends put the zero of the slope in the middle of a piece.
+    # The poles at log(2)/2 +- 3 pi/4 i want narrow pieces around 0. Before the first t e^x is below 2^-17;
+    # after the last one gate and slope round to 1. The bends put the zero of the slope in the middle of a
+    # piece.
     return {
         "mish_gate": (
             "tanh(log(1 + e^t))",

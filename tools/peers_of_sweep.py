@@ -1,4 +1,6 @@
-"""The activations of other libraries, for tools/sweep.py: functions from a float32 array to the results for it."""
+"""The activations of other libraries, for tools/sweep.py: functions from a float32 array to the results for
+it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ UNARY = tuple(filter(is_unary, activations.__all__))
 
 
 def torch_functions() -> dict[str, Function]:
-    """PyTorch, eager; derivatives by the kernels behind autograd, which take x or, for sigmoid and tanh, y."""
+    """PyTorch, eager; derivatives by the kernels behind autograd, which take x or, for sigmoid and tanh,
+    y.
+    """
     import torch
     from torch.nn import functional
 

@@ -1,17 +1,21 @@
 """Measure the error of the float32 activations and their derivatives over all 2^32 inputs.
 
-    python tools/sweep.py                          every target this processor can run, all inputs (half an hour of one core)
+    python tools/sweep.py                          every target this processor can run, all inputs (half an
+                                                   hour of one core)
     python tools/sweep.py --stride 257             every 257th input (seconds)
     python tools/sweep.py --functions gelu tanh    some functions, with their derivatives
-    python tools/sweep.py --peers                  also PyTorch, JAX, SciPy and ONNX Runtime where they are installed
-    python tools/sweep.py --document [LOG ...]     also writes docs/accuracy.md, with the tables that earlier runs printed
+    python tools/sweep.py --peers                  also PyTorch, JAX, SciPy and ONNX Runtime where they are
+                                                   installed
+    python tools/sweep.py --document [LOG ...]     also writes docs/accuracy.md, with the tables that earlier
+                                                   runs printed
     python tools/sweep.py --check-reference        also measures the reference itself against mpmath
 
-Compiles tools/sweep.cpp with $CXX and prints a table in markdown. Errors are in units in the last place of the exact
-result (2^-149 where that is subnormal). The reference is the float64 kernel, whose error is about 2^-53 relative;
---check-reference shows it at random inputs and at the ends of every binade.
+Compiles tools/sweep.cpp with $CXX and prints a table in markdown. Errors are in units in the last place of
+the exact result (2^-149 where that is subnormal). The reference is the float64 kernel, whose error is about
+2^-53 relative; --check-reference shows it at random inputs and at the ends of every binade.
 
-The exit status is 1 if a function of fastnorm exceeds its bound (1 ULP, derivatives 2 ULP) or a special value is wrong.
+The exit status is 1 if a function of fastnorm exceeds its bound (1 ULP, derivatives 2 ULP) or a special value
+is wrong.
 """
 
 import argparse
@@ -147,7 +151,9 @@ def compile_target(target: str, flags: Sequence[str], folder: Path) -> ctypes.CD
 def sweep(
     libraries: Sequence[ctypes.CDLL], reference: ctypes.CDLL, function: int, stride: int, threads: int
 ) -> list[Result]:
-    """One function of several targets over all inputs, in chunks; a chunk begins where the stride has got to."""
+    """One function of several targets over all inputs, in chunks; a chunk begins where the stride has got
+    to.
+    """
     pointer = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
     values = (pointer * len(libraries))(*[pointer(("sweep_results", library)) for library in libraries])
 
@@ -204,7 +210,9 @@ def sweep_peers(
 
 
 def reference_points(count: int) -> list[float]:
-    """Floats at and beside both ends of every binade, and random ones: uniform where results are not trivial, and bits."""
+    """Floats at and beside both ends of every binade, and random ones: uniform where results are not trivial,
+    and bits.
+    """
     generator = random.Random(1)
     points = []
     for exponent in range(-149, 128):
@@ -220,7 +228,9 @@ def reference_points(count: int) -> list[float]:
 
 
 def check_reference(library: ctypes.CDLL, count: int) -> list[float]:
-    """The largest error of the reference, relative to the larger of the exact value and 2^-126, for each function."""
+    """The largest error of the reference, relative to the larger of the exact value and 2^-126, for each
+    function.
+    """
     import mpmath as mp
 
     mp.mp.prec = 160
@@ -272,16 +282,16 @@ def check_reference(library: ctypes.CDLL, count: int) -> list[float]:
 DOCUMENT = """\
 # Accuracy of the activations in float32
 
-Written by `python tools/sweep.py --document` from the tables of its runs. Rows with "all" cover all 2^32 inputs, those
-with "1/n" every n-th bit pattern. Errors are in units in the last place of the exact result (2^-149 where it is
-subnormal), against an evaluation in float64 whose own error is below 2^-45 relative (`--check-reference`, mpmath);
-results that are correctly rounded all have 0.5. "Wrong sign or special value" counts results that are NaN or infinite
-where they should not be, or have the wrong sign, be it of a zero: counts near 10^9 are +0 where the exact value is a
-negative number too small for a float.
+Written by `python tools/sweep.py --document` from the tables of its runs. Rows with "all" cover all 2^32
+inputs, those with "1/n" every n-th bit pattern. Errors are in units in the last place of the exact result
+(2^-149 where it is subnormal), against an evaluation in float64 whose own error is below 2^-45 relative
+(`--check-reference`, mpmath); results that are correctly rounded all have 0.5. "Wrong sign or special value"
+counts results that are NaN or infinite where they should not be, or have the wrong sign, be it of a zero:
+counts near 10^9 are +0 where the exact value is a negative number too small for a float.
 
-The promise of fastnorm is below 1 ULP, derivatives below 2 ULP, and no wrong sign or special value. Instruction sets
-with fused multiply-add give the same bits; those without compute in double. "swish 1.5" is swish with beta = 1.5.
-Libraries: PyTorch, JAX, SciPy and ONNX Runtime{libraries}.
+The promise of fastnorm is below 1 ULP, derivatives below 2 ULP, and no wrong sign or special value.
+Instruction sets with fused multiply-add give the same bits; those without compute in double. "swish 1.5" is
+swish with beta = 1.5. Libraries: PyTorch, JAX, SciPy and ONNX Runtime{libraries}.
 
 {table}
 """
