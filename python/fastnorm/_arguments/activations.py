@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import cast, get_args
 
 import numpy as np
@@ -43,10 +44,13 @@ def unary_backward(rules: Rules, dy: object, x: object) -> tuple[Array, Array]:
 
 
 def __getattr__(name: str) -> Callable[..., tuple[object, ...]]:
-    """Return the rule of an op that has none of its own here, which is one of x alone."""
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return unary_backward if name.endswith("_backward") else unary
+    """Return the rule of an op that has none of its own here: that of all ops with the same arguments."""
+    from .._op import OPS  # which imports the rules
+
+    for rule in (unary, unary_backward):
+        if name in OPS and [*signature(OPS[name]).parameters] == [*signature(rule).parameters][1:]:
+            return rule
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def swish(rules: Rules, x: object, beta: object, out: object) -> tuple[Array, Array, Array | None]:
