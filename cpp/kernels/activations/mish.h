@@ -115,7 +115,7 @@ FASTNORM_INLINE Vec<float, N> mish_derivative_float(Vec<float, N> x) {
 }
 
 template <class T, int N>
-FASTNORM_INLINE Vec<T, N> mish(Vec<T, N> x) {
+FASTNORM_MATH Vec<T, N> mish(Vec<T, N> x) {
     if constexpr (sizeof(T) == 8) {
         return MishDouble<PairArithmetic, N>::value(x);
     } else if constexpr (has_fma) {
@@ -126,7 +126,7 @@ FASTNORM_INLINE Vec<T, N> mish(Vec<T, N> x) {
 }
 
 template <class T, int N>
-FASTNORM_INLINE Vec<T, N> mish_derivative(Vec<T, N> x) {
+FASTNORM_MATH Vec<T, N> mish_derivative(Vec<T, N> x) {
     if constexpr (sizeof(T) == 8) {
         return MishDouble<PairArithmetic, N>::derivative(x);
     } else if constexpr (has_fma) {

@@ -14,7 +14,7 @@
 FASTNORM_TARGET_BEGIN
 
 template <class T, int N>
-FASTNORM_INLINE Vec<T, N> sigmoid(Vec<T, N> x) {
+FASTNORM_MATH Vec<T, N> sigmoid(Vec<T, N> x) {
     if constexpr (sizeof(T) == 8) {
         return sigmoid_double<PairArithmetic>(x);
     } else if constexpr (has_fma) {
@@ -25,7 +25,7 @@ FASTNORM_INLINE Vec<T, N> sigmoid(Vec<T, N> x) {
 }
 
 template <class T, int N>
-FASTNORM_INLINE Vec<T, N> sigmoid_derivative(Vec<T, N> x) {
+FASTNORM_MATH Vec<T, N> sigmoid_derivative(Vec<T, N> x) {
     if constexpr (sizeof(T) == 8) {
         return sigmoid_derivative_double<PairArithmetic>(x);
     } else if constexpr (has_fma) {

@@ -279,7 +279,7 @@ FASTNORM_INLINE V softplus_derivative(V x, double beta, double threshold) {
 
 // With the default beta and threshold.
 template <class T, int N>
-FASTNORM_INLINE Vec<T, N> softplus(Vec<T, N> x) {
+FASTNORM_MATH Vec<T, N> softplus(Vec<T, N> x) {
     if constexpr (sizeof(T) == 4 && has_fma) {
         return SoftplusUnit(float(softplus_threshold)).value(x);
     } else {
@@ -287,7 +287,7 @@ FASTNORM_INLINE Vec<T, N> softplus(Vec<T, N> x) {
     }
 }
 template <class T, int N>
-FASTNORM_INLINE Vec<T, N> softplus_derivative(Vec<T, N> x) {
+FASTNORM_MATH Vec<T, N> softplus_derivative(Vec<T, N> x) {
     if constexpr (sizeof(T) == 4 && has_fma) {
         return SoftplusUnit(float(softplus_threshold)).derivative(x);
     } else {
