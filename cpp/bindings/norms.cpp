@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 
+#include "bindings/elementwise.h"
 #include "bindings/families.h"
 #include "bindings/parameter_gradients.h"
 #include "bindings/run.h"
@@ -78,21 +79,9 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
     if (weight.failed || bias.failed || !add_offset(weight, slots.rms.weight_offset))
         return finished(nullptr);
 
-    Reference result;
-    std::optional<Array> y;
-    bool warm = true;
-    if (slots.out.array != Py_None) {
-        y = as_array(slots.out.array);
-        if (!y || !is_valid_out(*y, *x, {slots.x, slots.weight, slots.bias}, slots.out.checked))
-            return not_canonical;
-        result = Reference(Py_NewRef(slots.out.given));
-    } else {
-        NewArray fresh = new_like(*x);
-        if (!fresh.array) return finished(nullptr);
-        result = std::move(fresh.array);
-        warm = fresh.warm;
-        y = Array{result.array(), x->element};
-    }
+    Result y = result_like(*x, slots.out, {slots.x, slots.weight, slots.bias});
+    if (!y.canonical) return not_canonical;
+    if (!y.object) return finished(nullptr);
     Reference mean, rstd;
     if (*return_stats) {
         if (slots.has_mean && !(mean = new_statistic(*x, axes))) return finished(nullptr);
@@ -101,7 +90,7 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
 
     Geometry geometry;
     NormForward task;
-    const Work work = plan_norm_forward(task, geometry, *x, *y, axes, warm);
+    const Work work = plan_norm_forward(task, geometry, *x, y.array, axes, y.warm);
     if (task.shape.cols > 0) {
         task.weight = weight.data();
         task.bias = bias.data();
@@ -114,9 +103,9 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
         if (mean) fill_with_nan(mean.array());
         if (rstd) fill_with_nan(rstd.array());
     }
-    if (!*return_stats) return finished(result.release());
-    if (slots.has_mean) return finished(PyTuple_Pack(3, result.get(), mean.get(), rstd.get()));
-    return finished(PyTuple_Pack(2, result.get(), rstd.get()));
+    if (!*return_stats) return finished(y.object.release());
+    if (slots.has_mean) return finished(PyTuple_Pack(3, y.object.get(), mean.get(), rstd.get()));
+    return finished(PyTuple_Pack(2, y.object.get(), rstd.get()));
 }
 
 struct BackwardArguments {

@@ -1,4 +1,5 @@
 #include "bindings/arrays.h"
+#include "bindings/elementwise.h"
 #include "bindings/families.h"
 #include "bindings/run.h"
 #include "plan/softmax.h"
@@ -19,26 +20,14 @@ Outcome forward(const ForwardKernels& table, const Call<SoftmaxArguments>& call)
     const std::optional<Array> x = as_array(call.x);
     Axes axes;
     if (!x || !as_axis(call.axis, x->ndim(), axes)) return not_canonical;
-    Reference result;
-    std::optional<Array> y;
-    bool warm = true;
-    if (call.out != Py_None) {
-        y = as_array(call.out);
-        if (!y || !is_valid_out(*y, *x, {call.x}, call.checked)) return not_canonical;
-        Py_INCREF(call.given.out);
-        result = Reference(call.given.out);
-    } else {
-        NewArray fresh = new_like(*x);
-        if (!fresh.array) return finished(nullptr);
-        result = std::move(fresh.array);
-        warm = fresh.warm;
-        y = Array{result.array(), x->element};
-    }
+    Result y = result_like(*x, out_of(call), {call.x});
+    if (!y.canonical) return not_canonical;
+    if (!y.object) return finished(nullptr);
     Geometry geometry;
     SoftmaxForward task;
-    const Work work = plan_softmax_forward(task, geometry, *x, *y, axes, warm);
+    const Work work = plan_softmax_forward(task, geometry, *x, y.array, axes, y.warm);
     if (task.shape.cols > 0 && !run_kernel(table[int(x->element)], task, work)) return finished(nullptr);
-    return finished(result.release());
+    return finished(y.object.release());
 }
 
 struct SoftmaxBackwardArguments {
