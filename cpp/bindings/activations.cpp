@@ -32,7 +32,8 @@ Outcome map_backward(const Kernels<Task>& table, Slot dy_slot, Slot x_slot, cons
     NewArray fresh = new_like(*x);
     Reference dx = std::move(fresh.array);
     if (!dx) return finished(nullptr);
-    const View arrays[] = {*dy, *x, Array{dx.array(), x->element}};
+    const Array written(dx.array(), x->element);
+    const View arrays[] = {*dy, *x, written};
     if (!run_elementwise(table, task, arrays, 2, 1, fresh.warm, activation_cost.backward))
         return finished(nullptr);
     return finished(dx.release());
@@ -79,8 +80,8 @@ public:
             const npy_intp length = beta->shape()[i - missing];
             if (length != 1 && length != x.shape()[i]) return;
         }
-        slot_ = slot;
-        view_ = *beta;
+        array_ = *beta;
+        view_ = array_;
         canonical_ = true;
     }
     Beta(const Beta&) = delete;
@@ -88,12 +89,18 @@ public:
 
     bool canonical() const { return canonical_; }
     const View& view() const { return view_; }
-    PyObject* array_or_none() const { return slot_; }
+    PyObject* array_or_none() const { return array_.object ? reinterpret_cast<PyObject*>(array_.object) : Py_None; }
+    // Its values one after another: new memory where they do not lie so; null with an error set where there is none
+    const void* contiguous(Reference& copy) const {
+        if (!array_.object) return view_.data;
+        copy = as_contiguous(array_, compute_type_number(view_.element));
+        return copy ? PyArray_DATA(copy.array()) : nullptr;
+    }
 
 private:
     double wide_ = 0;
     float narrow_ = 0;
-    PyObject* slot_ = Py_None;
+    Array array_;  // where it is one
     View view_;
     bool canonical_ = false;
 };
@@ -131,21 +138,17 @@ Outcome swish_backward(const Call<SwishBackwardArguments>& call) {
     const Beta beta(call.beta, *x);
     if (!beta.canonical()) return not_canonical;
     const int type_number = compute_type_number(x->element);
-    const void* values = beta.view().data;
-    Reference contiguous;
-    if (beta.array_or_none() != Py_None) {
-        contiguous = as_contiguous(reinterpret_cast<PyArrayObject*>(beta.array_or_none()), type_number);
-        if (!contiguous) return finished(nullptr);
-        values = PyArray_DATA(contiguous.array());
-    }
+    Reference copy;
+    const void* const values = beta.contiguous(copy);
+    if (!values) return finished(nullptr);
     const Reference dx = std::move(new_like(*x).array);
     const Reference dbeta = new_array(beta.view().ndim, beta.view().shape, type_number);
     if (!dx || !dbeta) return finished(nullptr);
 
     Geometry geometry;
     SwishBackward task;
-    const Work work =
-        plan_swish_backward(task, geometry, *dy, *x, Array{dx.array(), x->element}, beta.view());
+    const Array written(dx.array(), x->element);
+    const Work work = plan_swish_backward(task, geometry, *dy, *x, written, beta.view());
     task.beta = values;
     const Buffer shares(std::size_t(work.units) * sizeof(double));
     if (!shares) return finished(PyErr_NoMemory());

@@ -32,36 +32,43 @@ bool is_bfloat16(int type_number) {
 }  // namespace
 
 std::optional<Array> as_array(PyObject* slot) {
-    if (!PyArray_CheckExact(slot)) return std::nullopt;
-    Array array;
-    array.object = reinterpret_cast<PyArrayObject*>(slot);
-    switch (const int type_number = PyArray_TYPE(array.object)) {
+    std::optional<Array> found;
+    if (!PyArray_CheckExact(slot)) return found;
+    PyArrayObject* const array = reinterpret_cast<PyArrayObject*>(slot);
+    Element element;
+    switch (const int type_number = PyArray_TYPE(array)) {
         case NPY_FLOAT:
-            array.element = Element::float32;
+            element = Element::float32;
             break;
         case NPY_DOUBLE:
-            array.element = Element::float64;
+            element = Element::float64;
             break;
         case NPY_HALF:
-            array.element = Element::float16;
+            element = Element::float16;
             break;
         default:
-            if (type_number < NPY_USERDEF || !is_bfloat16(type_number)) return std::nullopt;
-            array.element = Element::bfloat16;
+            if (type_number < NPY_USERDEF || !is_bfloat16(type_number)) return found;
+            element = Element::bfloat16;
     }
-    if (PyArray_ISBYTESWAPPED(array.object)) return std::nullopt;
-    return array;
+    if (!PyArray_ISBYTESWAPPED(array)) found.emplace(array, element);
+    return found;
+}
+
+int type_number_of(Element element) {
+    switch (element) {
+        case Element::float32:
+            return NPY_FLOAT;
+        case Element::float64:
+            return NPY_DOUBLE;
+        case Element::float16:
+            return NPY_HALF;
+        default:
+            return bfloat16_type_number.load(std::memory_order_relaxed);
+    }
 }
 
 bool same_shape(const Array& a, const Array& b) {
     return a.ndim() == b.ndim() && PyArray_CompareLists(a.shape(), b.shape(), a.ndim());
-}
-
-Array half_of(const Array& whole, int axis, int half, Part& part) {
-    for (int i = 0; i < whole.ndim(); ++i) part.shape[i] = whole.shape()[i];
-    part.shape[axis] /= 2;
-    part.data = whole.data() + half * part.shape[axis] * whole.strides()[axis];
-    return {whole.object, whole.element, &part};
 }
 
 bool as_axes(PyObject* slot, int ndim, Axes& axes) {

@@ -7,6 +7,7 @@
 // (types, shapes, writeability) is checked here every time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
@@ -47,30 +48,68 @@ private:
     PyObject* object_ = nullptr;
 };
 
-// A part of an array: it has the axes and strides of the whole, but its own shape and start.
-struct Part {
-    char* data;
-    npy_intp shape[NPY_MAXDIMS];
-};
+// An exact ndarray of one of the four types in native byte order, or a part of one, as it was when the call
+// looked at it. Wherever the GIL is released, also within NumPy's copies, another thread may give an array
+// another shape or type and so free what describes it; all that follows goes by what was read here, of which
+// views are made. The object keeps the memory.
+class Array {
+public:
+    Array() = default;
+    // The object has to be an array of elements of this size.
+    explicit Array(PyArrayObject* array, Element type = Element::float32)
+        : object(array),
+          element(type),
+          data_(PyArray_BYTES(array)),
+          ndim_(PyArray_NDIM(array)),
+          contiguous_(PyArray_IS_C_CONTIGUOUS(array)) {
+        std::copy_n(PyArray_DIMS(array), ndim_, shape_);
+        std::copy_n(PyArray_STRIDES(array), ndim_, strides_);
+    }
+    // Of the axes only those there are: the others hold nothing.
+    Array(const Array& other) { *this = other; }
+    Array& operator=(const Array& other) {
+        if (this == &other) return *this;
+        object = other.object, element = other.element;
+        data_ = other.data_, ndim_ = other.ndim_, contiguous_ = other.contiguous_;
+        std::copy_n(other.shape_, ndim_, shape_);
+        std::copy_n(other.strides_, ndim_, strides_);
+        return *this;
+    }
 
-// An exact ndarray of one of the four types in native byte order, or a part of one.
-struct Array {
     PyArrayObject* object = nullptr;
     Element element = Element::float32;
-    const Part* part = nullptr;
 
-    int ndim() const { return PyArray_NDIM(object); }
-    const npy_intp* shape() const { return part ? part->shape : PyArray_DIMS(object); }
-    const npy_intp* strides() const { return PyArray_STRIDES(object); }
-    char* data() const { return part ? part->data : PyArray_BYTES(object); }
-    bool is_c_contiguous() const { return !part && PyArray_IS_C_CONTIGUOUS(object); }
+    int ndim() const { return ndim_; }
+    const npy_intp* shape() const { return shape_; }
+    const npy_intp* strides() const { return strides_; }
+    char* data() const { return data_; }
+    bool is_c_contiguous() const { return contiguous_; }
     std::int64_t size() const {
-        if (!part) return PyArray_SIZE(object);
         std::int64_t size = 1;
-        for (int i = 0; i < ndim(); ++i) size *= part->shape[i];
+        for (int i = 0; i < ndim_; ++i) size *= shape_[i];
         return size;
     }
-    operator View() const { return {data(), element, ndim(), shape(), strides(), is_c_contiguous()}; }
+    // Contiguous, at an address that is a multiple of the element's size.
+    bool is_plain() const {
+        return contiguous_ && are_multiples(reinterpret_cast<std::uintptr_t>(data_), item_size(element));
+    }
+    operator View() const& { return {data_, element, ndim_, shape_, strides_, contiguous_}; }
+    operator View() && = delete;  // it would point to what is gone
+
+    // Half 0 or 1 along an axis of even length: the strides of the whole.
+    Array half(int axis, int number) const {
+        Array part = *this;
+        part.shape_[axis] /= 2;
+        part.data_ += number * part.shape_[axis] * strides_[axis];
+        part.contiguous_ = false;
+        return part;
+    }
+
+private:
+    char* data_ = nullptr;
+    int ndim_ = 0;
+    bool contiguous_ = false;
+    npy_intp shape_[NPY_MAXDIMS], strides_[NPY_MAXDIMS];
 };
 static_assert(std::is_same_v<npy_intp, std::ptrdiff_t> && NPY_MAXDIMS <= max_axes);
 
@@ -81,6 +120,9 @@ std::optional<Array> as_array(PyObject* slot);
 inline int compute_type_number(Element element) {
     return element == Element::float64 ? NPY_DOUBLE : NPY_FLOAT;
 }
+
+// The number of an element type, of which an array has been seen.
+int type_number_of(Element element);
 
 bool same_shape(const Array& a, const Array& b);
 
@@ -93,9 +135,6 @@ bool as_axis(PyObject* slot, int ndim, Axes& axes);
 std::optional<double> as_number(PyObject* slot, double minimum);
 std::optional<bool> as_flag(PyObject* slot);
 std::optional<double> as_fraction(PyObject* slot);
-
-// Half 0 or 1 of an array whose length along the axis is even; `part` must live as long as what is returned.
-Array half_of(const Array& whole, int axis, int half, Part& part);
 
 // Whether two arrays lie apart in memory, judged by their first and last bytes.
 bool are_apart(const Array& a, const Array& b);

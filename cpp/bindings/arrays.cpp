@@ -36,9 +36,17 @@ void dense_strides_like(const Array& x, const npy_intp* shape, npy_intp* strides
     }
 }
 
-}  // namespace
-
-namespace {
+// A new array over `data`, or over memory of its own where that is null; in C order where there are no
+// strides.
+Reference over_memory(
+    Element element, int ndim, const npy_intp* shape, const npy_intp* strides, char* data, int flags
+) {
+    PyArray_Descr* descr = PyArray_DescrFromType(type_number_of(element));
+    return Reference(PyArray_NewFromDescr(
+        &PyArray_Type, descr, ndim, const_cast<npy_intp*>(shape), const_cast<npy_intp*>(strides), data, flags,
+        nullptr
+    ));
+}
 
 // Where a large result begins within a page: half a page from where x does. A load that follows a store to
 // the same place of another page waits for it, so results that keep the distance of x take less time: 16384 x
@@ -54,10 +62,9 @@ std::size_t offset_in_page(const char* x) {
 NewArray new_like(const Array& x) { return new_like(x, x.shape()); }
 
 NewArray new_like(const Array& x, const npy_intp* shape) {
-    PyArray_Descr* descr = PyArray_DESCR(x.object);
     npy_intp strides[NPY_MAXDIMS];
     const npy_intp* layout = nullptr;
-    if (!PyArray_IS_C_CONTIGUOUS(x.object)) {
+    if (!x.is_c_contiguous()) {
         dense_strides_like(x, shape, strides);
         layout = strides;
     }
@@ -65,23 +72,15 @@ NewArray new_like(const Array& x, const npy_intp* shape) {
         std::size_t(PyArray_MultiplyList(shape, x.ndim()) * item_size(x.element)) + page_bytes;
     const Block block = bytes >= smallest_cached_bytes + page_bytes ? acquire_block(bytes) : Block{};
     if (!block.data) {
-        Py_INCREF(descr);
-        PyObject* array = PyArray_NewFromDescr(
-            &PyArray_Type, descr, x.ndim(), const_cast<npy_intp*>(shape), layout, nullptr, 0, nullptr
-        );
-        return {Reference(array), false};
+        return {over_memory(x.element, x.ndim(), shape, layout, nullptr, 0), false};
     }
     Reference owner(PyCapsule_New(block.data, nullptr, release_capsule));
     if (!owner || PyCapsule_SetContext(owner.get(), reinterpret_cast<void*>(bytes)) < 0) {
         if (!owner) release_block(block.data, bytes);
         return {};
     }
-    Py_INCREF(descr);
     char* data = static_cast<char*>(block.data) + offset_in_page(x.data());
-    Reference array(PyArray_NewFromDescr(
-        &PyArray_Type, descr, x.ndim(), const_cast<npy_intp*>(shape), layout, data, NPY_ARRAY_WRITEABLE,
-        nullptr
-    ));
+    Reference array = over_memory(x.element, x.ndim(), shape, layout, data, NPY_ARRAY_WRITEABLE);
     if (!array || PyArray_SetBaseObject(array.array(), owner.release()) < 0) return {};
     return {std::move(array), block.warm};
 }
@@ -110,12 +109,23 @@ Reference new_parameter_gradient(const Array& x, const Axes& axes) {
 
 // ---- parameters and statistics ----------------------------------------------------------------------------
 
-Reference as_contiguous(PyArrayObject* array, int type_number) {
-    if (PyArray_TYPE(array) == type_number && PyArray_ISCARRAY_RO(array))
-        return Reference(Py_NewRef(reinterpret_cast<PyObject*>(array)));
-    return Reference(PyArray_FromArray(
-        array, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST
-    ));
+Reference as_contiguous(const Array& array, int type_number) {
+    if (type_number == type_number_of(array.element) && array.is_plain())
+        return Reference(Py_NewRef(reinterpret_cast<PyObject*>(array.object)));
+    return new_copy(array, type_number);
+}
+
+Reference new_copy(const Array& array) { return new_copy(array, type_number_of(array.element)); }
+
+Reference new_copy(const Array& array, int type_number) {
+    // Of an array of our own over its memory, which nobody gives another shape.
+    const Reference view =
+        over_memory(array.element, array.ndim(), array.shape(), array.strides(), array.data(), 0);
+    if (!view) return {};
+    PyObject* const owner = Py_NewRef(reinterpret_cast<PyObject*>(array.object));
+    if (PyArray_SetBaseObject(view.array(), owner) < 0) return {};
+    const int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST | NPY_ARRAY_ENSURECOPY;
+    return Reference(PyArray_FromArray(view.array(), PyArray_DescrFromType(type_number), flags));
 }
 
 namespace {
@@ -123,7 +133,7 @@ namespace {
 // `array` as contiguous, aligned memory of the compute type of x.
 Parameter in_compute_type(const Array& array, const Array& x) {
     Parameter parameter;
-    parameter.array = as_contiguous(array.object, compute_type_number(x.element));
+    parameter.array = as_contiguous(array, compute_type_number(x.element));
     parameter.failed = !parameter.array;
     return parameter;
 }

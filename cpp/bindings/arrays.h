@@ -23,7 +23,11 @@ Reference new_parameter_gradient(const Array& x, const Axes& axes);
 
 // `array` as contiguous, aligned memory of a type, itself where it is that; empty with an error set where
 // there is no memory.
-Reference as_contiguous(PyArrayObject* array, int type_number);
+Reference as_contiguous(const Array& array, int type_number);
+
+// The same in new memory, always.
+Reference new_copy(const Array& array, int type_number);
+Reference new_copy(const Array& array);
 
 // weight or bias as a contiguous array of the compute type, the array itself where it is one. An empty
 // reference with no error set where it is None; `canonical` false where it does not fit.

@@ -38,24 +38,31 @@ std::optional<HeadArrays> as_heads(
     return HeadArrays{*query, *keys, *values, one_query};
 }
 
-std::optional<Mask> as_mask(PyObject* slot, const Heads& heads) {
-    if (slot == Py_None) return Mask{};
+// The array of a mask, of which there may be none.
+struct MaskArray {
+    Array array;
+    MaskKind kind = MaskKind::none;
+
+    Mask mask() const { return {array, kind}; }
+};
+
+std::optional<MaskArray> as_mask(PyObject* slot, const Heads& heads) {
+    if (slot == Py_None) return MaskArray{};
     if (!PyArray_CheckExact(slot)) return std::nullopt;
     PyArrayObject* array = reinterpret_cast<PyArrayObject*>(slot);
     // A boolean mask has no element type: of its view the kernels see place, shape and strides.
     const bool is_boolean = PyArray_TYPE(array) == NPY_BOOL;
-    const std::optional<Array> given = is_boolean ? Array{array} : as_array(slot);
+    const std::optional<Array> given = is_boolean ? Array(array) : as_array(slot);
     if (!given || (!is_boolean && given->element != compute_element(heads.query.element)))
         return std::nullopt;
-    const Mask mask{*given, is_boolean ? MaskKind::boolean : MaskKind::additive};
-    const int axes = heads.score_axes(), missing = axes - mask.view.ndim;
+    const int axes = heads.score_axes(), missing = axes - given->ndim();
     if (missing < 0) return std::nullopt;
     for (int axis = missing; axis < axes; ++axis) {
-        const npy_intp length = mask.view.shape[axis - missing];
+        const npy_intp length = given->shape()[axis - missing];
         const npy_intp full = axis == axes - 1 ? heads.slots() : heads.query.shape[axis];
         if (length != 1 && length != full) return std::nullopt;
     }
-    return mask;
+    return MaskArray{*given, is_boolean ? MaskKind::boolean : MaskKind::additive};
 }
 
 struct ForwardArguments {
@@ -68,15 +75,15 @@ struct ForwardArguments {
 // keys or values, copied where the result is written over them: other queries still read them.
 std::optional<Array> apart(const Array& array, const std::optional<Array>& out, Reference& copy) {
     if (!out || out->data() != array.data()) return array;
-    copy = Reference(PyArray_NewCopy(array.object, NPY_KEEPORDER));
+    copy = new_copy(array);
     if (!copy) return std::nullopt;
-    return Array{copy.array(), array.element};
+    return Array(copy.array(), array.element);
 }
 
 Outcome attend_forward(const ForwardArguments& slots) {
     std::optional<HeadArrays> arrays = as_heads(slots.query, slots.keys, slots.values, slots.one_query);
     if (!arrays) return not_canonical;
-    const std::optional<Mask> mask = as_mask(slots.mask, arrays->heads());
+    const std::optional<MaskArray> mask = as_mask(slots.mask, arrays->heads());
     const std::optional<bool> linear = as_flag(slots.linear), return_weights = as_flag(slots.return_weights);
     if (!mask || !linear || !return_weights) return not_canonical;
 
@@ -100,7 +107,7 @@ Outcome attend_forward(const ForwardArguments& slots) {
         NewArray fresh = new_like(query, shape);
         if (!fresh.array) return finished(nullptr);
         result = std::move(fresh.array);
-        y = Array{result.array(), query.element};
+        y = Array(result.array(), query.element);
     }
     Reference weights;
     if (*return_weights) {
@@ -112,11 +119,12 @@ Outcome attend_forward(const ForwardArguments& slots) {
     const Heads heads = arrays->heads();
     HeadGeometry geometry;
     Attention task;
-    geometry.describe(task, heads, *mask);
+    geometry.describe(task, heads, mask->mask());
     task.scale = slots.scale;
     task.linear = *linear;
     task.y = geometry.by_query(*y, heads);
-    if (weights) task.weights = geometry.by_query(Array{weights.array(), query.element}, heads);
+    const Array weights_array = weights ? Array(weights.array(), query.element) : Array();
+    if (weights) task.weights = geometry.by_query(weights_array, heads);
     const Element element = query.element;
     if (!run_kernel(kernels().attention_forward[int(element)], task, attention_work(task, element)))
         return finished(nullptr);
@@ -141,7 +149,7 @@ Outcome attend_backward(const BackwardArguments& slots) {
         dy->shape()[last] != heads.width()) {
         return not_canonical;
     }
-    const std::optional<Mask> mask = as_mask(slots.mask, heads);
+    const std::optional<MaskArray> mask = as_mask(slots.mask, heads);
     const std::optional<bool> linear = as_flag(slots.linear);
     if (!mask || !linear) return not_canonical;
 
@@ -153,13 +161,15 @@ Outcome attend_backward(const BackwardArguments& slots) {
     HeadGeometry geometry;
     AttentionBackward task;
     Attention& forward = task.forward;
-    geometry.describe(forward, heads, *mask);
+    geometry.describe(forward, heads, mask->mask());
     forward.scale = slots.scale;
     forward.linear = *linear;
     task.dy = geometry.by_query(*dy, heads);
-    task.dquery = geometry.by_query(Array{dquery.array(), element}, heads);
-    task.dkeys = geometry.by_slot(Array{dkeys.array(), element}, heads);
-    task.dvalues = geometry.by_slot(Array{dvalues.array(), element}, heads);
+    const Array by_query(dquery.array(), element), by_key(dkeys.array(), element);
+    const Array by_value(dvalues.array(), element);
+    task.dquery = geometry.by_query(by_query, heads);
+    task.dkeys = geometry.by_slot(by_key, heads);
+    task.dvalues = geometry.by_slot(by_value, heads);
     const Buffer stats(std::size_t(attention_stats_bytes(forward, element)));
     if (!stats) return finished(PyErr_NoMemory());
     task.stats = stats.data();

@@ -23,17 +23,9 @@ std::optional<double> as_correction(PyObject* slot) {
 }
 
 // What the plan takes in place of x's own statistics.
-GivenStatistics statistics_of(const StatisticsArgument& stats, const Running& running, Element element) {
+GivenStatistics statistics_of(const StatisticsArgument& stats, const Running& running) {
     if (stats.given()) return {*stats.mean, *stats.rstd, false};
-    const Element compute = compute_element(element);
-    return {Array{running.mean.array.array(), compute}, Array{running.var.array.array(), compute}, true};
-}
-
-// A new array of the compute type with these values.
-Reference statistic_of(const double* numbers, npy_intp count, Element element) {
-    Reference array = new_array(1, &count, compute_type_number(element));
-    if (array) round_numbers(numbers, count, compute_element(element), PyArray_DATA(array.array()));
-    return array;
+    return {running.view(running.mean), running.view(running.var), true};
 }
 
 struct BatchNormArguments {
@@ -52,6 +44,7 @@ Outcome batch_norm(const Call<BatchNormArguments>& call) {
     const std::optional<double> correction = as_correction(call.running_correction);
     if (!training || !return_stats || !momentum || *momentum > 1 || !eps || !correction) return not_canonical;
     const Channels size = channels_of(*x, axes.axis[0], axes.axis[0] + 1);
+    const Axes others = other_axes(axes, x->ndim());
     const Parameter weight = as_parameter(call.weight, *x, axes), bias = as_parameter(call.bias, *x, axes);
     const StatisticsArgument stats = as_statistics(call.stats, *x, size.channels);
     const Running running = as_running(call.running_mean, call.running_var, *x, axes);
@@ -62,7 +55,7 @@ Outcome batch_norm(const Call<BatchNormArguments>& call) {
     const bool update = from_x && running.given() && x->size() > 0;
     if (*training && from_x && size.count() == 1) return not_canonical;
     const std::initializer_list<PyObject*> arrays_given = {
-        call.x, call.weight, call.bias, call.running_mean, call.running_var, call.out
+        call.x, call.weight, call.bias, call.out
     };
     if (*training && running.given() && !can_update(running, arrays_given, call.checked))
         return not_canonical;
@@ -77,19 +70,31 @@ Outcome batch_norm(const Call<BatchNormArguments>& call) {
     task.weight = weight.data();
     task.bias = bias.data();
     task.eps = *eps;
-    if (!from_x) plan.use(statistics_of(stats, running, x->element));
+    if (!from_x) plan.use(statistics_of(stats, running));
     if (update) {
         task.running_mean = PyArray_DATA(running.mean.array.array());
         task.running_var = PyArray_DATA(running.var.array.array());
         task.momentum = *momentum;
         task.correction = *correction;
     }
-    if (!run_planned(plan.nanoseconds(), [&] { return plan.run(); })) return finished(nullptr);
+    Reference mean, rstd;
+    if (*return_stats) {
+        mean = new_statistic(*x, others), rstd = new_statistic(*x, others);
+        if (!mean || !rstd) return finished(nullptr);
+    }
+    if (!run_planned(plan.nanoseconds(), [&] {
+            if (!plan.run()) return false;
+            for (const auto& [numbers, array] : {std::pair(task.mean, &mean), std::pair(task.rstd, &rstd)}) {
+                if (!*array) continue;
+                void* const rounded = PyArray_DATA(array->array());
+                round_numbers(numbers, size.channels, compute_element(x->element), rounded);
+            }
+            return true;
+        })) {
+        return finished(nullptr);
+    }
     if (update && !running.write_back()) return finished(nullptr);
     if (!*return_stats) return finished(y.object.release());
-    const Reference mean = statistic_of(task.mean, size.channels, x->element);
-    const Reference rstd = statistic_of(task.rstd, size.channels, x->element);
-    if (!mean || !rstd) return finished(nullptr);
     return finished(PyTuple_Pack(3, y.object.get(), mean.get(), rstd.get()));
 }
 
@@ -121,14 +126,15 @@ Outcome batch_norm_backward(const Call<BatchNormBackwardArguments>& call) {
     if (!dx) return finished(nullptr);
     ParameterGradients gradients;
     if (!gradients.create(*x, axes, bool(weight.array), bool(bias.array))) return finished(nullptr);
+    const Array written(dx.array(), x->element);
     ChannelNormBackward plan(
-        size, axes.axis[0], *dy, *x, Array{dx.array(), x->element}, gradients.weight_data(),
-        gradients.bias_data(), through, fresh.warm
+        size, axes.axis[0], *dy, *x, written, gradients.weight_data(), gradients.bias_data(), through,
+        fresh.warm
     );
     if (!plan) return finished(PyErr_NoMemory());
     plan.task.forward.weight = weight.data();
     plan.task.forward.eps = *eps;
-    if (!from_x) plan.use(statistics_of(stats, running, x->element));
+    if (!from_x) plan.use(statistics_of(stats, running));
     if (!run_planned(plan.nanoseconds(), [&] { return plan.run(); })) return finished(nullptr);
     return finished(PyTuple_Pack(3, dx.get(), gradients.weight_or_none(), gradients.bias_or_none()));
 }
@@ -195,9 +201,10 @@ Outcome run_group_norm_backward(const GroupBackward& slots) {
     if (!dx) return finished(nullptr);
     ParameterGradients gradients;
     if (!gradients.create(*x, axes, bool(weight.array), bool(bias.array))) return finished(nullptr);
+    const Array written(dx.array(), x->element);
     ChannelNormBackward plan(
-        groups_of(*x, axes.axis[0], *num_groups), axes.axis[0], *dy, *x, Array{dx.array(), x->element},
-        gradients.weight_data(), gradients.bias_data(), true, fresh.warm
+        groups_of(*x, axes.axis[0], *num_groups), axes.axis[0], *dy, *x, written, gradients.weight_data(),
+        gradients.bias_data(), true, fresh.warm
     );
     if (!plan) return finished(PyErr_NoMemory());
     plan.task.forward.weight = weight.data();

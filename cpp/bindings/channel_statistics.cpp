@@ -41,20 +41,22 @@ Running as_running(PyObject* mean, PyObject* var, const Array& x, const Axes& ch
     running.slots[1] = var;
     running.mean = as_statistic(mean, x, others);
     running.var = as_statistic(var, x, others);
+    running.channels = x.shape()[channel.axis[0]];
+    running.element = compute_element(x.element);
+    running.step = item_size(running.element);
     return running;
 }
 
 bool can_update(const Running& running, std::initializer_list<PyObject*> others, bool checked) {
-    for (PyObject* slot : running.slots) {
-        const std::optional<Array> array = as_array(slot);
-        if (!array || !PyArray_ISWRITEABLE(array->object)) return false;
-        if (checked) continue;
-        for (PyObject* other_slot : others) {
-            const std::optional<Array> other = as_array(other_slot);
-            if (other && other_slot != slot && !are_apart(*array, *other)) return false;
-        }
+    const std::optional<Array> mean = as_array(running.slots[0]), var = as_array(running.slots[1]);
+    if (!mean || !var || !PyArray_ISWRITEABLE(mean->object) || !PyArray_ISWRITEABLE(var->object))
+        return false;
+    if (checked) return true;
+    for (PyObject* slot : others) {
+        const std::optional<Array> other = as_array(slot);
+        if (other && !(are_apart(*mean, *other) && are_apart(*var, *other))) return false;
     }
-    return checked || running.slots[0] != running.slots[1];
+    return are_apart(*mean, *var);
 }
 
 }  // namespace fastnorm

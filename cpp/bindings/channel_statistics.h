@@ -19,7 +19,13 @@ struct Running {
     Parameter mean, var;
     PyObject* slots[2] = {Py_None, Py_None};
 
+    npy_intp channels = 0, step = 0;  // of the contiguous memory
+    Element element = Element::float32;
+
     bool given() const { return bool(mean.array); }
+    View view(const Parameter& parameter) const {
+        return {PyArray_BYTES(parameter.array.array()), element, 1, &channels, &step, true};
+    }
     bool canonical() const { return mean.canonical && var.canonical; }
     bool failed() const { return mean.failed || var.failed; }
     bool write_back() const;

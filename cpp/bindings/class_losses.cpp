@@ -2,6 +2,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/families.h"
+#include "bindings/integers.h"
 #include "bindings/reductions.h"
 #include "bindings/run.h"
 #include "plan/class_losses.h"
@@ -72,23 +73,37 @@ Labels as_labels(PyObject* slot, const Array& logits, const Axes& axes, std::opt
     for (int i = 0; i < logits.ndim(); ++i) {
         if (!axes.contains(i) && PyArray_DIM(given, kept++) != logits.shape()[i]) return not_labels();
     }
+    // No unsigned number is a negative one, though it may be converted to it.
+    if (PyArray_ISUNSIGNED(given) && ignored && *ignored < 0) ignored.reset();
+    const std::int64_t classes = logits.shape()[axes.axis[0]], count = PyArray_SIZE(given);
+    const double nanoseconds = double(count);
     Labels labels;
-    labels.array = as_contiguous(given, NPY_INT64);
+    labels.array = PyArray_TYPE(given) == NPY_INT64 && PyArray_ISCARRAY_RO(given)
+                       ? Reference(Py_NewRef(slot))
+                       : copy_integers(given);
     if (!labels.array) return labels;
-    const std::int64_t classes = logits.shape()[axes.axis[0]], count = PyArray_SIZE(labels.array.array());
-    const std::int64_t* values = labels.data();
     bool all_valid = true, is_class = false;
-    for (std::int64_t i = 0; i < count; ++i) {
-        const bool in_range = std::uint64_t(values[i]) < std::uint64_t(classes);
-        all_valid = all_valid && (in_range || values[i] == ignored);
-        is_class = is_class || (in_range && values[i] == ignored);
+    {
+        const ReleasedGil released(nanoseconds > gil_nanoseconds);
+        const std::int64_t* values = labels.data();
+        for (std::int64_t i = 0; i < count; ++i) {
+            const std::int64_t value = values[i];
+            const bool in_range = std::uint64_t(value) < std::uint64_t(classes);
+            all_valid = all_valid && (in_range || value == ignored);
+            is_class = is_class || (in_range && value == ignored);
+        }
     }
     if (!all_valid) return not_labels();
     if (is_class) {
-        labels.array = Reference(PyArray_NewCopy(labels.array.array(), NPY_CORDER));
-        if (!labels.array) return labels;
-        std::int64_t* own = static_cast<std::int64_t*>(PyArray_DATA(labels.array.array()));
-        for (std::int64_t i = 0; i < count; ++i) own[i] = own[i] == ignored ? -1 : own[i];
+        // Of as many as there are rows, whatever has become of the caller's array.
+        Reference own = new_array(1, &count, NPY_INT64);
+        if (own) {
+            const ReleasedGil released(nanoseconds > gil_nanoseconds);
+            const std::int64_t* values = labels.data();
+            std::int64_t* marked = static_cast<std::int64_t*>(PyArray_DATA(own.array()));
+            for (std::int64_t i = 0; i < count; ++i) marked[i] = values[i] == ignored ? -1 : values[i];
+        }
+        labels.array = std::move(own);
     }
     return labels;
 }
@@ -103,25 +118,19 @@ Parameter as_row_gradient(PyObject* slot, const Array& x, const Axes& axes) {
         if (!axes.contains(i)) gradient.canonical = array->shape()[kept++] == x.shape()[i];
     }
     if (!gradient.canonical) return gradient;
-    gradient.array = as_contiguous(array->object, compute_type_number(x.element));
+    gradient.array = as_contiguous(*array, compute_type_number(x.element));
     gradient.failed = !gradient.array;
     return gradient;
 }
 
-// An array of the losses of the rows, of x's type and of its shape without the class axis.
-PyObject* new_losses(const double* losses, const Array& x, const Axes& axes) {
+// A new array for the losses of the rows, of x's type and of its shape without the class axis.
+Reference new_losses(const Array& x, const Axes& axes) {
     npy_intp shape[NPY_MAXDIMS];
     int ndim = 0;
     for (int i = 0; i < x.ndim(); ++i) {
         if (!axes.contains(i)) shape[ndim++] = x.shape()[i];
     }
-    PyArray_Descr* descr = PyArray_DESCR(x.object);
-    Py_INCREF(descr);
-    Reference array(PyArray_NewFromDescr(&PyArray_Type, descr, ndim, shape, nullptr, nullptr, 0, nullptr));
-    if (!array) return nullptr;
-    const RoundLosses task{losses, PyArray_DATA(array.array())};
-    kernels().round_losses[int(x.element)](task, 0, PyArray_SIZE(array.array()), nullptr);
-    return ndim > 0 ? array.release() : PyArray_Return(reinterpret_cast<PyArrayObject*>(array.release()));
+    return new_array(ndim, shape, type_number_of(x.element));
 }
 
 // A loss over classes where `dloss` is null, else its backward.
@@ -173,16 +182,8 @@ Outcome class_loss(const ClassArguments& slots) {
     const std::int64_t rows = logits->size() / classes;
     const Element compute = compute_element(logits->element);
 
-    // The gradient of a row's loss is dloss (1 in the forward) times the share that the reduction gives the
-    // row.
-    double divisor = 1;
-    task.scale = 1;
-    if (*reduction == Reduction::mean) {
-        divisor =
-            task.labels ? weight_of_rows(task.labels, rows, weight.data(), classes, compute) : double(rows);
-        task.scale = 1 / divisor;
-    }
     Parameter dloss;
+    double factor = 1;
     if (slots.dloss && *reduction == Reduction::none) {
         dloss = as_row_gradient(slots.dloss, *logits, axes);
         if (!dloss.canonical) return not_canonical;
@@ -190,32 +191,57 @@ Outcome class_loss(const ClassArguments& slots) {
         task.dloss = dloss.data();
     } else if (slots.dloss) {
         if (!PyFloat_CheckExact(slots.dloss)) return not_canonical;
-        task.scale *= PyFloat_AS_DOUBLE(slots.dloss);
+        factor = PyFloat_AS_DOUBLE(slots.dloss);
     }
 
     NewArray fresh;
     if (*return_grad && !(fresh = new_like(*logits)).array) return finished(nullptr);
     Reference gradient = std::move(fresh.array);
-    const View gradient_view = gradient ? Array{gradient.array(), logits->element} : *logits;
-    const View probabilities_view = probabilities ? *probabilities : *logits;
+    const Array written = gradient ? Array(gradient.array(), logits->element) : Array();
+    const View gradient_view = written, probabilities_view = probabilities ? *probabilities : *logits;
     Geometry geometry;
     const Work work = plan_class_loss(
         task, geometry, *logits, gradient ? &gradient_view : nullptr,
         probabilities ? &probabilities_view : nullptr, axes, fresh.warm
     );
     task.weight = weight.data();
-    // Without smoothing the weights of other classes than a row's own do not count, be they NaN.
-    task.weight_sum = weight_of_classes(task.weight, classes, compute);
-    if (task.labels && task.label_smoothing == 0 && !std::isfinite(task.weight_sum)) task.weight_sum = 0;
     const Buffer losses(slots.dloss ? 0 : std::size_t(rows) * sizeof(double));
     if (!losses) return finished(PyErr_NoMemory());
     task.losses = slots.dloss ? nullptr : static_cast<double*>(losses.data());
-    if (!run_kernel(kernels().class_loss[int(logits->element)], task, work)) return finished(nullptr);
+    const bool is_reduced = *reduction != Reduction::none;
+    Reference loss = slots.dloss || is_reduced ? Reference() : new_losses(*logits, axes);
+    if (!slots.dloss && !is_reduced && !loss) return finished(nullptr);
+    double divisor = 1, total = 0;
+    if (!run_planned(work.nanoseconds, [&] {
+            // The gradient of a row's loss is dloss (1 in the forward) times the share that the reduction
+            // gives the row.
+            if (*reduction == Reduction::mean) {
+                divisor = task.labels ? weight_of_rows(task.labels, rows, task.weight, classes, compute)
+                                      : double(rows);
+            }
+            task.scale = 1 / divisor * factor;
+            // Without smoothing the weights of other classes than a row's own do not count, be they NaN.
+            task.weight_sum = weight_of_classes(task.weight, classes, compute);
+            if (task.labels && task.label_smoothing == 0 && !std::isfinite(task.weight_sum))
+                task.weight_sum = 0;
+            if (!run(kernels().class_loss[int(logits->element)], task, work)) return false;
+            if (slots.dloss) return true;
+            if (is_reduced) {
+                total = sum_of(task.losses, rows);
+            } else {
+                const RoundLosses rounded{task.losses, PyArray_DATA(loss.array())};
+                kernels().round_losses[int(logits->element)](rounded, 0, rows, nullptr);
+            }
+            return true;
+        })) {
+        return finished(nullptr);
+    }
     if (slots.dloss) return finished(gradient.release());
-    Reference loss(
-        *reduction == Reduction::none ? new_losses(task.losses, *logits, axes)
-                                      : new_scalar(sum_of(task.losses, rows) / divisor, *logits)
-    );
+    if (is_reduced) {
+        loss = Reference(new_scalar(total / divisor, logits->element));
+    } else if (logits->ndim() == 1) {
+        loss = Reference(PyArray_Return(reinterpret_cast<PyArrayObject*>(loss.release())));
+    }
     if (!loss) return finished(nullptr);
     if (!gradient) return finished(loss.release());
     return finished(PyTuple_Pack(2, loss.get(), gradient.get()));

@@ -14,7 +14,7 @@ Result result_like(const Array& x, const Out& out, std::initializer_list<PyObjec
         NewArray fresh = new_like(x);
         result.object = std::move(fresh.array);
         result.warm = fresh.warm;
-        if (result.object) result.array = Array{result.object.array(), x.element};
+        if (result.object) result.array = Array(result.object.array(), x.element);
     }
     return result;
 }

@@ -50,7 +50,8 @@ Outcome elementwise_loss(
     }
 
     const Array given[ElementwiseLoss::roles] = {
-        *x, *target, dloss ? *dloss : Array{}, {losses.array(), x->element}, {gradient.array(), x->element}
+        *x, *target, dloss ? *dloss : Array(), losses ? Array(losses.array(), x->element) : Array(),
+        gradient ? Array(gradient.array(), x->element) : Array()
     };
     View views[ElementwiseLoss::roles];
     const View* arrays[ElementwiseLoss::roles] = {};
@@ -65,12 +66,19 @@ Outcome elementwise_loss(
     const Buffer sums(adds ? std::size_t(work.units) * sizeof(double) : 0);
     if (!sums) return finished(PyErr_NoMemory());
     task.sums = adds ? static_cast<double*>(sums.data()) : nullptr;
-    if (!run_kernel(table[int(x->element)], task, work)) return finished(nullptr);
+    double total = 0;
+    if (!run_planned(work.nanoseconds, [&] {
+            if (!run(table[int(x->element)], task, work)) return false;
+            if (adds) total = sum_of(task.sums, work.units);
+            return true;
+        })) {
+        return finished(nullptr);
+    }
 
     if (slots.dloss) return finished(gradient.release());
     if (adds) {
-        const double total = sum_of(task.sums, work.units);
-        losses = Reference(new_scalar(*reduction == Reduction::mean ? total / double(count) : total, *x));
+        const double loss = *reduction == Reduction::mean ? total / double(count) : total;
+        losses = Reference(new_scalar(loss, x->element));
         if (!losses) return finished(nullptr);
     }
     if (!gradient) return finished(losses.release());

@@ -23,13 +23,8 @@ struct Unit {
 struct Inputs {
     Array whole;  // where they are packed
     Array gate, up;
-    Part parts[2];
     int axis = 0;
     bool is_packed = false;
-
-    Inputs() = default;
-    Inputs(const Inputs&) = delete;
-    Inputs& operator=(const Inputs&) = delete;
 
     // False where the arguments are not canonical.
     bool set(PyObject* gate_slot, PyObject* up_slot, PyObject* axis_slot, int gate_half) {
@@ -48,8 +43,8 @@ struct Inputs {
         axis = axes.axis[0];
         if (first->shape()[axis] % 2 != 0) return false;
         whole = *first;
-        gate = half_of(whole, axis, gate_half, parts[0]);
-        up = half_of(whole, axis, 1 - gate_half, parts[1]);
+        gate = whole.half(axis, gate_half);
+        up = whole.half(axis, 1 - gate_half);
         return true;
     }
 };
@@ -90,22 +85,18 @@ Outcome backward(const Unit& unit, const BackwardArguments& slots) {
     if (inputs.is_packed) {
         NewArray gradient = new_like(inputs.whole);
         if (!gradient.array) return finished(nullptr);
-        const Array whole{gradient.array.array(), dy->element};
-        Part parts[2];
-        const View arrays[] = {
-            *dy, inputs.gate, inputs.up, half_of(whole, inputs.axis, unit.gate_half, parts[0]),
-            half_of(whole, inputs.axis, 1 - unit.gate_half, parts[1])
-        };
+        const Array whole(gradient.array.array(), dy->element);
+        const Array dgate = whole.half(inputs.axis, unit.gate_half);
+        const Array dup = whole.half(inputs.axis, 1 - unit.gate_half);
+        const View arrays[] = {*dy, inputs.gate, inputs.up, dgate, dup};
         if (!run_elementwise(unit.backward, task, arrays, 3, 2, gradient.warm, unit.cost.backward))
             return finished(nullptr);
         return finished(gradient.array.release());
     }
     const NewArray dgate = new_like(inputs.gate), dup = new_like(inputs.up);
     if (!dgate.array || !dup.array) return finished(nullptr);
-    const View arrays[] = {
-        *dy, inputs.gate, inputs.up, Array{dgate.array.array(), dy->element},
-        Array{dup.array.array(), dy->element}
-    };
+    const Array of_gate(dgate.array.array(), dy->element), of_up(dup.array.array(), dy->element);
+    const View arrays[] = {*dy, inputs.gate, inputs.up, of_gate, of_up};
     if (!run_elementwise(unit.backward, task, arrays, 3, 2, dgate.warm && dup.warm, unit.cost.backward))
         return finished(nullptr);
     return finished(PyTuple_Pack(2, dgate.array.get(), dup.array.get()));

@@ -71,7 +71,7 @@ Outcome linear(const Call<LinearArguments>& call) {
     if (!result.written) return finished(nullptr);
 
     const Layer layer{*x, *weight, bias.data(), *activation};
-    const View y = Array{result.written.array(), x->element};
+    const Array y(result.written.array(), x->element);
     if (!run_planned(linear_nanoseconds(layer), [&] { return run_linear(layer, y); }))
         return finished(nullptr);
     return finished(result.finish());
@@ -88,7 +88,7 @@ struct NewGradients {
         if (bias.array) dbias = new_array(1, weight.shape() + 1, type_number);
         return dweight && (!bias.array || dbias);
     }
-    View weight_view(const Array& x) const { return Array{dweight.array(), compute_element(x.element)}; }
+    Array weight_array(const Array& x) const { return Array(dweight.array(), compute_element(x.element)); }
     void* bias_data() const { return dbias ? PyArray_DATA(dbias.array()) : nullptr; }
 };
 
@@ -115,9 +115,8 @@ Outcome linear_backward(const Call<LinearBackwardArguments>& call) {
 
     const Layer layer{*x, *weight, bias.data(), *activation};
     const View slopes = *dy;
-    const LayerGradients gradients{
-        Array{dx_array.array(), x->element}, created.weight_view(*x), created.bias_data()
-    };
+    const Array dx(dx_array.array(), x->element), dweight = created.weight_array(*x);
+    const LayerGradients gradients{dx, dweight, created.bias_data()};
     const double nanoseconds = linear_backward_nanoseconds(layer);
     if (!run_planned(nanoseconds, [&] { return run_linear_backward(layer, slopes, gradients); }))
         return finished(nullptr);
@@ -171,7 +170,7 @@ Outcome gated_linear(const Call<GatedLinearArguments>& call) {
     if (!result.canonical) return not_canonical;
     if (!result.written) return finished(nullptr);
     const GatedLayer layer = arguments.layer();
-    const View y = Array{result.written.array(), x.element};
+    const Array y(result.written.array(), x.element);
     const double nanoseconds = gated_linear_nanoseconds(layer);
     if (!run_planned(nanoseconds, [&] { return run_gated_linear(layer, y); })) return finished(nullptr);
     return finished(result.finish());
@@ -198,10 +197,9 @@ Outcome gated_linear_backward(const Call<GatedLinearBackwardArguments>& call) {
     }
     const GatedLayer layer = arguments.layer();
     const View slopes = *dy;
-    const GatedGradients gradients{
-        Array{dx_array.array(), x.element}, of_gate.weight_view(x), of_up.weight_view(x), of_gate.bias_data(),
-        of_up.bias_data()
-    };
+    const Array dx(dx_array.array(), x.element);
+    const Array dw_gate = of_gate.weight_array(x), dw_up = of_up.weight_array(x);
+    const GatedGradients gradients{dx, dw_gate, dw_up, of_gate.bias_data(), of_up.bias_data()};
     const double nanoseconds = gated_linear_backward_nanoseconds(layer);
     if (!run_planned(nanoseconds, [&] { return run_gated_linear_backward(layer, slopes, gradients); }))
         return finished(nullptr);

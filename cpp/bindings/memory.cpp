@@ -2,6 +2,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/families.h"
+#include "bindings/integers.h"
 #include "bindings/run.h"
 #include "plan/memory.h"
 #include "runtime/dispatch.h"
@@ -10,21 +11,12 @@ namespace fastnorm {
 
 namespace {
 
-// An array as contiguous aligned memory of a type, its own unless told, copied where it is not; empty with an
-// error set where there is no memory.
-Reference contiguous(const Array& array, int type_number) {
-    return Reference(
-        PyArray_FromArray(array.object, PyArray_DescrFromType(type_number), NPY_ARRAY_CARRAY_RO)
-    );
-}
-Reference contiguous(const Array& array) { return contiguous(array, PyArray_TYPE(array.object)); }
-
-// The arrays of a tuple or list, all of one type and shape.
+// The arrays of a tuple, all of one type and shape.
 std::optional<std::vector<Array>> as_arrays(PyObject* slot) {
-    if (!PyTuple_CheckExact(slot) && !PyList_CheckExact(slot)) return std::nullopt;
+    if (!PyTuple_CheckExact(slot)) return std::nullopt;
     std::vector<Array> arrays;
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(slot); ++i) {
-        const std::optional<Array> array = as_array(PySequence_Fast_GET_ITEM(slot, i));
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(slot); ++i) {
+        const std::optional<Array> array = as_array(PyTuple_GET_ITEM(slot, i));
         if (!array || (i > 0 && (array->element != arrays[0].element || !same_shape(*array, arrays[0])))) {
             return std::nullopt;
         }
@@ -68,21 +60,16 @@ bool as_sentences(PyObject* tables, PyObject* words, PyObject* encoding, bool wi
     s.size.count = 1;
     for (int i = 0; i < last; ++i) s.size.count *= s.shape[i] = PyArray_DIM(given, i);
     s.shape[last] = s.size.dim;
-    s.encoding = contiguous(*factors, wide ? NPY_DOUBLE : PyArray_TYPE(factors->object));
-    s.words = Reference(
-        PyArray_FromArray(given, PyArray_DescrFromType(NPY_INT64), NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST)
-    );
-    if (!s.encoding || !s.words) return true;
-    const std::int64_t* ids = s.ids();
-    bool all_valid = true;
-    for (std::int64_t i = 0; i < s.size.words(); ++i) {
-        all_valid &= std::uint64_t(ids[i]) < std::uint64_t(s.size.rows);
-    }
-    return all_valid;
+    // First: nobody may have changed the array since its axes were read.
+    s.words = copy_integers(given);
+    if (!s.words) return true;
+    s.encoding = as_contiguous(*factors, wide ? NPY_DOUBLE : type_number_of(factors->element));
+    return !s.encoding || are_below(s.words, s.size.rows);
 }
 
 struct EmbeddingSumsArguments {
     FASTNORM_ARGUMENTS(tables, words, encoding)
+    FASTNORM_SEQUENCES(tables)
 };
 
 Outcome embedding_sums(const Call<EmbeddingSumsArguments>& call) {
@@ -94,8 +81,8 @@ Outcome embedding_sums(const Call<EmbeddingSumsArguments>& call) {
     const Work work = embedding_work(s.size, s.element());
     const auto kernel = kernels().embedding_sum[int(s.element())];
     for (std::size_t i = 0; i < s.tables.size(); ++i) {
-        const Reference table = contiguous(s.tables[i]);
-        PyObject* y = new_array(s.ndim, s.shape, PyArray_TYPE(s.tables[i].object)).release();
+        const Reference table = as_contiguous(s.tables[i], type_number_of(s.element()));
+        PyObject* y = new_array(s.ndim, s.shape, type_number_of(s.element())).release();
         if (!table || !y) return finished(nullptr);
         PyTuple_SET_ITEM(results.get(), Py_ssize_t(i), y);
         const EmbeddingSum task{
@@ -113,6 +100,7 @@ Outcome embedding_sums(const Call<EmbeddingSumsArguments>& call) {
 
 struct EmbeddingSumsBackwardArguments {
     FASTNORM_ARGUMENTS(dys, tables, words, encoding)
+    FASTNORM_SEQUENCES(dys, tables)
 };
 
 Outcome embedding_sums_backward(const Call<EmbeddingSumsBackwardArguments>& call) {
@@ -129,14 +117,17 @@ Outcome embedding_sums_backward(const Call<EmbeddingSumsBackwardArguments>& call
     const Buffer first(std::size_t(s.size.rows + 1) * sizeof(std::int64_t));
     Reference results(PyTuple_New(Py_ssize_t(dys->size())));
     if (!places || !first || !results) return finished(results ? PyErr_NoMemory() : nullptr);
-    sort_places(
-        s.size, s.ids(), static_cast<std::int64_t*>(first.data()), static_cast<WordPlace*>(places.data())
-    );
     const Work work = embedding_backward_work(s.size, s.element());
+    {
+        const ReleasedGil released(work.nanoseconds > gil_nanoseconds);
+        sort_places(
+            s.size, s.ids(), static_cast<std::int64_t*>(first.data()), static_cast<WordPlace*>(places.data())
+        );
+    }
     const auto kernel = kernels().embedding_sum_backward[int(s.element())];
     for (std::size_t i = 0; i < dys->size(); ++i) {
-        const Reference gradient = contiguous((*dys)[i]);
-        PyObject* dtable = new_array(2, s.tables[i].shape(), PyArray_TYPE(s.tables[i].object)).release();
+        const Reference gradient = as_contiguous((*dys)[i], type_number_of(s.element()));
+        PyObject* dtable = new_array(2, s.tables[i].shape(), type_number_of(s.element())).release();
         if (!gradient || !dtable) return finished(nullptr);
         PyTuple_SET_ITEM(results.get(), Py_ssize_t(i), dtable);
         const EmbeddingSumBackward task{

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "bindings/families.h"
+#include "bindings/integers.h"
 #include "bindings/network.h"
 #include "bindings/optim.h"
 #include "bindings/run.h"
@@ -20,47 +21,66 @@ Reference new_output(const Array& x, npy_intp cols) {
     npy_intp shape[NPY_MAXDIMS];
     std::memcpy(shape, x.shape(), sizeof(npy_intp) * std::size_t(x.ndim()));
     shape[x.ndim() - 1] = cols;
-    PyArray_Descr* descr = PyArray_DESCR(x.object);
-    Py_INCREF(descr);
-    return Reference(
-        PyArray_NewFromDescr(&PyArray_Type, descr, x.ndim(), shape, nullptr, nullptr, 0, nullptr)
-    );
+    return new_array(x.ndim(), shape, type_number_of(x.element));
 }
 
-// New arrays for the gradients of all parameters, merged: two lists, the second None where there are no
-// biases.
-bool gradient_lists(Network& network, double penalty, Reference& dweights, Reference& dbiases) {
-    const std::size_t count = network.layers().size();
-    dweights = Reference(PyList_New(Py_ssize_t(count)));
-    Py_INCREF(Py_None);
-    dbiases = Reference(network.has_biases() ? PyList_New(Py_ssize_t(count)) : Py_None);
-    if (network.has_biases()) Py_DECREF(Py_None);
-    if (!dweights || !dbiases) return false;
-    const auto gradient = [&](std::size_t i) -> PyObject* {
-        const View& parameter = network.parameter(i);
-        Reference array = new_array(parameter.ndim, parameter.shape, compute_type_number(network.element()));
-        if (array) network.merge(i, penalty, PyArray_DATA(array.array()));
-        return array.release();
-    };
-    for (std::size_t l = 0; l < count; ++l) {
-        PyObject* dweight = gradient(l);
-        if (!dweight) return false;
-        PyList_SET_ITEM(dweights.get(), Py_ssize_t(l), dweight);
-        if (!network.has_biases()) continue;
-        Py_INCREF(Py_None);
-        PyObject* dbias = Py_None;
-        if (network.has_bias(l)) {
-            Py_DECREF(Py_None);
-            dbias = gradient(network.bias_index(l));
+// New arrays for the gradients of all parameters: two lists, the second None where there are no biases.
+class GradientLists {
+public:
+    // False with an error set where there is no memory.
+    bool create(const Network& network) {
+        const std::size_t count = network.layers().size();
+        gradients_.reserve(network.parameter_count());
+        dweights = Reference(PyList_New(Py_ssize_t(count)));
+        dbiases = Reference(network.has_biases() ? PyList_New(Py_ssize_t(count)) : Py_NewRef(Py_None));
+        if (!dweights || !dbiases) return false;
+        for (std::size_t l = 0; l < count; ++l) {
+            if (!add(network, l, dweights, l)) return false;
         }
-        if (!dbias) return false;
-        PyList_SET_ITEM(dbiases.get(), Py_ssize_t(l), dbias);
+        for (std::size_t l = 0; network.has_biases() && l < count; ++l) {
+            if (!network.has_bias(l)) {
+                PyList_SET_ITEM(dbiases.get(), Py_ssize_t(l), Py_NewRef(Py_None));
+            } else if (!add(network, network.bias_index(l), dbiases, l)) {
+                return false;
+            }
+        }
+        return true;
     }
-    return true;
-}
+
+    // The gradients of the last run.
+    void merge(Network& network, double penalty) const {
+        for (const Gradient& gradient : gradients_) network.merge(gradient.parameter, penalty, gradient.data);
+    }
+    void clear() const {
+        for (const Gradient& gradient : gradients_) std::memset(gradient.data, 0, gradient.bytes);
+    }
+
+    Reference dweights, dbiases;
+
+private:
+    struct Gradient {
+        std::size_t parameter;
+        void* data;
+        std::size_t bytes;
+    };
+
+    bool add(const Network& network, std::size_t parameter, const Reference& list, std::size_t place) {
+        const View view = network.parameter(parameter);
+        Reference array = new_array(view.ndim, view.shape, compute_type_number(network.element()));
+        if (!array) return false;
+        gradients_.push_back(
+            {parameter, PyArray_DATA(array.array()), std::size_t(PyArray_NBYTES(array.array()))}
+        );
+        PyList_SET_ITEM(list.get(), Py_ssize_t(place), array.release());
+        return true;
+    }
+
+    std::vector<Gradient> gradients_;
+};
 
 struct MlpForwardArguments {
     FASTNORM_ARGUMENTS(x, weights, biases, activation, output_activation)
+    FASTNORM_SEQUENCES(weights, biases)
 };
 
 Outcome mlp_forward(const Call<MlpForwardArguments>& call) {
@@ -74,17 +94,21 @@ Outcome mlp_forward(const Call<MlpForwardArguments>& call) {
     if (!rows || !y) return finished(nullptr);
     if (rows->rows > 0 && network.outputs() > 0) {
         if (!network.reserve(rows->rows, {})) return finished(PyErr_NoMemory());
-        const ReleasedGil released(network.nanoseconds() > gil_nanoseconds);
-        network.pack();
-        network.take_x(*rows);
-        network.task().y = PyArray_DATA(y.array());
-        network.run(rows->rows);
+        if (!run_planned(network.nanoseconds(), [&] {
+                network.pack();
+                network.take_x(*rows);
+                network.task().y = PyArray_DATA(y.array());
+                return network.run(rows->rows);
+            })) {
+            return finished(nullptr);
+        }
     }
     return finished(y.release());
 }
 
 struct MlpBackwardArguments {
     FASTNORM_ARGUMENTS(dy, x, weights, biases, activation, output_activation)
+    FASTNORM_SEQUENCES(weights, biases)
 };
 
 Outcome mlp_backward(const Call<MlpBackwardArguments>& call) {
@@ -101,28 +125,26 @@ Outcome mlp_backward(const Call<MlpBackwardArguments>& call) {
     if (!rows || !slopes || !dx) return finished(nullptr);
     if (!network.reserve(std::max<std::int64_t>(rows->rows, 1), {true, true, nullptr}))
         return finished(PyErr_NoMemory());
-    {
-        const ReleasedGil released(network.nanoseconds() > gil_nanoseconds);
-        network.pack();
-        network.take_x(*rows);
-        network.task().dy = slopes->data;
-        network.task().dy_row_stride = slopes->row_stride;
-        network.task().dy_col_stride = slopes->col_stride;
-        network.task().dx = PyArray_DATA(dx.array());
-        if (rows->rows > 0) network.run(rows->rows);
-    }
-    Reference dweights, dbiases;
-    if (!gradient_lists(network, 0, dweights, dbiases)) return finished(nullptr);
-    if (rows->rows == 0) {
-        for (PyObject* list : {dweights.get(), dbiases.get()}) {
-            for (Py_ssize_t i = 0; list != Py_None && i < PyList_GET_SIZE(list); ++i) {
-                PyObject* entry = PyList_GET_ITEM(list, i);
-                PyArrayObject* array = reinterpret_cast<PyArrayObject*>(entry);
-                if (entry != Py_None) std::memset(PyArray_DATA(array), 0, std::size_t(PyArray_NBYTES(array)));
+    GradientLists gradients;
+    if (!gradients.create(network)) return finished(nullptr);
+    if (!run_planned(network.nanoseconds(), [&] {
+            if (rows->rows == 0) {
+                gradients.clear();
+                return true;
             }
-        }
+            network.pack();
+            network.take_x(*rows);
+            network.task().dy = slopes->data;
+            network.task().dy_row_stride = slopes->row_stride;
+            network.task().dy_col_stride = slopes->col_stride;
+            network.task().dx = PyArray_DATA(dx.array());
+            if (!network.run(rows->rows)) return false;
+            gradients.merge(network, 0);
+            return true;
+        })) {
+        return finished(nullptr);
     }
-    return finished(PyTuple_Pack(3, dx.get(), dweights.get(), dbiases.get()));
+    return finished(PyTuple_Pack(3, dx.get(), gradients.dweights.get(), gradients.dbiases.get()));
 }
 
 // ---- training ---------------------------------------------------------------------------------------------
@@ -174,7 +196,7 @@ struct GivenLesson {
                 *array, call.weights, call.biases, call.activation, call.output_activation, lesson.network
             ))
             return false;
-        const std::optional<Array> first = as_array(PySequence_Fast_GET_ITEM(call.weights, 0));
+        const std::optional<Array> first = as_array(PyTuple_GET_ITEM(call.weights, 0));
         if (!first || first->element != array->element) return false;
         TrainingLoss& loss = lesson.loss;
         const std::optional<LossKind> kind = as_loss(call.loss, loss.option);
@@ -189,7 +211,7 @@ struct GivenLesson {
         if (call.sample_weight == Py_None) return true;
         const std::optional<Array> weight = as_array(call.sample_weight);
         if (!weight || weight->element != Element::float64 || weight->ndim() != 1) return false;
-        if (weight->shape()[0] != lesson.x.rows || !PyArray_ISCARRAY_RO(weight->object)) return false;
+        if (weight->shape()[0] != lesson.x.rows || !weight->is_plain()) return false;
         loss.sample_weight = reinterpret_cast<const double*>(weight->data());
         return true;
     }
@@ -199,14 +221,12 @@ private:
         if (!PyArray_CheckExact(slot)) return false;
         TrainingLoss& loss = lesson.loss;
         PyArrayObject* array = reinterpret_cast<PyArrayObject*>(slot);
-        if (is_over_classes(loss.kind) && PyArray_TYPE(array) == NPY_INT64) {
-            if (PyArray_NDIM(array) != 1 || PyArray_DIM(array, 0) != lesson.x.rows ||
-                !PyArray_ISCARRAY_RO(array))
-                return false;
-            loss.classes = static_cast<const std::int64_t*>(PyArray_DATA(array));
-            for (std::int64_t i = 0; i < lesson.x.rows; ++i) {
-                if (loss.classes[i] < 0 || loss.classes[i] >= loss.outputs) return false;
-            }
+        if (is_over_classes(loss.kind) && PyArray_ISINTEGER(array) && !PyArray_ISBYTESWAPPED(array)) {
+            if (PyArray_NDIM(array) != 1 || PyArray_DIM(array, 0) != lesson.x.rows) return false;
+            target_copy = copy_integers(array);
+            failed = !target_copy;
+            if (failed || !are_below(target_copy, loss.outputs)) return false;
+            loss.classes = static_cast<const std::int64_t*>(PyArray_DATA(target_copy.array()));
             return true;
         }
         const std::optional<Array> numbers = as_array(slot);
@@ -214,28 +234,27 @@ private:
             loss.kind == LossKind::focal)
             return false;
         if (numbers->shape()[0] != lesson.x.rows || numbers->shape()[1] != loss.outputs) return false;
-        PyArrayObject* target = array;
         loss.element = compute_element(input.element);
+        loss.target = numbers->data();
+        loss.row_stride = numbers->strides()[0];
+        loss.col_stride = numbers->strides()[1];
         if (loss.element != input.element) {
-            PyArray_Descr* descr = PyArray_DescrFromType(compute_type_number(input.element));
-            target_copy =
-                Reference(PyArray_FromArray(array, descr, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST));
+            target_copy = new_copy(*numbers, compute_type_number(input.element));
             failed = !target_copy;
             if (failed) return false;
-            target = target_copy.array();
+            loss.target = PyArray_BYTES(target_copy.array());
+            loss.col_stride = item_size(loss.element);
+            loss.row_stride = loss.outputs * loss.col_stride;
         }
-        loss.target = PyArray_BYTES(target);
-        loss.row_stride = PyArray_STRIDES(target)[0];
-        loss.col_stride = PyArray_STRIDES(target)[1];
         return true;
     }
 };
 
-// Whether the arrays of a list (or None, of which there is nothing to update) can be updated where they lie.
+// Whether the arrays of a tuple (or None, of which there is nothing to update) can be updated where they lie.
 // MLP holds such arrays, and the twin takes others.
 bool are_updated_in_place(PyObject* arrays) {
-    for (Py_ssize_t i = 0; arrays != Py_None && i < PySequence_Fast_GET_SIZE(arrays); ++i) {
-        PyObject* entry = PySequence_Fast_GET_ITEM(arrays, i);
+    for (Py_ssize_t i = 0; arrays != Py_None && i < PyTuple_GET_SIZE(arrays); ++i) {
+        PyObject* entry = PyTuple_GET_ITEM(arrays, i);
         if (entry != Py_None && !PyArray_ISCARRAY(reinterpret_cast<PyArrayObject*>(entry))) return false;
     }
     return true;
@@ -245,6 +264,7 @@ struct MlpGradientsArguments {
     FASTNORM_ARGUMENTS(
         x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
     )
+    FASTNORM_SEQUENCES(weights, biases)
 };
 
 Outcome mlp_gradients(const Call<MlpGradientsArguments>& call) {
@@ -253,16 +273,20 @@ Outcome mlp_gradients(const Call<MlpGradientsArguments>& call) {
     if (!given.recognise(call, failed)) return failed ? finished(nullptr) : not_canonical;
     Lesson& lesson = given.lesson;
     if (!lesson.reserve(lesson.x.rows)) return finished(PyErr_NoMemory());
-    double loss;
-    {
-        const ReleasedGil released(lesson.network.nanoseconds() > gil_nanoseconds);
-        loss = lesson.run(nullptr, 0, lesson.x.rows);
+    GradientLists gradients;
+    if (!gradients.create(lesson.network)) return finished(nullptr);
+    double loss = 0;
+    if (!run_planned(lesson.network.nanoseconds(), [&] {
+            loss = lesson.run(nullptr, 0, lesson.x.rows);
+            if (!lesson.network.is_done()) return false;
+            gradients.merge(lesson.network, lesson.penalty_share());
+            return true;
+        })) {
+        return finished(nullptr);
     }
-    Reference dweights, dbiases;
-    if (!gradient_lists(lesson.network, lesson.penalty_share(), dweights, dbiases)) return finished(nullptr);
     const Reference value(PyFloat_FromDouble(loss));
     if (!value) return finished(nullptr);
-    return finished(PyTuple_Pack(3, value.get(), dweights.get(), dbiases.get()));
+    return finished(PyTuple_Pack(3, value.get(), gradients.dweights.get(), gradients.dbiases.get()));
 }
 
 struct MlpTrainArguments {
@@ -270,6 +294,7 @@ struct MlpTrainArguments {
         x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty, rule, order,
         batch_size
     )
+    FASTNORM_SEQUENCES(weights, biases)
 };
 
 Outcome mlp_train(const Call<MlpTrainArguments>& call) {
@@ -280,7 +305,8 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
     Epoch epoch(lesson);
     epoch.parameters.reserve(lesson.network.parameter_count());
     for (std::size_t i = 0; i < lesson.network.parameter_count(); ++i) {
-        const View& parameter = lesson.network.parameter(i);
+        const View parameter = lesson.network.parameter(i);
+        if (!parameter.contiguous) return not_canonical;
         OptimizedParameter updated;
         updated.data = parameter.data;
         updated.size = parameter.size();
@@ -290,16 +316,16 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
     if (!are_updated_in_place(call.weights) || !are_updated_in_place(call.biases)) return not_canonical;
     if (!as_rule(call.rule, epoch.rule, epoch.parameters)) return not_canonical;
     epoch.count = lesson.x.rows;
+    Reference order;
     if (call.order != Py_None) {
         if (!PyArray_CheckExact(call.order)) return not_canonical;
         PyArrayObject* array = reinterpret_cast<PyArrayObject*>(call.order);
-        if (PyArray_TYPE(array) != NPY_INT64 || PyArray_NDIM(array) != 1 || !PyArray_ISCARRAY_RO(array))
-            return not_canonical;
-        epoch.order = static_cast<const std::int64_t*>(PyArray_DATA(array));
-        epoch.count = PyArray_SIZE(array);
-        for (std::int64_t i = 0; i < epoch.count; ++i) {
-            if (epoch.order[i] < 0 || epoch.order[i] >= lesson.x.rows) return not_canonical;
-        }
+        if (PyArray_TYPE(array) != NPY_INT64 || PyArray_NDIM(array) != 1) return not_canonical;
+        order = copy_integers(array);
+        if (!order) return finished(nullptr);
+        if (!are_below(order, lesson.x.rows)) return not_canonical;
+        epoch.order = static_cast<const std::int64_t*>(PyArray_DATA(order.array()));
+        epoch.count = PyArray_SIZE(order.array());
     }
     if (!PyLong_CheckExact(call.batch_size)) return not_canonical;
     int overflow = 0;

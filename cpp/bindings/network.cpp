@@ -4,8 +4,6 @@ namespace fastnorm {
 
 namespace {
 
-bool is_sequence(PyObject* slot) { return PyTuple_CheckExact(slot) || PyList_CheckExact(slot); }
-
 bool is_parameter_of(const Array& array, const Array& x) {
     return array.element == x.element || array.element == compute_element(x.element);
 }
@@ -18,18 +16,15 @@ std::optional<RowMatrix> as_rows(const Array& array, Reference& copy) {
     matrix.cols = array.shape()[ndim - 1];
     matrix.rows = 1;
     for (int i = 0; i + 1 < ndim; ++i) matrix.rows *= array.shape()[i];
-    PyArrayObject* object = array.object;
-    if (ndim > 2 && !PyArray_IS_C_CONTIGUOUS(object)) {
-        PyArray_Descr* descr = PyArray_DESCR(object);
-        Py_INCREF(descr);
-        copy = Reference(PyArray_FromArray(object, descr, NPY_ARRAY_CARRAY_RO));
+    matrix.data = array.data();
+    if (ndim > 2 && !array.is_c_contiguous()) {
+        copy = new_copy(array);
         if (!copy) return std::nullopt;
-        object = copy.array();
+        matrix.data = PyArray_BYTES(copy.array());
     }
-    matrix.data = PyArray_BYTES(object);
-    matrix.col_stride = PyArray_STRIDES(object)[ndim - 1];
-    matrix.row_stride = ndim == 1 ? 0 : PyArray_STRIDES(object)[ndim - 2];
-    if (PyArray_IS_C_CONTIGUOUS(object)) {
+    matrix.col_stride = array.strides()[ndim - 1];
+    matrix.row_stride = ndim == 1 ? 0 : array.strides()[ndim - 2];
+    if (copy || array.is_c_contiguous()) {
         matrix.col_stride = item_size(array.element);
         matrix.row_stride = matrix.cols * matrix.col_stride;
     }
@@ -42,21 +37,21 @@ bool as_network(
 ) {
     const std::optional<Activation> hidden = as_activation(activation),
                                     output = as_activation(output_activation);
-    if (!hidden || !output || !is_sequence(weights) || x.ndim() < 1) return false;
-    const Py_ssize_t count = PySequence_Fast_GET_SIZE(weights);
+    if (!hidden || !output || !PyTuple_CheckExact(weights) || x.ndim() < 1) return false;
+    const Py_ssize_t count = PyTuple_GET_SIZE(weights);
     const bool has_biases = biases != Py_None;
-    if (count < 1 || (has_biases && (!is_sequence(biases) || PySequence_Fast_GET_SIZE(biases) != count)))
+    if (count < 1 || (has_biases && (!PyTuple_CheckExact(biases) || PyTuple_GET_SIZE(biases) != count)))
         return false;
     network.start(x.element, has_biases, std::size_t(count));
     npy_intp in = x.shape()[x.ndim() - 1];
     for (Py_ssize_t l = 0; l < count; ++l) {
-        const std::optional<Array> weight = as_weight(PySequence_Fast_GET_ITEM(weights, l), x, in);
+        const std::optional<Array> weight = as_weight(PyTuple_GET_ITEM(weights, l), x, in);
         if (!weight) return false;
         in = weight->shape()[1];
         network.add_layer(*weight, l + 1 == count ? *output : *hidden);
     }
     for (Py_ssize_t l = 0; has_biases && l < count; ++l) {
-        PyObject* slot = PySequence_Fast_GET_ITEM(biases, l);
+        PyObject* slot = PyTuple_GET_ITEM(biases, l);
         if (slot == Py_None) continue;
         const std::optional<Array> bias = as_array(slot);
         if (!bias || bias->ndim() != 1 || !is_parameter_of(*bias, x)) return false;

@@ -15,12 +15,11 @@ namespace {
 // Statistics of rows without columns: nothing was averaged.
 void fill_with_nan(PyArrayObject* array) {
     const npy_intp size = PyArray_SIZE(array);
-    for (npy_intp i = 0; i < size; ++i) {
-        if (PyArray_TYPE(array) == NPY_DOUBLE) {
-            static_cast<double*>(PyArray_DATA(array))[i] = std::numeric_limits<double>::quiet_NaN();
-        } else {
-            static_cast<float*>(PyArray_DATA(array))[i] = std::numeric_limits<float>::quiet_NaN();
-        }
+    const ReleasedGil released(double(size) > gil_nanoseconds);
+    if (PyArray_TYPE(array) == NPY_DOUBLE) {
+        std::fill_n(static_cast<double*>(PyArray_DATA(array)), size, std::nan(""));
+    } else {
+        std::fill_n(static_cast<float*>(PyArray_DATA(array)), size, std::nanf(""));
     }
 }
 
@@ -40,21 +39,27 @@ bool as_rms_options(PyObject* weight_offset, PyObject* fraction, RmsOptions& opt
     return true;
 }
 
-// weight + offset, where there is a weight. The sum is rounded once to the compute type.
-bool add_offset(Parameter& weight, double offset) {
+// weight + offset, where there is a weight: a new array of x's shape along the axes. The sum is rounded once
+// to the compute type.
+bool add_offset(Parameter& weight, double offset, const Array& x, const Axes& axes) {
     if (!weight.array || offset == 0) return true;
     PyArrayObject* before = weight.array.array();
-    Reference sum = new_array(PyArray_NDIM(before), PyArray_DIMS(before), PyArray_TYPE(before));
+    Reference sum = new_parameter_gradient(x, axes);
     if (!sum) return false;
-    const npy_intp size = PyArray_SIZE(before);
-    if (PyArray_TYPE(before) == NPY_DOUBLE) {
-        const double* from = static_cast<const double*>(PyArray_DATA(before));
-        double* to = static_cast<double*>(PyArray_DATA(sum.array()));
-        for (npy_intp i = 0; i < size; ++i) to[i] = from[i] + offset;
-    } else {
-        const float* from = static_cast<const float*>(PyArray_DATA(before));
-        float* to = static_cast<float*>(PyArray_DATA(sum.array()));
-        for (npy_intp i = 0; i < size; ++i) to[i] = float(from[i] + offset);
+    const npy_intp size = PyArray_SIZE(sum.array());
+    const void* const given = PyArray_DATA(before);
+    void* const shifted = PyArray_DATA(sum.array());
+    {
+        const ReleasedGil released(double(size) > gil_nanoseconds);
+        if (x.element == Element::float64) {
+            const double* from = static_cast<const double*>(given);
+            double* to = static_cast<double*>(shifted);
+            for (npy_intp i = 0; i < size; ++i) to[i] = from[i] + offset;
+        } else {
+            const float* from = static_cast<const float*>(given);
+            float* to = static_cast<float*>(shifted);
+            for (npy_intp i = 0; i < size; ++i) to[i] = float(from[i] + offset);
+        }
     }
     weight.array = std::move(sum);
     return true;
@@ -76,7 +81,7 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
     if (!eps || !return_stats) return not_canonical;
     Parameter weight = as_parameter(slots.weight, *x, axes), bias = as_parameter(slots.bias, *x, axes);
     if (!weight.canonical || !bias.canonical) return not_canonical;
-    if (weight.failed || bias.failed || !add_offset(weight, slots.rms.weight_offset))
+    if (weight.failed || bias.failed || !add_offset(weight, slots.rms.weight_offset, *x, axes))
         return finished(nullptr);
 
     Result y = result_like(*x, slots.out, {slots.x, slots.weight, slots.bias});
@@ -134,7 +139,7 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
     if (!weight.canonical || !bias.canonical || !mean.canonical || !rstd.canonical) return not_canonical;
     if (weight.failed || bias.failed || mean.failed || rstd.failed) return finished(nullptr);
     const bool has_weight = bool(weight.array), has_bias = bool(bias.array);
-    if (!add_offset(weight, slots.rms.weight_offset)) return finished(nullptr);
+    if (!add_offset(weight, slots.rms.weight_offset, *x, axes)) return finished(nullptr);
 
     NewArray fresh = new_like(*x);
     const Reference dx = std::move(fresh.array);
@@ -143,8 +148,8 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
 
     Geometry geometry;
     NormBackward task;
-    const Work work =
-        plan_norm_backward(task, geometry, *dy, *x, Array{dx.array(), x->element}, axes, fresh.warm);
+    const Array written(dx.array(), x->element);
+    const Work work = plan_norm_backward(task, geometry, *dy, *x, written, axes, fresh.warm);
     if (task.shape.cols > 0) {
         task.weight = weight.data();
         task.eps = *eps;

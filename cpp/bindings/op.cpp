@@ -24,7 +24,8 @@ struct Op {
     PyObject* names;                    // a tuple of all arguments
     PyObject* defaults[max_arguments];  // null: required
     int count, positional;
-    int out;  // the argument `out`, -1 where there is none
+    int out;                 // the argument `out`, -1 where there is none
+    unsigned sequences = 0;  // a bit for each argument that is a sequence of arrays
     const NativeOp* native;
     Runs runs;
     std::atomic<PyObject*> rule, twin;               // looked up by the first call that needs them
@@ -184,14 +185,31 @@ int runs_reference(const Op& op) {
     return is_reference;
 }
 
-PyObject* call(PyObject* self, PyObject* const* args, std::size_t nargsf, PyObject* kwnames) {
-    Op& op = *as_op(self);
-    Slot slots[max_arguments];
-    if (!parse(op, args, PyVectorcall_NARGS(nargsf), kwnames, slots)) return nullptr;
+PyObject* run(Op& op, const Slot* slots) {
     const int reference = runs_reference(op);
     if (reference != 0) return reference < 0 ? nullptr : run_reference(op, slots);
     const Outcome outcome = op.native->run(slots, slots);
     return outcome.canonical ? outcome.result : run_by_rules(op, slots);
+}
+
+// Lists of arrays as tuples that the call owns: neither the rules nor what runs without the GIL may see
+// another thread change them.
+PyObject* run_on_own_sequences(Op& op, Slot* slots) {
+    Reference owned[max_arguments];
+    for (int i = 0; i < op.count; ++i) {
+        if (!(op.sequences >> i & 1) || !PyList_CheckExact(slots[i])) continue;
+        owned[i] = Reference(PyList_AsTuple(slots[i]));
+        if (!owned[i]) return nullptr;
+        slots[i] = owned[i].get();
+    }
+    return run(op, slots);
+}
+
+PyObject* call(PyObject* self, PyObject* const* args, std::size_t nargsf, PyObject* kwnames) {
+    Op& op = *as_op(self);
+    Slot slots[max_arguments];
+    if (!parse(op, args, PyVectorcall_NARGS(nargsf), kwnames, slots)) return nullptr;
+    return op.sequences ? run_on_own_sequences(op, slots) : run(op, slots);
 }
 
 // ---- making one
@@ -240,6 +258,14 @@ bool take_signature(Op& op) {
             op.native->arguments
         );
         return false;
+    }
+    const Reference sequences(PyUnicode_FromString(op.native->sequences));
+    const Reference listed(sequences ? PyUnicode_Split(sequences.get(), separator.get(), -1) : nullptr);
+    if (!listed) return false;
+    for (int i = 0; i < op.count; ++i) {
+        const int found = PySequence_Contains(listed.get(), PyTuple_GET_ITEM(op.names, i));
+        if (found < 0) return false;
+        op.sequences |= unsigned(found) << i;
     }
     PyObject* last = PyFunction_GetDefaults(op.function);  // of the last positional arguments
     const int defaults = last ? int(PyTuple_GET_SIZE(last)) : 0;

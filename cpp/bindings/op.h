@@ -23,6 +23,10 @@ constexpr int max_arguments = 16;
     Slot __VA_ARGS__;           \
     static constexpr const char* names = #__VA_ARGS__;
 
+// Those among them that are sequences of arrays, in their order. A list is a tuple when it gets here, which
+// the call owns: the caller's other threads may change their list.
+#define FASTNORM_SEQUENCES(...) static constexpr const char* sequences = #__VA_ARGS__;
+
 // What running an op on some arguments came to: a result, a Python error (null, canonical), or arguments that
 // are not canonical.
 struct Outcome {
@@ -55,6 +59,7 @@ Out out_of(const Call<Arguments>& call) {
 struct NativeOp {
     const char* name;
     const char* arguments;  // names, separated by ", "
+    const char* sequences;  // likewise
     int count;
     Outcome (*run)(const Slot* slots, const Slot* given);
 };
@@ -65,6 +70,12 @@ template <class Arguments>
 struct ArgumentsOf<Outcome (*)(const Call<Arguments>&)> {
     using type = Arguments;
 };
+
+template <class Arguments, class = void>
+constexpr const char* sequences_of = "";
+template <class Arguments>
+constexpr const char* sequences_of<Arguments, std::void_t<decltype(Arguments::sequences)>> =
+    Arguments::sequences;
 
 template <auto function>
 Outcome run_native(const Slot* slots, const Slot* given) {
@@ -86,12 +97,15 @@ Outcome run_native(const Slot* slots, const Slot* given) {
 template <auto function>
 constexpr NativeOp native_op(const char* name) {
     using Arguments = typename ArgumentsOf<decltype(function)>::type;
-    return {name, Arguments::names, int(sizeof(Arguments) / sizeof(Slot)), run_native<function>};
+    return {
+        name, Arguments::names, sequences_of<Arguments>, int(sizeof(Arguments) / sizeof(Slot)),
+        run_native<function>
+    };
 }
 
 // An entry of a family's list, which ends with an entry without a name: the function has the name of the op.
 #define FASTNORM_OP(name) native_op<name>(#name)
-constexpr NativeOp end_of_ops{nullptr, nullptr, 0, nullptr};
+constexpr NativeOp end_of_ops{nullptr, nullptr, nullptr, 0, nullptr};
 
 // Adds the type Op to the module; false with an error set.
 bool register_op_type(PyObject* module);

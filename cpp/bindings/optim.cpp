@@ -58,6 +58,7 @@ private:
 
 struct OptimizerUpdateArguments {
     FASTNORM_ARGUMENTS(parameters, gradients, rule)
+    FASTNORM_SEQUENCES(parameters, gradients)
 };
 
 Outcome optimizer_update(const Call<OptimizerUpdateArguments>& call) {

@@ -15,11 +15,14 @@ std::optional<Reduction> as_reduction(PyObject* slot) {
 
 PyObject* reduction_name(const char* name) { return PyUnicode_InternFromString(name); }
 
-PyObject* new_scalar(double value, const Array& x) {
+PyObject* new_scalar(double value, Element element) {
     alignas(8) char rounded[8];
     const RoundLosses task{&value, rounded};
-    kernels().round_losses[int(x.element)](task, 0, 1, nullptr);
-    return PyArray_Scalar(rounded, PyArray_DESCR(x.object), nullptr);
+    kernels().round_losses[int(element)](task, 0, 1, nullptr);
+    PyArray_Descr* const descr = PyArray_DescrFromType(type_number_of(element));
+    PyObject* const scalar = PyArray_Scalar(rounded, descr, nullptr);
+    Py_DECREF(descr);
+    return scalar;
 }
 
 }  // namespace fastnorm

@@ -12,7 +12,7 @@ std::optional<Reduction> as_reduction(PyObject* slot);
 // The default of the argument `reduction`.
 PyObject* reduction_name(const char* name);
 
-// A NumPy scalar of x's type.
-PyObject* new_scalar(double value, const Array& x);
+// A NumPy scalar of a type.
+PyObject* new_scalar(double value, Element element);
 
 }  // namespace fastnorm

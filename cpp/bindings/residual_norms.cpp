@@ -28,8 +28,9 @@ bool make_new(Target& target, const Array& x) {
     NewArray fresh = new_like(x);
     target.object = std::move(fresh.array);
     target.warm = fresh.warm;
-    target.array = {target.object.array(), x.element};
-    return bool(target.object);
+    if (!target.object) return false;
+    target.array = Array(target.object.array(), x.element);
+    return true;
 }
 
 bool take(Target& target, PyObject* given, const Array& out) {

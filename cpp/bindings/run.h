@@ -1,5 +1,5 @@
-// Running what has been planned: without the GIL where it takes long, and with MemoryError where there is no
-// memory for it.
+// Running what has been planned: without the GIL where it takes long, with MemoryError where there is no memory
+// for it, and with Python's signal handlers where it takes very long.
 #pragma once
 
 #include "bindings/numpy.h"
@@ -20,22 +20,38 @@ public:
     ReleasedGil(const ReleasedGil&) = delete;
     ReleasedGil& operator=(const ReleasedGil&) = delete;
 
-private:
+protected:
     static void restore(PyThreadState* state);
 
     PyThreadState* state_;
 };
 
-// Calls body(), which takes one thread about `nanoseconds` and returns false where there is no memory. False
-// with MemoryError set then.
+// Likewise for work that takes long: between its slices signal handlers run, and an error that one of them
+// raises, as Ctrl-C does, stops the work.
+class InterruptibleWork : public ReleasedGil, private Poll {
+public:
+    InterruptibleWork();
+    ~InterruptibleWork();
+
+private:
+    bool goes_on() noexcept override;
+
+    Poll* const before_;
+};
+
+// Calls body(), which takes one thread about `nanoseconds` and returns false where there is no memory or the
+// work was stopped. False with an error set then.
 template <class Body>
 bool run_planned(double nanoseconds, const Body& body) {
     bool done;
-    {
+    if (nanoseconds < long_nanoseconds) {
         const ReleasedGil released(nanoseconds > gil_nanoseconds);
         done = body();
+    } else {
+        const InterruptibleWork released;
+        done = body();
     }
-    if (!done) PyErr_NoMemory();
+    if (!done && !PyErr_Occurred()) PyErr_NoMemory();
     return done;
 }
 

@@ -44,8 +44,8 @@ Outcome backward(const BackwardKernels& table, const Call<SoftmaxBackwardArgumen
     if (!dx) return finished(nullptr);
     Geometry geometry;
     SoftmaxBackward task;
-    const Work work =
-        plan_softmax_backward(task, geometry, *dy, *x, Array{dx.array(), x->element}, axes, fresh.warm);
+    const Array written(dx.array(), x->element);
+    const Work work = plan_softmax_backward(task, geometry, *dy, *x, written, axes, fresh.warm);
     if (task.shape.cols > 0 && !run_kernel(table[int(x->element)], task, work)) return finished(nullptr);
     return finished(dx.release());
 }

@@ -56,14 +56,10 @@ ChannelNormForward::ChannelNormForward(
     task.stream = warm && 2 * x.bytes() > stream_bytes && x.data != y.data && task.y.contiguous;
 }
 
-void ChannelNormForward::use(const GivenStatistics& statistics) {
-    take_statistics(task, statistics);
-    from_x_ = false;
-}
-
 bool ChannelNormForward::run() noexcept {
-    if (!is_empty(task.size)) return run_channel_forward(task, element_, packing_, from_x_);
-    if (!from_x_) return run_statistics(task, element_);
+    if (given_) take_statistics(task, *given_);
+    if (!is_empty(task.size)) return run_channel_forward(task, element_, packing_, !given_);
+    if (given_) return run_statistics(task, element_);
     for (std::int64_t c = 0; c < task.size.channels; ++c) task.mean[c] = task.rstd[c] = std::nan("");
     return true;
 }
@@ -102,11 +98,6 @@ ChannelNormBackward::ChannelNormBackward(
     }
 }
 
-void ChannelNormBackward::use(const GivenStatistics& statistics) {
-    take_statistics(task.forward, statistics);
-    task.forward.round_statistics = from_x_ = false;
-}
-
 bool ChannelNormBackward::run() noexcept {
     const Channels& size = task.forward.size;
     const Element compute = compute_element(element_);
@@ -115,7 +106,11 @@ bool ChannelNormBackward::run() noexcept {
         clear(dbias_, size, compute);
         return true;
     }
-    if (!run_channel_backward(task, element_, packing_, from_x_)) return false;
+    if (given_) {
+        take_statistics(task.forward, *given_);
+        task.forward.round_statistics = false;
+    }
+    if (!run_channel_backward(task, element_, packing_, !given_)) return false;
     if (planes_ > 0 && dweight_) sum_samples(size, task.plane_dweight, compute, dweight_);
     if (planes_ > 0 && dbias_) sum_samples(size, task.plane_dbias, compute, dbias_);
     return true;

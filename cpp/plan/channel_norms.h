@@ -2,6 +2,8 @@
 // it needs besides arguments and results.
 #pragma once
 
+#include <optional>
+
 #include "plan/channels.h"
 
 namespace fastnorm {
@@ -21,8 +23,8 @@ public:
     ChannelNormForward(const Channels& size, int axis, const View& x, const View& y, bool warm);
 
     explicit operator bool() const { return bool(numbers_); }  // false where there is no memory
-    void use(const GivenStatistics& statistics);
-    double nanoseconds() const { return channel_forward_nanoseconds(task.size, from_x_); }
+    void use(const GivenStatistics& statistics) { given_ = statistics; }  // which run() reads
+    double nanoseconds() const { return channel_forward_nanoseconds(task.size, !given_) + double(task.size.channels); }
 
     // Statistics (NaN where x has no elements) and y. False where there is no memory for scratch.
     bool run() noexcept;
@@ -34,7 +36,7 @@ private:
     Numbers numbers_;
     Element element_;
     std::int64_t packing_;
-    bool from_x_ = true;
+    std::optional<GivenStatistics> given_;
 };
 
 // The caller sets weight and eps of task.forward, and given statistics.
@@ -48,8 +50,8 @@ public:
     );
 
     explicit operator bool() const { return bool(numbers_); }
-    void use(const GivenStatistics& statistics);
-    double nanoseconds() const { return channel_backward_nanoseconds(task.forward.size, from_x_); }
+    void use(const GivenStatistics& statistics) { given_ = statistics; }
+    double nanoseconds() const { return channel_backward_nanoseconds(task.forward.size, !given_) + double(task.forward.size.channels); }
     bool run() noexcept;
 
     ChannelBackward task = {};
@@ -61,7 +63,7 @@ private:
     Element element_;
     std::int64_t packing_;
     void *dweight_, *dbias_;
-    bool from_x_ = true;
+    std::optional<GivenStatistics> given_;
 };
 
 // Numbers rounded to a compute type.

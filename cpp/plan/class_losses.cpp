@@ -44,8 +44,9 @@ double weight_of_rows(
 ) {
     double total = 0;
     for (std::int64_t i = 0; i < rows; ++i) {
-        if (std::uint64_t(labels[i]) >= std::uint64_t(classes)) continue;
-        total += weight ? number_at(weight, compute, labels[i]) : 1;
+        const std::int64_t label = labels[i];
+        if (std::uint64_t(label) >= std::uint64_t(classes)) continue;
+        total += weight ? number_at(weight, compute, label) : 1;
     }
     return total;
 }

@@ -11,6 +11,7 @@ namespace {
 // One thread's time for a multiply-add in float32, packing and activations included; float64 takes twice as
 // long.
 constexpr double multiply_nanoseconds = 0.02;
+constexpr double element_nanoseconds = 0.3;  // of an element that is packed or merged
 
 std::int64_t block_count(std::int64_t rows) { return (rows + mlp_block_rows - 1) / mlp_block_rows; }
 
@@ -33,6 +34,12 @@ void Network::start(Element element, bool has_biases, std::size_t layers) {
     parameters_.reserve(2 * layers);
 }
 
+Network::Parameter::Parameter(const View& view)
+    : data(view.data), element(view.element), ndim(view.ndim), contiguous(view.contiguous) {
+    std::copy_n(view.shape, ndim, shape);
+    std::copy_n(view.strides, ndim, strides);
+}
+
 void Network::add_layer(const View& weight, Activation activation) {
     MlpLayer layer = {};
     layer.in = weight.shape[0];
@@ -40,12 +47,12 @@ void Network::add_layer(const View& weight, Activation activation) {
     layer.activation = activation;
     layers_.push_back(layer);
     places_.emplace_back();
-    parameters_.push_back({weight});
+    parameters_.emplace_back(weight);
 }
 
 void Network::add_bias(std::size_t layer, const View& bias) {
     places_[layer].bias_index = int(parameters_.size());
-    parameters_.push_back({bias});
+    parameters_.emplace_back(bias);
 }
 
 std::int64_t Network::units(std::int64_t rows) const {
@@ -80,9 +87,9 @@ bool Network::reserve(std::int64_t rows, const NetworkUse& use) {
     place_parameters(use);
     std::int64_t multiplications = 0, gradient_elements = 0;
     for (const MlpLayer& layer : layers_) multiplications += layer.in * layer.out * (use.backward ? 3 : 1);
-    for (Parameter& parameter : parameters_) {
-        parameter.gradient = gradient_elements;
-        gradient_elements += in_lines(parameter.view.size());
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+        parameters_[i].gradient = gradient_elements;
+        gradient_elements += in_lines(parameter(i).size());
     }
     nanoseconds_ = multiply_nanoseconds * double(size_ / 4) * double(multiplications) * double(rows);
     threads_ = std::max(1, threads_for({units(rows), 1, nanoseconds_, 0}));
@@ -96,6 +103,8 @@ bool Network::reserve(std::int64_t rows, const NetworkUse& use) {
 
     const std::int64_t groups = group_count(rows);
     partials_at_ = packed_elements_;
+    copy_nanoseconds_ =
+        element_nanoseconds * double(packed_elements_ + (use.backward ? (groups + 1) * partial_elements_ : 0));
     gradients_at_ = partials_at_ + (use.backward ? groups * partial_elements_ : 0);
     scratch_at_ = gradients_at_ + (use.backward ? gradient_elements : 0);
     const std::int64_t losses_at = scratch_at_ + threads_ * slot_elements_;
@@ -109,7 +118,7 @@ bool Network::reserve(std::int64_t rows, const NetworkUse& use) {
 void Network::pack() noexcept {
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         MlpLayer& layer = layers_[l];
-        const View& weight = parameter(l);
+        const View weight = parameter(l);
         const std::int64_t row_stride = weight.strides[0], col_stride = weight.strides[1];
         layer.weight = at(places_[l].weight);
         copy_matrix(weight, layer.in, layer.out, row_stride, col_stride, layer.weight);
@@ -118,23 +127,24 @@ void Network::pack() noexcept {
             copy_matrix(weight, layer.out, layer.in, col_stride, row_stride, layer.transposed);
         }
         if (!has_bias(l)) continue;
-        const View& bias = parameter(bias_index(l));
+        const View bias = parameter(bias_index(l));
         layer.bias = at(places_[l].bias);
         copy_matrix(bias, 1, layer.out, 0, bias.strides[0], layer.bias);
     }
 }
 
-void Network::run(std::int64_t rows) noexcept {
+bool Network::run(std::int64_t rows) noexcept {
     task_.rows = rows;
     task_.group_rows = mlp_group_rows(rows);
     task_.partials = at(partials_at_);
     task_.partial_elements = partial_elements_;
     const Work work{units(rows), 1, nanoseconds_, slot_bytes()};
     const int threads = int(std::min<std::int64_t>(threads_, work.units));
-    share_out(work, threads, at(scratch_at_), [&](std::int64_t begin, std::int64_t end, void* scratch) {
+    done_ = share_out(work, threads, at(scratch_at_), [&](std::int64_t begin, std::int64_t end, void* scratch) {
         if (!backward_) return kernels().mlp_forward[int(element_)](task_, begin, end, scratch);
         for (std::int64_t group = begin; group < end; ++group) run_group(group, scratch);
     });
+    return done_;
 }
 
 // A group of rows, block by block, through the network and back; between the two, the loss of the outputs
@@ -171,7 +181,7 @@ void Network::merge(std::size_t i, double penalty, void* gradient) noexcept {
         if (places_[k].bias_index == int(i)) l = k;
     }
     const MlpLayer& layer = layers_[l];
-    const View& view = parameter(i);
+    const View view = parameter(i);
     MlpMerge task;
     task.groups = group_count(task_.rows);
     task.partial_elements = partial_elements_;

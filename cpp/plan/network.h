@@ -41,8 +41,10 @@ public:
     // Copies the parameters, as they are now, to where the kernels read them.
     void pack() noexcept;
 
-    // Rows through the network; the caller has set x and what is wanted in task().
-    void run(std::int64_t rows) noexcept;
+    // Rows through the network; the caller has set x and what is wanted in task(). False, as is_done() then,
+    // where the poll of the thread has stopped it.
+    bool run(std::int64_t rows) noexcept;
+    bool is_done() const { return done_; }
 
     // The gradient of a parameter from the last run, contiguous at `gradient`.
     void merge(std::size_t i, double penalty, void* gradient) noexcept;
@@ -59,7 +61,8 @@ public:
         task_.x_row_stride = x.row_stride;
         task_.x_col_stride = x.col_stride;
     }
-    double nanoseconds() const { return nanoseconds_; }
+    // What packing, a run and merging take one thread.
+    double nanoseconds() const { return nanoseconds_ + copy_nanoseconds_; }
     int threads() const { return threads_; }
     std::int64_t slot_bytes() const { return slot_elements_ * size_; }
     std::int64_t memory_bytes() const { return memory_bytes_; }
@@ -70,7 +73,10 @@ public:
     std::size_t bias_index(std::size_t l) const { return std::size_t(places_[l].bias_index); }
     // The weights, then the biases there are.
     std::size_t parameter_count() const { return parameters_.size(); }
-    const View& parameter(std::size_t i) const { return parameters_[i].view; }
+    View parameter(std::size_t i) const {
+        const Parameter& p = parameters_[i];
+        return {p.data, p.element, p.ndim, p.shape, p.strides, p.contiguous};
+    }
     void* gradient(std::size_t i) { return at(gradients_at_ + parameters_[i].gradient); }
     Element element() const { return element_; }
 
@@ -86,12 +92,18 @@ private:
 
     Element element_ = Element::float32;
     std::int64_t size_ = 4;
-    bool has_biases_ = false, backward_ = false;
+    bool has_biases_ = false, backward_ = false, done_ = false;
     const TrainingLoss* loss_ = nullptr;
     std::vector<MlpLayer> layers_;
     // All places count elements of the compute type.
     struct Parameter {
-        View view;
+        explicit Parameter(const View& view);
+
+        char* data;
+        Element element;
+        int ndim;
+        bool contiguous;
+        std::ptrdiff_t shape[2], strides[2];
         std::int64_t gradient = 0;  // from the first one's
     };
     std::vector<Parameter> parameters_;
@@ -105,7 +117,7 @@ private:
     std::int64_t slot_elements_ = 0, loss_scratch_at_ = 0;  // the latter within a slot
     std::int64_t memory_bytes_ = 0;
     int threads_ = 1;
-    double nanoseconds_ = 0;
+    double nanoseconds_ = 0, copy_nanoseconds_ = 0;
     double* losses_ = nullptr;  // of each group
     MlpRows task_ = {};
     std::optional<Buffer> memory_;

@@ -1,5 +1,7 @@
 #include "plan/products.h"
 
+#include <cmath>
+
 #include "runtime/cpu.h"
 #include "runtime/dispatch.h"
 
@@ -12,6 +14,9 @@ constexpr double multiply_nanoseconds(Element element) { return element == Eleme
 
 // Shorter products are not divided among threads.
 constexpr double brief_nanoseconds = 5000;
+
+// What a unit of a long product takes at most.
+constexpr double unit_nanoseconds = 1.5e8;
 
 constexpr double column_sum_nanoseconds = 0.1;  // for an element
 
@@ -73,12 +78,25 @@ double product_nanoseconds(const Product& task, Element element) {
     return multiply_nanoseconds(element) * double(task.rows) * double(task.cols) * double(task.depth + 8);
 }
 
+// Units that are short enough, so that work that takes long can be stopped, of at least as many rows and
+// columns as make up for copying the blocks of A and B again.
+void shorten_units(Product& task, double nanoseconds) {
+    constexpr double least_rows = 480;
+    const double elements = double(task.rows) * double(task.cols);
+    const double allowed = elements * unit_nanoseconds / nanoseconds;
+    const double cols = std::max(std::sqrt(allowed) / double(task.packed_cols), 1.0);
+    task.col_block = std::min(task.col_block, std::int64_t(cols) * task.packed_cols);
+    const double rows = std::max(allowed / double(task.col_block), least_rows);
+    task.row_block = std::min(task.row_block, std::int64_t(rows) / 6 * 6);
+}
+
 bool run_product(Product task, Element element) noexcept {
     if (task.rows == 0 || task.cols == 0) return true;
     const double nanoseconds = product_nanoseconds(task, element);
     const std::int64_t compute_size = item_size(compute_element(element));
     const int threads = nanoseconds < brief_nanoseconds ? 1 : worthwhile_threads(nanoseconds / 1000);
     divide(task, item_size(element), compute_size, threads, std::int64_t(cache_sizes().l2));
+    if (nanoseconds > long_nanoseconds) shorten_units(task, nanoseconds);
     return run(
         kernels().matrix_product[int(element)], task,
         {product_units(task), 1, nanoseconds, product_scratch(task, compute_size)}
