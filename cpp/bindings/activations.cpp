@@ -13,7 +13,7 @@ using ElementwiseKernels = Kernels<Elementwise>;
 // out = f(x), where `task` holds what f needs besides.
 template <class Task>
 Outcome map(const Kernels<Task>& table, Slot x_slot, const Out& out, const Task& task = {}) {
-    const std::optional<Array> x = as_array(x_slot);
+    const MaybeArray x = as_array(x_slot);
     if (!x) return not_canonical;
     Result y = result_like(*x, out, {x_slot});
     if (!y.canonical) return not_canonical;
@@ -27,7 +27,7 @@ Outcome map(const Kernels<Task>& table, Slot x_slot, const Out& out, const Task&
 // dx = dy * f'(x).
 template <class Task>
 Outcome map_backward(const Kernels<Task>& table, Slot dy_slot, Slot x_slot, const Task& task = {}) {
-    const std::optional<Array> dy = as_array(dy_slot), x = as_array(x_slot);
+    const MaybeArray dy = as_array(dy_slot), x = as_array(x_slot);
     if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
     NewArray fresh = new_like(*x);
     Reference dx = std::move(fresh.array);
@@ -73,7 +73,7 @@ public:
             canonical_ = true;
             return;
         }
-        const std::optional<Array> beta = as_array(slot);
+        const MaybeArray beta = as_array(slot);
         if (!beta || beta->element != compute || beta->ndim() > x.ndim()) return;
         const int missing = x.ndim() - beta->ndim();
         for (int i = missing; i < x.ndim(); ++i) {
@@ -89,11 +89,15 @@ public:
 
     bool canonical() const { return canonical_; }
     const View& view() const { return view_; }
-    PyObject* array_or_none() const { return array_.object ? reinterpret_cast<PyObject*>(array_.object) : Py_None; }
-    // Its values one after another: new memory where they do not lie so; null with an error set where there is none
-    const void* contiguous(Reference& copy) const {
+    PyObject* array_or_none() const {
+        return array_.object ? reinterpret_cast<PyObject*>(array_.object) : Py_None;
+    }
+    // Its values one after another, copied where they do not lie so, which fixes x; null with an error set
+    // where there is no memory.
+    const void* contiguous(Reference& copy, Array& x) {
         if (!array_.object) return view_.data;
-        copy = as_contiguous(array_, compute_type_number(view_.element));
+        copy = as_contiguous(array_, compute_type_number(view_.element), x);
+        view_ = array_;
         return copy ? PyArray_DATA(copy.array()) : nullptr;
     }
 
@@ -110,7 +114,7 @@ struct SwishArguments {
 };
 
 Outcome swish(const Call<SwishArguments>& call) {
-    const std::optional<Array> x = as_array(call.x);
+    const MaybeArray x = as_array(call.x);
     if (!x) return not_canonical;
     if (PyFloat_CheckExact(call.beta) && PyFloat_AS_DOUBLE(call.beta) == 1) {
         return map(kernels().silu_forward, call.x, out_of(call));
@@ -133,14 +137,16 @@ struct SwishBackwardArguments {
 };
 
 Outcome swish_backward(const Call<SwishBackwardArguments>& call) {
-    const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
-    if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
-    const Beta beta(call.beta, *x);
+    MaybeArray x = as_array(call.x);
+    if (!x) return not_canonical;
+    Beta beta(call.beta, *x);
     if (!beta.canonical()) return not_canonical;
     const int type_number = compute_type_number(x->element);
     Reference copy;
-    const void* const values = beta.contiguous(copy);
+    const void* const values = beta.contiguous(copy, *x);
     if (!values) return finished(nullptr);
+    const MaybeArray dy = as_array(call.dy);
+    if (!dy || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
     const Reference dx = std::move(new_like(*x).array);
     const Reference dbeta = new_array(beta.view().ndim, beta.view().shape, type_number);
     if (!dx || !dbeta) return finished(nullptr);
@@ -153,12 +159,17 @@ Outcome swish_backward(const Call<SwishBackwardArguments>& call) {
     const Buffer shares(std::size_t(work.units) * sizeof(double));
     if (!shares) return finished(PyErr_NoMemory());
     task.dbeta_shares = static_cast<double*>(shares.data());
-    if (!run_kernel(kernels().swish_backward[int(x->element)], task, work)) return finished(nullptr);
-    const std::int64_t betas = task.shape.rows;
-    sum_shares(
-        task.dbeta_shares, work.units / std::max<std::int64_t>(betas, 1), betas, beta.view().element,
-        PyArray_DATA(dbeta.array())
-    );
+    if (!run_planned(work.nanoseconds + double(task.shape.rows), [&] {
+            if (!run(kernels().swish_backward[int(x->element)], task, work)) return false;
+            const std::int64_t betas = task.shape.rows;
+            sum_shares(
+                task.dbeta_shares, work.units / std::max<std::int64_t>(betas, 1), betas,
+                compute_element(x->element), PyArray_DATA(dbeta.array())
+            );
+            return true;
+        })) {
+        return finished(nullptr);
+    }
     return finished(PyTuple_Pack(2, dx.get(), dbeta.get()));
 }
 
@@ -205,7 +216,7 @@ struct SoftplusArguments {
 
 // Nothing where beta is 0 or infinite in the type that x is computed in.
 std::optional<ParametricActivation> softplus_task(Slot x, Slot beta_slot, Slot threshold_slot) {
-    const std::optional<Array> array = as_array(x);
+    const MaybeArray array = as_array(x);
     const std::optional<double> beta = as_number(beta_slot, -HUGE_VAL);
     const std::optional<double> threshold = as_number(threshold_slot, -HUGE_VAL);
     if (!array || !beta || !threshold) return std::nullopt;

@@ -31,8 +31,37 @@ bool is_bfloat16(int type_number) {
 
 }  // namespace
 
-std::optional<Array> as_array(PyObject* slot) {
-    std::optional<Array> found;
+void Array::fix() {
+    if (shape_ == own_) return;
+    std::copy_n(shape_, ndim_, own_);
+    std::copy_n(strides_, ndim_, own_ + ndim_);
+    shape_ = own_;
+    strides_ = own_ + ndim_;
+}
+
+Array& Array::operator=(const Array& other) {
+    object = other.object;
+    element = other.element;
+    data_ = other.data_;
+    shape_ = other.shape_;
+    strides_ = other.strides_;
+    ndim_ = other.ndim_;
+    contiguous_ = other.contiguous_;
+    if (shape_ == other.own_) fix();
+    return *this;
+}
+
+Array Array::half(int axis, int number) const {
+    Array part = *this;
+    part.fix();
+    part.own_[axis] /= 2;
+    part.data_ += number * part.own_[axis] * strides_[axis];
+    part.contiguous_ = false;
+    return part;
+}
+
+MaybeArray as_array(PyObject* slot) {
+    MaybeArray found;
     if (!PyArray_CheckExact(slot)) return found;
     PyArrayObject* const array = reinterpret_cast<PyArrayObject*>(slot);
     Element element;
@@ -50,22 +79,18 @@ std::optional<Array> as_array(PyObject* slot) {
             if (type_number < NPY_USERDEF || !is_bfloat16(type_number)) return found;
             element = Element::bfloat16;
     }
-    if (!PyArray_ISBYTESWAPPED(array)) found.emplace(array, element);
+    if (!PyArray_ISBYTESWAPPED(array)) found.set(array, element);
     return found;
 }
 
 int type_number_of(Element element) {
-    switch (element) {
-        case Element::float32:
-            return NPY_FLOAT;
-        case Element::float64:
-            return NPY_DOUBLE;
-        case Element::float16:
-            return NPY_HALF;
-        default:
-            return bfloat16_type_number.load(std::memory_order_relaxed);
-    }
+    constexpr int numbers[] = {NPY_FLOAT, NPY_DOUBLE, NPY_HALF};
+    static_assert(int(Element::float32) == 0 && int(Element::float64) == 1 && int(Element::float16) == 2);
+    if (element != Element::bfloat16) return numbers[int(element)];
+    return bfloat16_type_number.load(std::memory_order_relaxed);
 }
+
+PyArray_Descr* descr_of(Element element) { return PyArray_DescrFromType(type_number_of(element)); }
 
 bool same_shape(const Array& a, const Array& b) {
     return a.ndim() == b.ndim() && PyArray_CompareLists(a.shape(), b.shape(), a.ndim());
@@ -163,7 +188,7 @@ bool is_valid_out(
     if (!out.is_c_contiguous()) return false;
     for (PyObject* slot : inputs) {
         if (slot == Py_None) continue;
-        const std::optional<Array> input = as_array(slot);
+        const MaybeArray input = as_array(slot);
         if (!input) return false;
         if (same_elements(out, *input)) continue;
         if (!are_apart(out, *input)) return false;

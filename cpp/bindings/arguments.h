@@ -48,33 +48,26 @@ private:
     PyObject* object_ = nullptr;
 };
 
-// An exact ndarray of one of the four types in native byte order, or a part of one, as it was when the call
-// looked at it. Wherever the GIL is released, also within NumPy's copies, another thread may give an array
-// another shape or type and so free what describes it; all that follows goes by what was read here, of which
-// views are made. The object keeps the memory.
+// An exact ndarray of one of the four types in native byte order, or a part of one. Wherever the GIL is
+// released, another thread may give an array another shape or type, and so free what describes it. So a call
+// plans while it holds the GIL, and what runs without it goes by the plan. Copies of arguments are made
+// before that, and may release it: they come first, and fix x, with which all others are compared.
 class Array {
 public:
-    Array() = default;
-    // The object has to be an array of elements of this size.
-    explicit Array(PyArrayObject* array, Element type = Element::float32)
-        : object(array),
-          element(type),
-          data_(PyArray_BYTES(array)),
-          ndim_(PyArray_NDIM(array)),
-          contiguous_(PyArray_IS_C_CONTIGUOUS(array)) {
-        std::copy_n(PyArray_DIMS(array), ndim_, shape_);
-        std::copy_n(PyArray_STRIDES(array), ndim_, strides_);
+    Array() {}  // not "= default", by which Array() would clear all axes
+    // The type has the size of the array's.
+    explicit Array(PyArrayObject* array, Element type = Element::float32) { set(array, type); }
+    void set(PyArrayObject* array, Element type) {
+        object = array;
+        element = type;
+        data_ = PyArray_BYTES(array);
+        shape_ = PyArray_DIMS(array);
+        strides_ = PyArray_STRIDES(array);
+        ndim_ = PyArray_NDIM(array);
+        contiguous_ = PyArray_IS_C_CONTIGUOUS(array);
     }
-    // Of the axes only those there are: the others hold nothing.
     Array(const Array& other) { *this = other; }
-    Array& operator=(const Array& other) {
-        if (this == &other) return *this;
-        object = other.object, element = other.element;
-        data_ = other.data_, ndim_ = other.ndim_, contiguous_ = other.contiguous_;
-        std::copy_n(other.shape_, ndim_, shape_);
-        std::copy_n(other.strides_, ndim_, strides_);
-        return *this;
-    }
+    Array& operator=(const Array& other);
 
     PyArrayObject* object = nullptr;
     Element element = Element::float32;
@@ -84,11 +77,7 @@ public:
     const npy_intp* strides() const { return strides_; }
     char* data() const { return data_; }
     bool is_c_contiguous() const { return contiguous_; }
-    std::int64_t size() const {
-        std::int64_t size = 1;
-        for (int i = 0; i < ndim_; ++i) size *= shape_[i];
-        return size;
-    }
+    std::int64_t size() const { return View(*this).size(); }
     // Contiguous, at an address that is a multiple of the element's size.
     bool is_plain() const {
         return contiguous_ && are_multiples(reinterpret_cast<std::uintptr_t>(data_), item_size(element));
@@ -96,33 +85,50 @@ public:
     operator View() const& { return {data_, element, ndim_, shape_, strides_, contiguous_}; }
     operator View() && = delete;  // it would point to what is gone
 
+    // Makes shape and strides its own.
+    void fix();
+
     // Half 0 or 1 along an axis of even length: the strides of the whole.
-    Array half(int axis, int number) const {
-        Array part = *this;
-        part.shape_[axis] /= 2;
-        part.data_ += number * part.shape_[axis] * strides_[axis];
-        part.contiguous_ = false;
-        return part;
-    }
+    Array half(int axis, int number) const;
 
 private:
     char* data_ = nullptr;
+    const npy_intp *shape_ = nullptr, *strides_ = nullptr;
     int ndim_ = 0;
     bool contiguous_ = false;
-    npy_intp shape_[NPY_MAXDIMS], strides_[NPY_MAXDIMS];
+    npy_intp own_[2 * NPY_MAXDIMS];  // shape, then strides
 };
 static_assert(std::is_same_v<npy_intp, std::ptrdiff_t> && NPY_MAXDIMS <= max_axes);
 
+// An array, or none; as std::optional, which compilers clear as a whole, with all the axes there could be.
+class MaybeArray {
+public:
+    MaybeArray() {}
+    MaybeArray(const Array& array) : array_(array) {}
+
+    explicit operator bool() const { return array_.object != nullptr; }
+    Array& operator*() { return array_; }
+    const Array& operator*() const { return array_; }
+    Array* operator->() { return &array_; }
+    const Array* operator->() const { return &array_; }
+    void set(PyArrayObject* object, Element element) { array_.set(object, element); }
+    operator std::optional<Array>() const { return *this ? std::optional<Array>(array_) : std::nullopt; }
+
+private:
+    Array array_;
+};
+
 // The array of a slot where it is one.
-std::optional<Array> as_array(PyObject* slot);
+MaybeArray as_array(PyObject* slot);
 
 // The number of the type that statistics and parameter gradients have.
 inline int compute_type_number(Element element) {
     return element == Element::float64 ? NPY_DOUBLE : NPY_FLOAT;
 }
 
-// The number of an element type, of which an array has been seen.
+// The number and the dtype (a new reference) of an element type, of which an array has been seen.
 int type_number_of(Element element);
+PyArray_Descr* descr_of(Element element);
 
 bool same_shape(const Array& a, const Array& b);
 

@@ -41,10 +41,9 @@ void dense_strides_like(const Array& x, const npy_intp* shape, npy_intp* strides
 Reference over_memory(
     Element element, int ndim, const npy_intp* shape, const npy_intp* strides, char* data, int flags
 ) {
-    PyArray_Descr* descr = PyArray_DescrFromType(type_number_of(element));
     return Reference(PyArray_NewFromDescr(
-        &PyArray_Type, descr, ndim, const_cast<npy_intp*>(shape), const_cast<npy_intp*>(strides), data, flags,
-        nullptr
+        &PyArray_Type, descr_of(element), ndim, const_cast<npy_intp*>(shape), const_cast<npy_intp*>(strides),
+        data, flags, nullptr
     ));
 }
 
@@ -109,31 +108,12 @@ Reference new_parameter_gradient(const Array& x, const Axes& axes) {
 
 // ---- parameters and statistics ----------------------------------------------------------------------------
 
-Reference as_contiguous(const Array& array, int type_number) {
-    if (type_number == type_number_of(array.element) && array.is_plain())
-        return Reference(Py_NewRef(reinterpret_cast<PyObject*>(array.object)));
-    return new_copy(array, type_number);
-}
-
-Reference new_copy(const Array& array) { return new_copy(array, type_number_of(array.element)); }
-
-Reference new_copy(const Array& array, int type_number) {
-    // Of an array of our own over its memory, which nobody gives another shape.
-    const Reference view =
-        over_memory(array.element, array.ndim(), array.shape(), array.strides(), array.data(), 0);
-    if (!view) return {};
-    PyObject* const owner = Py_NewRef(reinterpret_cast<PyObject*>(array.object));
-    if (PyArray_SetBaseObject(view.array(), owner) < 0) return {};
-    const int flags = NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST | NPY_ARRAY_ENSURECOPY;
-    return Reference(PyArray_FromArray(view.array(), PyArray_DescrFromType(type_number), flags));
-}
-
 namespace {
 
 // `array` as contiguous, aligned memory of the compute type of x.
-Parameter in_compute_type(const Array& array, const Array& x) {
+Parameter in_compute_type(Array& array, Array& x) {
     Parameter parameter;
-    parameter.array = as_contiguous(array, compute_type_number(x.element));
+    parameter.array = as_contiguous(array, compute_type_number(x.element), x);
     parameter.failed = !parameter.array;
     return parameter;
 }
@@ -146,9 +126,9 @@ Parameter not_canonical_parameter() {
 
 }  // namespace
 
-Parameter as_parameter(PyObject* slot, const Array& x, const Axes& axes) {
+Parameter as_parameter(PyObject* slot, Array& x, const Axes& axes) {
     if (slot == Py_None) return {};
-    const std::optional<Array> array = as_array(slot);
+    MaybeArray array = as_array(slot);
     if (!array || array->ndim() != axes.count) return not_canonical_parameter();
     if (array->element != x.element && array->element != compute_element(x.element))
         return not_canonical_parameter();
@@ -158,17 +138,19 @@ Parameter as_parameter(PyObject* slot, const Array& x, const Axes& axes) {
     return in_compute_type(*array, x);
 }
 
-Parameter as_vector(PyObject* slot, const Array& x, npy_intp length) {
+Parameter as_vector(PyObject* slot, Array& x, Array& weight) {
     if (slot == Py_None) return {};
-    const std::optional<Array> array = as_array(slot);
-    if (!array || array->ndim() != 1 || array->shape()[0] != length) return not_canonical_parameter();
+    MaybeArray array = as_array(slot);
+    if (!array || array->ndim() != 1 || array->shape()[0] != weight.shape()[1])
+        return not_canonical_parameter();
     if (array->element != x.element && array->element != compute_element(x.element))
         return not_canonical_parameter();
+    if (!array->is_plain() || array->element != compute_element(x.element)) weight.fix();
     return in_compute_type(*array, x);
 }
 
-Parameter as_statistic(PyObject* slot, const Array& x, const Axes& axes) {
-    const std::optional<Array> array = as_array(slot);
+Parameter as_statistic(PyObject* slot, Array& x, const Axes& axes) {
+    MaybeArray array = as_array(slot);
     if (!array || array->element != compute_element(x.element) || array->ndim() != x.ndim() - axes.count) {
         return not_canonical_parameter();
     }

@@ -1,7 +1,7 @@
 // New arrays for results, and parameters in the compute type.
 #pragma once
 
-#include "bindings/arguments.h"
+#include "bindings/copies.h"
 
 namespace fastnorm {
 
@@ -21,13 +21,7 @@ Reference new_array(int ndim, const npy_intp* shape, int type_number);
 Reference new_statistic(const Array& x, const Axes& axes);
 Reference new_parameter_gradient(const Array& x, const Axes& axes);
 
-// `array` as contiguous, aligned memory of a type, itself where it is that; empty with an error set where
-// there is no memory.
-Reference as_contiguous(const Array& array, int type_number);
-
-// The same in new memory, always.
-Reference new_copy(const Array& array, int type_number);
-Reference new_copy(const Array& array);
+// A copy of what follows fixes x (bindings/copies.h).
 
 // weight or bias as a contiguous array of the compute type, the array itself where it is one. An empty
 // reference with no error set where it is None; `canonical` false where it does not fit.
@@ -38,12 +32,12 @@ struct Parameter {
 
     const void* data() const { return array ? PyArray_DATA(array.array()) : nullptr; }
 };
-Parameter as_parameter(PyObject* slot, const Array& x, const Axes& axes);
+Parameter as_parameter(PyObject* slot, Array& x, const Axes& axes);
 
-// Likewise a vector of a length.
-Parameter as_vector(PyObject* slot, const Array& x, npy_intp length);
+// Likewise a vector as long as a weight has columns; a copy fixes the weight too.
+Parameter as_vector(PyObject* slot, Array& x, Array& weight);
 
 // A statistic given to a backward, likewise.
-Parameter as_statistic(PyObject* slot, const Array& x, const Axes& axes);
+Parameter as_statistic(PyObject* slot, Array& x, const Axes& axes);
 
 }  // namespace fastnorm

@@ -12,30 +12,30 @@ namespace {
 
 // The arrays of plan/attention.h's Heads.
 struct HeadArrays {
-    Array query, keys, values;
-    bool one_query;
+    MaybeArray query, keys, values;
+    bool one_query = false;
 
-    Heads heads() const { return {query, keys, values, one_query}; }
+    Heads heads() const { return {*query, *keys, *values, one_query}; }
 };
 
 bool same_lead(const Array& a, const Array& b, int lead_axes) {
     return PyArray_CompareLists(a.shape(), b.shape(), lead_axes);
 }
 
-std::optional<HeadArrays> as_heads(
-    PyObject* query_slot, PyObject* keys_slot, PyObject* values_slot, bool one_query
+bool as_heads(
+    PyObject* query_slot, PyObject* keys_slot, PyObject* values_slot, bool one_query, HeadArrays& arrays
 ) {
-    const std::optional<Array> query = as_array(query_slot), keys = as_array(keys_slot),
-                               values = as_array(values_slot);
-    if (!query || !keys || !values) return std::nullopt;
-    if (keys->element != query->element || values->element != query->element) return std::nullopt;
+    arrays.query = as_array(query_slot), arrays.keys = as_array(keys_slot);
+    arrays.values = as_array(values_slot), arrays.one_query = one_query;
+    const MaybeArray &query = arrays.query, &keys = arrays.keys, &values = arrays.values;
+    if (!query || !keys || !values) return false;
+    if (keys->element != query->element || values->element != query->element) return false;
     const int lead = keys->ndim() - 2;
-    if (lead < 0 || values->ndim() != lead + 2 || query->ndim() != lead + (one_query ? 1 : 2))
-        return std::nullopt;
-    if (!same_lead(*query, *keys, lead) || !same_lead(*query, *values, lead)) return std::nullopt;
-    if (values->shape()[lead] != keys->shape()[lead]) return std::nullopt;
-    if (query->shape()[query->ndim() - 1] != keys->shape()[lead + 1]) return std::nullopt;
-    return HeadArrays{*query, *keys, *values, one_query};
+    if (lead < 0 || values->ndim() != lead + 2 || query->ndim() != lead + (one_query ? 1 : 2)) return false;
+    if (!same_lead(*query, *keys, lead) || !same_lead(*query, *values, lead)) return false;
+    if (values->shape()[lead] != keys->shape()[lead]) return false;
+    if (query->shape()[query->ndim() - 1] != keys->shape()[lead + 1]) return false;
+    return true;
 }
 
 // The array of a mask, of which there may be none.
@@ -46,23 +46,24 @@ struct MaskArray {
     Mask mask() const { return {array, kind}; }
 };
 
-std::optional<MaskArray> as_mask(PyObject* slot, const Heads& heads) {
-    if (slot == Py_None) return MaskArray{};
-    if (!PyArray_CheckExact(slot)) return std::nullopt;
+bool as_mask(PyObject* slot, const Heads& heads, MaskArray& mask) {
+    if (slot == Py_None) return true;
+    if (!PyArray_CheckExact(slot)) return false;
     PyArrayObject* array = reinterpret_cast<PyArrayObject*>(slot);
     // A boolean mask has no element type: of its view the kernels see place, shape and strides.
     const bool is_boolean = PyArray_TYPE(array) == NPY_BOOL;
-    const std::optional<Array> given = is_boolean ? Array(array) : as_array(slot);
-    if (!given || (!is_boolean && given->element != compute_element(heads.query.element)))
-        return std::nullopt;
+    const MaybeArray given = is_boolean ? MaybeArray(Array(array)) : as_array(slot);
+    if (!given || (!is_boolean && given->element != compute_element(heads.query.element))) return false;
     const int axes = heads.score_axes(), missing = axes - given->ndim();
-    if (missing < 0) return std::nullopt;
+    if (missing < 0) return false;
     for (int axis = missing; axis < axes; ++axis) {
         const npy_intp length = given->shape()[axis - missing];
         const npy_intp full = axis == axes - 1 ? heads.slots() : heads.query.shape[axis];
-        if (length != 1 && length != full) return std::nullopt;
+        if (length != 1 && length != full) return false;
     }
-    return MaskArray{*given, is_boolean ? MaskKind::boolean : MaskKind::additive};
+    mask.array = *given;
+    mask.kind = is_boolean ? MaskKind::boolean : MaskKind::additive;
+    return true;
 }
 
 struct ForwardArguments {
@@ -72,37 +73,37 @@ struct ForwardArguments {
     bool one_query;
 };
 
-// keys or values, copied where the result is written over them: other queries still read them.
-std::optional<Array> apart(const Array& array, const std::optional<Array>& out, Reference& copy) {
-    if (!out || out->data() != array.data()) return array;
+// Copies keys or values where the result is written over them: other queries still read them.
+bool set_apart(Array& array, const Array& out, Reference& copy) {
+    if (out.data() != array.data()) return true;
     copy = new_copy(array);
-    if (!copy) return std::nullopt;
-    return Array(copy.array(), array.element);
+    if (copy) array.set(copy.array(), array.element);
+    return bool(copy);
 }
 
 Outcome attend_forward(const ForwardArguments& slots) {
-    std::optional<HeadArrays> arrays = as_heads(slots.query, slots.keys, slots.values, slots.one_query);
-    if (!arrays) return not_canonical;
-    const std::optional<MaskArray> mask = as_mask(slots.mask, arrays->heads());
+    HeadArrays arrays;
+    if (!as_heads(slots.query, slots.keys, slots.values, slots.one_query, arrays)) return not_canonical;
+    MaskArray mask;
+    if (!as_mask(slots.mask, arrays.heads(), mask)) return not_canonical;
     const std::optional<bool> linear = as_flag(slots.linear), return_weights = as_flag(slots.return_weights);
-    if (!mask || !linear || !return_weights) return not_canonical;
+    if (!linear || !return_weights) return not_canonical;
 
     npy_intp shape[NPY_MAXDIMS];
-    const Array& query = arrays->query;
+    const Array& query = *arrays.query;
     std::copy(query.shape(), query.shape() + query.ndim(), shape);
-    shape[query.ndim() - 1] = arrays->heads().width();
+    shape[query.ndim() - 1] = arrays.heads().width();
     Reference result, keys_copy, values_copy;
-    std::optional<Array> y;
+    MaybeArray y;
     if (slots.out.array != Py_None) {
         y = as_array(slots.out.array);
+        for (Array* array : {&*arrays.query, &*arrays.keys, &*arrays.values}) array->fix();
         const std::initializer_list<PyObject*> inputs = {slots.query, slots.keys, slots.values, slots.mask};
         if (!y || !is_valid_out(*y, query, query.ndim(), shape, inputs, slots.out.checked))
             return not_canonical;
         result = Reference(Py_NewRef(slots.out.given));
-        const std::optional<Array> keys = apart(arrays->keys, y, keys_copy),
-                                   values = apart(arrays->values, y, values_copy);
-        if (!keys || !values) return finished(nullptr);
-        arrays->keys = *keys, arrays->values = *values;
+        if (!set_apart(*arrays.keys, *y, keys_copy) || !set_apart(*arrays.values, *y, values_copy))
+            return finished(nullptr);
     } else {
         NewArray fresh = new_like(query, shape);
         if (!fresh.array) return finished(nullptr);
@@ -111,15 +112,15 @@ Outcome attend_forward(const ForwardArguments& slots) {
     }
     Reference weights;
     if (*return_weights) {
-        shape[query.ndim() - 1] = arrays->heads().slots();
+        shape[query.ndim() - 1] = arrays.heads().slots();
         weights = new_like(query, shape).array;
         if (!weights) return finished(nullptr);
     }
 
-    const Heads heads = arrays->heads();
+    const Heads heads = arrays.heads();
     HeadGeometry geometry;
     Attention task;
-    geometry.describe(task, heads, mask->mask());
+    geometry.describe(task, heads, mask.mask());
     task.scale = slots.scale;
     task.linear = *linear;
     task.y = geometry.by_query(*y, heads);
@@ -139,29 +140,28 @@ struct BackwardArguments {
 };
 
 Outcome attend_backward(const BackwardArguments& slots) {
-    const std::optional<HeadArrays> arrays = as_heads(slots.query, slots.keys, slots.values, slots.one_query);
-    const std::optional<Array> dy = as_array(slots.dy);
-    if (!arrays || !dy || dy->element != arrays->query.element || dy->ndim() != arrays->query.ndim())
-        return not_canonical;
-    const Heads heads = arrays->heads();
+    HeadArrays arrays;
+    if (!as_heads(slots.query, slots.keys, slots.values, slots.one_query, arrays)) return not_canonical;
+    const Array &query = *arrays.query, &keys = *arrays.keys, &values = *arrays.values;
+    const MaybeArray dy = as_array(slots.dy);
+    if (!dy || dy->element != query.element || dy->ndim() != query.ndim()) return not_canonical;
+    const Heads heads = arrays.heads();
     const int last = dy->ndim() - 1;
-    if (!PyArray_CompareLists(dy->shape(), arrays->query.shape(), last) ||
-        dy->shape()[last] != heads.width()) {
+    if (!PyArray_CompareLists(dy->shape(), query.shape(), last) || dy->shape()[last] != heads.width()) {
         return not_canonical;
     }
-    const std::optional<MaskArray> mask = as_mask(slots.mask, heads);
+    MaskArray mask;
     const std::optional<bool> linear = as_flag(slots.linear);
-    if (!mask || !linear) return not_canonical;
+    if (!as_mask(slots.mask, heads, mask) || !linear) return not_canonical;
 
-    const Element element = arrays->query.element;
-    const Reference dquery = std::move(new_like(arrays->query).array),
-                    dkeys = std::move(new_like(arrays->keys).array),
-                    dvalues = std::move(new_like(arrays->values).array);
+    const Element element = query.element;
+    const Reference dquery = std::move(new_like(query).array), dkeys = std::move(new_like(keys).array),
+                    dvalues = std::move(new_like(values).array);
     if (!dquery || !dkeys || !dvalues) return finished(nullptr);
     HeadGeometry geometry;
     AttentionBackward task;
     Attention& forward = task.forward;
-    geometry.describe(forward, heads, mask->mask());
+    geometry.describe(forward, heads, mask.mask());
     forward.scale = slots.scale;
     forward.linear = *linear;
     task.dy = geometry.by_query(*dy, heads);

@@ -36,7 +36,7 @@ struct BatchNormArguments {
 };
 
 Outcome batch_norm(const Call<BatchNormArguments>& call) {
-    const std::optional<Array> x = as_array(call.x);
+    MaybeArray x = as_array(call.x);
     Axes axes;
     if (!x || !as_axis(call.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<bool> training = as_flag(call.training), return_stats = as_flag(call.return_stats);
@@ -46,17 +46,15 @@ Outcome batch_norm(const Call<BatchNormArguments>& call) {
     const Channels size = channels_of(*x, axes.axis[0], axes.axis[0] + 1);
     const Axes others = other_axes(axes, x->ndim());
     const Parameter weight = as_parameter(call.weight, *x, axes), bias = as_parameter(call.bias, *x, axes);
-    const StatisticsArgument stats = as_statistics(call.stats, *x, size.channels);
     const Running running = as_running(call.running_mean, call.running_var, *x, axes);
+    const StatisticsArgument stats = as_statistics(call.stats, *x, size.channels);
     if (!weight.canonical || !bias.canonical || !stats.canonical || !running.canonical())
         return not_canonical;
     if (weight.failed || bias.failed || running.failed()) return finished(nullptr);
     const bool from_x = !stats.given() && (*training || !running.given());
     const bool update = from_x && running.given() && x->size() > 0;
     if (*training && from_x && size.count() == 1) return not_canonical;
-    const std::initializer_list<PyObject*> arrays_given = {
-        call.x, call.weight, call.bias, call.out
-    };
+    const std::initializer_list<PyObject*> arrays_given = {call.x, call.weight, call.bias, call.out};
     if (*training && running.given() && !can_update(running, arrays_given, call.checked))
         return not_canonical;
     Result y =
@@ -103,23 +101,24 @@ struct BatchNormBackwardArguments {
 };
 
 Outcome batch_norm_backward(const Call<BatchNormBackwardArguments>& call) {
-    const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
+    MaybeArray x = as_array(call.x);
     Axes axes;
-    if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
-    if (!as_axis(call.axis, x->ndim(), axes)) return not_canonical;
+    if (!x || !as_axis(call.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<bool> training = as_flag(call.training);
     const std::optional<double> eps = as_number(call.eps, 0);
     if (!training || !eps) return not_canonical;
     const Channels size = channels_of(*x, axes.axis[0], axes.axis[0] + 1);
     const Parameter weight = as_parameter(call.weight, *x, axes), bias = as_parameter(call.bias, *x, axes);
-    const StatisticsArgument stats = as_statistics(call.stats, *x, size.channels);
     const Running running = as_running(call.running_mean, call.running_var, *x, axes);
+    const StatisticsArgument stats = as_statistics(call.stats, *x, size.channels);
     if (!weight.canonical || !bias.canonical || !stats.canonical || !running.canonical())
         return not_canonical;
     if (weight.failed || bias.failed || running.failed()) return finished(nullptr);
     const bool through = *training || (!stats.given() && !running.given());
     const bool from_x = through && !stats.given();
     if (*training && from_x && size.count() == 1) return not_canonical;
+    const MaybeArray dy = as_array(call.dy);
+    if (!dy || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
 
     NewArray fresh = new_like(*x);
     const Reference dx = std::move(fresh.array);
@@ -157,7 +156,7 @@ struct GroupForward {
 };
 
 Outcome run_group_norm(const GroupForward& slots) {
-    const std::optional<Array> x = as_array(slots.x);
+    MaybeArray x = as_array(slots.x);
     Axes axes;
     if (!x || !as_axis(slots.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<double> eps = as_number(slots.eps, 0);
@@ -185,16 +184,17 @@ struct GroupBackward {
 };
 
 Outcome run_group_norm_backward(const GroupBackward& slots) {
-    const std::optional<Array> dy = as_array(slots.dy), x = as_array(slots.x);
+    MaybeArray x = as_array(slots.x);
     Axes axes;
-    if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
-    if (!as_axis(slots.axis, x->ndim(), axes)) return not_canonical;
+    if (!x || !as_axis(slots.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<double> eps = as_number(slots.eps, 0);
     const std::optional<std::int64_t> num_groups = as_groups(slots.num_groups, x->shape()[axes.axis[0]]);
     if (!eps || !num_groups) return not_canonical;
     const Parameter weight = as_parameter(slots.weight, *x, axes), bias = as_parameter(slots.bias, *x, axes);
     if (!weight.canonical || !bias.canonical) return not_canonical;
     if (weight.failed || bias.failed) return finished(nullptr);
+    const MaybeArray dy = as_array(slots.dy);
+    if (!dy || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
 
     NewArray fresh = new_like(*x);
     const Reference dx = std::move(fresh.array);
@@ -285,7 +285,7 @@ struct MomentsArguments {
 };
 
 Outcome moments(const Call<MomentsArguments>& call) {
-    const std::optional<Array> x = as_array(call.x);
+    const MaybeArray x = as_array(call.x);
     Axes axes;
     if (!x || !as_axes(call.axis, x->ndim(), axes)) return not_canonical;
     const Axes kept = other_axes(axes, x->ndim());

@@ -4,7 +4,7 @@ namespace fastnorm {
 
 namespace {
 
-bool is_given_statistic(const std::optional<Array>& array, const Array& x, std::int64_t channels) {
+bool is_given_statistic(const MaybeArray& array, const Array& x, std::int64_t channels) {
     return array && array->ndim() == 1 && array->shape()[0] == channels && PyArray_ISALIGNED(array->object) &&
            (array->element == compute_element(x.element) || array->element == Element::float64);
 }
@@ -33,7 +33,7 @@ bool Running::write_back() const {
     return true;
 }
 
-Running as_running(PyObject* mean, PyObject* var, const Array& x, const Axes& channel) {
+Running as_running(PyObject* mean, PyObject* var, Array& x, const Axes& channel) {
     Running running;
     if (mean == Py_None && var == Py_None) return running;
     const Axes others = other_axes(channel, x.ndim());
@@ -48,12 +48,12 @@ Running as_running(PyObject* mean, PyObject* var, const Array& x, const Axes& ch
 }
 
 bool can_update(const Running& running, std::initializer_list<PyObject*> others, bool checked) {
-    const std::optional<Array> mean = as_array(running.slots[0]), var = as_array(running.slots[1]);
+    const MaybeArray mean = as_array(running.slots[0]), var = as_array(running.slots[1]);
     if (!mean || !var || !PyArray_ISWRITEABLE(mean->object) || !PyArray_ISWRITEABLE(var->object))
         return false;
     if (checked) return true;
     for (PyObject* slot : others) {
-        const std::optional<Array> other = as_array(slot);
+        const MaybeArray other = as_array(slot);
         if (other && !(are_apart(*mean, *other) && are_apart(*var, *other))) return false;
     }
     return are_apart(*mean, *var);

@@ -7,10 +7,10 @@ namespace fastnorm {
 
 // mean and rstd given as statistics: of the compute type, or float64.
 struct StatisticsArgument {
-    std::optional<Array> mean, rstd;
+    MaybeArray mean, rstd;
     bool canonical = true;
 
-    bool given() const { return mean.has_value(); }
+    bool given() const { return bool(mean); }
 };
 StatisticsArgument as_statistics(PyObject* slot, const Array& x, std::int64_t channels);
 
@@ -30,7 +30,7 @@ struct Running {
     bool failed() const { return mean.failed || var.failed; }
     bool write_back() const;
 };
-Running as_running(PyObject* mean, PyObject* var, const Array& x, const Axes& channel);
+Running as_running(PyObject* mean, PyObject* var, Array& x, const Axes& channel);
 
 // Whether the running arrays can be updated: writeable, and apart from each other and from all other arrays.
 bool can_update(const Running& running, std::initializer_list<PyObject*> others, bool checked);

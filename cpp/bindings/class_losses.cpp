@@ -2,7 +2,6 @@
 
 #include "bindings/arrays.h"
 #include "bindings/families.h"
-#include "bindings/integers.h"
 #include "bindings/reductions.h"
 #include "bindings/run.h"
 #include "plan/class_losses.h"
@@ -64,7 +63,7 @@ Labels not_labels() {
 }
 
 // An empty array with an error set where there is no memory.
-Labels as_labels(PyObject* slot, const Array& logits, const Axes& axes, std::optional<std::int64_t> ignored) {
+Labels as_labels(PyObject* slot, Array& logits, const Axes& axes, std::optional<std::int64_t> ignored) {
     if (!PyArray_CheckExact(slot)) return not_labels();
     PyArrayObject* given = reinterpret_cast<PyArrayObject*>(slot);
     if (!PyArray_ISINTEGER(given) || PyArray_ISBYTESWAPPED(given)) return not_labels();
@@ -80,7 +79,7 @@ Labels as_labels(PyObject* slot, const Array& logits, const Axes& axes, std::opt
     Labels labels;
     labels.array = PyArray_TYPE(given) == NPY_INT64 && PyArray_ISCARRAY_RO(given)
                        ? Reference(Py_NewRef(slot))
-                       : copy_integers(given);
+                       : copy_integers(given, logits);
     if (!labels.array) return labels;
     bool all_valid = true, is_class = false;
     {
@@ -109,16 +108,16 @@ Labels as_labels(PyObject* slot, const Array& logits, const Axes& axes, std::opt
 }
 
 // dloss of every row, of x's type, in the compute type.
-Parameter as_row_gradient(PyObject* slot, const Array& x, const Axes& axes) {
+Parameter as_row_gradient(PyObject* slot, Array& x, const Axes& axes) {
     Parameter gradient;
-    const std::optional<Array> array = as_array(slot);
+    MaybeArray array = as_array(slot);
     gradient.canonical = array && array->element == x.element && array->ndim() == x.ndim() - 1;
     int kept = 0;
     for (int i = 0; i < x.ndim() && gradient.canonical; ++i) {
         if (!axes.contains(i)) gradient.canonical = array->shape()[kept++] == x.shape()[i];
     }
     if (!gradient.canonical) return gradient;
-    gradient.array = as_contiguous(*array, compute_type_number(x.element));
+    gradient.array = as_contiguous(*array, compute_type_number(x.element), x);
     gradient.failed = !gradient.array;
     return gradient;
 }
@@ -135,7 +134,7 @@ Reference new_losses(const Array& x, const Axes& axes) {
 
 // A loss over classes where `dloss` is null, else its backward.
 Outcome class_loss(const ClassArguments& slots) {
-    const std::optional<Array> logits = as_array(slots.logits);
+    MaybeArray logits = as_array(slots.logits);
     Axes axes;
     if (!logits || !as_axis(slots.axis, logits->ndim(), axes)) return not_canonical;
     const std::int64_t classes = logits->shape()[axes.axis[0]];
@@ -167,7 +166,19 @@ Outcome class_loss(const ClassArguments& slots) {
     if (!weight.canonical) return not_canonical;
     if (weight.failed) return finished(nullptr);
 
-    std::optional<Array> probabilities = as_array(slots.target);
+    Parameter dloss;
+    double factor = 1;
+    if (slots.dloss && *reduction == Reduction::none) {
+        dloss = as_row_gradient(slots.dloss, *logits, axes);
+        if (!dloss.canonical) return not_canonical;
+        if (dloss.failed) return finished(nullptr);
+        task.dloss = dloss.data();
+    } else if (slots.dloss) {
+        if (!PyFloat_CheckExact(slots.dloss)) return not_canonical;
+        factor = PyFloat_AS_DOUBLE(slots.dloss);
+    }
+
+    MaybeArray probabilities = as_array(slots.target);
     Labels labels;
     if (probabilities) {
         // focal_loss has class targets only.
@@ -181,18 +192,6 @@ Outcome class_loss(const ClassArguments& slots) {
     }
     const std::int64_t rows = logits->size() / classes;
     const Element compute = compute_element(logits->element);
-
-    Parameter dloss;
-    double factor = 1;
-    if (slots.dloss && *reduction == Reduction::none) {
-        dloss = as_row_gradient(slots.dloss, *logits, axes);
-        if (!dloss.canonical) return not_canonical;
-        if (dloss.failed) return finished(nullptr);
-        task.dloss = dloss.data();
-    } else if (slots.dloss) {
-        if (!PyFloat_CheckExact(slots.dloss)) return not_canonical;
-        factor = PyFloat_AS_DOUBLE(slots.dloss);
-    }
 
     NewArray fresh;
     if (*return_grad && !(fresh = new_like(*logits)).array) return finished(nullptr);

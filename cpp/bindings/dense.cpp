@@ -34,10 +34,10 @@ std::optional<Activation> as_gate(PyObject* slot) {
     return gate;
 }
 
-std::optional<Array> as_weight(PyObject* slot, const Array& x, npy_intp depth) {
-    const std::optional<Array> weight = as_array(slot);
-    if (!weight || weight->ndim() != 2 || weight->shape()[0] != depth) return std::nullopt;
-    if (weight->element != x.element && weight->element != compute_element(x.element)) return std::nullopt;
+MaybeArray as_weight(PyObject* slot, const Array& x, npy_intp depth) {
+    const MaybeArray weight = as_array(slot);
+    if (!weight || weight->ndim() != 2 || weight->shape()[0] != depth) return {};
+    if (weight->element != x.element && weight->element != compute_element(x.element)) return {};
     return weight;
 }
 

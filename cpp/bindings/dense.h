@@ -23,6 +23,6 @@ struct ResultShape {
 };
 
 // A weight (in, out) of x's type or the compute type, for `depth` input features.
-std::optional<Array> as_weight(PyObject* slot, const Array& x, npy_intp depth);
+MaybeArray as_weight(PyObject* slot, const Array& x, npy_intp depth);
 
 }  // namespace fastnorm

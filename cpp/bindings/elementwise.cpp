@@ -5,7 +5,7 @@ namespace fastnorm {
 Result result_like(const Array& x, const Out& out, std::initializer_list<PyObject*> inputs) {
     Result result;
     if (out.array != Py_None) {
-        const std::optional<Array> array = as_array(out.array);
+        const MaybeArray array = as_array(out.array);
         result.canonical = array && is_valid_out(*array, x, inputs, out.checked);
         if (!result.canonical) return result;
         result.object = Reference(Py_NewRef(out.given));

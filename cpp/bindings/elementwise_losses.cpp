@@ -20,7 +20,7 @@ Outcome elementwise_loss(
     const Kernels<ElementwiseLoss>& table, ElementwiseLoss task, double nanoseconds,
     const LossArguments& slots
 ) {
-    const std::optional<Array> x = as_array(slots.x), target = as_array(slots.target);
+    const MaybeArray x = as_array(slots.x), target = as_array(slots.target);
     if (!x || !target || target->element != x->element || !same_shape(*target, *x)) return not_canonical;
     const std::optional<Reduction> reduction = as_reduction(slots.reduction);
     const std::optional<bool> return_grad = slots.dloss ? true : as_flag(slots.return_grad);
@@ -28,7 +28,7 @@ Outcome elementwise_loss(
     const std::int64_t count = x->size();
     const bool is_reduced = *reduction != Reduction::none;
     task.scale = *reduction == Reduction::mean ? 1 / double(count) : 1;
-    std::optional<Array> dloss;
+    MaybeArray dloss;
     if (slots.dloss && is_reduced) {
         if (!PyFloat_CheckExact(slots.dloss)) return not_canonical;
         task.scale *= PyFloat_AS_DOUBLE(slots.dloss);

@@ -28,11 +28,11 @@ struct Inputs {
 
     // False where the arguments are not canonical.
     bool set(PyObject* gate_slot, PyObject* up_slot, PyObject* axis_slot, int gate_half) {
-        const std::optional<Array> first = as_array(gate_slot);
+        const MaybeArray first = as_array(gate_slot);
         if (!first) return false;
         is_packed = up_slot == Py_None;
         if (!is_packed) {
-            const std::optional<Array> second = as_array(up_slot);
+            const MaybeArray second = as_array(up_slot);
             if (!second || second->element != first->element || !same_shape(*first, *second)) return false;
             gate = *first;
             up = *second;
@@ -78,7 +78,7 @@ struct BackwardArguments {
 Outcome backward(const Unit& unit, const BackwardArguments& slots) {
     Inputs inputs;
     if (!inputs.set(slots.gate, slots.up, slots.axis, unit.gate_half)) return not_canonical;
-    const std::optional<Array> dy = as_array(slots.dy);
+    const MaybeArray dy = as_array(slots.dy);
     if (!dy || dy->element != inputs.gate.element || !same_shape(*dy, inputs.gate)) return not_canonical;
     Gate task;
     task.beta = slots.beta;

@@ -11,7 +11,7 @@ namespace {
 
 bool shares_data(const Array& out, std::initializer_list<PyObject*> inputs) {
     for (PyObject* slot : inputs) {
-        const std::optional<Array> input = as_array(slot);
+        const MaybeArray input = as_array(slot);
         if (input && input->data() == out.data()) return true;
     }
     return false;
@@ -26,7 +26,7 @@ struct LayerResult {
     LayerResult(const Array& x, npy_intp cols, const Out& given, std::initializer_list<PyObject*> inputs) {
         const ResultShape result(x, cols);
         if (given.array != Py_None) {
-            const std::optional<Array> out = as_array(given.array);
+            const MaybeArray out = as_array(given.array);
             canonical = out && is_valid_out(*out, x, x.ndim(), result.shape, inputs, given.checked);
             if (!canonical) return;
             returned = Reference(Py_NewRef(given.given));
@@ -56,22 +56,24 @@ struct LinearArguments {
 };
 
 Outcome linear(const Call<LinearArguments>& call) {
-    const std::optional<Array> x = as_array(call.x);
+    MaybeArray x = as_array(call.x);
     const std::optional<npy_intp> depth = x ? features(*x) : std::nullopt;
     if (!depth) return not_canonical;
-    const std::optional<Array> weight = as_weight(call.weight, *x, *depth);
+    MaybeArray weight = as_weight(call.weight, *x, *depth);
     const std::optional<Activation> activation = as_activation(call.activation);
     if (!weight || !activation) return not_canonical;
     const npy_intp cols = weight->shape()[1];
-    const Parameter bias = as_vector(call.bias, *x, cols);
+    const Parameter bias = as_vector(call.bias, *x, *weight);
     if (!bias.canonical) return not_canonical;
     if (bias.failed) return finished(nullptr);
     LayerResult result(*x, cols, out_of(call), {call.x, call.weight, call.bias});
     if (!result.canonical) return not_canonical;
     if (!result.written) return finished(nullptr);
 
-    const Layer layer{*x, *weight, bias.data(), *activation};
-    const Array y(result.written.array(), x->element);
+    const Element e = x->element;
+    const Layer layer{e, {*x, e}, {*weight, e}, bias.data(), *activation};
+    const Array written(result.written.array(), e);
+    const MatrixView y(written, e);
     if (!run_planned(linear_nanoseconds(layer), [&] { return run_linear(layer, y); }))
         return finished(nullptr);
     return finished(result.finish());
@@ -99,24 +101,26 @@ struct LinearBackwardArguments {
 };
 
 Outcome linear_backward(const Call<LinearBackwardArguments>& call) {
-    const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
+    MaybeArray x = as_array(call.x);
     const std::optional<npy_intp> depth = x ? features(*x) : std::nullopt;
-    if (!dy || !depth || dy->element != x->element || dy->ndim() != x->ndim()) return not_canonical;
-    const std::optional<Array> weight = as_weight(call.weight, *x, *depth);
+    if (!depth) return not_canonical;
+    MaybeArray weight = as_weight(call.weight, *x, *depth);
     const std::optional<Activation> activation = as_activation(call.activation);
     if (!weight || !activation) return not_canonical;
     const npy_intp cols = weight->shape()[1];
+    const Parameter bias = as_vector(call.bias, *x, *weight);
+    const MaybeArray dy = as_array(call.dy);
+    if (!bias.canonical || !dy || dy->element != x->element || dy->ndim() != x->ndim()) return not_canonical;
     if (!PyArray_CompareLists(dy->shape(), ResultShape(*x, cols).shape, x->ndim())) return not_canonical;
-    const Parameter bias = as_vector(call.bias, *x, cols);
-    if (!bias.canonical) return not_canonical;
     Reference dx_array = std::move(new_like(*x).array);
     NewGradients created;
     if (bias.failed || !dx_array || !created.create(*x, *weight, bias)) return finished(nullptr);
 
-    const Layer layer{*x, *weight, bias.data(), *activation};
-    const View slopes = *dy;
-    const Array dx(dx_array.array(), x->element), dweight = created.weight_array(*x);
-    const LayerGradients gradients{dx, dweight, created.bias_data()};
+    const Element e = x->element;
+    const Layer layer{e, {*x, e}, {*weight, e}, bias.data(), *activation};
+    const MatrixView slopes(*dy, e);
+    const Array dx(dx_array.array(), e), dweight = created.weight_array(*x);
+    const LayerGradients gradients{{dx, e}, {dweight, e}, created.bias_data()};
     const double nanoseconds = linear_backward_nanoseconds(layer);
     if (!run_planned(nanoseconds, [&] { return run_linear_backward(layer, slopes, gradients); }))
         return finished(nullptr);
@@ -130,7 +134,7 @@ Outcome linear_backward(const Call<LinearBackwardArguments>& call) {
 // The arguments that forward and backward share.
 struct GatedArguments {
     bool canonical = false, failed = false;
-    std::optional<Array> x, w_gate, w_up;
+    MaybeArray x, w_gate, w_up;
     Parameter b_gate, b_up;
     Activation gate = Activation::none;
     double beta = 1;
@@ -146,13 +150,18 @@ struct GatedArguments {
         const std::optional<double> scale = as_number(call.beta, -HUGE_VAL);
         if (!w_gate || !w_up || !named || !scale || w_gate->shape()[1] != w_up->shape()[1]) return;
         gate = *named, beta = *scale;
-        b_gate = as_vector(call.b_gate, *x, w_gate->shape()[1]);
-        b_up = as_vector(call.b_up, *x, w_up->shape()[1]);
+        b_gate = as_vector(call.b_gate, *x, *w_gate);
+        b_up = as_vector(call.b_up, *x, *w_gate);
+        w_up = as_weight(call.w_up, *x, *depth);  // again: a copy may have released the GIL
+        if (!w_up || w_gate->shape()[1] != w_up->shape()[1]) return;
         canonical = b_gate.canonical && b_up.canonical;
         failed = b_gate.failed || b_up.failed;
     }
     npy_intp cols() const { return w_gate->shape()[1]; }
-    GatedLayer layer() const { return {*x, *w_gate, *w_up, b_gate.data(), b_up.data(), gate, beta}; }
+    GatedLayer layer() const {
+        const Element e = x->element;
+        return {e, {*x, e}, {*w_gate, e}, {*w_up, e}, b_gate.data(), b_up.data(), gate, beta};
+    }
 };
 
 struct GatedLinearArguments {
@@ -170,7 +179,8 @@ Outcome gated_linear(const Call<GatedLinearArguments>& call) {
     if (!result.canonical) return not_canonical;
     if (!result.written) return finished(nullptr);
     const GatedLayer layer = arguments.layer();
-    const Array y(result.written.array(), x.element);
+    const Array written(result.written.array(), x.element);
+    const MatrixView y(written, x.element);
     const double nanoseconds = gated_linear_nanoseconds(layer);
     if (!run_planned(nanoseconds, [&] { return run_gated_linear(layer, y); })) return finished(nullptr);
     return finished(result.finish());
@@ -181,10 +191,11 @@ struct GatedLinearBackwardArguments {
 };
 
 Outcome gated_linear_backward(const Call<GatedLinearBackwardArguments>& call) {
-    const std::optional<Array> dy = as_array(call.dy);
     const GatedArguments arguments(call);
-    if (!dy || !arguments.canonical) return not_canonical;
+    if (!arguments.canonical) return not_canonical;
     if (arguments.failed) return finished(nullptr);
+    const MaybeArray dy = as_array(call.dy);
+    if (!dy) return not_canonical;
     const Array& x = *arguments.x;
     if (dy->element != x.element || dy->ndim() != x.ndim()) return not_canonical;
     if (!PyArray_CompareLists(dy->shape(), ResultShape(x, arguments.cols()).shape, x.ndim()))
@@ -196,10 +207,11 @@ Outcome gated_linear_backward(const Call<GatedLinearBackwardArguments>& call) {
         return finished(nullptr);
     }
     const GatedLayer layer = arguments.layer();
-    const View slopes = *dy;
-    const Array dx(dx_array.array(), x.element);
+    const Element e = x.element;
+    const MatrixView slopes(*dy, e);
+    const Array dx(dx_array.array(), e);
     const Array dw_gate = of_gate.weight_array(x), dw_up = of_up.weight_array(x);
-    const GatedGradients gradients{dx, dw_gate, dw_up, of_gate.bias_data(), of_up.bias_data()};
+    const GatedGradients gradients{{dx, e}, {dw_gate, e}, {dw_up, e}, of_gate.bias_data(), of_up.bias_data()};
     const double nanoseconds = gated_linear_backward_nanoseconds(layer);
     if (!run_planned(nanoseconds, [&] { return run_gated_linear_backward(layer, slopes, gradients); }))
         return finished(nullptr);

@@ -2,7 +2,6 @@
 
 #include "bindings/arrays.h"
 #include "bindings/families.h"
-#include "bindings/integers.h"
 #include "bindings/run.h"
 #include "plan/memory.h"
 #include "runtime/dispatch.h"
@@ -16,11 +15,12 @@ std::optional<std::vector<Array>> as_arrays(PyObject* slot) {
     if (!PyTuple_CheckExact(slot)) return std::nullopt;
     std::vector<Array> arrays;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(slot); ++i) {
-        const std::optional<Array> array = as_array(PyTuple_GET_ITEM(slot, i));
+        const MaybeArray array = as_array(PyTuple_GET_ITEM(slot, i));
         if (!array || (i > 0 && (array->element != arrays[0].element || !same_shape(*array, arrays[0])))) {
             return std::nullopt;
         }
         arrays.push_back(*array);
+        arrays.back().fix();  // they are copied one by one
     }
     if (arrays.empty()) return std::nullopt;
     return arrays;
@@ -40,31 +40,33 @@ struct Sentences {
 };
 
 // True where the arguments are canonical; an error is set then where there is no memory. The encoding is
-// wanted in the tables' type or in double.
+// wanted in the tables' type or in double. What may be large beside a small table comes first, as it is
+// copied without the GIL.
 bool as_sentences(PyObject* tables, PyObject* words, PyObject* encoding, bool wide, Sentences& s) {
-    const std::optional<std::vector<Array>> arrays = as_arrays(tables);
-    const std::optional<Array> factors = as_array(encoding);
-    if (!arrays || !factors || !PyArray_CheckExact(words)) return false;
+    MaybeArray factors = as_array(encoding);
+    if (!factors || factors->ndim() != 2 || !PyArray_CheckExact(words)) return false;
     PyArrayObject* given = reinterpret_cast<PyArrayObject*>(words);
     const int last = PyArray_NDIM(given) - 1;
     if (!PyArray_ISINTEGER(given) || PyArray_ISBYTESWAPPED(given) || last < 0) return false;
-    s.tables = *arrays;
-    const Array& table = s.tables[0];
-    if (table.element != compute_element(table.element)) return false;
-    if (table.ndim() != 2 || factors->element != table.element || factors->ndim() != 2) return false;
-    s.size.rows = table.shape()[0];
-    s.size.dim = table.shape()[1];
     s.size.positions = PyArray_DIM(given, last);
-    if (factors->shape()[0] != s.size.positions || factors->shape()[1] != s.size.dim) return false;
     s.ndim = last + 1;
     s.size.count = 1;
     for (int i = 0; i < last; ++i) s.size.count *= s.shape[i] = PyArray_DIM(given, i);
-    s.shape[last] = s.size.dim;
-    // First: nobody may have changed the array since its axes were read.
-    s.words = copy_integers(given);
+    s.words = copy_integers(given, *factors);
     if (!s.words) return true;
-    s.encoding = as_contiguous(*factors, wide ? NPY_DOUBLE : type_number_of(factors->element));
-    return !s.encoding || are_below(s.words, s.size.rows);
+    const Element element = factors->element;
+    s.encoding = as_contiguous(*factors, wide ? NPY_DOUBLE : type_number_of(element), *factors);
+    if (!s.encoding) return true;
+
+    std::optional<std::vector<Array>> arrays = as_arrays(tables);
+    if (!arrays) return false;
+    s.tables = std::move(*arrays);
+    const Array& table = s.tables[0];
+    if (table.ndim() != 2 || table.element != element || element != compute_element(element)) return false;
+    s.size.rows = table.shape()[0];
+    s.size.dim = s.shape[last] = table.shape()[1];
+    if (factors->shape()[0] != s.size.positions || factors->shape()[1] != s.size.dim) return false;
+    return are_below(s.words, s.size.rows);
 }
 
 struct EmbeddingSumsArguments {
@@ -81,7 +83,7 @@ Outcome embedding_sums(const Call<EmbeddingSumsArguments>& call) {
     const Work work = embedding_work(s.size, s.element());
     const auto kernel = kernels().embedding_sum[int(s.element())];
     for (std::size_t i = 0; i < s.tables.size(); ++i) {
-        const Reference table = as_contiguous(s.tables[i], type_number_of(s.element()));
+        const Reference table = as_contiguous(s.tables[i], type_number_of(s.element()), s.tables[i]);
         PyObject* y = new_array(s.ndim, s.shape, type_number_of(s.element())).release();
         if (!table || !y) return finished(nullptr);
         PyTuple_SET_ITEM(results.get(), Py_ssize_t(i), y);
@@ -105,9 +107,10 @@ struct EmbeddingSumsBackwardArguments {
 
 Outcome embedding_sums_backward(const Call<EmbeddingSumsBackwardArguments>& call) {
     Sentences s;
-    const std::optional<std::vector<Array>> dys = as_arrays(call.dys);
-    if (!dys || !as_sentences(call.tables, call.words, call.encoding, true, s)) return not_canonical;
+    if (!as_sentences(call.tables, call.words, call.encoding, true, s)) return not_canonical;
     if (!s.words || !s.encoding) return finished(nullptr);
+    std::optional<std::vector<Array>> dys = as_arrays(call.dys);
+    if (!dys) return not_canonical;
     const Array& dy = (*dys)[0];
     if (dys->size() != s.tables.size() || dy.element != s.element() || dy.ndim() != s.ndim ||
         !PyArray_CompareLists(dy.shape(), s.shape, s.ndim)) {
@@ -126,7 +129,8 @@ Outcome embedding_sums_backward(const Call<EmbeddingSumsBackwardArguments>& call
     }
     const auto kernel = kernels().embedding_sum_backward[int(s.element())];
     for (std::size_t i = 0; i < dys->size(); ++i) {
-        const Reference gradient = as_contiguous((*dys)[i], type_number_of(s.element()));
+        Array& dy_of_table = (*dys)[i];
+        const Reference gradient = as_contiguous(dy_of_table, type_number_of(s.element()), dy_of_table);
         PyObject* dtable = new_array(2, s.tables[i].shape(), type_number_of(s.element())).release();
         if (!gradient || !dtable) return finished(nullptr);
         PyTuple_SET_ITEM(results.get(), Py_ssize_t(i), dtable);

@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "bindings/families.h"
-#include "bindings/integers.h"
 #include "bindings/network.h"
 #include "bindings/optim.h"
 #include "bindings/run.h"
@@ -84,7 +83,7 @@ struct MlpForwardArguments {
 };
 
 Outcome mlp_forward(const Call<MlpForwardArguments>& call) {
-    const std::optional<Array> x = as_array(call.x);
+    MaybeArray x = as_array(call.x);
     Network network;
     if (!x || !as_network(*x, call.weights, call.biases, call.activation, call.output_activation, network))
         return not_canonical;
@@ -112,7 +111,7 @@ struct MlpBackwardArguments {
 };
 
 Outcome mlp_backward(const Call<MlpBackwardArguments>& call) {
-    const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
+    MaybeArray dy = as_array(call.dy), x = as_array(call.x);
     Network network;
     if (!x || !dy || dy->element != x->element) return not_canonical;
     if (!as_network(*x, call.weights, call.biases, call.activation, call.output_activation, network))
@@ -120,6 +119,7 @@ Outcome mlp_backward(const Call<MlpBackwardArguments>& call) {
     if (dy->ndim() != x->ndim() || dy->shape()[x->ndim() - 1] != network.outputs()) return not_canonical;
     if (!PyArray_CompareLists(dy->shape(), x->shape(), x->ndim() - 1)) return not_canonical;
     Reference copy, dy_copy;
+    x->fix(), dy->fix();
     const std::optional<RowMatrix> rows = as_rows(*x, copy), slopes = as_rows(*dy, dy_copy);
     Reference dx = new_output(*x, x->shape()[x->ndim() - 1]);
     if (!rows || !slopes || !dx) return finished(nullptr);
@@ -185,18 +185,19 @@ std::optional<LossKind> as_loss(PyObject* slot, double& option) {
 // What mlp_gradients and mlp_train share: the arguments before the optimiser's.
 struct GivenLesson {
     Lesson lesson;
-    Reference x_copy, target_copy;
+    Reference x_copy, target_copy, sample_weight;
 
-    // False where the arguments are not canonical, or `failed` with an error set.
+    // False where the arguments are not canonical, or `failed` with an error set. Of what may be copied
+    // nothing is looked at after the copy but what it left.
     template <class Arguments>
     bool recognise(const Call<Arguments>& call, bool& failed) {
-        const std::optional<Array> array = as_array(call.x);
+        MaybeArray array = as_array(call.x);
         if (!array || array->ndim() != 2 || array->shape()[0] < 1) return false;
         if (!as_network(
                 *array, call.weights, call.biases, call.activation, call.output_activation, lesson.network
             ))
             return false;
-        const std::optional<Array> first = as_array(PyTuple_GET_ITEM(call.weights, 0));
+        const MaybeArray first = as_array(PyTuple_GET_ITEM(call.weights, 0));
         if (!first || first->element != array->element) return false;
         TrainingLoss& loss = lesson.loss;
         const std::optional<LossKind> kind = as_loss(call.loss, loss.option);
@@ -209,27 +210,30 @@ struct GivenLesson {
         lesson.x = *rows;  // two axes are never copied
         if (!as_target(call.target, *array, failed)) return false;
         if (call.sample_weight == Py_None) return true;
-        const std::optional<Array> weight = as_array(call.sample_weight);
+        MaybeArray weight = as_array(call.sample_weight);
         if (!weight || weight->element != Element::float64 || weight->ndim() != 1) return false;
-        if (weight->shape()[0] != lesson.x.rows || !weight->is_plain()) return false;
-        loss.sample_weight = reinterpret_cast<const double*>(weight->data());
+        if (weight->shape()[0] != lesson.x.rows) return false;
+        sample_weight = as_contiguous(*weight, NPY_DOUBLE, *weight);
+        failed = !sample_weight;
+        if (failed) return false;
+        loss.sample_weight = static_cast<const double*>(PyArray_DATA(sample_weight.array()));
         return true;
     }
 
 private:
-    bool as_target(PyObject* slot, const Array& input, bool& failed) {
+    bool as_target(PyObject* slot, Array& input, bool& failed) {
         if (!PyArray_CheckExact(slot)) return false;
         TrainingLoss& loss = lesson.loss;
         PyArrayObject* array = reinterpret_cast<PyArrayObject*>(slot);
         if (is_over_classes(loss.kind) && PyArray_ISINTEGER(array) && !PyArray_ISBYTESWAPPED(array)) {
             if (PyArray_NDIM(array) != 1 || PyArray_DIM(array, 0) != lesson.x.rows) return false;
-            target_copy = copy_integers(array);
+            target_copy = copy_integers(array, input);
             failed = !target_copy;
             if (failed || !are_below(target_copy, loss.outputs)) return false;
             loss.classes = static_cast<const std::int64_t*>(PyArray_DATA(target_copy.array()));
             return true;
         }
-        const std::optional<Array> numbers = as_array(slot);
+        MaybeArray numbers = as_array(slot);
         if (!numbers || numbers->element != input.element || numbers->ndim() != 2 ||
             loss.kind == LossKind::focal)
             return false;
@@ -321,7 +325,8 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
         if (!PyArray_CheckExact(call.order)) return not_canonical;
         PyArrayObject* array = reinterpret_cast<PyArrayObject*>(call.order);
         if (PyArray_TYPE(array) != NPY_INT64 || PyArray_NDIM(array) != 1) return not_canonical;
-        order = copy_integers(array);
+        MaybeArray x = as_array(call.x);
+        order = copy_integers(array, *x);
         if (!order) return finished(nullptr);
         if (!are_below(order, lesson.x.rows)) return not_canonical;
         epoch.order = static_cast<const std::int64_t*>(PyArray_DATA(order.array()));

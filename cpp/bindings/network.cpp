@@ -10,7 +10,7 @@ bool is_parameter_of(const Array& array, const Array& x) {
 
 }  // namespace
 
-std::optional<RowMatrix> as_rows(const Array& array, Reference& copy) {
+std::optional<RowMatrix> as_rows(Array& array, Reference& copy) {
     const int ndim = array.ndim();
     RowMatrix matrix;
     matrix.cols = array.shape()[ndim - 1];
@@ -45,7 +45,7 @@ bool as_network(
     network.start(x.element, has_biases, std::size_t(count));
     npy_intp in = x.shape()[x.ndim() - 1];
     for (Py_ssize_t l = 0; l < count; ++l) {
-        const std::optional<Array> weight = as_weight(PyTuple_GET_ITEM(weights, l), x, in);
+        const MaybeArray weight = as_weight(PyTuple_GET_ITEM(weights, l), x, in);
         if (!weight) return false;
         in = weight->shape()[1];
         network.add_layer(*weight, l + 1 == count ? *output : *hidden);
@@ -53,7 +53,7 @@ bool as_network(
     for (Py_ssize_t l = 0; has_biases && l < count; ++l) {
         PyObject* slot = PyTuple_GET_ITEM(biases, l);
         if (slot == Py_None) continue;
-        const std::optional<Array> bias = as_array(slot);
+        const MaybeArray bias = as_array(slot);
         if (!bias || bias->ndim() != 1 || !is_parameter_of(*bias, x)) return false;
         if (bias->shape()[0] != network.layers()[std::size_t(l)].out) return false;
         network.add_bias(std::size_t(l), *bias);

@@ -7,7 +7,7 @@
 namespace fastnorm {
 
 // An array seen as (rows, last axis), copied where no two strides describe it.
-std::optional<RowMatrix> as_rows(const Array& array, Reference& copy);
+std::optional<RowMatrix> as_rows(Array& array, Reference& copy);
 
 // False where the arguments are not canonical.
 bool as_network(

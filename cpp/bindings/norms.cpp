@@ -41,8 +41,9 @@ bool as_rms_options(PyObject* weight_offset, PyObject* fraction, RmsOptions& opt
 
 // weight + offset, where there is a weight: a new array of x's shape along the axes. The sum is rounded once
 // to the compute type.
-bool add_offset(Parameter& weight, double offset, const Array& x, const Axes& axes) {
+bool add_offset(Parameter& weight, double offset, Array& x, const Axes& axes) {
     if (!weight.array || offset == 0) return true;
+    x.fix();
     PyArrayObject* before = weight.array.array();
     Reference sum = new_parameter_gradient(x, axes);
     if (!sum) return false;
@@ -73,7 +74,7 @@ struct ForwardArguments {
 };
 
 Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slots) {
-    const std::optional<Array> x = as_array(slots.x);
+    MaybeArray x = as_array(slots.x);
     Axes axes;
     if (!x || !as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<double> eps = as_number(slots.eps, 0);
@@ -120,10 +121,9 @@ struct BackwardArguments {
 };
 
 Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& slots) {
-    const std::optional<Array> dy = as_array(slots.dy), x = as_array(slots.x);
+    MaybeArray x = as_array(slots.x);
     Axes axes;
-    if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
-    if (!as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
+    if (!x || !as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<double> eps = as_number(slots.eps, 0);
     if (!eps) return not_canonical;
     Parameter weight = as_parameter(slots.weight, *x, axes);
@@ -140,6 +140,8 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
     if (weight.failed || bias.failed || mean.failed || rstd.failed) return finished(nullptr);
     const bool has_weight = bool(weight.array), has_bias = bool(bias.array);
     if (!add_offset(weight, slots.rms.weight_offset, *x, axes)) return finished(nullptr);
+    const MaybeArray dy = as_array(slots.dy);
+    if (!dy || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
 
     NewArray fresh = new_like(*x);
     const Reference dx = std::move(fresh.array);

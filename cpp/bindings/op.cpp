@@ -152,8 +152,9 @@ PyObject* run_by_rules(Op& op, const Slot* slots) {
     if (!canonical) return nullptr;
     const Outcome outcome = op.native->run(&PyTuple_GET_ITEM(canonical.get(), 0), slots);
     if (!outcome.canonical) {
+        // Nothing that the rules pass is left over, unless another thread gave it another shape since.
         PyErr_Format(
-            PyExc_SystemError, "%U: fastnorm._arguments returned arguments that are not canonical",
+            PyExc_ValueError, "%U: an argument changed during the call, needs arrays that keep their shape",
             name_of(op)
         );
         return nullptr;

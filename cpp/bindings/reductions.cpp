@@ -19,7 +19,7 @@ PyObject* new_scalar(double value, Element element) {
     alignas(8) char rounded[8];
     const RoundLosses task{&value, rounded};
     kernels().round_losses[int(element)](task, 0, 1, nullptr);
-    PyArray_Descr* const descr = PyArray_DescrFromType(type_number_of(element));
+    PyArray_Descr* const descr = descr_of(element);
     PyObject* const scalar = PyArray_Scalar(rounded, descr, nullptr);
     Py_DECREF(descr);
     return scalar;

@@ -46,12 +46,12 @@ bool make_results(const ForwardArguments& slots, const Array& x, Target& y, Targ
     if (slots.out.array == Py_None) return make_new(y, x) && (!slots.returns_sum || make_new(summed, x));
     const std::initializer_list<PyObject*> inputs = {slots.x, slots.residual, slots.weight, slots.bias};
     if (!slots.returns_sum) {
-        const std::optional<Array> out = as_array(slots.out.array);
+        const MaybeArray out = as_array(slots.out.array);
         return out && is_valid_out(*out, x, inputs, slots.out.checked) && take(y, slots.out.given, *out);
     }
     if (!PyTuple_CheckExact(slots.out.array) || PyTuple_GET_SIZE(slots.out.array) != 2) return false;
-    const std::optional<Array> first = as_array(PyTuple_GET_ITEM(slots.out.array, 0));
-    const std::optional<Array> second = as_array(PyTuple_GET_ITEM(slots.out.array, 1));
+    const MaybeArray first = as_array(PyTuple_GET_ITEM(slots.out.array, 0));
+    const MaybeArray second = as_array(PyTuple_GET_ITEM(slots.out.array, 1));
     if (!first || !second) return false;
     if (!is_valid_out(*first, x, inputs, slots.out.checked) ||
         !is_valid_out(*second, x, inputs, slots.out.checked))
@@ -60,27 +60,27 @@ bool make_results(const ForwardArguments& slots, const Array& x, Target& y, Targ
         // The sum is written before weight and bias are read.
         if (!are_apart(*first, *second)) return false;
         for (PyObject* parameter : {slots.weight, slots.bias}) {
-            const std::optional<Array> array = as_array(parameter);
+            const MaybeArray array = as_array(parameter);
             if (array && !are_apart(*second, *array)) return false;
         }
     }
-    const Reference given(PySequence_Tuple(slots.out.given));
-    if (!given) return false;
-    return PyTuple_GET_SIZE(given.get()) == 2 && take(y, PyTuple_GET_ITEM(given.get(), 0), *first) &&
-           take(summed, PyTuple_GET_ITEM(given.get(), 1), *second);
+    // A tuple, or the rules would have refused it.
+    PyObject* const given = slots.out.given;
+    return PyTuple_GET_SIZE(given) == 2 && take(y, PyTuple_GET_ITEM(given, 0), *first) &&
+           take(summed, PyTuple_GET_ITEM(given, 1), *second);
 }
 
 Outcome add_norm_forward(const ForwardKernels& forward, const ForwardArguments& slots) {
-    const std::optional<Array> x = as_array(slots.x), residual = as_array(slots.residual);
+    MaybeArray x = as_array(slots.x);
     Axes axes;
-    if (!x || !residual || residual->element != x->element || !same_shape(*residual, *x))
-        return not_canonical;
-    if (!as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
+    if (!x || !as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<double> alpha = as_number(slots.alpha, -HUGE_VAL), eps = as_number(slots.eps, 0);
     if (!alpha || !eps) return not_canonical;
     const Parameter weight = as_parameter(slots.weight, *x, axes), bias = as_parameter(slots.bias, *x, axes);
     if (!weight.canonical || !bias.canonical) return not_canonical;
     if (weight.failed || bias.failed) return finished(nullptr);
+    const MaybeArray residual = as_array(slots.residual);
+    if (!residual || residual->element != x->element || !same_shape(*residual, *x)) return not_canonical;
     Target y, summed;
     if (!make_results(slots, *x, y, summed)) return PyErr_Occurred() ? finished(nullptr) : not_canonical;
 
@@ -107,23 +107,23 @@ struct BackwardArguments {
 };
 
 Outcome add_norm_backward(const BackwardKernels& backward, const BackwardArguments& slots) {
-    const std::optional<Array> x = as_array(slots.x), residual = as_array(slots.residual);
-    const std::optional<Array> dy = as_array(slots.dy), dsummed = as_array(slots.dsummed);
-    if (!x || !residual || residual->element != x->element || !same_shape(*residual, *x))
-        return not_canonical;
-    if ((!dy && slots.dy != Py_None) || (!dsummed && slots.dsummed != Py_None) || (!dy && !dsummed))
-        return not_canonical;
-    for (const std::optional<Array>& gradient : {dy, dsummed}) {
-        if (gradient && (gradient->element != x->element || !same_shape(*gradient, *x))) return not_canonical;
-    }
+    MaybeArray x = as_array(slots.x);
     Axes axes;
-    if (!as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
+    if (!x || !as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<double> alpha = as_number(slots.alpha, -HUGE_VAL), eps = as_number(slots.eps, 0);
     if (!alpha || !eps) return not_canonical;
     const Parameter weight = as_parameter(slots.weight, *x, axes), bias = as_parameter(slots.bias, *x, axes);
     if (!weight.canonical || !bias.canonical) return not_canonical;
     if (weight.failed || bias.failed) return finished(nullptr);
 
+    const MaybeArray residual = as_array(slots.residual);
+    if (!residual || residual->element != x->element || !same_shape(*residual, *x)) return not_canonical;
+    const MaybeArray dy = as_array(slots.dy), dsummed = as_array(slots.dsummed);
+    if ((!dy && slots.dy != Py_None) || (!dsummed && slots.dsummed != Py_None) || (!dy && !dsummed))
+        return not_canonical;
+    for (const MaybeArray& gradient : {dy, dsummed}) {
+        if (gradient && (gradient->element != x->element || !same_shape(*gradient, *x))) return not_canonical;
+    }
     Target dx, dresidual;
     ParameterGradients gradients;
     if (!make_new(dx, *x) || !make_new(dresidual, *x)) return finished(nullptr);

@@ -8,7 +8,7 @@ namespace fastnorm {
 // When the interpreter shuts down, Python before 3.14 ends a daemon thread that asks for the GIL by unwinding
 // its stack. The destructors on the way would drop references without the GIL, so the thread stops here until
 // the process ends, as newer versions make it.
-void ReleasedGil::restore(PyThreadState* state) {
+void take_gil(PyThreadState* state) {
     try {
         PyEval_RestoreThread(state);
     } catch (...) {
@@ -33,17 +33,24 @@ bool is_main_thread() {
 
 }  // namespace
 
-InterruptibleWork::InterruptibleWork()
-    : ReleasedGil(false), before_(set_poll(is_main_thread() ? this : nullptr)) {
+void set_run_error() {
+    if (!PyErr_Occurred()) PyErr_NoMemory();
+}
+
+void PlannedWork::begin(double nanoseconds) {
+    polls_ = nanoseconds >= long_nanoseconds && is_main_thread();
+    if (polls_) before_ = set_poll(this);
     state_ = PyEval_SaveThread();
 }
 
-InterruptibleWork::~InterruptibleWork() { set_poll(before_); }
+void PlannedWork::end() {
+    take_gil(state_);
+    if (polls_) set_poll(before_);
+}
 
-bool InterruptibleWork::goes_on() noexcept {
-    restore(state_);
-    // A handler may call ops of its own.
-    set_poll(nullptr);
+bool PlannedWork::goes_on() noexcept {
+    take_gil(state_);
+    set_poll(nullptr);  // a handler may call ops of its own
     const bool goes_on = PyErr_CheckSignals() == 0;
     set_poll(this);
     state_ = PyEval_SaveThread();

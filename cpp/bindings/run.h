@@ -1,5 +1,5 @@
-// Running what has been planned: without the GIL where it takes long, with MemoryError where there is no memory
-// for it, and with Python's signal handlers where it takes very long.
+// Running what has been planned: without the GIL where it takes long, with MemoryError where there is no
+// memory for it, and with Python's signal handlers where it takes very long.
 #pragma once
 
 #include "bindings/numpy.h"
@@ -11,32 +11,46 @@ namespace fastnorm {
 // nobody else wants it, and up to the interpreter's switch interval when somebody does.
 constexpr double gil_nanoseconds = 20000;
 
+// Takes the GIL again.
+void take_gil(PyThreadState* state);
+
+// MemoryError, unless what stopped a run has set an error.
+void set_run_error();
+
 class ReleasedGil {
 public:
     explicit ReleasedGil(bool release) : state_(release ? PyEval_SaveThread() : nullptr) {}
     ~ReleasedGil() {
-        if (state_) restore(state_);
+        if (state_) take_gil(state_);
     }
     ReleasedGil(const ReleasedGil&) = delete;
     ReleasedGil& operator=(const ReleasedGil&) = delete;
 
-protected:
-    static void restore(PyThreadState* state);
-
+private:
     PyThreadState* state_;
 };
 
-// Likewise for work that takes long: between its slices signal handlers run, and an error that one of them
-// raises, as Ctrl-C does, stops the work.
-class InterruptibleWork : public ReleasedGil, private Poll {
+// Likewise for planned work, by the time it takes. Where that is long, signal handlers run between slices of
+// it, and an error that one of them raises, as Ctrl-C does, stops it.
+class PlannedWork : private Poll {
 public:
-    InterruptibleWork();
-    ~InterruptibleWork();
+    explicit PlannedWork(double nanoseconds) {
+        if (nanoseconds > gil_nanoseconds) begin(nanoseconds);
+    }
+    ~PlannedWork() {
+        if (state_) end();
+    }
+    PlannedWork(const PlannedWork&) = delete;
+    PlannedWork& operator=(const PlannedWork&) = delete;
 
 private:
+    void begin(double nanoseconds);
+    void end();
     bool goes_on() noexcept override;
 
-    Poll* const before_;
+    PyThreadState* state_ = nullptr;
+    Poll* before_ = nullptr;
+    bool polls_ = false;
 };
 
 // Calls body(), which takes one thread about `nanoseconds` and returns false where there is no memory or the
@@ -44,14 +58,11 @@ private:
 template <class Body>
 bool run_planned(double nanoseconds, const Body& body) {
     bool done;
-    if (nanoseconds < long_nanoseconds) {
-        const ReleasedGil released(nanoseconds > gil_nanoseconds);
-        done = body();
-    } else {
-        const InterruptibleWork released;
+    {
+        const PlannedWork work(nanoseconds);
         done = body();
     }
-    if (!done && !PyErr_Occurred()) PyErr_NoMemory();
+    if (!done) set_run_error();
     return done;
 }
 

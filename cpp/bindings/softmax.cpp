@@ -17,7 +17,7 @@ struct SoftmaxArguments {
 };
 
 Outcome forward(const ForwardKernels& table, const Call<SoftmaxArguments>& call) {
-    const std::optional<Array> x = as_array(call.x);
+    const MaybeArray x = as_array(call.x);
     Axes axes;
     if (!x || !as_axis(call.axis, x->ndim(), axes)) return not_canonical;
     Result y = result_like(*x, out_of(call), {call.x});
@@ -35,7 +35,7 @@ struct SoftmaxBackwardArguments {
 };
 
 Outcome backward(const BackwardKernels& table, const Call<SoftmaxBackwardArguments>& call) {
-    const std::optional<Array> dy = as_array(call.dy), x = as_array(call.x);
+    const MaybeArray dy = as_array(call.dy), x = as_array(call.x);
     Axes axes;
     if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
     if (!as_axis(call.axis, x->ndim(), axes)) return not_canonical;

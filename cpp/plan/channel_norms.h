@@ -22,9 +22,11 @@ public:
     // cache.
     ChannelNormForward(const Channels& size, int axis, const View& x, const View& y, bool warm);
 
-    explicit operator bool() const { return bool(numbers_); }  // false where there is no memory
+    explicit operator bool() const { return bool(numbers_); }             // false where there is no memory
     void use(const GivenStatistics& statistics) { given_ = statistics; }  // which run() reads
-    double nanoseconds() const { return channel_forward_nanoseconds(task.size, !given_) + double(task.size.channels); }
+    double nanoseconds() const {
+        return channel_forward_nanoseconds(task.size, !given_) + double(task.size.channels);
+    }
 
     // Statistics (NaN where x has no elements) and y. False where there is no memory for scratch.
     bool run() noexcept;
@@ -51,7 +53,9 @@ public:
 
     explicit operator bool() const { return bool(numbers_); }
     void use(const GivenStatistics& statistics) { given_ = statistics; }
-    double nanoseconds() const { return channel_backward_nanoseconds(task.forward.size, !given_) + double(task.forward.size.channels); }
+    double nanoseconds() const {
+        return channel_backward_nanoseconds(task.forward.size, !given_) + double(task.forward.size.channels);
+    }
     bool run() noexcept;
 
     ChannelBackward task = {};

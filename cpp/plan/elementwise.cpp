@@ -1,5 +1,7 @@
 #include "plan/elementwise.h"
 
+#include <algorithm>
+
 namespace fastnorm {
 
 Work plan_elementwise(

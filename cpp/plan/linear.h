@@ -7,24 +7,26 @@ namespace fastnorm {
 
 // Biases are contiguous, of the compute type, or null; so are their gradients.
 struct Layer {
-    View x, weight;
+    Element element;
+    MatrixView x, weight;
     const void* bias;
     Activation activation;
 };
 struct LayerGradients {
-    View dx, dweight;
+    MatrixView dx, dweight;
     void* dbias;
 };
 
 // y = gate(x w_gate + b_gate) * (x w_up + b_up).
 struct GatedLayer {
-    View x, w_gate, w_up;
+    Element element;
+    MatrixView x, w_gate, w_up;
     const void *b_gate, *b_up;
     Activation gate;
     double beta;
 };
 struct GatedGradients {
-    View dx, dw_gate, dw_up;
+    MatrixView dx, dw_gate, dw_up;
     void *db_gate, *db_up;
 };
 
@@ -35,11 +37,11 @@ double gated_linear_nanoseconds(const GatedLayer& layer);
 double gated_linear_backward_nanoseconds(const GatedLayer& layer);
 
 // False where there is no memory for scratch and what lies between the products.
-bool run_linear(const Layer& layer, const View& y) noexcept;
-bool run_linear_backward(const Layer& layer, const View& dy, const LayerGradients& gradients) noexcept;
-bool run_gated_linear(const GatedLayer& layer, const View& y) noexcept;
+bool run_linear(const Layer& layer, const MatrixView& y) noexcept;
+bool run_linear_backward(const Layer& layer, const MatrixView& dy, const LayerGradients& gradients) noexcept;
+bool run_gated_linear(const GatedLayer& layer, const MatrixView& y) noexcept;
 bool run_gated_linear_backward(
-    const GatedLayer& layer, const View& dy, const GatedGradients& gradients
+    const GatedLayer& layer, const MatrixView& dy, const GatedGradients& gradients
 ) noexcept;
 
 }  // namespace fastnorm

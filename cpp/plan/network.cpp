@@ -1,5 +1,6 @@
 #include "plan/network.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/dispatch.h"
@@ -103,8 +104,8 @@ bool Network::reserve(std::int64_t rows, const NetworkUse& use) {
 
     const std::int64_t groups = group_count(rows);
     partials_at_ = packed_elements_;
-    copy_nanoseconds_ =
-        element_nanoseconds * double(packed_elements_ + (use.backward ? (groups + 1) * partial_elements_ : 0));
+    copy_nanoseconds_ = element_nanoseconds *
+                        double(packed_elements_ + (use.backward ? (groups + 1) * partial_elements_ : 0));
     gradients_at_ = partials_at_ + (use.backward ? groups * partial_elements_ : 0);
     scratch_at_ = gradients_at_ + (use.backward ? gradient_elements : 0);
     const std::int64_t losses_at = scratch_at_ + threads_ * slot_elements_;
@@ -140,10 +141,11 @@ bool Network::run(std::int64_t rows) noexcept {
     task_.partial_elements = partial_elements_;
     const Work work{units(rows), 1, nanoseconds_, slot_bytes()};
     const int threads = int(std::min<std::int64_t>(threads_, work.units));
-    done_ = share_out(work, threads, at(scratch_at_), [&](std::int64_t begin, std::int64_t end, void* scratch) {
-        if (!backward_) return kernels().mlp_forward[int(element_)](task_, begin, end, scratch);
-        for (std::int64_t group = begin; group < end; ++group) run_group(group, scratch);
-    });
+    done_ =
+        share_out(work, threads, at(scratch_at_), [&](std::int64_t begin, std::int64_t end, void* scratch) {
+            if (!backward_) return kernels().mlp_forward[int(element_)](task_, begin, end, scratch);
+            for (std::int64_t group = begin; group < end; ++group) run_group(group, scratch);
+        });
     return done_;
 }
 

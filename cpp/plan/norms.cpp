@@ -1,5 +1,6 @@
 #include "plan/norms.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "runtime/dispatch.h"

@@ -1,5 +1,6 @@
 #include "plan/products.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "runtime/cpu.h"

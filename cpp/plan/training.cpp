@@ -1,5 +1,7 @@
 #include "plan/training.h"
 
+#include <algorithm>
+
 namespace fastnorm {
 
 double Lesson::run(const std::int64_t* order, std::int64_t start, std::int64_t count) noexcept {

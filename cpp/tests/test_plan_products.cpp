@@ -57,9 +57,10 @@ void test_linear(Element element, Walk walk, int threads) {
     TestView y({2, 3, out}, element, walk), dy({2, 3, out}, element);
     TestView dx({2, 3, in}, element), dw({in, out}, element), db({out}, element);
     x.fill(1), w.fill(2), b.fill(3), dy.fill(4);
-    const Layer layer{x, w, b.at(0), Activation::relu};
-    CHECK(run_linear(layer, y));
-    CHECK(run_linear_backward(layer, dy, {dx, dw, db.at(0)}));
+    const Element e = element;
+    const Layer layer{e, {x, e}, {w, e}, b.at(0), Activation::relu};
+    CHECK(run_linear(layer, {y, e}));
+    CHECK(run_linear_backward(layer, {dy, e}, {{dx, e}, {dw, e}, db.at(0)}));
     CHECK(linear_backward_nanoseconds(layer) == 3 * linear_nanoseconds(layer));
 
     std::vector<double> dz(std::size_t(rows * out));
@@ -103,9 +104,10 @@ void test_gated_linear() {
         dwu({in, out}, Element::float64);
     TestView dbg({out}, Element::float64);
     x.fill(1), wg.fill(2), wu.fill(3), bg.fill(4), dy.fill(5);
-    const GatedLayer layer{x, wg, wu, bg.at(0), nullptr, Activation::sigmoid, 1};
-    CHECK(run_gated_linear(layer, y));
-    CHECK(run_gated_linear_backward(layer, dy, {dx, dwg, dwu, dbg.at(0), nullptr}));
+    constexpr Element e = Element::float64;
+    const GatedLayer layer{e, {x, e}, {wg, e}, {wu, e}, bg.at(0), nullptr, Activation::sigmoid, 1};
+    CHECK(run_gated_linear(layer, {y, e}));
+    CHECK(run_gated_linear_backward(layer, {dy, e}, {{dx, e}, {dwg, e}, {dwu, e}, dbg.at(0), nullptr}));
     std::vector<double> bias(std::size_t(out), 0), up(std::size_t(in * out), 0),
         input(std::size_t(rows * in), 0);
     bool same = true;
