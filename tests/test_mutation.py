@@ -16,19 +16,25 @@ from fastnorm import *
 sys.setswitchinterval(1e-5)
 f = np.float32
 
-def survives(change, call, seconds=1.0):
+def is_finite(result):
+    if isinstance(result, (list, tuple)):
+        return all(map(is_finite, result))
+    return result is None or np.isfinite(result).all()
+
+def survives(change, call, seconds=1.0, finite=False):
     stop = False
     def run():
         while not stop:
             change()
-    threads = [threading.Thread(target=run) for _ in range(2)]
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(2)]
     for thread in threads:
         thread.start()
     finished = refused = 0
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         try:
-            call()
+            result = call()
+            assert not finite or is_finite(result)
             finished += 1
         except (TypeError, ValueError):
             refused += 1
@@ -38,14 +44,13 @@ def survives(change, call, seconds=1.0):
     assert finished > 0, refused
 """
 
-# A list of arrays whose entries are dropped while the call runs.
+# A list of arrays whose entries are dropped, and their memory filled with NaN, while the call runs.
 LISTS = {
     "mlp_forward": "mlp_forward(x, arrays, None)",
     "mlp_backward": "mlp_backward(x, x, arrays, None)",
-    "MLP.step": "net.step(x, x, optimizer=sgd)",
     "optimizer": "sgd.update(parameters, arrays)",
     "embedding_sums": "fastnorm.memory.embedding_sums(arrays, words, encoding)",
-    "embedding_sums_backward": "fastnorm.memory.embedding_sums_backward([sums] * 4, arrays, words, encoding)",
+    "embedding_sums_backward": "fastnorm.memory.embedding_sums_backward([sums] * layers, arrays, words, encoding)",
 }
 
 
@@ -54,21 +59,22 @@ def test_entries_of_lists_are_owned_for_the_call(name: str) -> None:
     succeeds(
         PRELUDE
         + f"""
-n = 1024
+n, layers = 1024, 12
 x = np.ones((8, n), f)
-arrays = [np.ones((n, n), f) for _ in range(4)]
+arrays = [np.ones((n, n), f) for _ in range(layers)]
 words = np.random.default_rng(0).integers(0, n, (3000, 10))
 encoding, sums = np.ones((10, n), f), np.ones((3000, n), f)
-sgd, net = SGD(), MLP([n] * 5)
-parameters = [np.ones((n, n), f) for _ in range(4)]
-held = net.weights
+sgd = SGD()
+parameters = [np.ones((n, n), f) for _ in range(layers)]
 def change():
-    for target in (arrays, held):
-        target[0] = None
-        time.sleep(1e-3 * random.random())
-        target[0] = np.ones((n, n), f)
-    time.sleep(5e-3 * random.random())
-survives(change, lambda: {LISTS[name]})
+    arrays[-1] = None
+    junk = np.empty((n, n), f)  # where the array was
+    junk[-64:] = np.nan
+    time.sleep(1e-3)
+    arrays[-1] = np.ones((n, n), f)
+    time.sleep(0.01 * random.random())
+survives(change, lambda: {LISTS[name]}, finite=True)
+assert is_finite(parameters)
 """
     )
 
