@@ -202,6 +202,23 @@ def test_bad_running_arrays(backend: str, rng: np.random.Generator) -> None:
             fastnorm.batch_norm_backward(x[:1], x[:1], None, None, *mean_and_var, training=True)
 
 
+@pytest.mark.parametrize("shared", ["weight", "bias", "x", "out"])
+def test_training_updates_no_array_but_the_running_ones(shared: str, backend: str) -> None:
+    x, mean, var = np.arange(12.0).reshape(4, 3), np.zeros(3), np.ones(3)
+    for given in (mean, var):
+        arrays: dict[str, Any] = {"x": x, "weight": None, "bias": None, "out": None}
+        arrays[shared] = given if shared in ("weight", "bias") else np.empty((4, 3))
+        running = {"running_mean": mean, "running_var": var}
+        if shared in ("x", "out"):
+            name = "running_mean" if given is mean else "running_var"
+            running[name] = arrays[shared][1]
+            running[name][...] = given
+        before = {name: array.copy() for name, array in running.items()}
+        with pytest.raises(ValueError, match=r"overlaps"):
+            fastnorm.batch_norm(**arrays, **running, training=True)
+        assert all(np.array_equal(running[name], array) for name, array in before.items())
+
+
 def test_one_value_for_each_channel_is_enough_in_evaluation(backend: str) -> None:
     x = np.array([[3.0, 4.0]])
     np.testing.assert_array_equal(fastnorm.batch_norm(x), np.zeros((1, 2)))

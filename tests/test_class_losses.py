@@ -172,3 +172,22 @@ def test_a_probability_of_zero_adds_nothing(implementation: str) -> None:
     )
     np.testing.assert_allclose(loss, math.log(2), rtol=1e-15)
     np.testing.assert_allclose(gradient, [[-0.5, 0.0, 0.5]])
+
+
+@pytest.mark.parametrize("label", [2**64 - 100, 2**64 - 1, 2**63])
+@pytest.mark.parametrize("op", ["cross_entropy", "poly_loss", "focal_loss"])
+def test_unsigned_labels_beyond_int64_are_classes_out_of_range(op: str, label: int, backend: str) -> None:
+    # As int64 the first is ignore_index.
+    labels = np.array([label, 1], np.uint64)
+    with pytest.raises(ValueError, match=f"target has the class {label}"):
+        getattr(fastnorm, op)(np.zeros((2, 3)), labels)
+    with pytest.raises(ValueError, match=f"target has the class {label}"):
+        getattr(fastnorm, f"{op}_backward")(1.0, np.zeros((2, 3)), labels)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "i4", "u4", "u8", "q", "Q", ">i8", ">u2"])
+def test_labels_of_any_integer_type(dtype: str, backend: str) -> None:
+    logits = np.arange(6.0).reshape(2, 3)
+    expected = fastnorm.cross_entropy(logits, np.array([2, 1]), ignore_index=1)
+    given = np.array([2, 1]).astype(dtype)
+    assert fastnorm.cross_entropy(logits, given, ignore_index=1) == expected

@@ -54,10 +54,7 @@ def prepared(call: str) -> str:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", CALLS)
 def test_interrupt_stops_a_long_call(name: str, threads: int) -> None:
-    succeeds(
-        PRELUDE
-        + INTERRUPT.format(prepared=prepared(CALLS[name]), threads=threads, wait=0.3)
-    )
+    succeeds(PRELUDE + INTERRUPT.format(prepared=prepared(CALLS[name]), threads=threads, wait=0.3))
 
 
 def test_a_handler_that_returns_leaves_the_result_alone() -> None:

@@ -50,7 +50,7 @@ LISTS = {
     "mlp_backward": "mlp_backward(x, x, arrays, None)",
     "optimizer": "sgd.update(parameters, arrays)",
     "embedding_sums": "fastnorm.memory.embedding_sums(arrays, words, encoding)",
-    "embedding_sums_backward": "fastnorm.memory.embedding_sums_backward([sums] * layers, arrays, words, encoding)",
+    "embedding_sums_backward": "fastnorm.memory.embedding_sums_backward(dys, arrays, words, encoding)",
 }
 
 
@@ -64,7 +64,7 @@ x = np.ones((8, n), f)
 arrays = [np.ones((n, n), f) for _ in range(layers)]
 words = np.random.default_rng(0).integers(0, n, (3000, 10))
 encoding, sums = np.ones((10, n), f), np.ones((3000, n), f)
-sgd = SGD()
+sgd, dys = SGD(), [sums] * layers
 parameters = [np.ones((n, n), f) for _ in range(layers)]
 def change():
     arrays[-1] = None

@@ -3,6 +3,8 @@
 #include "check.h"
 #include "plan/run.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <vector>
 
@@ -50,6 +52,45 @@ void test_every_unit_once() {
     set_num_threads(0);
 }
 
+struct CountedPoll : Poll {
+    explicit CountedPoll(int allowed) : left(allowed) {}
+    bool goes_on() noexcept override {
+        ++asked;
+        return left-- > 0;
+    }
+    int left, asked = 0;
+};
+
+// Long work asks the poll of its thread between slices, each of which has work for all threads.
+void test_polls() {
+    for (const int threads : {1, 2, 5}) {
+        set_num_threads(threads);
+        for (const std::int64_t units : {1, 2, 63, 1000}) {
+            for (const bool is_long : {false, true}) {
+                for (const int allowed : {0, 2, 1000}) {
+                    std::vector<std::atomic<int>> visited(static_cast<std::size_t>(units));
+                    std::atomic<int> misplaced{0};
+                    const Visits task{&visited, 1, 100, &misplaced};
+                    CountedPoll poll(allowed);
+                    CHECK(set_poll(&poll) == nullptr);
+                    const bool done = run(&visit, task, {units, 1, is_long ? 2e9 : 1e6, 100});
+                    CHECK(set_poll(nullptr) == &poll);
+                    std::int64_t count = 0;
+                    for (const std::atomic<int>& visits : visited) {
+                        CHECK(visits <= 1);
+                        count += visits;
+                    }
+                    CHECK(done == (count == units) && misplaced == 0);
+                    CHECK(is_long || poll.asked == 0);
+                    CHECK(units < 63 || !is_long || poll.asked >= std::min(allowed + 1, 7));
+                    CHECK(done || poll.asked == allowed + 1);
+                }
+            }
+        }
+    }
+    set_num_threads(0);
+}
+
 void test_threads() {
     set_num_threads(4);
     CHECK(threads_for({100, 1, 1, 0}) == 1);    // brief
@@ -88,6 +129,7 @@ void test_numbers() {
 
 int main() {
     test_every_unit_once();
+    test_polls();
     test_threads();
     test_no_memory();
     test_numbers();
