@@ -8,6 +8,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/families.h"
+#include "runtime/float_controls.h"
 
 namespace fastnorm {
 
@@ -190,6 +191,7 @@ PyObject* call(PyObject* self, PyObject* const* args, std::size_t nargsf, PyObje
     if (!parse(op, args, PyVectorcall_NARGS(nargsf), kwnames, slots)) return nullptr;
     const int reference = runs_reference(op);
     if (reference != 0) return reference < 0 ? nullptr : run_reference(op, slots);
+    const DefaultFloatControls controls;
     const Outcome outcome = op.native->run(slots, slots);
     return outcome.canonical ? outcome.result : run_by_rules(op, slots);
 }
