@@ -542,6 +542,50 @@ void test_default_of_a_child() {
 }
 
 #if defined(__linux__) && !defined(FASTNORM_ASAN)
+// Where there is no memory at all, not even for the first pool: the caller works alone.
+void test_no_memory() {
+    CHECK(check::passes_in_child([] {
+        rlimit tight;
+        getrlimit(RLIMIT_AS, &tight);
+        tight.rlim_cur = 1;
+        CHECK(setrlimit(RLIMIT_AS, &tight) == 0);
+        void* volatile last = nullptr;
+        for (std::size_t bytes = std::size_t{1} << 24; bytes > 0; bytes /= 2) {
+            do last = std::malloc(bytes);
+            while (last != nullptr);
+        }
+        CHECK(num_threads() >= 1);
+        CHECK(available_cpus() >= 1);
+        CHECK(cache_sizes().l2 > 0);
+        CHECK(available_memory() > 0);
+        set_num_threads(4);
+        std::size_t done = 0;
+        parallel_for(1000, all_threads, [&](std::size_t begin, std::size_t end) noexcept {
+            done += end - begin;
+        });
+        CHECK(done == 1000);
+    }));
+}
+
+// Where the user may have no more threads.
+void test_limited_threads() {
+    CHECK(check::passes_in_child([] {
+        if (geteuid() == 0) CHECK(setuid(65534) == 0);  // whom no limit binds
+        const rlimit none{0, 0};
+        CHECK(setrlimit(RLIMIT_NPROC, &none) == 0);
+        set_num_threads(4);
+        std::atomic<std::size_t> done{0};
+        std::atomic<int> ranges{0};
+        for (int i = 0; i < 3; ++i) {
+            parallel_for(1000, all_threads, [&](std::size_t begin, std::size_t end) noexcept {
+                done += end - begin;
+                ++ranges;
+            });
+        }
+        CHECK(done == 3000 && ranges == 3);
+    }));
+}
+
 // Where the system refuses more threads, the job is done by those that there are.
 void test_refused_threads() {
     CHECK(check::passes_in_child([] {
@@ -735,6 +779,10 @@ int main(int argc, char** argv) {
     test_fork_before_any_use();
 #if defined(__linux__)
     CHECK(check::passes_in_child(test_a_bound_worker_is_set_free));
+#if !defined(FASTNORM_ASAN)
+    test_no_memory();
+    test_limited_threads();
+#endif
 #endif
     test_default_of_a_child();
 #else
