@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "bindings/recycled.h"
 #include "bindings/runtime.h"
 #include "runtime/cache.h"
 #include "runtime/dispatch.h"
@@ -42,6 +43,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     } catch (const std::invalid_argument& unavailable) {
         throw import_error(std::string("FASTNORM_TARGET: ") + unavailable.what());
     }
-    if (!fastnorm::register_op_type(m.ptr())) throw py::error_already_set();
+    if (!fastnorm::register_recycled() || !fastnorm::register_op_type(m.ptr())) throw py::error_already_set();
     fastnorm::register_runtime(m);
 }
