@@ -2,13 +2,14 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
+#include <cstdint>
 
 #include "runtime/cpu.h"
 
 #if defined(__linux__)
 #include <sched.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #endif
 
@@ -41,28 +42,37 @@ inline Affinity read_affinity() noexcept {
     return affinity;
 }
 
-// What read_affinity() told this thread within the last millisecond: asking takes 0.3 us, more in some
-// virtual machines, and a job may be one of 5 us.
+// What read_affinity() told this thread since the last tick of the kernel's timer, which come every 1 to 10
+// ms: asking takes 0.3 us, more in some virtual machines, looking at the ticks 5 ns, and a job may be one of
+// 5 us.
 class RecentAffinity {
 public:
     const Affinity& get() noexcept {
-        const clock::time_point now = clock::now();
-        return read_ && now - when_ < std::chrono::milliseconds(1) ? affinity_ : read(now);
+        const std::int64_t tick = current_tick();
+        return read_ && tick == tick_ ? affinity_ : read(tick);
     }
-    const Affinity& get_anew() noexcept { return read(clock::now()); }
+    const Affinity& get_anew() noexcept { return read(current_tick()); }
     void forget() noexcept { read_ = false; }
 
 private:
-    using clock = std::chrono::steady_clock;
-    const Affinity& read(clock::time_point now) noexcept {
+    static std::int64_t current_tick() noexcept {
+#if defined(__linux__)
+        timespec time;
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+        return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+#else
+        return 0;
+#endif
+    }
+    const Affinity& read(std::int64_t tick) noexcept {
         affinity_ = read_affinity();
-        when_ = now;
+        tick_ = tick;
         read_ = true;
         return affinity_;
     }
 
     Affinity affinity_{};
-    clock::time_point when_{};
+    std::int64_t tick_ = 0;
     bool read_ = false;
 };
 

@@ -692,8 +692,8 @@ cpu_set_t affinity_of_a_worker(int threads) {
     return found;
 }
 
-// Where nobody has set a number, another affinity counts at once for num_threads(), and for jobs after a
-// millisecond; workers that were there before go where the caller may be.
+// Where nobody has set a number, another affinity counts at once for num_threads(), and for jobs
+// after a tick of the timer; workers that were there before go where the caller may be.
 void test_affinity_is_followed() {
     cpu_set_t all;
     CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
@@ -701,7 +701,7 @@ void test_affinity_is_followed() {
     if (cpus < 2 || usual < 2) return;
     const auto move_to = [](const cpu_set_t& set) {
         CHECK(sched_setaffinity(0, sizeof set, &set) == 0);
-        std::this_thread::sleep_for(5ms);
+        std::this_thread::sleep_for(20ms);
     };
     CHECK(worthwhile_threads(1e9) == usual);
     cpu_set_t one = all, some = all;
@@ -743,7 +743,7 @@ void test_a_bound_worker_is_set_free() {
     cpu_set_t found = affinity_of_a_worker(2);
     CHECK(CPU_EQUAL(&found, &one));
     CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
-    std::this_thread::sleep_for(5ms);
+    std::this_thread::sleep_for(20ms);
     found = affinity_of_a_worker(2);
     CHECK(CPU_COUNT(&found) >= CPU_COUNT(&all) - 1);
     CPU_OR(&found, &found, &one);
