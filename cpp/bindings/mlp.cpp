@@ -149,15 +149,9 @@ Outcome mlp_backward(const Call<MlpBackwardArguments>& call) {
 
 // ---- training ---------------------------------------------------------------------------------------------
 
-std::optional<LossKind> as_loss(PyObject* slot, double& option) {
-    PyObject* name = slot;
-    std::optional<double> given;
-    if (PyTuple_CheckExact(slot) && PyTuple_GET_SIZE(slot) == 2) {
-        name = PyTuple_GET_ITEM(slot, 0);
-        given = as_number(PyTuple_GET_ITEM(slot, 1), -HUGE_VAL);
-        if (!given) return std::nullopt;
-    }
-    if (!PyUnicode_CheckExact(name)) return std::nullopt;
+std::optional<LossKind> as_loss(PyObject* name, PyObject* number, double& option) {
+    const std::optional<double> given = as_number(number, -HUGE_VAL);
+    if (!PyUnicode_CheckExact(name) || (!given && number != Py_None)) return std::nullopt;
     struct Named {
         const char* name;
         LossKind kind;
@@ -200,7 +194,7 @@ struct GivenLesson {
         const MaybeArray first = as_array(PyTuple_GET_ITEM(call.weights, 0));
         if (!first || first->element != array->element) return false;
         TrainingLoss& loss = lesson.loss;
-        const std::optional<LossKind> kind = as_loss(call.loss, loss.option);
+        const std::optional<LossKind> kind = as_loss(call.loss, call.option, loss.option);
         const std::optional<double> number = as_number(call.penalty, 0);
         if (!kind || !number) return false;
         loss.kind = *kind;
@@ -266,7 +260,7 @@ bool are_updated_in_place(PyObject* arrays) {
 
 struct MlpGradientsArguments {
     FASTNORM_ARGUMENTS(
-        x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
+        x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty, option
     )
     FASTNORM_SEQUENCES(weights, biases)
 };
@@ -296,7 +290,7 @@ Outcome mlp_gradients(const Call<MlpGradientsArguments>& call) {
 struct MlpTrainArguments {
     FASTNORM_ARGUMENTS(
         x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty, rule, order,
-        batch_size
+        batch_size, option
     )
     FASTNORM_SEQUENCES(weights, biases)
 };
@@ -319,6 +313,11 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
     }
     if (!are_updated_in_place(call.weights) || !are_updated_in_place(call.biases)) return not_canonical;
     if (!as_rule(call.rule, epoch.rule, epoch.parameters)) return not_canonical;
+    std::vector<Extent> read;
+    for (PyObject* array : {call.x, call.target, call.sample_weight, call.order}) {
+        if (PyArray_Check(array)) read.push_back(extent_of(reinterpret_cast<PyArrayObject*>(array)));
+    }
+    if (!call.checked && !are_written_apart(epoch.parameters, read)) return not_canonical;
     epoch.count = lesson.x.rows;
     Reference order;
     if (call.order != Py_None) {
@@ -348,7 +347,7 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
         // Ctrl-C: the parameters are those of the last finished step.
         if (epoch.done < epoch.count && PyErr_CheckSignals() < 0) return finished(nullptr);
     }
-    return finished(PyFloat_FromDouble(epoch.total / double(epoch.count)));
+    return finished(PyFloat_FromDouble(epoch.loss()));
 }
 
 }  // namespace

@@ -24,20 +24,28 @@ namespace {
 
 using namespace fastnorm;
 
-// Memory that ends (or begins) at a page that must not be touched.
+// Memory that ends (or begins) at a page that must not be touched. What lies between its other end and the
+// page there must not be written.
 class Guarded {
 public:
     Guarded(std::size_t bytes, bool at_end) {
         const std::size_t page = std::size_t(sysconf(_SC_PAGESIZE));
-        const std::size_t pages = (bytes + page - 1) / page * page;
-        length_ = pages + 2 * page;
+        pages_ = (bytes + page - 1) / page * page;
+        length_ = pages_ + 2 * page;
         base_ = static_cast<char*>(mmap(nullptr, length_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-        if (pages > 0) mprotect(base_ + page, pages, PROT_READ | PROT_WRITE);
-        data_ = base_ + page + (at_end ? pages - bytes : 0);
+        first_ = base_ + page;
+        data_ = first_ + (at_end ? pages_ - bytes : 0);
         bytes_ = bytes;
-        if (bytes > 0) std::memset(data_, 0xff, bytes);  // NaN in every element type
+        if (pages_ == 0) return;
+        mprotect(first_, pages_, PROT_READ | PROT_WRITE);
+        std::memset(first_, 0xff, pages_);  // NaN in every element type
     }
-    ~Guarded() { munmap(base_, length_); }
+    ~Guarded() {
+        const char* const slack = data_ > first_ ? first_ : data_ + bytes_;
+        static const std::string unwritten(std::size_t(sysconf(_SC_PAGESIZE)), '\xff');
+        if (pages_ > bytes_) CHECK(std::memcmp(slack, unwritten.data(), pages_ - bytes_) == 0);
+        munmap(base_, length_);
+    }
     Guarded(const Guarded&) = delete;
     Guarded& operator=(const Guarded&) = delete;
 
@@ -45,9 +53,12 @@ public:
     std::string content() const { return std::string(data_, bytes_); }
 
 private:
-    char* base_;
-    char* data_;
-    std::size_t length_, bytes_;
+    char *base_, *first_, *data_;
+    std::size_t length_, pages_, bytes_;
+};
+
+constexpr Element elements_of_kernels[] = {
+    Element::float32, Element::float64, Element::float16, Element::bfloat16
 };
 
 enum class Layout { contiguous, neighbouring_rows, spread };
@@ -59,6 +70,15 @@ struct Shape {
     bool at_end;
     bool stream;
 };
+
+// The rows of such arrays, packed as plans say: a tile at most.
+inline Rows rows_of(
+    std::int64_t rows, std::int64_t cols, const std::int64_t& outer, const std::int64_t& inner,
+    int outer_axes = 1, int inner_axes = 1
+) {
+    return {rows, cols, outer_axes, inner_axes, &outer, &inner, std::min<std::int64_t>(rows, tile_rows)};
+}
+inline Rows rows_of(const Shape& s) { return rows_of(s.rows, s.cols, s.rows, s.cols); }
 
 // An array of the shape with its geometry.
 struct TestArray {
@@ -76,7 +96,12 @@ struct TestArray {
               : s.layout == Layout::spread   ? 2 * size
                                              : s.rows * size
           ),
-          memory(std::size_t((s.rows - 1) * outer_stride + (s.cols - 1) * inner_stride + size), s.at_end) {}
+          memory(
+              s.rows * s.cols == 0
+                  ? 0
+                  : std::size_t((s.rows - 1) * outer_stride + (s.cols - 1) * inner_stride + size),
+              s.at_end
+          ) {}
 
     Operand operand(const Shape& s) const {
         return {memory.data(), &outer_stride, &inner_stride, s.layout == Layout::contiguous};
@@ -194,13 +219,24 @@ void compare(const std::vector<const KernelTable*>& fused, const KernelTable* pl
     }
 }
 
-// Compares run(table, shape) over all targets and layouts, for all element types and sizes around every block
-// boundary.
+// Compares run(table, shape) over all targets and layouts, for all element types, without rows and without
+// columns, and for sizes around every block boundary.
 template <class Run>
 void compare_all(Run run) {
     const Targets targets;
     const std::int64_t few[] = {1, 3, 8, 15, 16, 17, 33, 64, 130, 512, 530};
-    for (const Element element : {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
+    for (const Element element : elements_of_kernels) {
+        for (const bool at_end : {false, true}) {
+            for (const std::int64_t rows : {0, 6}) {
+                for (const std::int64_t cols : {0, 17}) {
+                    if (rows * cols > 0) continue;
+                    compare(
+                        targets.fused, targets.plain,
+                        {rows, cols, element, Layout::contiguous, at_end, false}, run
+                    );
+                }
+            }
+        }
         for (const std::int64_t cols : few) {
             for (const std::int64_t rows : {std::int64_t(1), std::int64_t(6), std::int64_t(37)}) {
                 if (rows == 37 && cols > 130) continue;
