@@ -13,6 +13,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from hostile_arrays import HOSTILE_ARRAYS
 from layouts import LAYOUTS, Subclass
 from numpy.typing import NDArray
 
@@ -297,7 +298,7 @@ NOTHING: dict[str, Change] = {
 def changes_of(value: Any) -> dict[str, Change]:
     """Return what may stand in the place of a value."""
     if isinstance(value, np.ndarray):
-        return GOOD_ARRAYS | BAD_ARRAYS
+        return GOOD_ARRAYS | BAD_ARRAYS | HOSTILE_ARRAYS
     if isinstance(value, bool):
         return FLAGS
     if isinstance(value, int):

@@ -195,6 +195,7 @@ class MemN2N:
         stories, questions = self._checked(stories, questions)
         return self._forward(self._memory(stories), questions)
 
+    @np.errstate(all="ignore")  # as the ops
     def backward(self, dlogits: ArrayLike) -> dict[str, Array]:
         """Return the gradient of each parameter for the last `forward`.
 
@@ -389,6 +390,7 @@ class MemN2N:
             answers[part] = np.argmax(logits[:, : self.vocab_size], axis=1)
         return answers
 
+    @np.errstate(all="ignore")
     def _forward(self, sentences: Array, questions: Array) -> Array:
         encoding = self._encoding(sentences.shape[2])
         embedded = embedding_sums(self._tables(self._remembered), sentences, encoding)

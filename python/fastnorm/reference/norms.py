@@ -58,8 +58,8 @@ def layer_norm_backward(
             xhat = ((rows - mean) - average(rows - mean)) * rstd
         h = dy_rows * factor(weight)
         dx = rstd * (h - average(h) - xhat * average(h * xhat))
-    dweight = parameter_gradient(dy_rows * xhat, weight, x, axes)
-    dbias = parameter_gradient(dy_rows, bias, x, axes)
+        dweight = parameter_gradient(dy_rows * xhat, weight, x, axes)
+        dbias = parameter_gradient(dy_rows, bias, x, axes)
     return (
         result(from_rows(dx, x.shape, axes), x),
         axes.user_order(dweight),
@@ -110,8 +110,8 @@ def rms_norm_backward(
         counted = count(rows, fraction)
         dx = rstd * h
         dx[:, :counted] -= rstd * xhat[:, :counted] * (np.sum(h * xhat, axis=1, keepdims=True) / counted)
-    dweight = parameter_gradient(dy_rows * xhat, weight, x, axes)
-    dbias = parameter_gradient(dy_rows, bias, x, axes)
+        dweight = parameter_gradient(dy_rows * xhat, weight, x, axes)
+        dbias = parameter_gradient(dy_rows, bias, x, axes)
     return (
         result(from_rows(dx, x.shape, axes), x),
         axes.user_order(dweight),
