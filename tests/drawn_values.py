@@ -54,6 +54,13 @@ class Unconvertible:
         raise OSError("no such array")
 
 
+class Unprintable:
+    """An object that has no repr."""
+
+    def __repr__(self) -> str:
+        raise OSError("no repr")
+
+
 class Float(float):
     """A float with another name."""
 
@@ -153,6 +160,8 @@ BAD_ARRAYS: dict[str, Change] = {
     "number": constant(1.5),
     "int": constant(1),
     "huge int": constant(10**400),
+    "unprintable int": constant(10**5000),
+    "unprintable": constant(Unprintable()),
     "True": constant(True),
     "text": constant("text"),
     "bytes": constant(b"12"),
@@ -200,6 +209,8 @@ NUMBERS: dict[str, Change] = {
     "float64 nan": constant(np.float64("nan")),
     "minus infinity": constant(-math.inf),
     "huge int": constant(10**400),
+    "unprintable int": constant(-(10**5000)),
+    "unprintable": constant(Unprintable()),
     "large int": constant(2**63),
     "True": constant(True),
     "bool_": constant(np.True_),
@@ -235,6 +246,8 @@ INTEGERS: dict[str, Change] = {
     "larger": constant(2**63),
     "largest": constant(10**30),
     "smallest": constant(-(10**30)),
+    "unprintable int": constant(10**5000),
+    "unprintable": constant(Unprintable()),
     "float": float,
     "half": constant(0.5),
     "True": constant(True),
@@ -270,6 +283,8 @@ WORDS: dict[str, Change] = {
     "number": constant(0),
     "list": lambda value: [value],
     "surrogate": constant("\udc80"),
+    "long": constant("relu" * 1000),
+    "unprintable": constant(Unprintable()),
 }
 SEQUENCES: dict[str, Change] = {
     "list": list,

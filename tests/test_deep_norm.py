@@ -118,3 +118,15 @@ def test_bad_init(bad: dict[str, Any], error: type[Exception]) -> None:
     arguments: dict[str, Any] = {"rng": np.random.default_rng(0), "shape": (3, 4), "beta": 1.0, **bad}
     with pytest.raises(error, match=next(iter(bad))):
         fastnorm.deep_norm_init(**arguments)
+
+
+def test_what_cannot_be_counted_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^deep_norm_constants: encoder_layers is 1000"):
+        fastnorm.deep_norm_constants(10**400)
+    assert math.isfinite(fastnorm.deep_norm_constants(2**63 - 1, 2**63 - 1).encoder.alpha)  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match=r"^deep_norm_init: beta is 1000"):
+        fastnorm.deep_norm_init(np.random.default_rng(0), (2, 2), 10**400)
+    with pytest.raises(
+        ValueError, match=r"^deep_norm_init: shape is \(2, 4611686018427387904\), needs at most"
+    ):
+        fastnorm.deep_norm_init(np.random.default_rng(0), (2, 2**62), 1.0)

@@ -4,6 +4,7 @@ and DeepNet's constants and initialisation for stacks of `deep_norm`.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ._arguments.rules import MOST_ELEMENTS, Rules, as_index, shown
 from ._op import op
 from ._typing import Array, ArrayLike, Axis
 
@@ -578,43 +580,36 @@ def deep_norm_init(
     >>> weight.shape, weight.dtype
     ((64, 128), dtype('float32'))
     """
+    rules = Rules("deep_norm_init")
     if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"deep_norm_init: rng has type {type(rng).__name__}, needs a numpy.random.Generator")
-    lengths = _shape(shape)
-    if isinstance(beta, bool) or not isinstance(beta, (int, float, np.floating, np.integer)):
-        raise TypeError(f"deep_norm_init: beta has type {type(beta).__name__}, needs a number")
-    if not np.isfinite(beta) or beta < 0:
-        raise ValueError(f"deep_norm_init: beta is {beta!r}, needs a finite number of at least 0")
+        raise rules.type_error("rng", f"has type {type(rng).__name__}", "a numpy.random.Generator")
+    lengths = _shape(rules, shape)
+    gain = rules.number("beta", beta, minimum=0)
     if not np.issubdtype(dtype, np.floating) and np.dtype(dtype).name != "bfloat16":
-        raise TypeError(f"deep_norm_init: dtype is {np.dtype(dtype)}, needs a float type")
-    deviation = float(beta) * np.sqrt(2 / max(lengths[-2] + lengths[-1], 1))
+        raise rules.type_error("dtype", f"is {np.dtype(dtype)}", "a float type")
+    deviation = gain * np.sqrt(2 / max(lengths[-2] + lengths[-1], 1))
     weight: Array = (deviation * rng.standard_normal(lengths)).astype(dtype)
     return weight
 
 
 def _layers(name: str, value: Any) -> int | None:
-    if value is None:
-        return None
-    try:
-        layers = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
-    except TypeError:
-        layers = None
-    if layers is None:
-        raise TypeError(f"deep_norm_constants: {name} has type {type(value).__name__}, needs an int or None")
-    if layers < 1:
-        raise ValueError(f"deep_norm_constants: {name} is {layers}, needs at least 1")
-    return layers
+    rules = Rules("deep_norm_constants")
+    if value is not None and as_index(value) is None:
+        raise rules.type_error(name, f"has type {type(value).__name__}", "an int or None")
+    return None if value is None else rules.integer(name, value, minimum=1)
 
 
 def _one_stack(layers: int | None) -> DeepNormScale | None:
     return None if layers is None else DeepNormScale((2 * layers) ** (1 / 4), (8 * layers) ** (-1 / 4))
 
 
-def _shape(shape: Any) -> tuple[int, ...]:
+def _shape(rules: Rules, shape: Any) -> tuple[int, ...]:
     try:
         lengths = tuple(operator.index(length) for length in shape)
     except TypeError:
-        raise TypeError(f"deep_norm_init: shape is {shape!r}, needs a sequence of ints") from None
+        raise rules.type_error("shape", f"is {shown(shape)}", "a sequence of ints") from None
     if len(lengths) < 2 or min(lengths) < 0:
-        raise ValueError(f"deep_norm_init: shape is {shape!r}, needs two axes or more, of no negative length")
+        raise rules.value_error("shape", f"is {shown(shape)}", "two axes or more, of no negative length")
+    if math.prod(lengths) > MOST_ELEMENTS:
+        raise rules.value_error("shape", f"is {shown(shape)}", f"at most {MOST_ELEMENTS} elements")
     return lengths

@@ -9,7 +9,7 @@ from typing import cast, get_args
 import numpy as np
 
 from .._typing import Approximation, Array
-from .rules import Rules, is_bool
+from .rules import Rules, is_bool, shown
 
 APPROXIMATIONS: tuple[str, ...] = get_args(Approximation)
 
@@ -103,7 +103,9 @@ def factor(rules: Rules, value: object, x: Array) -> Array:
             try:
                 return np.asarray(value, compute)
             except OverflowError:
-                raise rules.value_error("beta", f"is {value!r}", "a number in the range of float64") from None
+                raise rules.value_error(
+                    "beta", f"is {shown(value)}", "a number in the range of float64"
+                ) from None
         beta = rules.array("beta", value, like=x)
         if beta.dtype not in (x.dtype, compute):
             raise rules.type_error(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array
-from .rules import Axes, Rules, as_index, shares_memory
+from .rules import Axes, Rules, as_index, shares_memory, shown
 
 
 class BatchNorm(NamedTuple):
@@ -74,7 +74,7 @@ def batch_norm(
         )
     correction = rules.integer("running_correction", running_correction, minimum=0)
     if correction > 1:
-        raise rules.value_error("running_correction", f"is {correction}", "0 or 1")
+        raise rules.value_error("running_correction", f"is {shown(correction)}", "0 or 1")
     eps = rules.number("eps", eps, minimum=0)
     return_stats = rules.flag("return_stats", return_stats)
     given = given_statistics(rules, stats, x, axes)
@@ -193,7 +193,7 @@ def instance_norm_backward(
 def channel_axis(rules: Rules, value: object, x: Array) -> Axes:
     """Return the axis of the channels, one int."""
     if as_index(value) is None:
-        raise rules.type_error("axis", f"is {value!r}", "an int, the axis of the channels")
+        raise rules.type_error("axis", f"is {shown(value)}", "an int, the axis of the channels")
     if x.ndim == 1 and as_index(value) == 1:
         raise rules.value_error("x", f"has shape {x.shape}", "two axes at least, of samples and of channels")
     return rules.axes(as_index(value), x)
@@ -205,7 +205,7 @@ def groups(rules: Rules, value: object, x: Array, axes: Axes) -> int:
     channels = x.shape[axes.given[0]]
     if channels % number:
         raise rules.value_error(
-            "num_groups", f"is {number}", f"a divisor of the number of channels, {channels}"
+            "num_groups", f"is {shown(number)}", f"a divisor of the number of channels, {channels}"
         )
     return number
 

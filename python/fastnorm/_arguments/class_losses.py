@@ -7,7 +7,7 @@ from typing import cast, get_args
 import numpy as np
 
 from .._typing import Array, Reduction
-from .rules import Axes, Rules
+from .rules import Axes, Rules, shown
 
 REDUCTIONS: tuple[str, ...] = get_args(Reduction)
 Coefficients = tuple[float, ...]
@@ -200,7 +200,7 @@ def smoothing(rules: Rules, value: object) -> float:
     """Return a share in [0, 1]."""
     share = rules.number("label_smoothing", value, minimum=0)
     if share > 1:
-        raise rules.value_error("label_smoothing", f"is {value!r}", "at most 1")
+        raise rules.value_error("label_smoothing", f"is {shown(value)}", "at most 1")
     return share
 
 
@@ -208,7 +208,7 @@ def ignored_class(rules: Rules, value: object) -> int:
     """Return an int that fits int64."""
     number = rules.integer("ignore_index", value, -(2**63))
     if number >= 2**63:
-        raise rules.value_error("ignore_index", f"is {number}", "less than 2**63")
+        raise rules.value_error("ignore_index", f"is {shown(number)}", "less than 2**63")
     return number
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .._typing import Array, Reduction
 from .class_losses import reduction_of
-from .rules import Rules
+from .rules import Rules, shown
 
 
 def mse_loss(
@@ -126,7 +126,7 @@ def class_share(rules: Rules, value: object) -> float | None:
         return None
     share = rules.number("alpha", value)
     if share > 1:
-        raise rules.value_error("alpha", f"is {value!r}", "at most 1")
+        raise rules.value_error("alpha", f"is {shown(value)}", "at most 1")
     return share if share >= 0 else None
 
 

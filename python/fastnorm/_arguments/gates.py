@@ -10,7 +10,7 @@ import numpy as np
 
 from .._typing import Approximation, Array
 from .activations import approximation
-from .rules import Rules, as_index
+from .rules import Rules, as_index, shown
 
 Inputs = tuple[Array, Array | None, int]
 
@@ -85,7 +85,7 @@ def inputs(rules: Rules, gate: object, up: object, axis: object, name: str = "ga
     if up is not None:
         number = as_index(axis)
         if number is None:
-            raise rules.type_error("axis", f"is {axis!r}", "an int")
+            raise rules.type_error("axis", f"is {shown(axis)}", "an int")
         return gate, rules.gradient("up", up, gate, of=name), number
     axis = rules.axis(axis, gate, name)
     if gate.shape[axis] % 2:

@@ -16,6 +16,9 @@ OVERLAP_WORK = (
     10_000  # candidate solutions after which a test for shared memory gives up and counts as shared
 )
 
+SHOWN = 80  # characters of a value in an error
+MOST_ELEMENTS = 2**60 - 1  # of an array: NumPy counts its bytes in 63 bits
+
 
 class Axes(tuple[int, ...]):
     """The axes that are normalised jointly, not negative and ascending.
@@ -178,14 +181,14 @@ class Rules:
         for number in numbers:
             axis = as_index(number)
             if axis is None:
-                raise self.type_error("axis", f"is {value!r}", "an int or a tuple of ints")
+                raise self.type_error("axis", f"is {shown(value)}", "an int or a tuple of ints")
             if not -x.ndim <= axis < x.ndim:
                 raise self.value_error(
-                    "axis", f"is {value!r}", f"{-x.ndim} to {x.ndim - 1} for x of shape {x.shape}"
+                    "axis", f"is {shown(value)}", f"{-x.ndim} to {x.ndim - 1} for x of shape {x.shape}"
                 )
             given.append(axis % x.ndim)
         if len(set(given)) < len(given):
-            raise self.value_error("axis", f"is {value!r}", "distinct axes")
+            raise self.value_error("axis", f"is {shown(value)}", "distinct axes")
         return Axes(given)
 
     def axis(self, value: object, x: Array, name: str = "x") -> int:
@@ -194,12 +197,12 @@ class Rules:
         """
         number = as_index(value)
         if number is None:
-            raise self.type_error("axis", f"is {value!r}", "an int")
+            raise self.type_error("axis", f"is {shown(value)}", "an int")
         if x.ndim == 0:
             raise self.value_error(name, "has no axes", "at least one")
         if not -x.ndim <= number < x.ndim:
             raise self.value_error(
-                "axis", f"is {value!r}", f"{-x.ndim} to {x.ndim - 1} for {name} of shape {x.shape}"
+                "axis", f"is {shown(value)}", f"{-x.ndim} to {x.ndim - 1} for {name} of shape {x.shape}"
             )
         return number % x.ndim
 
@@ -215,7 +218,7 @@ class Rules:
             number = math.inf
         if not math.isfinite(number) or number < minimum:
             needed = "a finite number" if minimum == -math.inf else f"a finite number of at least {minimum:g}"
-            raise self.value_error(name, f"is {value!r}", needed)
+            raise self.value_error(name, f"is {shown(value)}", needed)
         return number
 
     def fraction(self, name: str, value: object) -> float | None:
@@ -224,16 +227,18 @@ class Rules:
             return None
         number = self.number(name, value)
         if not 0 < number <= 1:
-            raise self.value_error(name, f"is {value!r}", "more than 0 and at most 1")
+            raise self.value_error(name, f"is {shown(value)}", "more than 0 and at most 1")
         return number
 
-    def integer(self, name: str, value: object, minimum: int) -> int:
-        """Return an int, at least `minimum`."""
+    def integer(self, name: str, value: object, minimum: int, maximum: int = 2**63 - 1) -> int:
+        """Return an int from `minimum` to `maximum`, which native code can take."""
         number = as_index(value)
         if number is None:
             raise self.type_error(name, f"has type {type(value).__name__}", "an int")
         if number < minimum:
-            raise self.value_error(name, f"is {number}", f"at least {minimum}")
+            raise self.value_error(name, f"is {shown(number)}", f"at least {minimum}")
+        if number > maximum:
+            raise self.value_error(name, f"is {shown(number)}", f"at most {maximum}")
         return number
 
     def flag(self, name: str, value: object) -> bool:
@@ -247,8 +252,19 @@ class Rules:
         if not isinstance(value, str):
             raise self.type_error(name, f"has type {type(value).__name__}", "a str")
         if value not in choices:
-            raise self.value_error(name, f"is {value!r}", f"one of {', '.join(map(repr, choices))}")
+            raise self.value_error(name, f"is {shown(value)}", f"one of {', '.join(map(repr, choices))}")
         return str(value)
+
+
+def shown(value: object) -> str:
+    """Return a value as errors show it: its repr, shortened, or its type where it has none, as integers of
+    more digits than Python prints.
+    """
+    try:
+        text = repr(value)
+    except Exception:
+        return f"of type {type(value).__name__} and cannot be shown"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}...{text[-SHOWN // 4 :]}"
 
 
 def is_half(dtype: np.dtype[Any]) -> bool:
