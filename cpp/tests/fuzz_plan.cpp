@@ -100,8 +100,7 @@ void norm_backward(Run& run) {
     task.mean = task.rstd = nullptr;
     if (!run.plain) work.nanoseconds = 1e9;
     const KernelTable& all = kernels();
-    const auto kernel =
-        centred ? all.layer_norm_backward[int(element)] : all.rms_norm_backward[int(element)];
+    const auto kernel = centred ? all.layer_norm_backward[int(element)] : all.rms_norm_backward[int(element)];
     expect(run_norm_backward(
         kernel, task, task, work, element, affine ? dweight.at(0) : nullptr, affine ? dbias.at(0) : nullptr
     ));
@@ -184,7 +183,8 @@ void class_loss(Run& run) {
     const std::int64_t classes = columns(logits, axis);
     if (classes == 0) return;
     const std::int64_t rows = logits.size() / classes;
-    const FuzzArray weight = parameter(run, classes, element), losses = parameter(run, rows, Element::float64);
+    const FuzzArray weight = parameter(run, classes, element),
+                    losses = parameter(run, rows, Element::float64);
     std::vector<std::int64_t> labels;
     for (std::int64_t i = 0; i < rows; ++i) labels.push_back(i % 5 == 3 ? -1 : i * 7 % classes);
     const bool has_labels = run.source.flag(), has_weight = run.source.flag();
@@ -316,7 +316,8 @@ void dense(Run& run) {
     };
     const FuzzArray x(run, with(in), element), dy(run, with(out), element), y(run, with(out), element, false);
     const FuzzArray weight(run, {in, out}, element), up(run, {in, out}, element);
-    const FuzzArray dx(run, with(in), element, false), dweight(run, {in, out}, compute_element(element), false),
+    const FuzzArray dx(run, with(in), element, false),
+        dweight(run, {in, out}, compute_element(element), false),
         dup(run, {in, out}, compute_element(element), false);
     const FuzzArray bias = parameter(run, out, element);
     const FuzzArray dbias = parameter(run, out, element, false);
@@ -348,12 +349,15 @@ void attend(Run& run) {
         shape.push_back(cols);
         return shape;
     };
-    const FuzzArray query(run, of(queries, dim, !one_query), element), keys(run, of(slots, dim, true), element),
-        values(run, of(slots, width, true), element), dy(run, of(queries, width, !one_query), element);
+    const FuzzArray query(run, of(queries, dim, !one_query), element),
+        keys(run, of(slots, dim, true), element), values(run, of(slots, width, true), element),
+        dy(run, of(queries, width, !one_query), element);
     const FuzzArray y = like(run, dy, element), dquery = like(run, query, element),
                     dkeys = like(run, keys, element), dvalues = like(run, values, element);
     const FuzzArray weights(run, of(queries, slots, !one_query), element, false);
-    const FuzzArray added(run, of(run.source.flag() ? 1 : queries, slots, !one_query), compute_element(element));
+    const FuzzArray added(
+        run, of(run.source.flag() ? 1 : queries, slots, !one_query), compute_element(element)
+    );
     const bool masked = run.source.flag(), weighted = run.source.flag();
     Heads heads{query, keys, values, one_query};
     HeadGeometry geometry;
@@ -364,9 +368,7 @@ void attend(Run& run) {
     forward.linear = run.source.flag();
     forward.y = geometry.by_query(y, heads);
     if (weighted) forward.weights = geometry.by_query(weights, heads);
-    run_on_threads(
-        run, kernels().attention_forward[int(element)], forward, attention_work(forward, element)
-    );
+    run_on_threads(run, kernels().attention_forward[int(element)], forward, attention_work(forward, element));
     y.add_to(run);
     if (weighted) weights.add_to(run);
     HeadGeometry other;
@@ -421,8 +423,9 @@ void train(Run& run) {
     const View xv = x, tv = target;
     lesson.x = {xv.data, rows, sizes[0], xv.strides[0], xv.strides[1]};
     TrainingLoss& loss = lesson.loss;
-    constexpr LossKind losses[] = {LossKind::mse, LossKind::squared_error, LossKind::cross_entropy,
-                                   LossKind::poly, LossKind::focal};
+    constexpr LossKind losses[] = {
+        LossKind::mse, LossKind::squared_error, LossKind::cross_entropy, LossKind::poly, LossKind::focal
+    };
     loss.kind = run.source.one_of(losses);
     loss.option = 1;
     loss.outputs = outputs;
@@ -464,8 +467,9 @@ void train(Run& run) {
 
 void embed(Run& run) {
     const Element element = run.source.flag() ? Element::float64 : Element::float32;
-    SentenceShape size{run.source.extent(), run.source.extent() % 9, 1 + run.source.below(50),
-                       run.source.extent() % 70};
+    SentenceShape size{
+        run.source.extent(), run.source.extent() % 9, 1 + run.source.below(50), run.source.extent() % 70
+    };
     const FuzzArray table = parameter(run, size.rows * size.dim, element),
                     dy = parameter(run, size.count * size.dim, element),
                     encoding = parameter(run, size.positions * size.dim, element),
@@ -478,15 +482,17 @@ void embed(Run& run) {
     sort_places(size, words.data(), first.data(), places.data());
     const EmbeddingSum task{table.at(0), words.data(), encoding.at(0), y.at(0), size.positions, size.dim};
     run_on_threads(run, kernels().embedding_sum[int(element)], task, embedding_work(size, element));
-    const EmbeddingSumBackward backward{dy.at(0),     reinterpret_cast<const double*>(wide.at(0)),
-                                        places.data(), first.data(), dtable.at(0), size.dim};
+    const EmbeddingSumBackward backward{dy.at(0),      reinterpret_cast<const double*>(wide.at(0)),
+                                        places.data(), first.data(),
+                                        dtable.at(0),  size.dim};
     run_on_threads(
         run, kernels().embedding_sum_backward[int(element)], backward, embedding_backward_work(size, element)
     );
     y.add_to(run), dtable.add_to(run), table.check_unchanged();
 }
 
-// ---- arrays without elements and as long as there can be: no size may overflow ------------------------------
+// ---- arrays without elements and as long as there can be: no size may overflow
+// ------------------------------
 
 void endless(Run& run) {
     Shape shape, strides;
@@ -542,6 +548,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         op(run);
         digests[plain] = run.digest;
     }
+    if (check::failed > 0) fail("a call writes before or behind an array");
     if (digests[0] != digests[1]) fail("other bits in another layout");
     return 0;
 }

@@ -22,6 +22,10 @@ namespace {
 
 using namespace fastnorm;
 
+constexpr Element elements_of_kernels[] = {
+    Element::float32, Element::float64, Element::float16, Element::bfloat16
+};
+
 enum class Layout { contiguous, neighbouring_rows, spread };
 
 struct Shape {
@@ -48,7 +52,12 @@ struct TestArray {
               : s.layout == Layout::spread   ? 2 * size
                                              : s.rows * size
           ),
-          memory(std::size_t((s.rows - 1) * outer_stride + (s.cols - 1) * inner_stride + size), s.at_end) {}
+          memory(
+              s.rows * s.cols == 0
+                  ? 0
+                  : std::size_t((s.rows - 1) * outer_stride + (s.cols - 1) * inner_stride + size),
+              s.at_end
+          ) {}
 
     Operand operand(const Shape& s) const {
         return {memory.data(), &outer_stride, &inner_stride, s.layout == Layout::contiguous};
@@ -166,13 +175,24 @@ void compare(const std::vector<const KernelTable*>& fused, const KernelTable* pl
     }
 }
 
-// Compares run(table, shape) over all targets and layouts, for all element types and sizes around every block
-// boundary.
+// Compares run(table, shape) over all targets and layouts, for all element types, without rows and without
+// columns, and for sizes around every block boundary.
 template <class Run>
 void compare_all(Run run) {
     const Targets targets;
     const std::int64_t few[] = {1, 3, 8, 15, 16, 17, 33, 64, 130, 512, 530};
-    for (const Element element : {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
+    for (const Element element : elements_of_kernels) {
+        for (const bool at_end : {false, true}) {
+            for (const std::int64_t rows : {0, 6}) {
+                for (const std::int64_t cols : {0, 17}) {
+                    if (rows * cols > 0) continue;
+                    compare(
+                        targets.fused, targets.plain,
+                        {rows, cols, element, Layout::contiguous, at_end, false}, run
+                    );
+                }
+            }
+        }
         for (const std::int64_t cols : few) {
             for (const std::int64_t rows : {std::int64_t(1), std::int64_t(6), std::int64_t(37)}) {
                 if (rows == 37 && cols > 130) continue;

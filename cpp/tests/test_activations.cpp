@@ -13,7 +13,7 @@ Results run_unary(const Kernel<Task>* forward, const Kernel<Task>* backward, con
     TestArray x(s, size), y(s, size), dy(s, size), dx(s, size);
     fill(x, s, 5);
     fill(dy, s, 6);
-    for (std::int64_t j = 0; j < s.cols && j < 6; ++j) {
+    for (std::int64_t j = 0; s.rows > 0 && j < s.cols && j < 6; ++j) {
         const double special[] = {-13.7, -0.0, -40, 30, -1.2785, -95};
         put(s.element, x.at(0, j), special[j]);
     }
@@ -37,7 +37,8 @@ Results run_swish(const KernelTable& table, const Shape& s) {
     TestArray x(s, size), y(s, size), dy(s, size), dx(s, size);
     fill(x, s, 5);
     fill(dy, s, 6);
-    Guarded betas(std::size_t(s.rows * compute), true), shares(std::size_t(s.rows * 8), true);
+    const std::int64_t segments = s.cols > 0 ? s.rows : 0;
+    Guarded betas(std::size_t(s.rows * compute), true), shares(std::size_t(segments * 8), true);
     fill_parameters(betas, s.element, s.rows, 7);
     Rows rows{s.rows, s.cols, 1, 1, &s.rows, &s.cols};
     Guarded scratch(std::size_t(3 * segment_elements * compute), true);
@@ -48,8 +49,8 @@ Results run_swish(const KernelTable& table, const Shape& s) {
         rows,          dy.operand(s), x.operand(s),
         dx.operand(s), betas.data(),  reinterpret_cast<double*>(shares.data()),
     };
-    table.swish_backward[e](backward, 0, s.rows, scratch.data());
-    return {{elements(y, s), elements(dx, s), std::string(shares.data(), std::size_t(s.rows * 8))}};
+    table.swish_backward[e](backward, 0, segments, scratch.data());
+    return {{elements(y, s), elements(dx, s), shares.content()}};
 }
 
 }  // namespace

@@ -25,10 +25,11 @@ struct TestHeads {
 };
 
 Results run_attention(
-    const KernelTable& table, const Shape& s, MaskKind kind, bool linear, std::int64_t slots
+    const KernelTable& table, const Shape& s, MaskKind kind, bool linear, std::int64_t slots,
+    std::int64_t width
 ) {
     const int e = int(s.element);
-    const std::int64_t dim = s.cols, width = s.cols > 64 ? 5 : s.cols + 3, heads = 2;
+    const std::int64_t dim = s.cols, heads = 2;
     TestHeads query(s, s.rows, dim, 1), keys(s, slots, dim, 2), values(s, slots, width, 3),
         dy(s, s.rows, width, 4);
     TestHeads y(s, s.rows, width, 0), weights(s, s.rows, slots, 0);
@@ -48,7 +49,9 @@ Results run_attention(
         }
     }
     const std::int64_t scratch_bytes = attention_scratch_bytes(dim, width);
-    Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), true);
+    // A sum's place before the first would lie before the scratch.
+    const bool is_empty = s.rows * slots * dim * width == 0;
+    Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), !is_empty || s.at_end);
     const HeadMatrix mask_matrix{mask.data(), &zero, mask_rows > 1 ? slots * size : 0, size, false};
     Attention forward{
         1,
@@ -98,6 +101,28 @@ Results run_attention(
     return results;
 }
 
+// Every extent 0 beside every other that is not: of what is not empty each element is still written.
+void test_empty() {
+    const Targets targets;
+    for (const Element element : elements_of_kernels) {
+        for (const std::int64_t number : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}) {
+            const auto extent = [&](int axis, std::int64_t full) { return number >> axis & 1 ? full : 0; };
+            for (const std::int64_t queries : {1, 5}) {
+                for (const bool linear : {false, true}) {
+                    const MaskKind kind = linear ? MaskKind::none : MaskKind(number % 3);
+                    const Shape s{extent(0, queries),        extent(1, 20), element, Layout::contiguous,
+                                  queries + number % 2 == 1, false};
+                    compare(
+                        targets.fused, targets.plain, s, [&](const KernelTable& table, const Shape& shape) {
+                            return run_attention(table, shape, kind, linear, extent(2, 70), extent(3, 3));
+                        }
+                    );
+                }
+            }
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -106,8 +131,10 @@ int main() {
                               : s.cols % 3 == 1 ? MaskKind::boolean
                                                 : MaskKind::additive;
         return run_attention(
-            table, s, kind, s.cols == 17 || s.cols == 15, s.rows == 6 ? 150 : s.cols % 30 + 1
+            table, s, kind, s.cols == 17 || s.cols == 15, s.rows == 6 ? 150 : s.cols % 30 + 1,
+            s.cols > 64 ? 5 : s.cols + 3
         );
     });
+    test_empty();
     return check::report();
 }

@@ -39,7 +39,7 @@ Results run_gate(const KernelTable& table, const Shape& s, int index) {
     fill(gate, s, 5);
     fill(up, s, 6);
     fill(dy, s, 7);
-    for (std::int64_t j = 0; j < s.cols && j < 4; ++j) {
+    for (std::int64_t j = 0; s.rows > 0 && j < s.cols && j < 4; ++j) {
         const double special[] = {-13.7, -0.0, -40, 30};
         put(s.element, gate.at(0, j), special[j]);
     }

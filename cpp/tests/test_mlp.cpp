@@ -130,6 +130,9 @@ int main() {
         {5, 70, 3, Activation::gelu_tanh},
         {32, 512, 1, Activation::relu},
         {300, 20, 3, Activation::relu},
+        {0, 40, 3, Activation::relu},
+        {20, 0, 3, Activation::relu},
+        {20, 40, 0, Activation::relu},
     };
 #undef FASTNORM_NETWORK
     int number = 0;

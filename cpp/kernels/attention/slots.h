@@ -202,6 +202,7 @@ template <class C>
 void accumulate_rows(
     const C* weights, RowBlock<C> rows, std::int64_t count, RowRegisters row, C decay, C* sums
 ) {
+    if (row.width == 0) return;  // no register, so no last one
     if (row.width < weight_lanes) {
         accumulate_registers<1>(weights, rows, count, row, 0, decay, sums, Partial{int(row.width)});
         return;

@@ -41,7 +41,7 @@ def loss_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
     """Rows of moderate spread; classes, or probabilities where the variant is of that name."""
     logits = draw.x(shape, deviation=2.0)
     if "probabilities" not in variant.label:
-        return logits, draw.rng.integers(0, shape[-1], shape[:-1])
+        return logits, draw.rng.integers(0, max(shape[-1], 1), shape[:-1])
     target = draw.rng.random(shape)
     return logits, (target / target.sum(axis=-1, keepdims=True)).astype(draw.dtype)
 
