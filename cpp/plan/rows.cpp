@@ -172,7 +172,6 @@ std::int64_t rows_per_block(std::int64_t rows) {
 
 std::int64_t packing_bytes(const Geometry& geometry, int operands, std::int64_t size) {
     std::int64_t bytes = 0;
-    if (geometry.rows.rows == 0) return bytes;  // of any number of columns, whose size may not be a number
     for (int k = 0; k < operands; ++k) {
         if (!geometry.operands[k].contiguous) bytes += packed_bytes(geometry.rows.cols, size);
     }

@@ -499,8 +499,8 @@ void endless(Run& run) {
     const Element element = run.source.element();
     std::int64_t size = 1;
     for (int i = 0, ndim = int(1 + run.source.below(5)); i < ndim; ++i) {
-        std::int64_t length = std::int64_t(1) << run.source.below(60);
-        if (length > (std::int64_t(1) << 59) / size) length = 1;
+        std::int64_t length = std::int64_t(1) << run.source.below(49);
+        if (length > (std::int64_t(1) << 48) / size) length = 1;
         size *= length;
         shape.push_back(length);
         strides.push_back(item_size(element));
