@@ -57,7 +57,7 @@ def same_bits(a: Array, b: Array) -> bool:
     if a.size == 0:  # NumPy walks its other axes all the same
         return True
     if a.dtype.kind == "O" or a.dtype == np.longdouble:  # bytes are places in memory, or nobody's
-        return str(a.tolist()) == str(b.tolist())
+        return all(p is q or p == q or (p != p and q != q) for p, q in zip(a.flat, b.flat, strict=True))
     return a.tobytes() == b.tobytes()
 
 

@@ -169,7 +169,7 @@ def recorder(path: Path) -> Callable[[str], None]:
 
 
 def cases(seed: int, seconds: float) -> Iterator[Case]:
-    """Random cases until the time is over; those that cannot be made are left out."""
+    """Yield random cases until the time is over, but those that cannot be made."""
     source = random.Random(seed)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
