@@ -51,13 +51,17 @@ def run(call: Call, backend: str) -> Outcome:
     return Outcome(results, error, before, after, frozenset(updated))
 
 
+def is_nan(value: Any) -> bool:
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+
+
 def same_bits(a: Array, b: Array) -> bool:
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
     if a.size == 0:  # NumPy walks its other axes all the same
         return True
     if a.dtype.kind == "O" or a.dtype == np.longdouble:  # bytes are places in memory, or nobody's
-        return all(p is q or p == q or (p != p and q != q) for p, q in zip(a.flat, b.flat, strict=True))
+        return all(p is q or p == q or (is_nan(p) and is_nan(q)) for p, q in zip(a.flat, b.flat, strict=True))
     return a.tobytes() == b.tobytes()
 
 

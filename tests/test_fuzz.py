@@ -1,4 +1,4 @@
-"""The calls that fuzzing has found worth keeping, each a file of tests/corpus/calls; and the fuzzer itself."""
+"""The calls that fuzzing has found worth keeping, files of tests/corpus/calls; and the fuzzer itself."""
 
 from __future__ import annotations
 
