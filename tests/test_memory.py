@@ -4,7 +4,9 @@ files.
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from fastnorm import MemN2N
 from fastnorm.memory import Epoch
 from numpy.typing import NDArray
+from processes import succeeds
 
 Array = NDArray[Any]
 VOCAB, DIM, MEMORY, WORDS = 7, 4, 5, 3
@@ -262,3 +265,170 @@ def test_the_validation_error_is_that_of_the_last_questions(rng: np.random.Gener
         model.fit(stories, questions, answers, epochs=1, batch_size=8, validation=0.0)[0].validation_error
     )
     assert fastnorm.MemN2N is MemN2N
+
+
+@each_tying
+def test_backward_is_of_the_last_forward(tying: Any, backend: str, rng: np.random.Generator) -> None:
+    """Whatever was predicted since."""
+    stories, questions, _ = problem(rng, 300)
+    model = model_of(tying)
+    dlogits = rng.standard_normal(model.forward(stories, questions).shape)
+    wanted = model.backward(dlogits)
+    model.predict(stories[::-1], questions[::-1])
+    got = model.backward(dlogits)
+    for name, gradient in wanted.items():
+        np.testing.assert_array_equal(got[name], gradient)
+
+
+def test_fit_leaves_the_last_forward_alone(backend: str, rng: np.random.Generator) -> None:
+    stories, questions, answers = problem(rng, 50)
+    model = model_of("adjacent")
+    dlogits = np.ones_like(model.forward(stories, questions))
+    wanted = model.backward(dlogits)
+    model.fit(stories, questions, answers, epochs=1, learning_rate=0.0, seed=0)
+    for name, gradient in model.backward(dlogits).items():
+        np.testing.assert_array_equal(gradient, wanted[name])
+
+
+@each_tying
+def test_pickles_hold_no_batch(tying: Any, rng: np.random.Generator) -> None:
+    stories, questions, _ = problem(rng, 1000)
+    model = model_of(tying)
+    logits = model.forward(stories, questions)
+    assert len(pickle.dumps(model)) < 10_000
+    for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        with pytest.raises(ValueError, match="backward needs a forward"):
+            again.backward(logits)
+        np.testing.assert_array_equal(again.forward(stories, questions), logits)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_mapped_models(mode: str, backend: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    joblib = pytest.importorskip("joblib")
+    stories, questions, answers = problem(rng, 50)
+    model = model_of("adjacent")
+    joblib.dump(model, tmp_path / "model")
+    again = joblib.load(tmp_path / "model", mmap_mode=mode)
+    np.testing.assert_array_equal(again.predict(stories, questions), model.predict(stories, questions))
+    if mode == "r":
+        with pytest.raises(ValueError, match=r"MemN2N: parameters\['embedding_0'\] is read-only, needs"):
+            again.fit(stories, questions, answers, epochs=1)
+        return
+    for one in (model, again):
+        one.fit(stories, questions, answers, epochs=2, seed=0)
+    for name, array in model.parameters.items():
+        np.testing.assert_array_equal(again.parameters[name], array)
+
+
+BAD_FITS: list[tuple[str, Any, type[Exception]]] = [
+    *(("batch_size", value, ValueError) for value in (0, -1, 2**70, 46)),
+    *((name, 1.5, TypeError) for name in ("batch_size", "epochs", "decay_every", "linear_start")),
+    *((name, -1, ValueError) for name in ("epochs", "decay_every", "linear_start")),
+    ("decay_every", 0, ValueError),
+    *(
+        (name, value, ValueError)
+        for name in ("learning_rate", "decay", "noise", "clip", "validation")
+        for value in (-0.5, math.nan, -math.inf, 10**400)
+    ),
+    *((name, "a", TypeError) for name in ("learning_rate", "decay", "noise", "clip", "validation", "seed")),
+    *((name, 1.5, ValueError) for name in ("noise", "validation")),
+    ("validation", 1.0, ValueError),
+    ("seed", -1, ValueError),
+    ("progress", 3, TypeError),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error"), BAD_FITS, ids=str)
+def test_bad_fits(name: str, value: Any, error: type[Exception], rng: np.random.Generator) -> None:
+    stories, questions, answers = problem(rng, 50)
+    model = model_of("adjacent")
+    before = {key: array.copy() for key, array in model.parameters.items()}
+    argument = "batch_size" if name == "validation" and value == 1 else name
+    with pytest.raises(error, match=f"MemN2N: {argument} .*needs"):
+        model.fit(stories, questions, answers, **{"epochs": 1, name: value})
+    for key, array in model.parameters.items():
+        np.testing.assert_array_equal(array, before[key])
+    assert model.linear is False
+
+
+def test_infinite_clip_and_no_epochs(rng: np.random.Generator) -> None:
+    stories, questions, answers = problem(rng, 50)
+    models = [model_of("adjacent") for _ in range(2)]
+    for model, clip in zip(models, (math.inf, 1e300), strict=True):
+        model.fit(stories, questions, answers, epochs=1, clip=clip, seed=0)
+    for name, array in models[0].parameters.items():
+        np.testing.assert_array_equal(models[1].parameters[name], array)
+    assert models[0].fit(stories, questions, answers, epochs=0) == []
+
+
+def test_bad_settings() -> None:
+    for sizes in (
+        (2**70, 3, 1, 1),
+        (20, 3, 1, 2**62),
+        (20, 3, 10**30, 2),
+        (20, 2**40, 1, 1),
+        (2**62, 1, 1, 1),
+    ):
+        with pytest.raises(ValueError, match=r"MemN2N: .*needs"):
+            MemN2N(*sizes)
+    bad_options: list[tuple[str, Any, type[Exception]]] = [
+        ("seed", "x", TypeError),
+        ("seed", -1, ValueError),
+        ("temporal", 1, TypeError),
+        ("position_encoding", "yes", TypeError),
+        ("nonlinearity", None, TypeError),
+        ("tying", 3, TypeError),
+        ("dtype", "bogus", TypeError),
+        ("dtype", int, TypeError),
+    ]
+    for name, value, error in bad_options:
+        with pytest.raises(error, match=rf"MemN2N: {name} .*needs"):
+            MemN2N(VOCAB, DIM, 1, MEMORY, **{name: value})
+    assert MemN2N(VOCAB, DIM, 1, MEMORY, dtype=">f4").dtype == np.dtype(np.float32)
+
+
+def test_masked_arrays_are_refused(rng: np.random.Generator) -> None:
+    stories, questions, answers = problem(rng)
+    model = model_of("adjacent")
+    logits = model.forward(stories, questions)
+    masked = [np.ma.masked_array(array, mask=True) for array in (stories, questions, answers, logits)]
+    for call in (
+        lambda: model.forward(masked[0], questions),
+        lambda: model.predict(stories, masked[1]),
+        lambda: model.fit(stories, questions, masked[2], batch_size=1),
+        lambda: model.backward(masked[3]),
+    ):
+        with pytest.raises(TypeError, match=r"MemN2N: .* is a masked array, needs"):
+            call()
+
+
+CHANGED_QUESTIONS = """
+import threading, time
+import numpy as np
+import fastnorm
+model = fastnorm.MemN2N(50, 8, 2, 4, seed=0)
+stories, questions = np.ones((4000, 4, 5), np.int64), np.ones((4000, 5), np.int64)
+stop = False
+def change():
+    while not stop:
+        questions[...] = 2**60
+        stories[...] = -(2**60)
+        questions[...] = 1
+        stories[...] = 1
+thread = threading.Thread(target=change)
+thread.start()
+end, answered = time.monotonic() + 2, 0
+while time.monotonic() < end:
+    try:
+        model.backward(model.forward(stories, questions))
+        answered += 1
+    except ValueError as error:
+        assert "has id" in str(error), error
+stop = True
+thread.join()
+"""
+
+
+def test_questions_that_another_thread_changes(backend: str) -> None:
+    """Are read once: an answer or an error, never a crash."""
+    succeeds(CHANGED_QUESTIONS, FASTNORM_BACKEND=backend)

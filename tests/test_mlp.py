@@ -21,7 +21,7 @@ from fastnorm import reference
 from fastnorm._arguments.mlp import CLASS_LOSSES, NUMBER_LOSSES
 from fastnorm._specs.bounds import UNIT_ROUNDOFF
 from fastnorm._typing import DenseActivation
-from fastnorm.mlp import mlp_gradients
+from fastnorm.mlp import mlp_gradients, mlp_train
 from layouts import LAYOUTS
 from numpy.typing import NDArray
 from ops import DTYPES
@@ -455,3 +455,220 @@ def test_bad_fits_and_networks(backend: str) -> None:
         net.weights = [np.ones((4, 3), F), W[1]]
     with pytest.raises(ValueError, match=r"MLP: biases.*needs"):
         net.biases = [B[0]]
+
+
+# What is silently wrong, unless it is refused
+
+
+def test_assignments_copy_first(backend: str) -> None:
+    """From own arrays as from any others."""
+    net = fastnorm.MLP([3, 3, 3], seed=0)
+    for b in net.biases:
+        b[...] = b.size + np.arange(3) * (1 if b is net.biases[0] else 5)
+    before = net.state_dict()
+    net.weights = net.weights[::-1]
+    net.biases = net.biases[::-1]
+    state = net.state_dict()
+    for name, other in (("weights.0", "weights.1"), ("biases.0", "biases.1")):
+        assert_same_bits(state[name], before[other])
+        assert_same_bits(state[other], before[name])
+    net.weights = [w.T for w in net.weights]
+    assert_same_bits(net.weights[0], np.ascontiguousarray(before["weights.1"].T))
+    own = dict(zip(before, (net.weights[1], net.biases[1], net.weights[0], net.biases[0]), strict=True))
+    state = net.state_dict()
+    net.load_state_dict(own)
+    assert_same_bits(net.weights[0], state["weights.1"])
+    assert_same_bits(net.biases[1], state["biases.0"])
+
+
+def test_assignments_change_all_or_nothing(backend: str) -> None:
+    """Values that overflow are infinite, whatever warnings are; a read-only parameter is refused first."""
+    net = fastnorm.MLP([1, 1, 1], seed=0)
+    net.weights = [np.array([[1e300]]), np.array([[1.0]])]
+    np.testing.assert_array_equal(net.weights, [[[np.inf]], [[1]]])
+    net.weights[1].flags.writeable = False
+    with pytest.raises(ValueError, match=r"MLP: weights\[1\] is read-only, needs"):
+        net.weights = [np.ones((1, 1)), np.ones((1, 1))]
+    with pytest.raises(ValueError, match=r"load_state_dict: weights\.1 is read-only, needs"):
+        net.load_state_dict({name: np.ones_like(array) for name, array in net.state_dict().items()})
+    assert math.isinf(net.weights[0][0, 0])
+    for bad in ([("weights.0", 1)], None):
+        with pytest.raises(TypeError, match=r"load_state_dict: state has type .*needs"):
+            net.load_state_dict(bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [fastnorm.SGD, fastnorm.Adam])
+def test_a_refusal_changes_nothing(make: Any, backend: str, rng: np.random.Generator) -> None:
+    """Neither the optimiser, which may go on with another network, nor the order of the rows in `fit`."""
+    x, y = rng.standard_normal((9, 3)).astype(np.float32), np.ones((9, 1), np.float32)
+    net, other = fastnorm.MLP([3, 4, 1], seed=0), fastnorm.MLP([2, 1], seed=0)
+    optimizer = make()
+    for bad in ({"target": y[1:]}, {"x": x[:, 1:]}, {"loss": "hinge"}, {"x": np.full_like(x, np.nan)}):
+        given = {"x": x, "target": y, "epochs": 1, **bad}
+        with pytest.raises(ValueError, match=r"fit: .*needs"):
+            net.fit(optimizer=optimizer, **given)
+        if "x" not in bad:
+            with pytest.raises(ValueError, match=r"step: .*needs"):
+                net.step(**{k: v for k, v in given.items() if k != "epochs"}, optimizer=optimizer)
+    net.weights[1].flags.writeable = False
+    for call in (net.step, net.fit):
+        with pytest.raises(ValueError, match=r"(step|fit): weights\[1\] is read-only, needs"):
+            call(x, y, optimizer=optimizer)
+    net.weights[1].flags.writeable = True
+    other.step(x[:, :2], y, optimizer=optimizer)
+    twin = fastnorm.MLP([3, 4, 1], seed=0)
+    assert_same_bits(net.fit(x, y, epochs=2, batch_size=2), twin.fit(x, y, epochs=2, batch_size=2))
+
+
+def test_pickles_hold_no_batch(backend: str, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((10_000, 3)).astype(np.float32)
+    net = fastnorm.MLP([3, 4, 1], seed=0)
+    net.fit(x, x[:, :1], epochs=1)
+    net.forward(x)
+    assert len(pickle.dumps(net)) < 5000
+    again = pickle.loads(pickle.dumps(net))
+    with pytest.raises(ValueError, match="backward: there is no forward yet, needs one"):
+        again.backward(np.ones((10_000, 1), np.float32))
+    for one, two in zip(again._parameters, net._parameters, strict=True):
+        assert_same_bits(one, two)
+    assert_same_bits(again.fit(x, x[:, :1], epochs=1), net.fit(x, x[:, :1], epochs=1))
+    assert again._parameters[0] is again.weights[0]
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_mapped_networks(mode: str, backend: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    """Of a file of joblib's: they predict, and learn where they may write."""
+    joblib = pytest.importorskip("joblib")
+    x, y = rng.standard_normal((9, 3)).astype(np.float32), np.ones((9, 1), np.float32)
+    net, adam = fastnorm.MLP([3, 4, 1], seed=0), fastnorm.Adam()
+    net.step(x, y, optimizer=adam)
+    joblib.dump((net, adam), tmp_path / "model")
+    again, its = joblib.load(tmp_path / "model", mmap_mode=mode)
+    assert_same_bits(again(x), net(x))
+    if mode == "r":
+        with pytest.raises(ValueError, match=r"step: weights\[0\] is read-only, needs"):
+            again.step(x, y, optimizer=its)
+        return
+    for _ in range(2):
+        assert net.step(x, y, optimizer=adam) == again.step(x, y, optimizer=its)
+    assert_same_bits(again(x), net(x))
+
+
+def train(net: fastnorm.MLP, x: Any, y: Any, share: Any, **change: Any) -> float:
+    """One epoch in batches of 4 with a penalty, and weights for the rows."""
+    arguments: dict[str, Any] = {
+        "weights": net.weights,
+        "biases": net.biases,
+        "activation": "relu",
+        "output_activation": None,
+        "loss": "mse",
+        "penalty": 0.1,
+        "rule": fastnorm.Adam(lr=0.1)._rule_for(net._parameters),
+        "order": None,
+        "batch_size": 4,
+    }
+    return mlp_train(x, y, share, **{**arguments, **change})
+
+
+@pytest.mark.parametrize("loss", ["mse", "poisson", "binary_cross_entropy", "cross_entropy"])
+@pytest.mark.parametrize("weight", [0.0, 1e-320], ids=["zero", "without an inverse"])
+def test_batches_without_weight_are_passed_over(
+    weight: float, loss: str, backend: str, rng: np.random.Generator
+) -> None:
+    x, y = rng.standard_normal((12, 3)), rng.random((12, 1))
+    target = np.zeros(12, np.int64) if loss == "cross_entropy" else y
+    share = np.ones(12)
+    share[4:8] = weight
+    nets = [fastnorm.MLP([3, 4, 1], dtype=np.float64, seed=0) for _ in range(2)]
+    adams = [fastnorm.Adam(lr=0.1) for _ in nets]
+    kept = np.delete(np.arange(12), np.s_[4:8])
+    found = train(nets[0], x, target, share, loss=loss, rule=adams[0]._rule_for(nets[0]._parameters))
+    wanted = train(
+        nets[1], x[kept], target[kept], None, loss=loss, rule=adams[1]._rule_for(nets[1]._parameters)
+    )
+    assert found == wanted
+    for one, two in zip(nets[0]._parameters, nets[1]._parameters, strict=True):
+        assert_same_bits(one, two)
+    np.testing.assert_array_equal(adams[0]._steps, 2)
+    before = nets[0].state_dict()
+    assert train(nets[0], x, target, np.zeros(12), loss=loss) == 0
+    for name, array in nets[0].state_dict().items():
+        assert_same_bits(array, before[name])
+    parts = mlp_gradients(x, target, np.zeros(12), nets[0].weights, nets[0].biases, "relu", None, loss, 0.1)
+    assert all(not np.any(part) for part in (parts[0], *parts[1], *(parts[2] or ())))
+
+
+def test_training_reads_no_memory_that_it_writes(backend: str) -> None:
+    """Rows, targets or weights among the parameters, and parameters that share memory."""
+    net = fastnorm.MLP([3, 3, 3], dtype=np.float64, seed=0)
+    before, rows = net.state_dict(), np.ones((3, 3))
+    shared = np.ones((2, 9))
+    calls: list[tuple[str, dict[str, Any]]] = [
+        (r"x overlaps weights\[0\]", {"x": net.weights[0]}),
+        (r"target overlaps weights\[1\]", {"target": net.weights[1]}),
+        (r"sample_weight overlaps biases\[0\]", {"sample_weight": net.biases[0]}),
+        (r"weights\[.\] overlaps weights\[.\]", {"weights": (net.weights[0], net.weights[0])}),
+        (
+            r"weights\[.\] overlaps weights\[.\]",
+            {"weights": (shared.ravel()[:9].reshape(3, 3), shared.ravel()[8:17].reshape(3, 3))},
+        ),
+        (r"biases\[0\] overlaps weights\[1\]", {"biases": (net.weights[1][1], net.biases[1])}),
+    ]
+    for message, change in calls:
+        given = {"x": rows, "target": rows, "sample_weight": np.ones(3), **change}
+        with pytest.raises(ValueError, match=f"step: ({message}|{swapped(message)})"):
+            train(net, given.pop("x"), given.pop("target"), given.pop("sample_weight"), **given)
+    for call in (net.step, net.fit):
+        with pytest.raises(ValueError, match=r"(step|fit): x overlaps weights\[0\]"):
+            call(net.weights[0], rows)
+    for name, array in net.state_dict().items():
+        assert_same_bits(array, before[name])
+
+
+def swapped(message: str) -> str:
+    first, _, second = message.partition(" overlaps ")
+    return f"{second} overlaps {first}"
+
+
+def unaligned(array: Array) -> Array:
+    copied = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    copied[...] = array
+    return copied
+
+
+def test_any_layout_of_targets_and_weights(backend: str, rng: np.random.Generator) -> None:
+    x, classes = rng.standard_normal((12, 3)), rng.integers(0, 2, 12)
+    share = rng.random(12).astype(np.float32).astype(np.float64)
+    wanted = train(fastnorm.MLP([3, 2], dtype=np.float64, seed=0), x, classes, share, loss="poly")
+    for given in (
+        unaligned(classes),
+        np.repeat(classes, 2)[::2],
+        classes.astype(np.uint8),
+        classes.astype(">i4"),
+    ):
+        for weights in (unaligned(share), np.repeat(share, 2)[::2], share.astype(np.float32), list(share)):
+            net = fastnorm.MLP([3, 2], dtype=np.float64, seed=0)
+            assert train(net, unaligned(x), given, weights, loss="poly") == wanted
+    with pytest.raises(ValueError, match=r"step: sample_weight has shape \(11,\), needs \(12,\)"):
+        train(net, x, classes, share[1:], loss="poly")
+
+
+def test_losses_are_names(backend: str) -> None:
+    net = fastnorm.MLP([3, 4, 1], seed=0)
+    for loss in (("bogus", 1.0), (), ("mse",), ("poly", 1.0), ("poly", 1.0, 2.0), ["poly"], 3, None):
+        for call in (net.step, net.fit):
+            with pytest.raises(TypeError, match=r"(step|fit): loss has type .*needs a str"):
+                call(X, Y, loss=loss)
+
+
+def test_bad_sizes_and_seeds() -> None:
+    for sizes in ([2, 2**62], [2**40, 2**40], [2, 10**30], [-1, 2]):
+        with pytest.raises(ValueError, match=r"MLP: layer_sizes.*needs"):
+            fastnorm.MLP(sizes)
+    for seed, error in (("x", TypeError), (1.5, TypeError), (-1, ValueError)):
+        with pytest.raises(error, match=r"MLP: seed .*needs"):
+            fastnorm.MLP([2, 1], seed=seed)  # type: ignore[arg-type]
+    swapped_bytes = np.dtype(np.float32).newbyteorder()
+    net = fastnorm.MLP([2, 1], dtype=swapped_bytes, seed=0)
+    assert net.dtype == np.float32
+    assert_same_bits(net.weights[0], fastnorm.MLP([2, 1], seed=0).weights[0])

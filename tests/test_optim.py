@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -280,3 +281,198 @@ def test_other_shapes_after_the_first_update(backend: str) -> None:
         with pytest.raises(ValueError, match=r"update: parameters.*needs those of the first update"):
             optimizer.update(other, [np.ones_like(p) for p in other])
     assert repr(optimizer).startswith("Adam(lr=0.001, betas=(0.9, 0.999)")
+
+
+def test_steps_are_counted_for_each_parameter(backend: str) -> None:
+    """A parameter without a gradient for nine updates then makes its first, whose length is lr."""
+    parameters, adam = [np.ones(2), np.ones(3), np.ones(1)], fastnorm.Adam(lr=0.1)
+    for _ in range(9):
+        adam.update(parameters, [np.ones(2), None, np.ones(1)])
+    adam.update(parameters, [None, np.full(3, 2.0), None])
+    np.testing.assert_allclose(parameters[1], 0.9, rtol=1e-7)
+    np.testing.assert_array_equal(adam.state_dict()["steps"], [9, 1, 9])
+    alone, its = fastnorm.Adam(lr=0.1), [np.ones(3)]
+    alone.update(its, [np.full(3, 2.0)])
+    assert_same_bits(parameters[1], its[0])
+
+
+def test_steps_as_torch(native: ModuleType, rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    parameters = [rng.standard_normal(4) for _ in range(3)]
+    theirs = [torch.tensor(p.copy(), requires_grad=True) for p in parameters]
+    adam, reference = fastnorm.Adam(lr=0.1), torch.optim.Adam(theirs, lr=0.1)
+    for step in range(7):
+        gs = [None if (step + i) % 3 == 0 else rng.standard_normal(4) for i in range(3)]
+        adam.update(parameters, gs)
+        for tensor, g in zip(theirs, gs, strict=True):
+            tensor.grad = None if g is None else torch.tensor(g)
+        reference.step()
+    for p, tensor in zip(parameters, theirs, strict=True):
+        np.testing.assert_allclose(p, tensor.detach().numpy(), rtol=1e-12)
+
+
+def trained(kind: str, settings: dict[str, Any]) -> tuple[Any, list[Array]]:
+    optimizer, parameters = make(kind, settings), [np.ones(300), np.full(200, 2.0)]
+    for k in range(9):
+        optimizer.update(parameters, [np.ones(300), None if k % 3 else np.ones(200)])
+    return optimizer, parameters
+
+
+def assert_go_on_alike(one: Any, other: Any, parameters: list[Array]) -> None:
+    mine, theirs = [p.copy() for p in parameters], [p.copy() for p in parameters]
+    for _ in range(3):
+        for optimizer, its in ((one, mine), (other, theirs)):
+            optimizer.update(its, [np.full(300, -1.0), np.full(200, 0.5)])
+    for got, wanted in zip(theirs, mine, strict=True):
+        assert_same_bits(got, wanted)
+
+
+@pytest.mark.parametrize("mode", [None, "r", "r+", "c"])
+@pytest.mark.parametrize(("kind", "settings"), [KINDS[2], KINDS[4]], ids=str)
+def test_files_of_joblib(
+    kind: str, settings: dict[str, Any], mode: str | None, tmp_path: Path, backend: str
+) -> None:
+    """Which keep no identity of arrays, and may give mappings of the file."""
+    joblib = pytest.importorskip("joblib")
+    optimizer, parameters = trained(kind, settings)
+    joblib.dump(optimizer, tmp_path / "optimizer")
+    assert_go_on_alike(optimizer, joblib.load(tmp_path / "optimizer", mmap_mode=mode), parameters)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
+@pytest.mark.parametrize(("kind", "settings"), [KINDS[2], KINDS[4]], ids=str)
+def test_copies_have_state_of_their_own(
+    copied: Any, kind: str, settings: dict[str, Any], backend: str
+) -> None:
+    optimizer, parameters = trained(kind, settings)
+    before = optimizer.state_dict()
+    copied(optimizer).update(parameters, [np.ones(300), np.ones(200)])
+    for name, array in optimizer.state_dict().items():
+        assert_same_bits(array, before[name])
+    assert_go_on_alike(optimizer, copied(optimizer), parameters)
+
+
+def test_pickles_hold_state_only(backend: str) -> None:
+    for settings, slots in (({}, 0), ({"momentum": 0.5}, 1)):
+        sgd, parameters = fastnorm.SGD(**settings), (np.ones(10_000),)
+        sgd.update(parameters, [np.ones(10_000)])
+        assert len(pickle.dumps(sgd)) < slots * 80_000 + 2000
+
+
+OWN = np.ones(10)
+OVERLAPS: dict[str, tuple[list[Array], list[Array]]] = {
+    r"gradients\[0\] overlaps parameters\[0\]": ([OWN[1:]], [OWN[:-1]]),
+    r"gradients\[1\] overlaps parameters\[0\]": ([OWN[:5], np.ones(2)], [np.ones(5), OWN[3:5]]),
+    r"gradients\[0\] overlaps parameters\[1\]": ([np.ones(5), OWN[:5]], [OWN[:5], np.ones(5)]),
+    r"parameters\[.\] overlaps parameters\[.\]": ([OWN[:6], OWN[5:]], [np.ones(6), np.ones(5)]),
+    r"parameters\[.\] overlaps parameters": ([OWN, OWN], [np.ones(10), np.ones(10)]),
+    r"gradients\[0\] overlaps": ([OWN], [OWN[::-1]]),
+}
+
+
+@pytest.mark.parametrize(("message", "arrays"), OVERLAPS.items(), ids=list(OVERLAPS))
+@pytest.mark.parametrize(("kind", "settings"), [KINDS[0], KINDS[4]], ids=str)
+def test_overlap_is_refused(
+    message: str, arrays: tuple[list[Array], list[Array]], kind: str, settings: dict[str, Any], backend: str
+) -> None:
+    optimizer = make(kind, settings)
+    with pytest.raises(ValueError, match=f"update: {message}.*needs memory apart"):
+        optimizer.update(*arrays)
+    np.testing.assert_array_equal(OWN, 1)
+    optimizer.update([np.ones(7)], [np.ones(7)])  # the refused call has left nothing behind
+
+
+@pytest.mark.parametrize(("kind", "settings"), KINDS, ids=str)
+def test_memory_that_is_apart(
+    kind: str, settings: dict[str, Any], backend: str, rng: np.random.Generator
+) -> None:
+    """A parameter as its own gradient, gradients that overlap, and columns of one matrix."""
+    given = rng.standard_normal((6, 4))
+    expected = given.copy()
+    its = [expected[:, :2].copy(), expected[:, 2:].copy()]
+    make(kind, settings).update(its, [its[0].copy(), its[0].copy()])
+    matrix = given.copy()
+    halves = [matrix[:, :2], matrix[:, 2:]]
+    gradient = halves[0].copy()
+    make(kind, settings).update(halves, [gradient, gradient])
+    alone = given[:, :2].copy()
+    make(kind, settings).update([alone], [alone])
+    for got, wanted in zip((*halves, alone), (*its, its[0]), strict=True):
+        assert_same_bits(np.ascontiguousarray(got), wanted)
+
+
+def test_state_is_no_gradient(backend: str) -> None:
+    sgd, parameters = fastnorm.SGD(momentum=0.5), [np.ones(4)]
+    sgd.update(parameters, [np.ones(4)])
+    with pytest.raises(ValueError, match=r"update: gradients\[0\] overlaps velocity\[0\]"):
+        sgd.update(parameters, [sgd._state["velocity"][0]])
+
+
+@pytest.mark.parametrize("offset", [0, 4], ids=["aligned", "unaligned"])
+def test_mapped_parameters(offset: int, backend: str, tmp_path: Path) -> None:
+    """Of a file: updated where they lie if it may be written, else refused."""
+    path = tmp_path / "parameter"
+    path.write_bytes(bytes(offset) + np.ones(6).tobytes())
+    for kind, settings in (KINDS[2], KINDS[4]):
+        wanted, optimizer, other = [np.ones(6)], make(kind, settings), make(kind, settings)
+        parameter = np.memmap(path, np.float64, "r+", offset=offset)
+        parameter[...] = 1
+        optimizer.update([parameter], [np.full(6, 2.0)])
+        other.update(wanted, [np.full(6, 2.0)])
+        assert_same_bits(np.fromfile(path, np.float64, offset=offset), wanted[0])
+        with pytest.raises(ValueError, match=r"update: parameters\[0\] is read-only"):
+            optimizer.update([np.memmap(path, np.float64, "r", offset=offset)], [np.ones(6)])
+
+
+def test_read_only_state(backend: str) -> None:
+    adam, parameters = fastnorm.Adam(), (np.ones(3), np.ones(2))
+    adam.update(parameters, [np.ones(3), np.ones(2)])
+    before = [p.copy() for p in parameters]
+    adam._state["second_moment"][1].flags.writeable = False
+    with pytest.raises(ValueError, match=r"update: second_moment\[1\] is read-only, needs"):
+        adam.update(parameters, [np.ones(3), np.ones(2)])
+    for got, wanted in zip(parameters, before, strict=True):
+        assert_same_bits(got, wanted)
+
+
+def test_loading_state(backend: str) -> None:
+    adam, parameters = trained("adam", {})
+    state = adam.state_dict()
+    np.testing.assert_array_equal(state["steps"], [9, 3])
+    one_count = fastnorm.Adam()
+    one_count.load_state_dict({**state, "steps": np.array([9])}, parameters)  # as before there were several
+    np.testing.assert_array_equal(one_count.state_dict()["steps"], [9, 9])
+    for fresh in (fastnorm.Adam().state_dict(), {"steps": np.zeros(1, np.int64)}):
+        one_count.load_state_dict(fresh, parameters)
+        assert not any(array.any() for array in one_count.state_dict().values())
+    sgd, its = fastnorm.SGD(momentum=0.5), [np.ones(2), np.ones(2)]
+    sgd.update(its, [np.array([1.0, 2.0]), np.array([3.0, 4.0])])
+    own = sgd._state["velocity"]
+    sgd.load_state_dict({"steps": [1, 1], "velocity.0": own[1], "velocity.1": own[0]}, its)
+    np.testing.assert_array_equal(sgd._state["velocity"], [[3, 4], [1, 2]])
+
+
+BAD_STATES: list[tuple[str, Any, type[Exception]]] = [
+    ("steps", np.ones(3, int), ValueError),
+    ("steps", np.array([-1, 2]), ValueError),
+    ("steps", np.array([2**64 - 1, 0], np.uint64), ValueError),
+    ("steps", np.ones(2), TypeError),
+    ("first_moment.0", np.ones(299), ValueError),
+    ("first_moment.0", np.ones(300) * 1j, TypeError),
+    ("first_moment.0", np.ma.masked_array(np.ones(300), mask=True), TypeError),
+    ("second_moment.1", "text", TypeError),
+    ("state", {"steps": np.array([3])}, ValueError),
+    ("state", {}, ValueError),
+    ("state", [("steps", 1)], TypeError),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error"), BAD_STATES, ids=str)
+def test_bad_states(name: str, value: Any, error: type[Exception], backend: str) -> None:
+    adam, parameters = trained("adam", {})
+    before = adam.state_dict()
+    given = value if name == "state" else {**before, name: value}
+    with pytest.raises(error, match=rf"load_state_dict: {name}.*needs"):
+        adam.load_state_dict(given, parameters)
+    for key, array in adam.state_dict().items():
+        assert_same_bits(array, before[key])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import importlib.util
 import re
 import threading
+import tracemalloc
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -141,6 +143,38 @@ assert "fastnorm._core" not in sys.modules
         succeeds(code, FASTNORM_BACKEND="reference")
 
 
+class TestSubinterpreters:
+    """They are refused before anything is imported that would hang."""
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    @pytest.mark.parametrize("module", ["fastnorm", "fastnorm.norms", "fastnorm._core", "fastnorm.sklearn"])
+    def test_import(self, module: str, backend: str) -> None:
+        if not any(importlib.util.find_spec(name) for name in ("_interpreters", "_xxsubinterpreters")):
+            pytest.skip("this Python has none")
+        said = succeeds(
+            f"""
+import faulthandler
+faulthandler.dump_traceback_later(60, exit=True)
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+def said_by(code):
+    try:
+        return str(interpreters.run_string(interpreters.create(), code))
+    except interpreters.RunFailedError as error:  # before Python 3.13
+        return str(error)
+print(said_by("import {module}"))
+import fastnorm
+assert fastnorm.gelu(1.0) > 0.8
+print(said_by("import {module}"))
+""",
+            FASTNORM_BACKEND=backend,
+        )
+        assert said.count("fastnorm runs in the main interpreter of a process only") == 2
+        assert said.count("ImportError") >= 2
+
+
 class TestTargets:
     def test_names(self, native: ModuleType) -> None:
         targets = fastnorm.available_targets()
@@ -164,13 +198,13 @@ class TestTargets:
         )
 
     @needs_native
-    @pytest.mark.parametrize("name", ["sse9", BEST.upper(), f"{BEST},{BEST}", "sse9 " * 50])
+    @pytest.mark.parametrize("name", ["sse9", BEST.upper(), f"{BEST},{BEST}", "sse9 " * 50, "\udcff9"])
     def test_bad_environment(self, name: str) -> None:
         done = run("import fastnorm", FASTNORM_TARGET=name)
         assert done.returncode == 1, done.stderr
         last = done.stderr.strip().splitlines()[-1]
         assert last.startswith("ImportError: ")
-        assert name.strip()[:20] in last
+        assert name.strip()[:20].encode(errors="surrogateescape").decode(errors="backslashreplace") in last
         for available in fastnorm.available_targets():
             assert available in last
 
@@ -277,6 +311,20 @@ assert info["limit_bytes"] == info["held_bytes"] == 0, info
         code = "import fastnorm; from fastnorm import _core; print(_core.cache_info()['limit_bytes'])"
         assert int(succeeds(code, FASTNORM_CACHE_MB="7")) in (7 * 10**6, 7 * 2**20)
 
+    @needs_native
+    def test_edges_of_the_limit(self) -> None:
+        """The largest number stands for no limit; what is no number is refused."""
+        code = "import fastnorm; from fastnorm import _core; print(_core.cache_info()['limit_bytes'])"
+        for value in ("9" * 30, str(2**64)):
+            assert int(succeeds(code, FASTNORM_CACHE_MB=value)) >= 2**63
+        assert int(succeeds(code, FASTNORM_CACHE_MB="")) == int(succeeds(code))
+        for value in ("-1", "1.5", " 7", "7 MB", "1e3", "\udcff"):
+            done = run(code, FASTNORM_CACHE_MB=value)
+            assert done.returncode == 1
+            last = done.stderr.strip().splitlines()[-1]
+            assert last.startswith("ImportError: FASTNORM_CACHE_MB is '")
+            assert last.endswith("', needs an integer >= 0")
+
     def test_results_can_be_freed_by_another_thread(self, native: ModuleType) -> None:
         x = np.ones(LARGE, np.float32)
         results = [fastnorm.gelu(x) for _ in range(4)]
@@ -298,6 +346,39 @@ assert info["limit_bytes"] == info["held_bytes"] == 0, info
         assert_same_bits(copy.deepcopy(y), y)
         y[...] = 3
         assert (y.T.reshape(-1)[::1000] == 3).all()
+        assert y.flags.owndata
+        assert y.base is None
+
+    def test_resize(self, native: ModuleType, rng: np.random.Generator) -> None:
+        """Large results are resized in place as any array of NumPy, between all sizes and back."""
+        fastnorm.clear_cache()
+        y = fastnorm.gelu(rng.standard_normal(LARGE).astype(np.float32))
+        expected = y.copy()
+        shapes: list[tuple[int, ...]] = [(1250, 1000), (1250, 999), (3, 4_000_000), (1000,), (0,), (7, 3)]
+        for shape in [*shapes, (300_001,), (5_000_000,), (2,)]:
+            y.resize(shape, refcheck=False)
+            expected.resize(shape, refcheck=False)
+            assert_same_bits(y, expected)
+        with pytest.raises(MemoryError):
+            y.resize(2**60, refcheck=False)
+        assert_same_bits(y, expected)
+        view = y[1:]
+        with pytest.raises(ValueError, match="cannot resize an array"):
+            y.resize(5)
+        del y
+        assert_same_bits(view, expected[1:])
+        del view
+        assert native.cache_info()["held_bytes"] > 4 * 5_000_000
+
+    def test_memory_that_is_traced(self, native: ModuleType) -> None:
+        tracemalloc.start()
+        try:
+            y = fastnorm.gelu(np.ones(LARGE, np.float32))
+            y.resize(3_000_000, refcheck=False)
+            assert tracemalloc.get_traced_memory()[0] >= y.nbytes
+            del y
+        finally:
+            tracemalloc.stop()
 
 
 class TestReports:

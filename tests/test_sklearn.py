@@ -16,7 +16,7 @@ pytest.importorskip("sklearn")
 
 from fastnorm._typing import DenseActivation
 from fastnorm.sklearn import MLPClassifier, MLPRegressor
-from processes import run
+from processes import run, succeeds
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_classification, make_multilabel_classification
@@ -242,3 +242,125 @@ def test_sparse(backend: str) -> None:
         )
     np.testing.assert_array_equal(dense.predict(X), other.predict(sparse.csr_matrix(X)))
     assert fastnorm.get_backend() == backend
+
+
+def weighted_data(kind: str) -> tuple[Any, Any, Any]:
+    """Rows whose first half has no weight."""
+    X, y = data_of(kind)
+    X, y = X[::2][:60], y[::2][:60]
+    share = np.ones(60)
+    share[:30] = 0
+    return X, y, share
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("kind", ["regressor", "binary"])
+def test_batches_without_weight_teach_nothing(kind: str, solver: str, backend: str) -> None:
+    """A fit is that of the other rows alone; so are those of partial_fit."""
+    X, y, share = weighted_data(kind)
+    make = MLPRegressor if kind == "regressor" else MLPClassifier
+    parameters: dict[str, Any] = {"hidden_layer_sizes": (8,), "shuffle": False, "batch_size": 10}
+    parameters |= {"max_iter": 4, "random_state": 0, "solver": solver}
+    weighted, alone = (
+        make(**parameters).fit(X, y, sample_weight=share),
+        make(**parameters).fit(X[30:], y[30:]),
+    )
+    pairs = [(weighted, alone)]
+    parts = [make(**parameters), make(**parameters)]
+    more = {} if kind == "regressor" else {"classes": np.unique(y)}
+    for _ in range(3):
+        parts[0].partial_fit(X, y, sample_weight=share, **more)
+        parts[1].partial_fit(X[30:], y[30:], sample_weight=np.ones(30), **more)
+    pairs.append((parts[0], parts[1]))
+    for one, two in pairs:
+        np.testing.assert_allclose(one.loss_curve_, two.loss_curve_, rtol=1e-12)
+        for got, wanted in zip(one.coefs_, two.coefs_, strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("kind", ["regressor", "binary", "classifier", "multilabel"])
+def test_weights_of_0_give_no_nan(kind: str, solver: str, backend: str) -> None:
+    X, y, share = weighted_data(kind)
+    make = MLPRegressor if kind == "regressor" else MLPClassifier
+    for early_stopping in (False, True):
+        stopping = early_stopping and solver != "lbfgs"
+        # Shuffled, so that the validation set has some weight, in batches of which some have none.
+        model = make(
+            hidden_layer_sizes=(8,),
+            solver=solver,
+            batch_size=2,
+            max_iter=4,
+            random_state=0,
+            early_stopping=stopping,
+        ).fit(X, y, sample_weight=share)
+        assert np.isfinite(model.loss_)
+        assert all(np.isfinite(array).all() for array in (*model.coefs_, *model.intercepts_))
+
+
+@pytest.mark.parametrize("mode", [None, "r", "r+", "c"])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_files_of_joblib_go_on(solver: str, mode: str | None, backend: str, tmp_path: Path) -> None:
+    """Mapped or not, and without the training data."""
+    joblib = pytest.importorskip("joblib")
+    X, y = regression()
+    model = MLPRegressor(hidden_layer_sizes=(200,), solver=solver, random_state=0, max_iter=3).fit(X, y)
+    for _ in range(3):
+        model.partial_fit(X, y)
+    joblib.dump(model, tmp_path / "model")
+    again = joblib.load(tmp_path / "model", mmap_mode=mode)
+    for _ in range(2):
+        np.testing.assert_array_equal(again.predict(X), model.predict(X))
+        again.partial_fit(X, y)
+        model.partial_fit(X, y)
+    parameters = sum(array.nbytes for array in (*model.coefs_, *model.intercepts_))
+    assert len(pickle.dumps(model)) < 5 * parameters + 50_000
+
+
+REPLACED_COEFS = """
+import threading, time, warnings
+import numpy as np
+from fastnorm.sklearn import MLPRegressor
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((200, 6)), rng.standard_normal(200)
+model, stop = MLPRegressor(hidden_layer_sizes=(30,), solver="SOLVER", max_iter=20), False
+other = MLPRegressor(hidden_layer_sizes=(400, 30), solver="SOLVER", max_iter=1)
+warnings.simplefilter("ignore")
+other.fit(X, y)
+def change():
+    while not stop:
+        model.coefs_, model.intercepts_ = list(other.coefs_), list(other.intercepts_)
+        time.sleep(0)
+        model._coef_indptr = getattr(other, "_coef_indptr", None)
+        model._intercept_indptr = getattr(other, "_intercept_indptr", None)
+thread = threading.Thread(target=change)
+thread.start()
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    try:
+        model.fit(X, y)
+    except (ValueError, TypeError, AttributeError, IndexError):
+        pass
+stop = True
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.usefixtures("native")
+def test_coefficients_that_another_thread_replaces(solver: str) -> None:
+    """Give an error or anything, never a crash."""
+    succeeds(REPLACED_COEFS.replace("SOLVER", solver))
+
+
+def test_unaligned_weights(backend: str) -> None:
+    X, y = regression()
+    share = np.linspace(0.5, 2, len(X)).astype(np.float32).astype(np.float64)
+    shifted = np.zeros(share.nbytes + 1, np.uint8)[1:].view(np.float64)
+    shifted[...] = share
+    fits = [
+        MLPRegressor(max_iter=2, random_state=0).fit(X, y, sample_weight=weights)
+        for weights in (share, shifted, np.repeat(share, 2)[::2], share.astype(np.float32), list(share))
+    ]
+    for model in fits[1:]:
+        np.testing.assert_array_equal(model.coefs_[0], fits[0].coefs_[0])

@@ -13,7 +13,7 @@ import pytest
 from conftest import REFERENCE_ONLY
 from fastnorm._specs.spec import Spec
 from ops import DTYPES, IN_DEPTH, label
-from processes import succeeds
+from processes import run, succeeds
 from tolerances import assert_same_bits
 
 needs_native = pytest.mark.skipif(REFERENCE_ONLY, reason="FASTNORM_BACKEND=reference")
@@ -25,6 +25,9 @@ class TestThreads:
         n: Any
         for n in (0, -1, -(10**30)):
             with pytest.raises(ValueError, match=f"{function.__name__}: n is .* needs at least 1"):
+                function(n)
+        for n in (2**31, 2**40, 10**400, np.uint64(2**63)):
+            with pytest.raises(ValueError, match=f"{function.__name__}: n is .* needs at most 2147483647"):
                 function(n)
         for n in (None, 1.0, "1", True, np.True_, [1], 1j, np.array([1, 2])):
             with pytest.raises(TypeError, match=f"{function.__name__}: n has type .* needs an int"):
@@ -39,6 +42,83 @@ class TestThreads:
                 assert type(fastnorm.get_num_threads()) is int
         finally:
             fastnorm.set_num_threads(before)
+
+    def test_largest_number(self, native: ModuleType) -> None:
+        """It is taken as it is; how many threads there are is for the pool and the system to say."""
+        with fastnorm.threads(2**31 - 1):
+            assert fastnorm.get_num_threads() == 2**31 - 1
+            assert fastnorm.gelu(1.0) == fastnorm.gelu(1.0)
+
+    @needs_native
+    def test_set_before_the_extension_is_loaded(self) -> None:
+        """What is set under the reference backend counts where the native one is chosen later."""
+        succeeds(
+            """
+import contextvars, threading, fastnorm
+def limited(n, entered, go_on, found):
+    with fastnorm.threads(n):
+        entered.set()
+        go_on.wait()
+        with fastnorm.backend("native"):
+            found.append(fastnorm.get_num_threads())
+        found.append(fastnorm.gelu.native(1.0) == fastnorm.gelu(1.0))
+    found.append(fastnorm.get_num_threads())
+fastnorm.set_num_threads(5)
+entered, go_on, found = threading.Event(), threading.Event(), []
+other = threading.Thread(target=limited, args=(3, entered, go_on, found))
+other.start()
+entered.wait()
+with fastnorm.threads(2):
+    with fastnorm.threads(7):
+        assert fastnorm.get_num_threads() == 1
+        with fastnorm.backend("native"):
+            assert fastnorm.get_num_threads() == 7
+    assert fastnorm.get_num_threads() == 2
+assert fastnorm.get_num_threads() == 5
+go_on.set()
+other.join()
+assert found[0] == 3 and found[2] == 5, found
+fastnorm.set_num_threads(4)
+assert fastnorm.get_num_threads() == 4
+""",
+            FASTNORM_BACKEND="reference",
+        )
+
+    @needs_native
+    def test_limit_of_a_thread_that_calls_a_native_op(self) -> None:
+        succeeds(
+            """
+import threading, fastnorm
+fastnorm.set_num_threads(5)
+entered, go_on, found = threading.Event(), threading.Event(), []
+def limited():
+    with fastnorm.threads(3):
+        entered.set()
+        go_on.wait()
+        fastnorm.relu.native(1.0)
+        found.append(fastnorm.get_num_threads())
+other = threading.Thread(target=limited)
+other.start()
+entered.wait()
+fastnorm.relu.native(1.0)
+assert fastnorm.get_num_threads() == 5
+go_on.set()
+other.join()
+assert found == [3], found
+""",
+            FASTNORM_BACKEND="reference",
+        )
+
+    @needs_native
+    @pytest.mark.parametrize("value", ["0", "-1", "1.5", "two", "2,3", str(2**40), "9" * 400, "\udcff x"])
+    def test_bad_environment(self, value: str) -> None:
+        done = run("import fastnorm", FASTNORM_NUM_THREADS=value)
+        assert done.returncode == 1
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("ImportError: FASTNORM_NUM_THREADS is '")
+        assert last.endswith("', needs an integer from 1 to 2147483647")
+        done = run("import fastnorm; fastnorm.set_backend('native')", FASTNORM_NUM_THREADS=value)
+        assert last in done.stderr
 
     def test_context(self, native: ModuleType) -> None:
         before = fastnorm.get_num_threads()
@@ -72,6 +152,41 @@ class TestThreads:
     def test_affinity(self) -> None:
         code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
         assert int(succeeds(code + "import fastnorm; print(fastnorm.get_num_threads())")) == 1
+
+    @needs_native
+    @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs sched_setaffinity")
+    def test_affinity_that_changes(self) -> None:
+        """It counts where nobody has set a number, for a call too, and for the thread that it belongs to."""
+        succeeds(
+            """
+import os, threading, time, fastnorm, numpy as np
+def threads_of_process():
+    return len(os.listdir("/proc/self/task"))
+x = np.ones((2000, 1000), np.float32)
+all_cpus, usual = os.sched_getaffinity(0), fastnorm.get_num_threads()
+os.sched_setaffinity(0, [min(all_cpus)])
+assert fastnorm.get_num_threads() == 1
+before = threads_of_process()
+fastnorm.gelu(x)
+assert threads_of_process() == before
+seen = []
+def free():
+    os.sched_setaffinity(0, all_cpus)
+    seen.append(fastnorm.get_num_threads())
+thread = threading.Thread(target=free)
+thread.start()
+thread.join()
+assert seen == [usual], seen
+assert fastnorm.get_num_threads() == 1
+os.sched_setaffinity(0, all_cpus)
+time.sleep(0.05)
+fastnorm.gelu(x)
+assert threads_of_process() == before + usual - 1
+fastnorm.set_num_threads(3)
+os.sched_setaffinity(0, [min(all_cpus)])
+assert fastnorm.get_num_threads() == 3
+"""
+        )
 
     @needs_native
     @pytest.mark.parametrize("order", ["fastnorm, threadpoolctl", "threadpoolctl, fastnorm"])

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "bindings/recycled.h"
 #include "runtime/cache.h"
 
 namespace fastnorm {
@@ -10,13 +11,6 @@ namespace fastnorm {
 // ---- new arrays -------------------------------------------------------------------------------------------
 
 namespace {
-
-// The capsule that an array from the cache has as its base; the context holds the size.
-void release_capsule(PyObject* capsule) {
-    release_block(
-        PyCapsule_GetPointer(capsule, nullptr), reinterpret_cast<std::size_t>(PyCapsule_GetContext(capsule))
-    );
-}
 
 // The strides of a dense array of this shape whose axes lie in memory in the order that those of x do, as
 // NumPy's ufuncs give.
@@ -44,9 +38,10 @@ namespace {
 // the same place of another page waits for it, so results that keep the distance of x take less time: 16384 x
 // 4096 float32 on one Ice Lake core, at no distance, 64 bytes and half a page: copy 33, 40 and 30 ms,
 // layer_norm 44, 46 and 38, gelu 41, 91 and 40.
-constexpr std::size_t page_bytes = 4096;
+constexpr std::size_t page_bytes = recycled_front_limit;
 std::size_t offset_in_page(const char* x) {
-    return (reinterpret_cast<std::uintptr_t>(x) + page_bytes / 2) % page_bytes / 64 * 64;
+    const std::size_t offset = (reinterpret_cast<std::uintptr_t>(x) + page_bytes / 2) % page_bytes / 64 * 64;
+    return std::max(offset, recycled_front);
 }
 
 }  // namespace
@@ -61,29 +56,21 @@ NewArray new_like(const Array& x, const npy_intp* shape) {
         dense_strides_like(x, shape, strides);
         layout = strides;
     }
-    const std::size_t bytes =
-        std::size_t(PyArray_MultiplyList(shape, x.ndim()) * item_size(x.element)) + page_bytes;
-    const Block block = bytes >= smallest_cached_bytes + page_bytes ? acquire_block(bytes) : Block{};
-    if (!block.data) {
-        Py_INCREF(descr);
-        PyObject* array = PyArray_NewFromDescr(
-            &PyArray_Type, descr, x.ndim(), const_cast<npy_intp*>(shape), layout, nullptr, 0, nullptr
-        );
-        return {Reference(array), false};
-    }
-    Reference owner(PyCapsule_New(block.data, nullptr, release_capsule));
-    if (!owner || PyCapsule_SetContext(owner.get(), reinterpret_cast<void*>(bytes)) < 0) {
-        if (!owner) release_block(block.data, bytes);
+    const std::size_t bytes = std::size_t(PyArray_MultiplyList(shape, x.ndim()) * item_size(x.element));
+    const RecycledMemory memory =
+        bytes >= smallest_cached_bytes ? acquire_recycled(bytes, offset_in_page(x.data())) : RecycledMemory{};
+    Py_INCREF(descr);
+    Reference array(PyArray_NewFromDescr(
+        &PyArray_Type, descr, x.ndim(), const_cast<npy_intp*>(shape), layout, memory.data,
+        memory.data ? NPY_ARRAY_WRITEABLE : 0, nullptr
+    ));
+    if (!memory.data) return {std::move(array), false};
+    if (!array) {
+        release_recycled(memory.data);
         return {};
     }
-    Py_INCREF(descr);
-    char* data = static_cast<char*>(block.data) + offset_in_page(x.data());
-    Reference array(PyArray_NewFromDescr(
-        &PyArray_Type, descr, x.ndim(), const_cast<npy_intp*>(shape), layout, data, NPY_ARRAY_WRITEABLE,
-        nullptr
-    ));
-    if (!array || PyArray_SetBaseObject(array.array(), owner.release()) < 0) return {};
-    return {std::move(array), block.warm};
+    own_recycled(array.array());
+    return {std::move(array), memory.warm};
 }
 
 Reference new_array(int ndim, const npy_intp* shape, int type_number) {

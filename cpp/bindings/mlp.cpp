@@ -127,15 +127,9 @@ Outcome mlp_backward(const Call<MlpBackwardArguments>& call) {
 
 // ---- training ---------------------------------------------------------------------------------------------
 
-std::optional<LossKind> as_loss(PyObject* slot, double& option) {
-    PyObject* name = slot;
-    std::optional<double> given;
-    if (PyTuple_CheckExact(slot) && PyTuple_GET_SIZE(slot) == 2) {
-        name = PyTuple_GET_ITEM(slot, 0);
-        given = as_number(PyTuple_GET_ITEM(slot, 1), -HUGE_VAL);
-        if (!given) return std::nullopt;
-    }
-    if (!PyUnicode_CheckExact(name)) return std::nullopt;
+std::optional<LossKind> as_loss(PyObject* name, PyObject* number, double& option) {
+    const std::optional<double> given = as_number(number, -HUGE_VAL);
+    if (!PyUnicode_CheckExact(name) || (!given && number != Py_None)) return std::nullopt;
     struct Named {
         const char* name;
         LossKind kind;
@@ -177,7 +171,7 @@ struct GivenLesson {
         const std::optional<Array> first = as_array(PySequence_Fast_GET_ITEM(call.weights, 0));
         if (!first || first->element != array->element) return false;
         TrainingLoss& loss = lesson.loss;
-        const std::optional<LossKind> kind = as_loss(call.loss, loss.option);
+        const std::optional<LossKind> kind = as_loss(call.loss, call.option, loss.option);
         const std::optional<double> number = as_number(call.penalty, 0);
         if (!kind || !number) return false;
         loss.kind = *kind;
@@ -243,7 +237,7 @@ bool are_updated_in_place(PyObject* arrays) {
 
 struct MlpGradientsArguments {
     FASTNORM_ARGUMENTS(
-        x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
+        x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty, option
     )
 };
 
@@ -268,7 +262,7 @@ Outcome mlp_gradients(const Call<MlpGradientsArguments>& call) {
 struct MlpTrainArguments {
     FASTNORM_ARGUMENTS(
         x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty, rule, order,
-        batch_size
+        batch_size, option
     )
 };
 
@@ -289,6 +283,11 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
     }
     if (!are_updated_in_place(call.weights) || !are_updated_in_place(call.biases)) return not_canonical;
     if (!as_rule(call.rule, epoch.rule, epoch.parameters)) return not_canonical;
+    std::vector<Extent> read;
+    for (PyObject* array : {call.x, call.target, call.sample_weight, call.order}) {
+        if (PyArray_Check(array)) read.push_back(extent_of(reinterpret_cast<PyArrayObject*>(array)));
+    }
+    if (!call.checked && !are_written_apart(epoch.parameters, read)) return not_canonical;
     epoch.count = lesson.x.rows;
     if (call.order != Py_None) {
         if (!PyArray_CheckExact(call.order)) return not_canonical;
@@ -317,7 +316,7 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
         // Ctrl-C: the parameters are those of the last finished step.
         if (epoch.done < epoch.count && PyErr_CheckSignals() < 0) return finished(nullptr);
     }
-    return finished(PyFloat_FromDouble(epoch.total / double(epoch.count)));
+    return finished(PyFloat_FromDouble(epoch.loss()));
 }
 
 }  // namespace

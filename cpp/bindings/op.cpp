@@ -8,6 +8,12 @@
 
 #include "bindings/arguments.h"
 #include "bindings/families.h"
+#include "runtime/float_controls.h"
+
+#if PY_VERSION_HEX < 0x030D0000  // where the GIL is held all the time
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
 
 namespace fastnorm {
 
@@ -190,6 +196,7 @@ PyObject* call(PyObject* self, PyObject* const* args, std::size_t nargsf, PyObje
     if (!parse(op, args, PyVectorcall_NARGS(nargsf), kwnames, slots)) return nullptr;
     const int reference = runs_reference(op);
     if (reference != 0) return reference < 0 ? nullptr : run_reference(op, slots);
+    const DefaultFloatControls controls;
     const Outcome outcome = op.native->run(slots, slots);
     return outcome.canonical ? outcome.result : run_by_rules(op, slots);
 }
@@ -332,16 +339,23 @@ PyObject* get_reference(PyObject* self, void*) {
 // The op of the gradients, on the same backend as this one; None where there is none.
 PyObject* get_backward(PyObject* self, void*) {
     const Op& op = *as_op(self);
-    PyObject* found = op.base ? as_op(op.base)->backward : op.backward;
-    if (!found || found == Py_None) return Py_NewRef(Py_None);
-    if (!op.base) return Py_NewRef(found);
-    return PyObject_GetAttrString(found, op.runs == Runs::native ? "native" : "reference");
+    PyObject* owner = op.base ? op.base : self;
+    PyObject* kept;
+    Py_BEGIN_CRITICAL_SECTION(owner);
+    kept = Py_XNewRef(as_op(owner)->backward);
+    Py_END_CRITICAL_SECTION();
+    Reference found(kept ? kept : Py_NewRef(Py_None));
+    if (!op.base || found.get() == Py_None) return found.release();
+    return PyObject_GetAttrString(found.get(), op.runs == Runs::native ? "native" : "reference");
 }
 
 int set_backward(PyObject* self, PyObject* value, void*) {
     Op& op = *as_op(self);
-    PyObject* before = op.backward;
+    PyObject* before;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    before = op.backward;
     op.backward = Py_XNewRef(value);
+    Py_END_CRITICAL_SECTION();
     Py_XDECREF(before);
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "bindings/optim.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "bindings/families.h"
@@ -67,46 +68,70 @@ Outcome optimizer_update(const Call<OptimizerUpdateArguments>& call) {
     if (!(PyList_CheckExact(gradients) || PyTuple_CheckExact(gradients))) return not_canonical;
     const Py_ssize_t count = PySequence_Fast_GET_SIZE(parameters);
     if (PySequence_Fast_GET_SIZE(gradients) != count) return not_canonical;
-    std::vector<Array> arrays, slopes;
+    std::vector<Array> arrays;
+    std::vector<std::optional<Array>> slopes;  // empty: the parameter stays as it is
     std::vector<OptimizedParameter> updated;
+    std::vector<Extent> read;
     for (Py_ssize_t i = 0; i < count; ++i) {
         const std::optional<Array> parameter = as_array(PySequence_Fast_GET_ITEM(parameters, i));
-        const std::optional<Array> gradient = as_array(PySequence_Fast_GET_ITEM(gradients, i));
-        if (!parameter || !gradient || !same_shape(*parameter, *gradient)) return not_canonical;
-        if (gradient->element != parameter->element &&
-            gradient->element != compute_element(parameter->element)) {
-            return not_canonical;
-        }
-        if (!PyArray_ISWRITEABLE(parameter->object)) return not_canonical;
+        if (!parameter || !PyArray_ISWRITEABLE(parameter->object)) return not_canonical;
         // Elements that share memory are for fastnorm._arguments to refuse.
-        if (!call.checked && !PyArray_IS_C_CONTIGUOUS(parameter->object)) return not_canonical;
+        if (!call.checked && !parameter->is_c_contiguous()) return not_canonical;
         arrays.push_back(*parameter);
-        slopes.push_back(*gradient);
         updated.emplace_back();
+        updated.back().data = parameter->data();
         updated.back().size = parameter->size();
         updated.back().element = parameter->element;
+        PyObject* slot = PySequence_Fast_GET_ITEM(gradients, i);
+        slopes.emplace_back();
+        if (slot == Py_None) continue;
+        const std::optional<Array> gradient = as_array(slot);
+        if (!gradient || !same_shape(*parameter, *gradient)) return not_canonical;
         updated.back().wide = gradient->element != parameter->element;
+        if (updated.back().wide && gradient->element != compute_element(parameter->element))
+            return not_canonical;
+        slopes.back() = gradient;
+        // The parameter itself may be its gradient.
+        if (updated.back().wide || gradient->data() != parameter->data() || !gradient->is_c_contiguous())
+            read.push_back(extent_of(gradient->object));
     }
     OptimizerRule rule;
     if (!as_rule(call.rule, rule, updated)) return not_canonical;
+    if (!call.checked && !are_written_apart(updated, read)) return not_canonical;
 
-    std::vector<Contiguous> written, read;
+    std::vector<Contiguous> copies;
     double elements = 0;
     for (std::size_t i = 0; i < updated.size(); ++i) {
-        written.emplace_back(arrays[i], true);
-        read.emplace_back(slopes[i], false);
-        if (!written.back() || !read.back()) return finished(nullptr);
-        updated[i].data = written.back().data();
-        updated[i].gradient = read.back().data();
+        if (!slopes[i]) continue;
+        copies.emplace_back(arrays[i], true);
+        if (!copies.back()) return finished(nullptr);
+        updated[i].data = copies.back().data();
+        copies.emplace_back(*slopes[i], false);
+        if (!copies.back()) return finished(nullptr);
+        updated[i].gradient = copies.back().data();
         elements += double(updated[i].size);
     }
-    const std::int64_t step = rule.next_step();
     {
         const ReleasedGil released(update_nanoseconds(rule, elements) > gil_nanoseconds);
-        for (const OptimizedParameter& parameter : updated) update_parameter(rule, step, parameter);
+        for (std::size_t i = 0; i < updated.size(); ++i) {
+            if (slopes[i]) update_parameter(rule, updated[i]);
+        }
     }
     Py_INCREF(Py_None);
     return finished(Py_None);
+}
+
+// The counters of a rule, one for each parameter.
+bool as_steps(PyObject* slot, std::vector<OptimizedParameter>& parameters) {
+    if (!PyArray_CheckExact(slot)) return false;
+    PyArrayObject* counters = reinterpret_cast<PyArrayObject*>(slot);
+    if (PyArray_TYPE(counters) != NPY_INT64 || PyArray_NDIM(counters) != 1 || !PyArray_ISCARRAY(counters) ||
+        std::size_t(PyArray_DIM(counters, 0)) != parameters.size()) {
+        return false;
+    }
+    std::int64_t* counter = static_cast<std::int64_t*>(PyArray_DATA(counters));
+    for (OptimizedParameter& parameter : parameters) parameter.steps = counter++;
+    return true;
 }
 
 }  // namespace
@@ -114,32 +139,66 @@ Outcome optimizer_update(const Call<OptimizerUpdateArguments>& call) {
 bool as_rule(PyObject* slot, OptimizerRule& rule, std::vector<OptimizedParameter>& parameters) {
     if (!PyTuple_CheckExact(slot)) return false;
     const Py_ssize_t entries = PyTuple_GET_SIZE(slot);
-    if (entries == 6) {  // ("sgd", lr, momentum, nesterov, weight_decay, velocities)
+    if (entries == 7) {  // ("sgd", lr, momentum, nesterov, weight_decay, steps, velocities)
         const std::optional<bool> nesterov = as_flag(PyTuple_GET_ITEM(slot, 3));
         if (!numbers_at(slot, 1, {&rule.lr, &rule.momentum}) || !numbers_at(slot, 4, {&rule.weight_decay}))
             return false;
-        if (!nesterov) return false;
+        if (!nesterov || !as_steps(PyTuple_GET_ITEM(slot, 5), parameters)) return false;
         rule.nesterov = *nesterov;
-        PyObject* velocities = PyTuple_GET_ITEM(slot, 5);
+        PyObject* velocities = PyTuple_GET_ITEM(slot, 6);
         return velocities == Py_None || as_state(velocities, parameters, &OptimizedParameter::first);
     }
     if (entries != 11)
-        return false;  // ("adam", lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, ...)
+        return false;  // ("adam", lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, steps, ...)
     rule.is_adam = true;
     const std::optional<bool> decoupled = as_flag(PyTuple_GET_ITEM(slot, 6));
     const std::optional<bool> corrected = as_flag(PyTuple_GET_ITEM(slot, 7));
-    PyObject* steps = PyTuple_GET_ITEM(slot, 8);
     if (!numbers_at(slot, 1, {&rule.lr, &rule.beta1, &rule.beta2, &rule.eps, &rule.weight_decay}))
         return false;
-    if (!decoupled || !corrected || !PyArray_CheckExact(steps)) return false;
-    PyArrayObject* counter = reinterpret_cast<PyArrayObject*>(steps);
-    if (PyArray_TYPE(counter) != NPY_INT64 || PyArray_SIZE(counter) != 1 || !PyArray_ISCARRAY(counter))
-        return false;
+    if (!decoupled || !corrected || !as_steps(PyTuple_GET_ITEM(slot, 8), parameters)) return false;
     rule.decoupled = *decoupled;
     rule.corrected_eps = *corrected;
-    rule.steps = static_cast<std::int64_t*>(PyArray_DATA(counter));
     return as_state(PyTuple_GET_ITEM(slot, 9), parameters, &OptimizedParameter::first) &&
            as_state(PyTuple_GET_ITEM(slot, 10), parameters, &OptimizedParameter::second);
+}
+
+Extent extent_of(PyArrayObject* array) {
+    const char* begin = PyArray_BYTES(array);
+    const char* end = begin + PyArray_ITEMSIZE(array);
+    for (int i = 0; i < PyArray_NDIM(array); ++i) {
+        if (PyArray_DIM(array, i) == 0) return {begin, begin};
+        const npy_intp reach = (PyArray_DIM(array, i) - 1) * PyArray_STRIDE(array, i);
+        (reach < 0 ? begin : end) += reach;
+    }
+    return {begin, end};
+}
+
+bool are_written_apart(const std::vector<OptimizedParameter>& parameters, const std::vector<Extent>& read) {
+    std::vector<Extent> written;
+    written.reserve(3 * parameters.size() + 1);
+    const auto add = [&](const void* data, std::int64_t count, std::int64_t size) {
+        const char* begin = static_cast<const char*>(data);
+        if (begin && count > 0) written.push_back({begin, begin + count * size});
+    };
+    for (const OptimizedParameter& p : parameters) {
+        const std::int64_t size = item_size(compute_element(p.element));
+        add(p.data, p.size, item_size(p.element));
+        add(p.first, p.size, size);
+        add(p.second, p.size, size);
+    }
+    if (!parameters.empty())
+        add(parameters[0].steps, std::int64_t(parameters.size()), sizeof(std::int64_t));  // of all
+    const auto is_before = [](const Extent& a, const Extent& b) { return a.begin < b.begin; };
+    std::sort(written.begin(), written.end(), is_before);
+    for (std::size_t i = 1; i < written.size(); ++i) {
+        if (written[i].begin < written[i - 1].end) return false;
+    }
+    return std::none_of(read.begin(), read.end(), [&](const Extent& extent) {
+        const auto after = std::upper_bound(written.begin(), written.end(), extent, is_before);
+        if (extent.begin == extent.end) return false;
+        return (after != written.end() && after->begin < extent.end) ||
+               (after != written.begin() && (after - 1)->end > extent.begin);
+    });
 }
 
 const NativeOp optim_ops[] = {

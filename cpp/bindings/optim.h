@@ -12,4 +12,15 @@ namespace fastnorm {
 // and types are set. False where it is none, or its state does not fit (no error is set).
 bool as_rule(PyObject* slot, OptimizerRule& rule, std::vector<OptimizedParameter>& parameters);
 
+// The memory between the first and the last element of an array.
+struct Extent {
+    const char* begin;
+    const char* end;
+};
+Extent extent_of(PyArrayObject* array);
+
+// Whether what an update writes, contiguous parameters and their state, is apart from each other and from
+// what is read.
+bool are_written_apart(const std::vector<OptimizedParameter>& parameters, const std::vector<Extent>& read);
+
 }  // namespace fastnorm

@@ -33,15 +33,15 @@ double update_nanoseconds(const OptimizerRule& rule, double elements) {
     return (rule.is_adam ? adam_nanoseconds : sgd_nanoseconds) * elements;
 }
 
-void update_parameter(const OptimizerRule& rule, std::int64_t step, const OptimizedParameter& p) noexcept {
+void update_parameter(const OptimizerRule& rule, const OptimizedParameter& p) noexcept {
+    const double step = double(++*p.steps);
     const double nanoseconds = update_nanoseconds(rule, double(p.size));
     if (!rule.is_adam) {
         const SgdUpdate task{p.data,        p.gradient,        p.wide,       p.first, rule.lr,
                              rule.momentum, rule.weight_decay, rule.nesterov};
         return run_update(kernels().sgd_update, task, p, nanoseconds);
     }
-    const double bias1 = 1 - std::pow(rule.beta1, double(step)),
-                 bias2 = 1 - std::pow(rule.beta2, double(step));
+    const double bias1 = 1 - std::pow(rule.beta1, step), bias2 = 1 - std::pow(rule.beta2, step);
     AdamUpdate task;
     task.parameter = p.data;
     task.gradient = p.gradient;

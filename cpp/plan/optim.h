@@ -10,10 +10,6 @@ struct OptimizerRule {
     bool is_adam = false;
     double lr = 0, momentum = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
     bool nesterov = false, decoupled = false, corrected_eps = false;
-    std::int64_t* steps = nullptr;  // updates made so far (Adam)
-
-    // Counts an update of all parameters: its number, from 1 on.
-    std::int64_t next_step() const { return steps ? ++*steps : 1; }
 };
 
 // A parameter as an optimiser sees it, contiguous elements, and its state: of the compute type, null where
@@ -26,14 +22,13 @@ struct OptimizedParameter {
     bool wide = true;
     void* first = nullptr;  // velocities, or first moments
     void* second = nullptr;
+    std::int64_t* steps = nullptr;  // updates made so far
 };
 
 // What an update of so many elements takes one thread.
 double update_nanoseconds(const OptimizerRule& rule, double elements);
 
-// An update, on threads.
-void update_parameter(
-    const OptimizerRule& rule, std::int64_t step, const OptimizedParameter& parameter
-) noexcept;
+// An update, counted, on threads.
+void update_parameter(const OptimizerRule& rule, const OptimizedParameter& parameter) noexcept;
 
 }  // namespace fastnorm

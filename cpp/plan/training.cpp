@@ -1,5 +1,7 @@
 #include "plan/training.h"
 
+#include <cmath>
+
 namespace fastnorm {
 
 double Lesson::run(const std::int64_t* order, std::int64_t start, std::int64_t count) noexcept {
@@ -14,7 +16,8 @@ double Lesson::run(const std::int64_t* order, std::int64_t start, std::int64_t c
         for (std::int64_t i = start; i < start + count; ++i)
             total += loss.sample_weight[order ? order[i] : i];
     }
-    loss.scale = 1 / total;
+    const double scale = 1 / total;
+    loss.scale = std::isfinite(scale) ? scale : 0;
     network.pack();
     network.run(count);
     const double data_loss = network.loss();
@@ -24,14 +27,16 @@ double Lesson::run(const std::int64_t* order, std::int64_t start, std::int64_t c
 void Epoch::step() noexcept {
     Network& network = lesson.network;
     const std::int64_t rows = std::min(batch, count - done);
-    total += lesson.run(order, done, rows) * double(rows);
-    const std::int64_t number = rule.next_step();
+    const double loss = lesson.run(order, done, rows);
+    done += rows;
+    if (lesson.loss.scale == 0) return;
+    total += loss * double(rows);
+    counted += rows;
     for (std::size_t i = 0; i < parameters.size(); ++i) {
         network.merge(i, lesson.penalty_share(), network.gradient(i));
         parameters[i].gradient = network.gradient(i);
-        update_parameter(rule, number, parameters[i]);
+        update_parameter(rule, parameters[i]);
     }
-    done += rows;
 }
 
 void Epoch::run(const std::chrono::steady_clock::duration* time) noexcept {

@@ -20,14 +20,15 @@ struct Lesson {
     bool reserve(std::int64_t rows) { return network.reserve(rows, {true, false, &loss}); }
 
     // Rows [start, start + count) of the order, or of x where it is null: forward, loss and backward. Returns
-    // the loss with its penalty.
+    // the loss with its penalty. Where the weights of the rows sum to 0, these and loss.scale are 0.
     double run(const std::int64_t* order, std::int64_t start, std::int64_t count) noexcept;
 
     // What the gradient of a weight has of the weight itself, after a run.
     double penalty_share() const { return penalty * loss.scale; }
 };
 
-// An epoch: `count` rows in steps of `batch`, each of which updates all parameters.
+// An epoch: `count` rows in steps of `batch`, each of which updates all parameters; a batch without weight is
+// passed over.
 struct Epoch {
     explicit Epoch(Lesson& taught) : lesson(taught) {}
 
@@ -36,13 +37,16 @@ struct Epoch {
     std::vector<OptimizedParameter> parameters;  // those of the network, gradients aside
     const std::int64_t* order = nullptr;         // numbers of rows of x, or null: as they stand
     std::int64_t count = 0, batch = 0;
-    std::int64_t done = 0;  // rows
-    double total = 0;       // the sum of their losses
+    std::int64_t done = 0;     // rows
+    std::int64_t counted = 0;  // those of batches with a weight
+    double total = 0;          // the sum of their losses
 
     double nanoseconds() const { return lesson.network.nanoseconds() * double(count) / double(batch); }
 
     // Steps until all rows are done, or until a step ends later than `time` from now (null: no limit).
     void run(const std::chrono::steady_clock::duration* time) noexcept;
+
+    double loss() const { return counted ? total / double(counted) : 0; }
 
 private:
     void step() noexcept;

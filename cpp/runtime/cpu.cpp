@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -28,6 +29,8 @@
 
 namespace fastnorm {
 namespace {
+
+constexpr CacheSizes modest_caches{32u << 10, 512u << 10, 8u << 20};
 
 constexpr bool bit(std::uint32_t word, int index) { return ((word >> index) & 1u) != 0; }
 
@@ -171,7 +174,9 @@ double tighter(double a, double b) {
 // container's group.
 template <class ReadLimit>
 double tightest_on_path(const std::string& mount, std::string path, ReadLimit read_limit) {
-    if (path.find("..") != std::string::npos) path.clear();  // outside this cgroup namespace: nothing to walk
+    // Outside this cgroup namespace, whose root is what is mounted: nothing to walk. A name may hold two
+    // dots.
+    if ((path + "/").find("/../") != std::string::npos) path.clear();
     double limit = 0.0;
     for (;;) {
         while (!path.empty() && path.back() == '/') path.pop_back();
@@ -209,6 +214,16 @@ double cgroup_limit(
     return limit;
 }
 
+// What read_limit(membership, root) finds for this process; 0 also where there is no memory for the texts.
+template <class ReadLimit>
+auto in_own_cgroup(ReadLimit read_limit) noexcept -> decltype(read_limit("", "")) {
+    try {
+        return read_limit(read_text("/proc/self/cgroup"), "/sys/fs/cgroup");
+    } catch (const std::bad_alloc&) {
+        return 0;
+    }
+}
+
 // "48K", "32M", "1024": the sizes of /sys.
 std::size_t parse_cache_size(std::string text) {
     text.resize(text.find_last_not_of(" \t\n") + 1);
@@ -227,24 +242,6 @@ CacheSizes measure_cache_sizes() {
 #endif
     if (sizes.l1d == 0 || sizes.l2 == 0) sizes = cache_sizes_from_sys("/sys/devices/system/cpu/cpu0/cache");
     return complete(sizes);
-}
-
-unsigned affinity_count() {
-#if defined(__linux__)
-    // The kernel refuses a set smaller than its own, so grow until it fits.
-    for (int processors = 1024; processors <= (1 << 20); processors *= 4) {
-        cpu_set_t* set = CPU_ALLOC(static_cast<std::size_t>(processors));
-        if (set == nullptr) break;
-        const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(processors));
-        const int status = sched_getaffinity(0, bytes, set);
-        const bool too_small = status != 0 && errno == EINVAL;
-        const int count = status == 0 ? CPU_COUNT_S(bytes, set) : 0;
-        CPU_FREE(set);
-        if (count > 0) return static_cast<unsigned>(count);
-        if (!too_small) break;
-    }
-#endif
-    return std::max(1u, std::thread::hardware_concurrency());
 }
 
 }  // namespace
@@ -295,21 +292,26 @@ CacheSizes cache_sizes_from_sys(const std::string& directory) {
 }
 
 CacheSizes complete(CacheSizes sizes) {
-    if (sizes.l1d == 0 && sizes.l2 == 0 && sizes.l3 == 0) return {32u << 10, 512u << 10, 8u << 20};
+    if (sizes.l1d == 0 && sizes.l2 == 0 && sizes.l3 == 0) return modest_caches;
     if (sizes.l1d == 0) sizes.l1d = 32u << 10;
     if (sizes.l2 == 0) sizes.l2 = std::max<std::size_t>(sizes.l1d, 256u << 10);
     if (sizes.l3 == 0) sizes.l3 = sizes.l2;
     return sizes;
 }
 
-const CacheSizes& cache_sizes() {
+const CacheSizes& cache_sizes() noexcept {
     // An atomic pointer instead of a function-local static: a child forked while another thread holds the
     // guard of a static would wait for it for ever. Threads that race compute the same sizes, and one copy is
     // kept.
     static std::atomic<const CacheSizes*> known{nullptr};
     const CacheSizes* sizes = known.load(std::memory_order_acquire);
     if (sizes == nullptr) {
-        const CacheSizes* measured = new CacheSizes(measure_cache_sizes());
+        const CacheSizes* measured = nullptr;
+        try {
+            measured = new CacheSizes(measure_cache_sizes());
+        } catch (const std::bad_alloc&) {
+            return modest_caches;
+        }
         if (known.compare_exchange_strong(sizes, measured, std::memory_order_acq_rel)) {
             sizes = measured;
         } else {
@@ -330,22 +332,40 @@ std::size_t cgroup_memory_limit(const std::string& membership, const std::string
     return limit >= beyond_memory ? 0 : static_cast<std::size_t>(limit);
 }
 
-unsigned cpus_within(unsigned allowed, double limit) {
+unsigned affinity_count() noexcept {
+#if defined(__linux__)
+    // The kernel refuses a set smaller than its own, so grow until it fits.
+    for (int processors = 1024; processors <= (1 << 20); processors *= 4) {
+        cpu_set_t* set = CPU_ALLOC(static_cast<std::size_t>(processors));
+        if (set == nullptr) break;
+        const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(processors));
+        const int status = sched_getaffinity(0, bytes, set);
+        const bool too_small = status != 0 && errno == EINVAL;
+        const int count = status == 0 ? CPU_COUNT_S(bytes, set) : 0;
+        CPU_FREE(set);
+        if (count > 0) return static_cast<unsigned>(count);
+        if (!too_small) break;
+    }
+#endif
+    return std::max(1u, std::thread::hardware_concurrency());
+}
+
+unsigned cpus_within(unsigned allowed, double limit) noexcept {
     if (limit == 0.0 || limit >= allowed) return std::max(1u, allowed);
     return std::max(1u, static_cast<unsigned>(std::ceil(limit)));
 }
 
-unsigned available_cpus() {
-    return cpus_within(affinity_count(), cgroup_cpu_limit(read_text("/proc/self/cgroup"), "/sys/fs/cgroup"));
-}
+double cpu_quota() noexcept { return in_own_cgroup(cgroup_cpu_limit); }
 
-std::size_t available_memory() {
+unsigned available_cpus() noexcept { return cpus_within(affinity_count(), cpu_quota()); }
+
+std::size_t available_memory() noexcept {
     std::size_t bytes = 0;
 #if defined(_SC_PHYS_PAGES)
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     if (pages > 0 && page > 0) bytes = static_cast<std::size_t>(pages) * static_cast<std::size_t>(page);
 #endif
-    const std::size_t limit = cgroup_memory_limit(read_text("/proc/self/cgroup"), "/sys/fs/cgroup");
+    const std::size_t limit = in_own_cgroup(cgroup_memory_limit);
     if (bytes == 0 || limit == 0) return bytes + limit;
     return std::min(bytes, limit);
 }

@@ -26,15 +26,21 @@ struct CacheSizes {
     std::size_t l3;
 };
 
-const CacheSizes& cache_sizes();
+const CacheSizes& cache_sizes() noexcept;
 
-// Processors that this process may keep busy: the smaller of its CPU affinity and its cgroup quota, at
-// least 1. Read anew on every call.
-unsigned available_cpus();
+// Processors that the calling thread may run on, at least 1.
+unsigned affinity_count() noexcept;
+
+// The processors that the cgroup leaves to this process; 0 where it sets no limit, or there is no memory to
+// read it.
+double cpu_quota() noexcept;
+
+// Processors that a call made now may keep busy: those within affinity and quota, at least 1.
+unsigned available_cpus() noexcept;
 
 // Bytes of memory that this process may fill: the smaller of physical memory and its cgroup limit; 0 when
 // unknown.
-std::size_t available_memory();
+std::size_t available_memory() noexcept;
 
 // --- Parts of the above that depend on their arguments alone, so that tests can reach every branch.
 
@@ -54,7 +60,7 @@ CacheSizes cache_sizes_from_sys(const std::string& directory);
 CacheSizes complete(CacheSizes sizes);
 
 // The processors to use of `allowed` ones under a limit in processors (0: none): a part of one counts as one.
-unsigned cpus_within(unsigned allowed, double limit);
+unsigned cpus_within(unsigned allowed, double limit) noexcept;
 
 // Limits of a process whose /proc/self/cgroup reads `membership`, with the controllers mounted below `root`
 // (/sys/fs/cgroup): the tightest along the path from its own group up to the root, of cgroup v2 and v1. 0: no

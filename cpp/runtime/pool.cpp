@@ -12,6 +12,8 @@
 #include <thread>
 
 #include "cpu.h"
+#include "float_controls.h"
+#include "placement.h"
 
 #if defined(__linux__) && !defined(FASTNORM_NO_FUTEX)
 #define FASTNORM_FUTEX 1
@@ -22,7 +24,6 @@
 #endif
 
 #if defined(__linux__)
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -104,46 +105,6 @@ bool look_for(const Condition& condition, bool spin) noexcept {
     } while (clock::now() < deadline);
     return condition();
 }
-
-// Keeps a sleeping thread off the processor of the thread that is about to wake it.
-//
-// Linux may wake a thread on the waker's own processor, where it only gets in the way, when it last ran there
-// and finds no idle neighbour; in a virtual machine, where a halted processor does not count as idle, that
-// was seen to last for seconds with the second of two processors idle throughout. Changing the affinity of a
-// sleeping thread moves nothing and is done only after the waker has changed processors.
-class Placement {
-public:
-#if defined(__linux__)
-    void here() noexcept {
-        thread_.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_release);
-    }
-
-    void keep_off(int cpu) noexcept {
-        const pid_t thread = thread_.load(std::memory_order_acquire);
-        cpu_set_t now;
-        if (cpu == avoided_ || cpu < 0 || cpu >= CPU_SETSIZE || thread == 0) return;
-        if (sched_getaffinity(thread, sizeof now, &now) != 0) return;
-        // Someone else's change of the affinity (taskset) is to stay.
-        if (avoided_ < 0 || !CPU_EQUAL(&now, &ours_)) allowed_ = now;
-        ours_ = allowed_;
-        CPU_CLR(cpu, &ours_);
-        if (CPU_COUNT(&ours_) == 0 || sched_setaffinity(thread, sizeof ours_, &ours_) != 0) return;
-        avoided_ = cpu;
-    }
-
-    static int current_cpu() noexcept { return sched_getcpu(); }
-
-private:
-    std::atomic<pid_t> thread_{0};
-    int avoided_ = -1;
-    cpu_set_t allowed_;  // as found
-    cpu_set_t ours_;     // as set here
-#else
-    void here() noexcept {}
-    void keep_off(int) noexcept {}
-    static int current_cpu() noexcept { return -1; }
-#endif
-};
 
 // Where one thread sleeps. The sleeper calls prepare(), looks once more at what it waits for, then calls
 // sleep() or cancel(); the waker changes what is waited for, then calls wake(). With sequential consistency
@@ -258,6 +219,20 @@ struct Job {
 // Set where the system refused to create a thread; asked again after the next set_num_threads.
 std::atomic<bool> creation_refused{false};
 
+// The calling thread's own.
+thread_local RecentAffinity recent_affinity;
+
+// The processors that the cgroup leaves, as it was when they were first asked for; below 0: not known yet.
+std::atomic<double> known_quota{-1.0};
+double quota() noexcept {
+    double limit = known_quota.load(std::memory_order_relaxed);
+    if (limit < 0) {
+        limit = cpu_quota();
+        known_quota.store(limit, std::memory_order_relaxed);
+    }
+    return limit;
+}
+
 class Pool {
 public:
     // Whether the caller now owns the pool; if so it must call release().
@@ -276,6 +251,20 @@ public:
             if (!add_seat()) creation_refused.store(true, std::memory_order_relaxed);
         }
         return std::min(wanted, seat_count_);
+    }
+
+    // For the owner: the workers follow it to the processors that it has been given since the last job. Fewer
+    // of them than threads are those of one thread that was bound (as OpenMP does to the thread that starts
+    // it), where somebody has set the number of threads: the workers are not to crowd there.
+    void follow_caller(unsigned threads) noexcept {
+        const Affinity& callers = recent_affinity.get();
+        if (callers.count < threads || (all_follow_ && callers == followed_)) return;
+        all_follow_ = true;
+        for (unsigned seat = 1; seat < seat_count_; ++seat) {
+            if (!seats_[seat]->placement.give(callers)) all_follow_ = false;
+        }
+        followed_ = callers;
+        cpus_.store(cpus_within(callers.count, quota()), std::memory_order_relaxed);
     }
 
     // For the owner: runs a job on `threads` >= 2 threads, as many as provide() promised.
@@ -346,10 +335,13 @@ private:
     }
 
     // Spinning while there are more threads than processors takes the processor from a thread that has work.
-    bool may_spin(unsigned threads) const noexcept { return threads <= cpus_; }
+    bool may_spin(unsigned threads) const noexcept {
+        return threads <= cpus_.load(std::memory_order_relaxed);
+    }
 
     void worker(unsigned seat) noexcept {
         seats_[seat]->placement.here();
+        const DefaultFloatControls controls;  // a thread begins with those of the one that creates it
         std::uint32_t last_generation = 0;
         State state = 0;
         const auto offered = [&]() noexcept {
@@ -392,6 +384,8 @@ private:
         if (seat == nullptr) return false;
         seats_[seat_count_] = seat;
         if (seat_count_ > 0) {
+            // The new thread begins with the processors of this one.
+            if (!(recent_affinity.get_anew() == followed_)) all_follow_ = false;
             awake_.fetch_add(1, std::memory_order_relaxed);
             if (!start_worker(seat_count_)) {
                 awake_.fetch_sub(1, std::memory_order_relaxed);
@@ -438,7 +432,9 @@ private:
     std::atomic<unsigned> awake_{0};  // workers in a job or looking for one
     std::uint32_t generation_ = 0;
     unsigned seat_count_ = 0;
-    const unsigned cpus_ = available_cpus();
+    bool all_follow_ = true;  // each worker has been given, or has begun with, the processors of `followed_`
+    Affinity followed_ = recent_affinity.get();
+    std::atomic<unsigned> cpus_{cpus_within(followed_.count, quota())};
     alignas(cache_line) Sleeper caller_;
     Seat* seats_[most_threads];
 };
@@ -460,22 +456,47 @@ Pool* pool() noexcept {
 // When the last job ended up on fewer threads only because the others were asleep, in clock ticks.
 std::atomic<clock::rep> last_lonely_job{0};
 
-std::atomic<int> process_setting{0};  // 0: the default
-std::atomic<int> default_threads{0};  // 0: not known yet
-thread_local int thread_limit = 0;    // 0: none
+std::atomic<int> process_setting{0};       // 0: the default
+std::atomic<int> environment_setting{-1};  // 0: none, below 0: not known yet
+thread_local int thread_limit = 0;         // 0: none
 
 #if FASTNORM_POSIX
 // The child may also have been given other processors (a worker of a process pool often is), so it looks
 // again.
 void forget_threads() {
     current_pool.store(nullptr, std::memory_order_relaxed);
-    default_threads.store(0, std::memory_order_relaxed);
+    environment_setting.store(-1, std::memory_order_relaxed);
+    known_quota.store(-1.0, std::memory_order_relaxed);
+    recent_affinity.forget();
     creation_refused.store(false, std::memory_order_relaxed);
 }
 
 // When the library is loaded: later, a fork could come between the first use and the registration.
 [[maybe_unused]] const int fork_handler = pthread_atfork(nullptr, nullptr, forget_threads);
 #endif
+
+// The number that somebody has set for the process; 0: nobody has.
+int set_threads() noexcept {
+    const int setting = process_setting.load(std::memory_order_relaxed);
+    if (setting > 0) return setting;
+    int n = environment_setting.load(std::memory_order_relaxed);
+    if (n < 0) {
+        n = threads_from_environment(std::getenv("FASTNORM_NUM_THREADS"), std::getenv("OMP_NUM_THREADS"));
+        environment_setting.store(n, std::memory_order_relaxed);
+    }
+    return n;
+}
+
+int default_threads(const Affinity& affinity) noexcept {
+    return static_cast<int>(cpus_within(affinity.count, quota()));
+}
+
+// num_threads() for a job, which takes a recent answer of the system.
+int threads_of_job() noexcept {
+    if (thread_limit > 0) return thread_limit;
+    const int n = set_threads();
+    return n > 0 ? n : default_threads(recent_affinity.get());
+}
 
 // The number of threads that the text asks for, up to `end`; 0 unless it is a positive number that fits.
 int parse_threads(const char* text, char end) noexcept {
@@ -501,19 +522,13 @@ int threads_from_environment(const char* fastnorm_num_threads, const char* omp_n
 std::string threads_environment_error() {
     const char* text = std::getenv("FASTNORM_NUM_THREADS");
     if (text == nullptr || *text == '\0' || threads_from_environment(text, nullptr) > 0) return {};
-    return "FASTNORM_NUM_THREADS is '" + std::string(text) + "', needs an integer >= 1";
+    return "FASTNORM_NUM_THREADS is '" + std::string(text) + "', needs an integer from 1 to " +
+           std::to_string(INT_MAX);
 }
 
 int process_num_threads() noexcept {
-    const int setting = process_setting.load(std::memory_order_relaxed);
-    if (setting > 0) return setting;
-    int n = default_threads.load(std::memory_order_relaxed);
-    if (n == 0) {
-        n = threads_from_environment(std::getenv("FASTNORM_NUM_THREADS"), std::getenv("OMP_NUM_THREADS"));
-        if (n == 0) n = static_cast<int>(available_cpus());
-        default_threads.store(n, std::memory_order_relaxed);
-    }
-    return n;
+    const int n = set_threads();
+    return n > 0 ? n : default_threads(recent_affinity.get_anew());
 }
 
 int num_threads() noexcept { return thread_limit > 0 ? thread_limit : process_num_threads(); }
@@ -531,7 +546,7 @@ int swap_thread_limit(int n) noexcept {
 
 int worthwhile_threads(double microseconds) noexcept {
     if (microseconds < 2 * awake_share_us) return 1;
-    const int allowed = num_threads();
+    const int allowed = threads_of_job();
     const double shares = microseconds / awake_share_us;
     const int wanted = shares < allowed ? static_cast<int>(shares) : allowed;
     if (wanted == 1 || microseconds >= asleep_job_us) return wanted;
@@ -547,13 +562,16 @@ int worthwhile_threads(double microseconds) noexcept {
 
 void run_chunks(std::size_t chunks, int max_threads, ChunkFunction function, void* context) noexcept {
     if (chunks == 0) return;
-    const int allowed = std::min(num_threads(), max_threads);
+    const int allowed = std::min(threads_of_job(), max_threads);
     unsigned threads = allowed > 1 ? std::min(static_cast<unsigned>(allowed), most_threads) : 1;
     if (chunks < threads) threads = static_cast<unsigned>(chunks);
     Pool* const owned = threads > 1 ? pool() : nullptr;
     if (owned != nullptr && owned->claim()) {
         threads = owned->provide(threads);
-        if (threads > 1) owned->run(chunks, threads, function, context);
+        if (threads > 1) {
+            owned->follow_caller(threads);
+            owned->run(chunks, threads, function, context);
+        }
         owned->release();
         if (threads > 1) return;
     }

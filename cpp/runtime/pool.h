@@ -12,8 +12,9 @@
 namespace fastnorm {
 
 // Threads that a call made now by this thread may use: the limit of this thread if it has one, else the
-// process-wide setting, else FASTNORM_NUM_THREADS, else OMP_NUM_THREADS (the first of a list), else
-// available_cpus().
+// process-wide setting, else FASTNORM_NUM_THREADS, else OMP_NUM_THREADS (the first of a list), else the
+// processors that this thread may use now (its affinity) within the cgroup's quota. Jobs notice another
+// affinity after 10 ms at most.
 int num_threads() noexcept;
 
 // The same without the limit of the calling thread.

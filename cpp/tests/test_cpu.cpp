@@ -165,9 +165,30 @@ void test_cpu_quota_v2() {
     CHECK(limit("0::/a/b\n") == 1.0);
     // A group outside this namespace, and lines that are none.
     CHECK(cgroup_cpu_limit("0::/../..\n", cgroup.path() + "/a/b") == 2.0);
+    CHECK(cgroup_cpu_limit("0::/../a/b\n", cgroup.path()) == 1.0);
+    CHECK(cgroup_cpu_limit("0::/..\n", cgroup.path()) == 1.0);
     CHECK(limit("") == 0.0);
     CHECK(limit("nonsense\n\n::\n0:x\n") == 1.0);  // "::" is a v2 line with the root's path
     CHECK(limit("nonsense\n0:x\n") == 0.0);
+}
+
+// A name may hold anything but a slash and the end of a line.
+void test_names_of_groups() {
+    const TemporaryDirectory cgroup;
+    cgroup.write("cpu.max", "900000 100000\n");
+    for (const std::string name :
+         {"a..b", "..a", "a..", "...", "user@1000.service", "two words", " ", "a:b", "0::", "back\\x2dslash",
+          "tab\there", "gone (deleted)", "\xC3\xA4\xFF", "100%s"}) {
+        cgroup.write("outer/" + name + "/cpu.max", "200000 100000\n");
+        cgroup.write("cpu/outer/" + name + "/cpu.cfs_quota_us", "300000\n");
+        cgroup.write("cpu/outer/" + name + "/cpu.cfs_period_us", "100000\n");
+        CHECK(cgroup_cpu_limit("0::/outer/" + name + "\n", cgroup.path()) == 2.0);
+        CHECK(cgroup_cpu_limit("0::/outer/" + name + "/inner\n", cgroup.path()) == 2.0);
+        CHECK(cgroup_cpu_limit("4:cpu:/outer/" + name + "\n", cgroup.path()) == 3.0);
+    }
+    // Of a group that has been removed, those around it count.
+    CHECK(cgroup_cpu_limit("0::/outer/a..b/removed (deleted)\n", cgroup.path()) == 2.0);
+    CHECK(cgroup_cpu_limit("0::/removed (deleted)\n", cgroup.path()) == 9.0);
 }
 
 void test_cpu_quota_v1() {
@@ -248,6 +269,7 @@ int main() {
     test_cache_sizes_from_sys();
     test_gaps_in_cache_sizes_are_filled();
     test_cpu_quota_v2();
+    test_names_of_groups();
     test_cpu_quota_v1();
     test_memory_limit();
     test_cpus_within_a_limit();

@@ -245,10 +245,12 @@ std::vector<double> run_epoch(
     lesson.loss.row_stride = target.strides[0], lesson.loss.col_stride = target.strides[1];
     Epoch epoch(lesson);
     epoch.rule.lr = 0.05;
+    std::vector<std::int64_t> updates(lesson.network.parameter_count());
     for (std::size_t i = 0; i < lesson.network.parameter_count(); ++i) {
         const View& view = lesson.network.parameter(i);
         OptimizedParameter parameter;
         parameter.data = view.data, parameter.size = view.size(), parameter.element = element;
+        parameter.steps = &updates[i];
         epoch.parameters.push_back(parameter);
     }
     epoch.order = ordered ? order.data() : nullptr;
@@ -258,7 +260,8 @@ std::vector<double> run_epoch(
     int calls = 0;
     for (; epoch.done < epoch.count; ++calls) epoch.run(in_pieces ? &none : nullptr);
     CHECK(calls == (in_pieces ? 3 : 1));
-    loss = epoch.total / double(rows);
+    loss = epoch.loss();
+    for (const std::int64_t count : updates) CHECK(count == 3);
 
     double expected = 0;
     for (std::int64_t start = 0; start < rows; start += 100) {
@@ -357,12 +360,11 @@ void test_adam() {
         std::int64_t steps = 0;
         OptimizerRule rule;
         rule.is_adam = true, rule.lr = 0.25, rule.beta1 = 0.9, rule.beta2 = 0.999, rule.eps = 1e-12;
-        rule.corrected_eps = true, rule.steps = &steps;
-        const std::int64_t number = rule.next_step();
-        CHECK(number == 1 && steps == 1);
+        rule.corrected_eps = true;
         update_parameter(
-            rule, number, {p.at(0), size, Element::float32, g.at(0), true, first.at(0), second.at(0)}
+            rule, {p.at(0), size, Element::float32, g.at(0), true, first.at(0), second.at(0), &steps}
         );
+        CHECK(steps == 1);
         bool moved = true;
         for (std::int64_t i = 0; i < size; ++i) {
             const double expected = before.get(i) - (g.get(i) > 0 ? 0.25 : -0.25);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "../runtime/cpu.h"
+#include "../runtime/float_controls.h"
 #include "check.h"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -310,7 +311,9 @@ void test_environment_texts() {
     CHECK(threads_from_environment(nullptr, ",2") == 0);
 
     setenv("FASTNORM_NUM_THREADS", "2,2", 1);
-    CHECK(threads_environment_error() == "FASTNORM_NUM_THREADS is '2,2', needs an integer >= 1");
+    CHECK(
+        threads_environment_error() == "FASTNORM_NUM_THREADS is '2,2', needs an integer from 1 to 2147483647"
+    );
     setenv("FASTNORM_NUM_THREADS", "0", 1);
     CHECK(!threads_environment_error().empty());
     setenv("FASTNORM_NUM_THREADS", "2", 1);
@@ -391,6 +394,38 @@ void test_workers_leave_signals_to_the_application() {
         CHECK(sigismember(&mask, signal) == 0);
     pthread_sigmask(SIG_SETMASK, nullptr, &mask);
     CHECK(sigismember(&mask, SIGINT) == 0);
+    set_num_threads(0);
+}
+#endif
+
+#if FASTNORM_MXCSR
+// Set in the thread that creates the workers, or that calls them: to zero for subnormal numbers, rounding up.
+void test_the_callers_float_controls_reach_no_worker() {
+    constexpr unsigned usual = 0x1F80, flags = 0x3F, flush = 0x8040, up = 0x4000;
+    const auto controls = [] { return _mm_getcsr() & ~flags; };
+    CHECK(controls() == usual);
+    _mm_setcsr(usual | flush | up);
+    {
+        const DefaultFloatControls guard;
+        CHECK(controls() == usual);
+    }
+    CHECK(controls() == (usual | flush | up));
+    constexpr int threads = 9;  // more than any test before has created
+    set_num_threads(threads);
+    const std::thread::id caller = std::this_thread::get_id();
+    std::atomic<int> arrived{0}, changed{0};
+    parallel_for(threads, threads, [&](std::size_t, std::size_t) noexcept {
+        if (std::this_thread::get_id() != caller && controls() != usual) ++changed;
+        ++arrived;
+        eventually([&] { return arrived == threads; });
+    });
+    CHECK(arrived == threads && changed == 0);
+    _mm_setcsr(usual);
+    {
+        const DefaultFloatControls guard;
+        CHECK(controls() == usual);
+    }
+    CHECK(controls() == usual);
     set_num_threads(0);
 }
 #endif
@@ -507,6 +542,50 @@ void test_default_of_a_child() {
 }
 
 #if defined(__linux__) && !defined(FASTNORM_ASAN)
+// Where there is no memory at all, not even for the first pool: the caller works alone.
+void test_no_memory() {
+    CHECK(check::passes_in_child([] {
+        rlimit tight;
+        getrlimit(RLIMIT_AS, &tight);
+        tight.rlim_cur = 1;
+        CHECK(setrlimit(RLIMIT_AS, &tight) == 0);
+        void* volatile last = nullptr;
+        for (std::size_t bytes = std::size_t{1} << 24; bytes > 0; bytes /= 2) {
+            do last = std::malloc(bytes);
+            while (last != nullptr);
+        }
+        CHECK(num_threads() >= 1);
+        CHECK(available_cpus() >= 1);
+        CHECK(cache_sizes().l2 > 0);
+        CHECK(available_memory() > 0);
+        set_num_threads(4);
+        std::size_t done = 0;
+        parallel_for(1000, all_threads, [&](std::size_t begin, std::size_t end) noexcept {
+            done += end - begin;
+        });
+        CHECK(done == 1000);
+    }));
+}
+
+// Where the user may have no more threads.
+void test_limited_threads() {
+    CHECK(check::passes_in_child([] {
+        if (geteuid() == 0) CHECK(setuid(65534) == 0);  // whom no limit binds
+        const rlimit none{0, 0};
+        CHECK(setrlimit(RLIMIT_NPROC, &none) == 0);
+        set_num_threads(4);
+        std::atomic<std::size_t> done{0};
+        std::atomic<int> ranges{0};
+        for (int i = 0; i < 3; ++i) {
+            parallel_for(1000, all_threads, [&](std::size_t begin, std::size_t end) noexcept {
+                done += end - begin;
+                ++ranges;
+            });
+        }
+        CHECK(done == 3000 && ranges == 3);
+    }));
+}
+
 // Where the system refuses more threads, the job is done by those that there are.
 void test_refused_threads() {
     CHECK(check::passes_in_child([] {
@@ -593,6 +672,84 @@ void test_workers_keep_off_the_callers_processor() {
     CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
     set_num_threads(0);
 }
+
+// The processors of a worker in a job of `threads` threads.
+cpu_set_t affinity_of_a_worker(int threads) {
+    const std::thread::id caller = std::this_thread::get_id();
+    std::atomic<int> arrived{0};
+    std::mutex mutex;
+    cpu_set_t found;
+    CPU_ZERO(&found);
+    parallel_for(static_cast<std::size_t>(threads), threads, [&](std::size_t, std::size_t) noexcept {
+        if (std::this_thread::get_id() != caller) {
+            const std::lock_guard<std::mutex> lock(mutex);
+            sched_getaffinity(0, sizeof found, &found);
+        }
+        ++arrived;
+        eventually([&] { return arrived == threads; });
+    });
+    CHECK(arrived == threads);
+    return found;
+}
+
+// Where nobody has set a number, another affinity counts at once for num_threads(), and for jobs
+// after a tick of the timer; workers that were there before go where the caller may be.
+void test_affinity_is_followed() {
+    cpu_set_t all;
+    CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+    const int usual = num_threads(), cpus = CPU_COUNT(&all);
+    if (cpus < 2 || usual < 2) return;
+    const auto move_to = [](const cpu_set_t& set) {
+        CHECK(sched_setaffinity(0, sizeof set, &set) == 0);
+        std::this_thread::sleep_for(20ms);
+    };
+    CHECK(worthwhile_threads(1e9) == usual);
+    cpu_set_t one = all, some = all;
+    for (int cpu = 0; CPU_COUNT(&one) > 1; ++cpu) CPU_CLR(cpu, &one);
+    for (int cpu = 0; CPU_COUNT(&some) == cpus; ++cpu) CPU_CLR(cpu, &some);
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+    CHECK(num_threads() == 1);
+    CHECK(worthwhile_threads(1e9) == 1);
+    move_to(all);
+    CHECK(worthwhile_threads(1e9) == usual);
+    move_to(one);
+    CHECK(worthwhile_threads(1e9) == 1);
+    int ranges = 0;
+    parallel_for(100, all_threads, [&](std::size_t, std::size_t) noexcept { ++ranges; });
+    CHECK(ranges == 1);
+    move_to(all);
+    CHECK(meets(2));
+    if (cpus > 2) {
+        move_to(some);
+        const cpu_set_t found = affinity_of_a_worker(2);
+        cpu_set_t both;
+        CPU_OR(&both, &found, &some);
+        CHECK(CPU_EQUAL(&both, &some));
+        move_to(all);
+    }
+    set_num_threads(0);
+}
+
+#if FASTNORM_TEST_FORK
+// A worker that began on one processor, as that was all that its creator had then.
+void test_a_bound_worker_is_set_free() {
+    cpu_set_t all;
+    CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+    if (CPU_COUNT(&all) < 2) return;
+    cpu_set_t one = all;
+    for (int cpu = 0; CPU_COUNT(&one) > 1; ++cpu) CPU_CLR(cpu, &one);
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+    set_num_threads(2);
+    cpu_set_t found = affinity_of_a_worker(2);
+    CHECK(CPU_EQUAL(&found, &one));
+    CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
+    std::this_thread::sleep_for(20ms);
+    found = affinity_of_a_worker(2);
+    CHECK(CPU_COUNT(&found) >= CPU_COUNT(&all) - 1);
+    CPU_OR(&found, &found, &one);
+    CHECK(CPU_COUNT(&found) > 1);
+}
+#endif
 #endif
 
 // What this program does when called with an argument: it ends while another thread is in the middle of jobs.
@@ -620,6 +777,13 @@ int main(int argc, char** argv) {
     if (argc > 1) return exit_during_jobs(std::atoi(argv[1]));
 #if FASTNORM_TEST_FORK
     test_fork_before_any_use();
+#if defined(__linux__)
+    CHECK(check::passes_in_child(test_a_bound_worker_is_set_free));
+#if !defined(FASTNORM_ASAN)
+    test_no_memory();
+    test_limited_threads();
+#endif
+#endif
     test_default_of_a_child();
 #else
     std::printf("the tests with fork are left out of this build\n");
@@ -639,6 +803,9 @@ int main(int argc, char** argv) {
     test_setting_changes_under_load();
     test_worthwhile_threads();
     test_exit_during_jobs(argv[0]);
+#if FASTNORM_MXCSR
+    test_the_callers_float_controls_reach_no_worker();
+#endif
 #if defined(__unix__) || defined(__APPLE__)
     test_idle_workers_sleep();
     test_workers_leave_signals_to_the_application();
@@ -655,6 +822,7 @@ int main(int argc, char** argv) {
 #endif
 #if defined(__linux__)
     test_workers_keep_off_the_callers_processor();
+    test_affinity_is_followed();
 #endif
     return check::report();
 }

@@ -15,6 +15,7 @@ if "__all__" in globals():
     for _shared in ("attention", "linear", "softmax"):
         del globals()[_shared]
 
+from . import _interpreter as _interpreter  # first: it refuses what the others would hang on
 from . import _threadpoolctl, _vjp
 from . import activations as _activations
 from . import attention as _attention

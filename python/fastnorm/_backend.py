@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,7 +17,17 @@ from typing import get_args
 
 from ._typing import Backend
 
-__all__ = ["CHOSEN", "NAMES", "extension", "load_extension", "name", "use", "using"]
+__all__ = [
+    "CHOSEN",
+    "NAMES",
+    "extension",
+    "limit_threads",
+    "load_extension",
+    "name",
+    "set_threads",
+    "use",
+    "using",
+]
 
 NAMES: tuple[str, ...] = get_args(Backend)
 EXTENSION = "fastnorm._core"
@@ -32,6 +43,17 @@ MISSING = (
 CHOSEN: ContextVar[str] = ContextVar("fastnorm.backend")
 default = os.environ.get("FASTNORM_BACKEND") or "native"
 extension: ModuleType | None = None  # None until it is first used
+
+
+class ThreadLimit(threading.local):
+    """The limit that `threads` set for the calling thread; 0: none."""
+
+    number = 0
+
+
+# The numbers of threads, kept here too for an extension that is loaded later.
+process_threads = 0  # 0: none was set
+thread_limit = ThreadLimit()
 
 
 def name() -> str:
@@ -58,8 +80,27 @@ def using(chosen: str) -> Iterator[None]:
         CHOSEN.reset(token)
 
 
+def set_threads(n: int) -> None:
+    """Set the number of threads of the process."""
+    global process_threads  # noqa: PLW0603  # the state that this module is about
+    process_threads = n
+    if extension is not None:
+        extension.set_num_threads(n)
+
+
+def limit_threads(n: int) -> int:
+    """Set the limit of the calling thread, 0 for none, and return the one it had."""
+    before, thread_limit.number = thread_limit.number, n
+    if extension is not None:
+        extension.swap_thread_limit(n)
+    return before
+
+
 def load_extension() -> ModuleType:
-    """Import the extension, or raise ImportError with a note that says how to build it."""
+    """Import the extension, or raise ImportError with a note that says how to build it.
+
+    Where it is there already it is told the limit of the calling thread, which may be older than it.
+    """
     global extension  # noqa: PLW0603  # the state that this module is about
     if extension is None:
         try:
@@ -68,6 +109,10 @@ def load_extension() -> ModuleType:
             if error.name != EXTENSION:
                 raise
             raise ImportError(MISSING, name=EXTENSION) from None
+        if process_threads:
+            extension.set_num_threads(process_threads)
+    if thread_limit.number:
+        extension.swap_thread_limit(thread_limit.number)
     return extension
 
 

@@ -117,6 +117,7 @@ class InterpretedOp:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if (self._runs or _backend.name()) == "native":
+            _backend.load_extension()  # in each thread, for its limit of threads
             return self._base._compiled(*args, **kwargs)
         try:
             bound = self.__signature__.bind(*args, **kwargs)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
-from ._arguments.rules import Rules
+from ._arguments import memory as _rules
+from ._arguments.mlp import float_dtype
+from ._arguments.rules import Rules, is_half, plain
+from ._files import Archive, write
 from ._op import op
 from ._typing import Array, ArrayLike
 from .attention import memory_read, memory_read_backward
@@ -19,6 +23,11 @@ from .class_losses import cross_entropy
 __all__ = ["MemN2N"]
 
 Tying: TypeAlias = Literal["adjacent", "layerwise"]
+
+RULES = Rules("MemN2N")
+SIZES = ("vocab_size", "dim", "hops", "memory_size")
+SETTINGS = (*SIZES, "tying", "position_encoding", "temporal", "nonlinearity", "dtype")
+LARGEST_TABLES = sys.maxsize // 8  # elements of all: they are drawn in float64
 
 
 @op
@@ -116,6 +125,8 @@ class MemN2N:
     True
     """
 
+    parameters: dict[str, Array]
+
     def __init__(
         self,
         vocab_size: int,
@@ -131,55 +142,80 @@ class MemN2N:
         seed: int | None = None,
     ) -> None:
         """Draw the initial parameters."""
-        for name, value in (
-            ("vocab_size", vocab_size),
-            ("dim", dim),
-            ("hops", hops),
-            ("memory_size", memory_size),
-        ):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise TypeError(f"MemN2N: {name} has type {type(value).__name__}, needs an int")
-            if value < 1:
-                raise ValueError(f"MemN2N: {name} is {value}, needs at least 1")
-        if tying not in get_args(Tying):
-            raise ValueError(
-                f"MemN2N: tying is {tying!r}, needs one of {', '.join(map(repr, get_args(Tying)))}"
-            )
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise TypeError(f"MemN2N: dtype is {np.dtype(dtype)}, needs float32 or float64")
-        self.vocab_size, self.dim, self.hops, self.memory_size = (
-            int(vocab_size),
-            int(dim),
-            int(hops),
-            int(memory_size),
+        self._configure(
+            vocab_size=vocab_size,
+            dim=dim,
+            hops=hops,
+            memory_size=memory_size,
+            tying=tying,
+            position_encoding=position_encoding,
+            temporal=temporal,
+            nonlinearity=nonlinearity,
+            dtype=dtype,
         )
-        self.tying: Tying = tying
-        self.position_encoding, self.temporal = bool(position_encoding), bool(temporal)
-        self.nonlinearity = bool(nonlinearity)
-        self.dtype = np.dtype(dtype)
+        rng = RULES.generator("seed", seed)
+        self.parameters = {
+            name: (0.1 * rng.standard_normal(shape)).astype(self.dtype)
+            for name, shape in self._shapes().items()
+        }
+        self._forget_nil()
+
+    def _configure(
+        self,
+        *,
+        tying: str,
+        position_encoding: bool,
+        temporal: bool,
+        nonlinearity: bool,
+        dtype: Any,
+        **sizes: int,
+    ) -> None:
+        """Take the settings, from which names and shapes of the parameters follow."""
+        self.vocab_size, self.dim, self.hops, self.memory_size = (
+            RULES.integer(name, sizes[name], minimum=1) for name in SIZES
+        )
+        self.tying: Tying = RULES.choice("tying", tying, get_args(Tying))  # type: ignore[assignment]
+        self.position_encoding = RULES.flag("position_encoding", position_encoding)
+        self.temporal = RULES.flag("temporal", temporal)
+        self.nonlinearity = RULES.flag("nonlinearity", nonlinearity)
+        self.dtype = float_dtype(RULES, dtype)
+        if is_half(self.dtype):
+            raise RULES.type_error("dtype", f"is {self.dtype}", "float32 or float64")
         self.linear = False
         self._saved: _Saved | None = None
-        rng = np.random.default_rng(seed)
-        rows = self.vocab_size + (self.memory_size if self.temporal else 0)
-        if tying == "adjacent":
-            tables = [f"embedding_{number}" for number in range(self.hops + 1)]
-            # The tables that hop k reads from: where to look (m) and what to take (c).
-            self._read = [(tables[k], tables[k + 1]) for k in range(self.hops)]
-            self._question, self._answer = tables[0], tables[-1]
-        else:
-            tables = ["input", "output", "question", "answer"]
-            self._read = [("input", "output")] * self.hops
-            self._question, self._answer = "question", "answer"
-        shapes = dict.fromkeys(tables, (rows, self.dim))
-        if tying == "layerwise":
-            shapes["hop"] = (self.dim, self.dim)
-        self.parameters: dict[str, Array] = {
-            name: (0.1 * rng.standard_normal(shape)).astype(self.dtype) for name, shape in shapes.items()
-        }
-        self._remembered = tuple(dict.fromkeys(table for pair in self._read for table in pair))
-        self._embeddings = tuple(dict.fromkeys((*self._remembered, self._question)))
         self._encodings: dict[int, Array] = {}
-        self._forget_nil()
+        rows = self.vocab_size + self.memory_size
+        if max(rows * self.dim * (self.hops + 1), self.dim * self.dim) > LARGEST_TABLES:
+            found = f"are {self.vocab_size}, {self.dim}, {self.hops} and {self.memory_size}"
+            raise RULES.value_error(", ".join(SIZES), found, "tables that can lie in memory")
+        # The tables of the memory, of the question and of the answer.
+        if self.tying == "adjacent":
+            self._remembered = tuple(f"embedding_{number}" for number in range(self.hops + 1))
+            self._question, self._answer = self._remembered[0], self._remembered[-1]
+        else:
+            self._remembered = ("input", "output")
+            self._question, self._answer = "question", "answer"
+        self._embeddings = tuple(dict.fromkeys((*self._remembered, self._question)))
+
+    def _shapes(self) -> dict[str, tuple[int, int]]:
+        rows = self.vocab_size + (self.memory_size if self.temporal else 0)
+        tables = dict.fromkeys((*self._remembered, self._question, self._answer), (rows, self.dim))
+        return tables if self.tying == "adjacent" else tables | {"hop": (self.dim, self.dim)}
+
+    def _read(self, hop: int) -> tuple[str, str]:
+        """Return the tables that a hop reads from: where to look (m) and what to take (c)."""
+        first = hop if self.tying == "adjacent" else 0
+        return self._remembered[first], self._remembered[first + 1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but the last batch."""
+        return {**vars(self), "_saved": None, "_encodings": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what another model had."""
+        self.__dict__.update(state)
+        # Arrays may come as mappings of a file.
+        self.parameters = {name: plain(array) for name, array in self.parameters.items()}
 
     def forward(self, stories: ArrayLike, questions: ArrayLike) -> Array:
         """Return the logits of the answers, (n, vocab_size) and more columns for the ages.
@@ -193,7 +229,8 @@ class MemN2N:
             (n, words), at most as many words as in `stories`.
         """
         stories, questions = self._checked(stories, questions)
-        return self._forward(self._memory(stories), questions)
+        logits, self._saved = self._forward(self._memory(stories), questions)
+        return logits
 
     @np.errstate(all="ignore")  # as the ops
     def backward(self, dlogits: ArrayLike) -> dict[str, Array]:
@@ -204,20 +241,22 @@ class MemN2N:
         dlogits : array_like
             Gradient of the loss with respect to the logits.
         """
-        if self._saved is None:
-            raise ValueError("MemN2N: backward needs a forward before it")
         saved = self._saved
-        rules = Rules("MemN2N")
-        taken = rules.array("dlogits", dlogits)
+        if saved is None:
+            raise ValueError("MemN2N: backward needs a forward before it")
+        return self._backward(saved, dlogits)
+
+    def _backward(self, saved: _Saved, dlogits: ArrayLike) -> dict[str, Array]:
+        taken = RULES.array("dlogits", dlogits)
         shape = (len(saved.states[-1]), len(self.parameters[self._answer]))
         if taken.shape != shape:
-            raise rules.value_error("dlogits", f"has shape {taken.shape}", f"{shape} as the logits")
+            raise RULES.value_error("dlogits", f"has shape {taken.shape}", f"{shape} as the logits")
         given: Array = taken.astype(self.dtype, copy=False)
         gradients: dict[str, Array] = {self._answer: given.T @ saved.states[-1]}
         memory: dict[str, Array] = {}
         du = given @ self.parameters[self._answer]
         for hop in reversed(range(self.hops)):
-            u, (look, take) = saved.states[hop], self._read[hop]
+            u, (look, take) = saved.states[hop], self._read(hop)
             if self.nonlinearity:
                 du = du * (saved.states[hop + 1] > 0)
             before, dlook, dtake = memory_read_backward(
@@ -297,14 +336,21 @@ class MemN2N:
         stories, questions = self._checked(stories, questions)
         answers = self._words("answers", answers, 1)
         if len(answers) != len(stories):
-            raise ValueError(f"MemN2N: answers has length {len(answers)}, needs {len(stories)} as stories")
+            raise RULES.value_error("answers", f"has length {len(answers)}", f"{len(stories)} as stories")
+        epochs, batch_size, learning_rate, decay, decay_every, linear_start, noise, clip = _rules.training(
+            RULES, epochs, batch_size, learning_rate, decay, decay_every, linear_start, noise, clip
+        )
+        validation = _rules.share(RULES, "validation", validation)
+        if progress is not None and not callable(progress):
+            raise RULES.type_error("progress", f"has type {type(progress).__name__}", "a function or None")
         held = math.ceil(len(stories) * validation)
         count = len(stories) - held
         if count < batch_size:
-            raise ValueError(
-                f"MemN2N: batch_size is {batch_size}, needs at most the {count} questions to train with"
+            raise RULES.value_error(
+                "batch_size", f"is {batch_size}", f"at most the {count} questions to train with"
             )
-        rng = np.random.default_rng(seed)
+        _rules.trained(RULES, self.parameters)
+        rng = RULES.generator("seed", seed)
         sentences = self._memory(stories)
         history = []
         for number in range(1, linear_start + epochs + 1):
@@ -318,10 +364,10 @@ class MemN2N:
                 told = sentences[batch]
                 if noise:
                     self._move_ages(told, rng, noise)
-                logits = self._forward(told, questions[batch])
+                logits, saved = self._forward(told, questions[batch])
                 total, dlogits = cross_entropy(logits, answers[batch], reduction="sum", return_grad=True)
                 loss += float(total)
-                self._descend(self.backward(dlogits), learning_rate, clip)
+                self._descend(self._backward(saved, dlogits), learning_rate, clip)
             wrong = self._predict(sentences[count:], questions[count:]) != answers[count:]
             error = float(np.mean(wrong)) if held else math.nan
             loss /= count // batch_size * batch_size
@@ -337,48 +383,45 @@ class MemN2N:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write settings and parameters to an ``.npz`` file."""
-        settings = {
-            name: getattr(self, name)
-            for name in ("vocab_size", "dim", "hops", "memory_size", "tying", "position_encoding", "temporal")
-        }
-        settings |= {"nonlinearity": self.nonlinearity, "dtype": self.dtype.name}
-        with open(path, "wb") as file:
-            contents: dict[str, Any] = {"settings": np.array(json.dumps(settings)), **self.parameters}
-            np.savez(file, **contents)
+        settings = {name: getattr(self, name) for name in SETTINGS} | {"dtype": self.dtype.name}
+        write(path, {"settings": np.array(json.dumps(settings)), **self.parameters})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> MemN2N:
-        """Read what `save` wrote. Nothing is unpickled."""
-        with np.load(path, allow_pickle=False) as file:
-            model = cls(**json.loads(str(file["settings"])))
-            for name, value in model.parameters.items():
-                value[...] = file[name]
+        """Read what `save` wrote; word 0 is no word whatever the file says.
+
+        Nothing in the file is run, and no more memory is taken than the file is long.
+
+        Raises
+        ------
+        ValueError
+            If the file holds something else.
+        """
+        with Archive(path, "MemN2N.save") as file:
+            settings = json.loads(file.text("settings"))
+            if not isinstance(settings, dict) or set(settings) != set(SETTINGS):
+                raise file.refusal(f"has other settings than {', '.join(SETTINGS)}")
+            if settings["tying"] == "adjacent" and settings["hops"] != len(file.headers) - 2:
+                raise file.refusal(f"has {len(file.headers) - 1} tables for {settings['hops']} hops")
+            model = cls.__new__(cls)
+            model._configure(**settings)
+            file.has_only({"settings", *model._shapes()})
+            model.parameters = file.read_floats(model._shapes(), model.dtype)
+        model._forget_nil()
         return model
 
     # Inside
 
     def _words(self, name: str, value: ArrayLike, ndim: int) -> Array:
-        """Return an array of word ids."""
-        words: Array = Rules("MemN2N").ndarray(name, value)
-        if words.dtype.kind not in "iu":
-            raise TypeError(f"MemN2N: {name} has dtype {words.dtype}, needs integers")
-        if words.ndim != ndim:
-            raise ValueError(f"MemN2N: {name} has {words.ndim} axes, needs {ndim}")
-        lowest, highest = (words.min(), words.max()) if words.size else (0, 0)
-        if lowest < 0 or highest >= self.vocab_size:
-            found = lowest if lowest < 0 else highest
-            raise ValueError(f"MemN2N: {name} has id {found}, needs 0 to {self.vocab_size - 1}")
-        return words.astype(np.int64, copy=False)
+        return _rules.word_ids(RULES, name, value, ndim, self.vocab_size)
 
     def _checked(self, stories: ArrayLike, questions: ArrayLike) -> tuple[Array, Array]:
         stories, questions = self._words("stories", stories, 3), self._words("questions", questions, 2)
         if len(questions) != len(stories):
-            raise ValueError(
-                f"MemN2N: questions has length {len(questions)}, needs {len(stories)} as stories"
-            )
+            raise RULES.value_error("questions", f"has length {len(questions)}", f"{len(stories)} as stories")
         if questions.shape[1] > stories.shape[2]:
-            raise ValueError(
-                f"MemN2N: questions has {questions.shape[1]} words, needs at most {stories.shape[2]}"
+            raise RULES.value_error(
+                "questions", f"has {questions.shape[1]} words", f"at most {stories.shape[2]}"
             )
         return stories, questions
 
@@ -386,26 +429,25 @@ class MemN2N:
         answers = np.empty(len(questions), np.int64)
         for start in range(0, len(questions), 256):
             part = slice(start, start + 256)
-            logits = self._forward(sentences[part], questions[part])
+            logits, _ = self._forward(sentences[part], questions[part])
             answers[part] = np.argmax(logits[:, : self.vocab_size], axis=1)
         return answers
 
     @np.errstate(all="ignore")
-    def _forward(self, sentences: Array, questions: Array) -> Array:
+    def _forward(self, sentences: Array, questions: Array) -> tuple[Array, _Saved]:
         encoding = self._encoding(sentences.shape[2])
         embedded = embedding_sums(self._tables(self._remembered), sentences, encoding)
         memory = dict(zip(self._remembered, embedded, strict=True))
         asked = self._tables((self._question,))
         states = [*embedding_sums(asked, questions, encoding[: questions.shape[1]])]
-        for look, take in self._read:
-            u = states[-1]
+        for hop in range(self.hops):
+            u, (look, take) = states[-1], self._read(hop)
             read = memory_read(u, memory[look], memory[take], linear=self.linear)
             onward = u @ self.parameters["hop"].T if self.tying == "layerwise" else u
             u = onward + read
             states.append(np.maximum(u, 0) if self.nonlinearity else u)
-        self._saved = _Saved(sentences, questions, encoding, memory, states, self.linear)
         logits: Array = states[-1] @ self.parameters[self._answer].T
-        return logits
+        return logits, _Saved(sentences, questions, encoding, memory, states, self.linear)
 
     def _tables(self, names: tuple[str, ...]) -> tuple[Array, ...]:
         return tuple(self.parameters[name] for name in names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from ._arguments import mlp as _rules
-from ._arguments.mlp import Loss, activations, finite
+from ._arguments.mlp import activations, finite, float_dtype
 from ._arguments.optim import Rule
-from ._arguments.rules import Rules, is_float
+from ._arguments.rules import Rules, plain
+from ._files import Archive, write
 from ._op import op
 from ._typing import Array, ArrayLike, DenseActivation
 from .optim import SGD, Optimizer
+
+LARGEST_LAYER = sys.maxsize // 8  # weights: they are drawn in float64
 
 __all__ = ["MLP", "mlp_backward", "mlp_forward"]
 
@@ -148,36 +152,39 @@ def mlp_backward(
 def mlp_gradients(
     x: ArrayLike,
     target: ArrayLike,
-    sample_weight: Array | None,
+    sample_weight: ArrayLike | None,
     weights: Sequence[ArrayLike],
     biases: Sequence[ArrayLike | None] | None,
     activation: DenseActivation | None,
     output_activation: DenseActivation | None,
-    loss: str | Loss,
+    loss: str,
     penalty: float,
+    option: float | None = None,
 ) -> tuple[float, list[Array], list[Array | None] | None]:
-    """Loss of a batch with its penalty, and the gradients of weights and biases."""
+    """Loss of a batch with its penalty, and the gradients of weights and biases; `option` is the loss's."""
 
 
 @op
 def mlp_train(
     x: ArrayLike,
     target: ArrayLike,
-    sample_weight: Array | None,
+    sample_weight: ArrayLike | None,
     weights: Sequence[ArrayLike],
     biases: Sequence[ArrayLike | None] | None,
     activation: DenseActivation | None,
     output_activation: DenseActivation | None,
-    loss: str | Loss,
+    loss: str,
     penalty: float,
     rule: Rule,
     order: Array | None,
     batch_size: int,
+    option: float | None = None,
 ) -> float:
     """Take training steps over the rows in batches, updating the network in place; return the mean loss.
 
     `order` holds the numbers of the rows in the order in which they are taken, None for all rows as they
-    stand. The loss of a batch is the one before its update; batches count by their rows.
+    stand. The loss of a batch is the one before its update; batches count by their rows;
+    those whose weights sum to 0 are passed over.
     """
 
 
@@ -237,26 +244,57 @@ class MLP:
             raise rules.type_error(
                 "layer_sizes", f"has type {type(layer_sizes).__name__}", "a sequence of ints"
             )
-        sizes = tuple(rules.integer(f"layer_sizes[{i}]", n, minimum=1) for i, n in enumerate(layer_sizes))
-        if len(sizes) < 2:
-            raise rules.value_error(
-                "layer_sizes", f"has {len(sizes)} entries", "at least two, features and outputs"
-            )
-        self.layer_sizes = sizes
-        self.activation, self.output_activation = activations(rules, activation, output_activation)
-        self.dtype = float_dtype(rules, dtype)
-        self._rng = np.random.default_rng(seed)
+        sizes = [rules.integer(f"layer_sizes[{i}]", n, minimum=1) for i, n in enumerate(layer_sizes)]
+        self._configure(rules, sizes, activation, output_activation, float_dtype(rules, dtype))
+        self._rng = rules.generator("seed", seed)
         last = len(sizes) - 2
-        self._weights = tuple(
+        weights = [
             initial_weight(
                 self._rng, n, m, self.output_activation if i == last else self.activation, self.dtype
             )
             for i, (n, m) in enumerate(pairwise(sizes))
-        )
-        self._biases = tuple(np.zeros(m, self.dtype) for m in sizes[1:])
-        self._parameters = (*self._weights, *self._biases)
+        ]
+        self._hold(weights, [np.zeros(m, self.dtype) for m in sizes[1:]])
+
+    def _configure(
+        self,
+        rules: Rules,
+        sizes: list[int],
+        activation: object,
+        output_activation: object,
+        dtype: np.dtype[Any],
+    ) -> None:
+        """Take the settings, from which the shapes of the parameters follow."""
+        if len(sizes) < 2:
+            raise rules.value_error(
+                "layer_sizes", f"has {len(sizes)} entries", "at least two, features and outputs"
+            )
+        for n, m in pairwise(sizes):
+            if n * m > LARGEST_LAYER:
+                raise rules.value_error(
+                    "layer_sizes", f"has a layer of {n} x {m} weights", "layers that can lie in memory"
+                )
+        self.layer_sizes = tuple(sizes)
+        self.activation, self.output_activation = activations(rules, activation, output_activation)
+        self.dtype = dtype
         self._sgd = SGD()
         self._x: Array | None = None
+
+    def _hold(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
+        """Take arrays as the parameters, which every update changes where they lie."""
+        self._weights, self._biases = tuple(weights), tuple(biases)
+        self._parameters = (*self._weights, *self._biases)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return settings, parameters and the source of random numbers."""
+        # Neither the last batch nor a second reference to each parameter.
+        return {name: value for name, value in vars(self).items() if name not in ("_x", "_parameters")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what another network had."""
+        self.__dict__.update(state, _x=None)
+        # Arrays may come as mappings of a file.
+        self._hold([plain(w) for w in self._weights], [plain(b) for b in self._biases])
 
     def __repr__(self) -> str:
         """Return the sizes and functions of the layers."""
@@ -301,11 +339,12 @@ class MLP:
 
         `dy` is the gradient of the loss with respect to the output. The parameters are those of now.
         """
-        if self._x is None:
+        x = self._x
+        if x is None:
             raise ValueError("backward: there is no forward yet, needs one before it")
         return mlp_backward(
             dy,
-            self._x,
+            x,
             self._weights,
             self._biases,
             activation=self.activation,
@@ -353,21 +392,26 @@ class MLP:
         >>> mlp.weights[0].round(4)
         array([[0.88]])
         """
-        rule = self._rule("step", optimizer)
-        return mlp_train(
-            x,
-            target,
-            None,
-            self._weights,
-            self._biases,
-            self.activation,
-            self.output_activation,
-            loss,
-            0.0,
-            rule,
-            None,
-            0,
-        )
+        chosen = self._optimizer("step", optimizer)
+        rule = chosen._rule_for(self._parameters)
+        try:
+            return mlp_train(
+                x,
+                target,
+                None,
+                self._weights,
+                self._biases,
+                self.activation,
+                self.output_activation,
+                loss,
+                0.0,
+                rule,
+                None,
+                0,
+            )
+        except BaseException:
+            chosen._forget_unused()
+            raise
 
     def fit(
         self,
@@ -416,38 +460,23 @@ class MLP:
         epochs = rules.integer("epochs", epochs, minimum=0)
         batch_size = rules.integer("batch_size", batch_size, minimum=1)
         shuffle, progress = rules.flag("shuffle", shuffle), rules.flag("progress", progress)
-        taken, wanted, _, _, _, _, _, chosen, _ = _rules.mlp_gradients(
-            rules,
-            x,
-            target,
-            None,
-            self._weights,
-            self._biases,
-            self.activation,
-            self.output_activation,
-            loss,
-            0.0,
-        )
-        finite(rules, "x", taken)
-        finite(rules, "target", wanted)
-        batch_size = min(batch_size, len(taken))
-        rule = self._rule("fit", optimizer)
-        losses = np.empty(epochs)
-        for epoch in progress_bar(range(epochs), shown=progress):
-            losses[epoch] = mlp_train(
-                taken,
-                wanted,
-                None,
-                self._weights,
-                self._biases,
-                self.activation,
-                self.output_activation,
-                chosen,
-                0.0,
-                rule,
-                self._rng.permutation(len(taken)) if shuffle else None,
-                batch_size,
+        network = (self._weights, self._biases, self.activation, self.output_activation)
+        chosen = self._optimizer("fit", optimizer)
+        rule = chosen._rule_for(self._parameters)
+        try:
+            taken, wanted, *_ = checked = _rules.mlp_train(
+                rules, x, target, None, *network, loss, 0.0, rule, None, 0, None
             )
+            finite(rules, "x", taken)
+            finite(rules, "target", wanted)
+            batch_size = min(batch_size, len(taken))
+            losses = np.empty(epochs)
+            for epoch in progress_bar(range(epochs), shown=progress):
+                order = self._rng.permutation(len(taken)) if shuffle else None
+                losses[epoch] = mlp_train(*checked[:9], rule, order, batch_size)  # type: ignore[call-arg]
+        except BaseException:
+            chosen._forget_unused()
+            raise
         return losses
 
     def state_dict(self) -> dict[str, Array]:
@@ -463,12 +492,16 @@ class MLP:
             Where an entry is missing, unknown or of another shape. Nothing is changed then.
         """
         rules = Rules("load_state_dict")
+        if not isinstance(state, Mapping):
+            raise rules.type_error(
+                "state", f"has type {type(state).__name__}", "a dict, as state_dict returns"
+            )
         expected = dict(self._named())
         if set(state) != set(expected):
-            raise rules.value_error("state", f"has the entries {sorted(state)}", f"{sorted(expected)}")
-        given = {name: self._like(rules, name, state[name], array) for name, array in expected.items()}
-        for name, array in expected.items():
-            array[...] = given[name]
+            raise rules.value_error(
+                "state", f"has the entries {sorted(state, key=str)}", f"{sorted(expected)}"
+            )
+        self._take(rules, [(name, array, state[name]) for name, array in expected.items()])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a file that NumPy can read: an .npz archive without pickled objects."""
@@ -477,37 +510,38 @@ class MLP:
         # bfloat16 is not a type that files know: its bits are kept.
         known = self.dtype.kind == "f"
         arrays = {name: array if known else array.view(np.uint16) for name, array in self._named()}
-        with open(path, "wb") as file:
-            np.savez(file, **config, **arrays)  # type: ignore[arg-type]  # stub: the keyword allow_pickle
+        write(path, config | arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> MLP:
         """Return the network that `save` wrote.
+
+        Nothing in the file is run, and no more memory is taken than the file is long.
 
         Raises
         ------
         ValueError
             If the file holds something else.
         """
-        rules = Rules("load")
-        with np.load(path, allow_pickle=False) as file:
-            state = dict(file)
-        try:
-            sizes, dtype, *names = (
-                state.pop(key) for key in ("layer_sizes", "dtype", "activation", "output_activation")
+        with Archive(path, "MLP.save") as file:
+            rules, sizes = Rules("MLP"), file.read("layer_sizes")
+            if sizes.dtype.kind not in "iu" or sizes.ndim != 1:
+                raise file.refusal(f"has layer_sizes of dtype {sizes.dtype} and shape {sizes.shape}")
+            mlp = cls.__new__(cls)
+            mlp._configure(
+                rules,
+                [rules.integer(f"layer_sizes[{i}]", n, minimum=1) for i, n in enumerate(sizes)],
+                file.text("activation") or None,
+                file.text("output_activation") or None,
+                float_dtype(rules, file.text("dtype")),
             )
-        except KeyError as missing:
-            raise rules.value_error("path", f"has no entry {missing}", "a file that MLP.save wrote") from None
-        activation, output_activation = (str(name) or None for name in names)
-        mlp = cls(
-            [int(size) for size in sizes],
-            activation=activation,  # type: ignore[arg-type]  # checked there
-            output_activation=output_activation,  # type: ignore[arg-type]
-            dtype=str(dtype),
-        )
-        if mlp.dtype.kind != "f":
-            state = {name: array.view(mlp.dtype) for name, array in state.items()}
-        mlp.load_state_dict(state)
+            mlp._rng = np.random.default_rng()
+            layers = list(pairwise(mlp.layer_sizes))
+            weights: dict[str, tuple[int, ...]] = {f"weights.{i}": size for i, size in enumerate(layers)}
+            biases: dict[str, tuple[int, ...]] = {f"biases.{i}": (m,) for i, (_, m) in enumerate(layers)}
+            file.has_only({"layer_sizes", "activation", "output_activation", "dtype", *weights, *biases})
+            arrays = file.read_floats(weights | biases, mlp.dtype)
+        mlp._hold([arrays[name] for name in weights], [arrays[name] for name in biases])
         return mlp
 
     def _named(self) -> Iterator[tuple[str, Array]]:
@@ -521,19 +555,23 @@ class MLP:
             raise rules.type_error(name, f"has type {type(values).__name__}", "a list or a tuple of arrays")
         if len(values) != len(arrays):
             raise rules.value_error(name, f"has {len(values)} entries", f"{len(arrays)}, one for each layer")
-        given = [
-            self._like(rules, f"{name}[{i}]", v, a)
-            for i, (v, a) in enumerate(zip(values, arrays, strict=True))
-        ]
-        for array, value in zip(arrays, given, strict=True):
-            array[...] = value
+        places = enumerate(zip(arrays, values, strict=True))
+        self._take(rules, [(f"{name}[{i}]", array, value) for i, (array, value) in places])
 
-    def _like(self, rules: Rules, name: str, value: ArrayLike, array: Array) -> Array:
-        """Return new values of a parameter, which may be of another float type."""
-        given = rules.array(name, value, like=array)
-        if given.shape != array.shape:
-            raise rules.value_error(name, f"has shape {given.shape}", f"{array.shape}")
-        return given
+    def _take(self, rules: Rules, changes: list[tuple[str, Array, ArrayLike]]) -> None:
+        """Give parameters new values, which may be of another float type, as if all were copied first."""
+        given = []
+        for name, array, value in changes:
+            values = rules.array(name, value, like=array)
+            if values.shape != array.shape:
+                raise rules.value_error(name, f"has shape {values.shape}", f"{array.shape}")
+            if not array.flags.writeable:
+                raise rules.value_error(name, "is read-only", "an array that can be written")
+            is_own = any(np.may_share_memory(values, parameter) for parameter in self._parameters)
+            with np.errstate(over="ignore"):
+                given.append(values.astype(array.dtype, copy=is_own))
+        for (_, array, _), values in zip(changes, given, strict=True):
+            array[...] = values
 
     def _input(self, rules: Rules, x: ArrayLike) -> Array:
         taken = rules.array("x", x, like=self._weights[0])
@@ -541,27 +579,14 @@ class MLP:
             raise rules.type_error("x", f"has dtype {taken.dtype}", f"{self.dtype} as the network")
         return taken
 
-    def _rule(self, op: str, optimizer: Optimizer | None) -> Any:
+    def _optimizer(self, op: str, optimizer: Optimizer | None) -> Optimizer:
         if optimizer is None:
-            optimizer = self._sgd
-        elif not isinstance(optimizer, Optimizer):
+            return self._sgd
+        if not isinstance(optimizer, Optimizer):
             raise Rules(op).type_error(
                 "optimizer", f"has type {type(optimizer).__name__}", "an SGD or an Adam"
             )
-        return optimizer._rule_for(self._parameters)
-
-
-def float_dtype(rules: Rules, dtype: Any) -> np.dtype[Any]:
-    """Return one of the float dtypes; 'bfloat16' imports ml_dtypes."""
-    if isinstance(dtype, str) and dtype == "bfloat16":
-        from ml_dtypes import bfloat16 as dtype
-    try:
-        found: np.dtype[Any] = np.dtype(dtype)
-    except TypeError as error:
-        raise rules.type_error("dtype", f"is {dtype!r}", "float32, float64, float16 or bfloat16") from error
-    if not is_float(found):
-        raise rules.type_error("dtype", f"is {found}", "float32, float64, float16 or bfloat16")
-    return found
+        return optimizer
 
 
 def initial_weight(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ._arguments import optim as _rules
-from ._arguments.optim import Rule, parameter_arrays
-from ._arguments.rules import Rules
+from ._arguments.optim import Rule, float_arrays, taken_state
+from ._arguments.rules import Rules, plain
 from ._op import op
 from ._typing import Array, ArrayLike
 
@@ -28,11 +28,35 @@ class Optimizer:
     _slots: tuple[str, ...]  # the state that each parameter has
 
     def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        """Become an optimiser that has made no update."""
         self._shapes: list[tuple[tuple[int, ...], np.dtype[Any]]] | None = None
-        self._parameters: object = None
-        self._steps = np.zeros(1, np.int64)
+        self._steps = np.zeros(0, np.int64)
         self._state: dict[str, tuple[Array, ...]] = {}
+        self._parameters: tuple[Array, ...] | None = None  # those that the rule was last made for
         self._rule: Rule | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return settings and state."""
+        # Without the parameters, and without the rule, which holds the arrays of the state: not every pickler
+        # keeps two references to one array.
+        return {name: value for name, value in vars(self).items() if name not in ("_parameters", "_rule")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over settings and state."""
+        # Arrays may come as mappings of a file, which updates could not write or read where they lie.
+        self.__dict__.update(state, _parameters=None, _rule=None)
+        self._steps = plain(self._steps, writeable=True)
+        self._state = {
+            name: tuple(plain(array, writeable=True) for array in arrays)
+            for name, arrays in self._state.items()
+        }
+
+    def __copy__(self) -> Optimizer:
+        """Return an optimiser with state of its own."""
+        return copy.deepcopy(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._settings:
@@ -54,7 +78,9 @@ class Optimizer:
             call takes arrays of the same shapes and dtypes in the same order.
         gradients : sequence of array_like
             One for each parameter, of its shape and dtype (or float32 for a half type). A parameter whose
-            gradient is None stays as it is.
+            gradient is None stays as it is, and so does its state. A gradient may be the parameter itself;
+            otherwise no two of parameters, gradients and state may share memory, except that gradients may
+            among themselves.
 
         Raises
         ------
@@ -70,60 +96,64 @@ class Optimizer:
         >>> weight
         array([0., 3.])
         """
-        if self._shapes is None:  # a refused call must not fix the shapes
-            _rules.optimizer_update(Rules("update"), parameters, gradients, ())
-        optimizer_update(parameters, gradients, self._rule_for(parameters))
+        rule = self._rule_for(parameters)
+        try:
+            optimizer_update(parameters, gradients, rule)
+        except BaseException:
+            self._forget_unused()
+            raise
 
     def state_dict(self) -> dict[str, Array]:
-        """Return copies of the state: the number of updates, and `<name>.<i>` for each parameter."""
-        state = {
-            f"{name}.{i}": array.copy()
-            for name, arrays in self._state.items()
-            for i, array in enumerate(arrays)
-        }
-        return {"steps": self._steps.copy(), **state}
+        """Return copies of the state: ``steps`` counts the updates of each parameter, whose state is
+        ``<name>.<i>``.
+        """
+        return {name: array.copy() for name, array in self._named()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike], parameters: Sequence[Array]) -> None:
         """Take over the state that `state_dict` returned, for parameters of the same shapes.
 
+        One number of ``steps`` stands for all parameters.
+
         Raises
         ------
-        ValueError
-            Where an entry is missing or has another shape. Nothing is changed then.
+        TypeError, ValueError
+            Where an entry is missing, unknown, of another shape or no float array (``steps``: no counts).
+            Nothing is changed then.
         """
         rules = Rules("load_state_dict")
         fresh = type(self)()
         for name in self._settings:
             setattr(fresh, name, getattr(self, name))
         fresh._rule_for(parameters)
-        expected = {"steps": fresh._steps}
-        expected |= {f"{name}.{i}": a for name, arrays in fresh._state.items() for i, a in enumerate(arrays)}
-        if set(state) == {"steps"}:  # an optimiser that had not made an update
-            expected = {"steps": fresh._steps}
-        if set(state) != set(expected):
-            raise rules.value_error("state", f"has the entries {sorted(state)}", f"{sorted(expected)}")
-        given = {name: np.asarray(value) for name, value in state.items()}
-        for name, array in expected.items():
-            if given[name].shape != array.shape:
-                raise rules.value_error(name, f"has shape {given[name].shape}", f"{array.shape}")
-        for name, array in expected.items():
-            array[...] = given[name]
-        self.__dict__.update(fresh.__dict__)
+        given = taken_state(rules, state, dict(fresh._named()))
+        for name, array in fresh._named():
+            if name in given:
+                array[...] = given[name]
+        self.__dict__.update(fresh.__getstate__(), _parameters=None, _rule=None)
+
+    def _named(self) -> list[tuple[str, Array]]:
+        state = [(f"{name}.{i}", a) for name, arrays in self._state.items() for i, a in enumerate(arrays)]
+        return [("steps", self._steps), *state]
+
+    def _forget_unused(self) -> None:
+        """Take parameters of any shapes again, as where the first call was refused, if no update was made."""
+        if not any(array.any() for _, array in self._named()):
+            self._start()
 
     def _rule_for(self, parameters: Sequence[Array]) -> Rule:
         """Return settings and state for these parameters, made at the first call."""
-        if self._rule is not None and parameters is self._parameters and isinstance(parameters, tuple):
+        if self._rule is not None and parameters is self._parameters:
             return self._rule
         rules = Rules("update")
-        arrays = parameter_arrays(rules, parameters)
+        arrays = float_arrays(rules, parameters)
         shapes = [(array.shape, array.dtype) for array in arrays]
         if self._shapes is None:
             dtypes = [np.float64 if array.dtype == np.float64 else np.float32 for array in arrays]
-            self._shapes = shapes
-            self._state = {
+            state = {
                 name: tuple(np.zeros(array.shape, dtype) for array, dtype in zip(arrays, dtypes, strict=True))
                 for name in self._slots
             }
+            self._shapes, self._steps, self._state = shapes, np.zeros(len(arrays), np.int64), state
         elif shapes != self._shapes:
             found = f"have shapes and dtypes {[(shape, str(dtype)) for shape, dtype in shapes]}"
             needed = f"those of the first update, {[(shape, str(dtype)) for shape, dtype in self._shapes]}"
@@ -204,16 +234,17 @@ class SGD(Optimizer):
         return number
 
     def _make_rule(self) -> Rule:
-        return ("sgd", self.lr, self.momentum, self.nesterov, self.weight_decay, self._state.get("velocity"))
+        velocities = self._state.get("velocity")
+        return ("sgd", self.lr, self.momentum, self.nesterov, self.weight_decay, self._steps, velocities)
 
 
 class Adam(Optimizer):
     """Adam, and AdamW with ``decoupled=True``.
 
-    ``m = beta1 * m + (1 - beta1) * g``, ``v = beta2 * v + (1 - beta2) * g**2``, and after t updates
-    ``p -= lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)``. ``weight_decay * p`` is added to
-    the gradient, or, decoupled, ``lr * weight_decay * p`` is subtracted from the parameter first. PyTorch's
-    rule and defaults.
+    ``m = beta1 * m + (1 - beta1) * g``, ``v = beta2 * v + (1 - beta2) * g**2``, and at the t-th update of
+    the parameter ``p -= lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)``. ``weight_decay * p``
+    is added to the gradient, or, decoupled, ``lr * weight_decay * p`` is subtracted from the parameter first.
+    PyTorch's rule and defaults.
 
     Parameters
     ----------

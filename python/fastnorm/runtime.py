@@ -26,6 +26,8 @@ __all__ = [
     "threads",
 ]
 
+MOST_THREADS = 2**31 - 1  # that a setting can name
+
 
 def set_num_threads(n: int) -> None:
     """Set how many threads the native kernels use, for the whole process.
@@ -33,9 +35,10 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        At least 1, the calling thread included. The default is `FASTNORM_NUM_THREADS`, else
-        `OMP_NUM_THREADS`, else the number of CPUs that the process may use. Results do not depend on it. The
-        NumPy twins are not affected.
+        From 1 to 2147483647, the calling thread included; more than 1024 are never used. The default is
+        `FASTNORM_NUM_THREADS`, else `OMP_NUM_THREADS`, else the number of CPUs that the calling thread may
+        use at the time. Results do not depend on it. The NumPy twins are not affected, but the number counts
+        where the native backend is chosen later.
 
     See Also
     --------
@@ -50,9 +53,7 @@ def set_num_threads(n: int) -> None:
     1
     >>> fastnorm.set_num_threads(before)
     """
-    n = Rules("set_num_threads").integer("n", n, minimum=1)
-    if _backend.extension is not None:
-        _backend.extension.set_num_threads(n)
+    _backend.set_threads(Rules("set_num_threads").integer("n", n, minimum=1, maximum=MOST_THREADS))
 
 
 def get_num_threads() -> int:
@@ -73,7 +74,7 @@ def threads(n: int) -> AbstractContextManager[None]:
     Parameters
     ----------
     n : int
-        At least 1. Other Python threads keep their own limits and the setting of the process.
+        From 1 to 2147483647. Other Python threads keep their own limits and the setting of the process.
 
     Examples
     --------
@@ -82,20 +83,16 @@ def threads(n: int) -> AbstractContextManager[None]:
     ...     fastnorm.get_num_threads()
     1
     """
-    return _thread_limit(Rules("threads").integer("n", n, minimum=1))
+    return _thread_limit(Rules("threads").integer("n", n, minimum=1, maximum=MOST_THREADS))
 
 
 @contextmanager
 def _thread_limit(n: int) -> Iterator[None]:
-    extension = _backend.extension
-    if extension is None:
-        yield
-        return
-    before = extension.swap_thread_limit(n)
+    before = _backend.limit_threads(n)
     try:
         yield
     finally:
-        extension.swap_thread_limit(before)
+        _backend.limit_threads(before)
 
 
 def available_targets() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ are all activations of `fastnorm.linear` and, for the classifier, the losses ``'
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from numbers import Real
@@ -32,6 +33,7 @@ from sklearn.utils import shuffle as shuffled
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
+from ._arguments.rules import plain
 from ._typing import Array, DenseActivation
 from .mlp import mlp_forward, mlp_gradients, mlp_train
 from .optim import SGD, Adam
@@ -58,12 +60,15 @@ class _Network:
 
     # ---- what is computed
 
-    def _loss_name(self) -> tuple[str, float]:
+    def _loss_name(self) -> str:
         raise NotImplementedError
+
+    def _loss_option(self) -> float | None:
+        return None
 
     def _targets(self: Any, y: Array, X: Array) -> Array:
         """Return targets as fastnorm takes them: classes for a softmax, else numbers of X's dtype."""
-        if self._loss_name()[0] in ("cross_entropy", "poly", "focal"):
+        if self._loss_name() in ("cross_entropy", "poly", "focal"):
             return np.asarray(np.argmax(y, axis=1), np.int64)
         return np.ascontiguousarray(y, X.dtype)
 
@@ -87,7 +92,10 @@ class _Network:
         self: Any, packed_coef_inter: Array, X: Array, y: Array, sample_weight: Array | None, *_: Any
     ) -> tuple[float, Array]:
         """Return loss and gradient for L-BFGS, in float64."""
-        self._unpack(packed_coef_inter.astype(X.dtype, copy=False))
+        # Of arrays that belong to this call: coefs_ is the user's, who may change it meanwhile.
+        packed = packed_coef_inter.astype(X.dtype, copy=False)
+        coefs = [packed[begin:end].reshape(shape) for begin, end, shape in self._coef_indptr]
+        intercepts = [packed[begin:end] for begin, end in self._intercept_indptr]
         loss: float
         dcoefs: Any
         dintercepts: Any
@@ -95,17 +103,18 @@ class _Network:
             X,
             y,
             sample_weight,
-            [np.ascontiguousarray(coef) for coef in self.coefs_],
-            self.intercepts_,
+            coefs,
+            intercepts,
             ACTIVATIONS[self.activation],
             None,
             self._loss_name(),
             float(self.alpha),
+            self._loss_option(),
         )
-        packed: Array = np.concatenate(
-            [gradient.ravel() for gradient in (*dcoefs, *dintercepts)], dtype=np.float64
-        )
-        return loss, packed
+        gradient: Array = np.concatenate([part.ravel() for part in (*dcoefs, *dintercepts)], dtype=np.float64)
+        if gradient.size != packed_coef_inter.size:  # the optimiser would write as many as it has
+            raise ValueError("fit: the estimator has been fitted anew meanwhile, needs one fit at a time")
+        return loss, gradient
 
     def _fit_lbfgs(self: Any, X: Any, y: Array, sample_weight: Array | None, *rest: Any) -> None:
         X = dense(X, self.coefs_[0].dtype)
@@ -179,30 +188,32 @@ class _Network:
             batch_size = int(np.clip(self.batch_size, 1, n_samples))
 
         # Trained in place.
-        self.coefs_ = [np.require(coef, requirements=["C", "W", "A"]) for coef in self.coefs_]
-        self.intercepts_ = [
-            np.require(intercept, requirements=["C", "W", "A"]) for intercept in self.intercepts_
-        ]
+        self.coefs_ = [plain(coef, writeable=True) for coef in self.coefs_]
+        self.intercepts_ = [plain(intercept, writeable=True) for intercept in self.intercepts_]
+        coefs, intercepts = tuple(self.coefs_), tuple(self.intercepts_)
+        parameters = (*coefs, *intercepts)
+
+        train = functools.partial(
+            mlp_train,
+            X,
+            target,
+            share,
+            coefs,
+            intercepts,
+            ACTIVATIONS[self.activation],
+            None,
+            self._loss_name(),
+            float(self.alpha),
+            option=self._loss_option(),
+        )
         sample_idx = np.arange(n_samples, dtype=np.int64)
         try:
             self.n_iter_ = 0
             for _ in range(self.max_iter):
                 if self.shuffle:
                     sample_idx = shuffled(sample_idx, random_state=self._random_state)
-                self.loss_ = mlp_train(
-                    X,
-                    target,
-                    share,
-                    self.coefs_,
-                    self.intercepts_,
-                    ACTIVATIONS[self.activation],
-                    None,
-                    self._loss_name(),
-                    float(self.alpha),
-                    self._optimizer._rule_for((*self.coefs_, *self.intercepts_)),
-                    sample_idx if self.shuffle else None,
-                    batch_size,
-                )
+                rule = self._optimizer._rule_for(parameters)
+                self.loss_ = train(rule, sample_idx if self.shuffle else None, batch_size)
                 self.n_iter_ += 1
                 self.t_ += n_samples
                 self.loss_curve_.append(self.loss_)
@@ -269,8 +280,8 @@ class MLPRegressor(_Network, _Regressor):  # type: ignore[misc]
         "activation": [StrOptions(set(ACTIVATIONS))],
     }
 
-    def _loss_name(self) -> tuple[str, float]:
-        return getattr(self, "loss", "squared_error"), 0.0
+    def _loss_name(self) -> str:
+        return getattr(self, "loss", "squared_error")
 
 
 class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
@@ -368,11 +379,12 @@ class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
         self.poly_epsilon = poly_epsilon
         self.focal_gamma = focal_gamma
 
-    def _loss_name(self: Any) -> tuple[str, float]:
+    def _loss_name(self: Any) -> str:
         prefix = "" if self.out_activation_ == "softmax" else "binary_"
-        if self.loss == "log_loss":
-            return f"{prefix}cross_entropy", 0.0
-        return prefix + self.loss, float(self.poly_epsilon if self.loss == "poly" else self.focal_gamma)
+        return prefix + ("cross_entropy" if self.loss == "log_loss" else self.loss)
+
+    def _loss_option(self: Any) -> float | None:
+        return {"poly": float(self.poly_epsilon), "focal": float(self.focal_gamma)}.get(self.loss)
 
 
 def dense(X: Any, dtype: np.dtype[Any]) -> Array:
@@ -384,4 +396,4 @@ def dense(X: Any, dtype: np.dtype[Any]) -> Array:
 
 def weights_of(sample_weight: Array | None) -> Array | None:
     """Return the weights of the rows in float64."""
-    return None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
+    return None if sample_weight is None else plain(np.asarray(sample_weight, np.float64))

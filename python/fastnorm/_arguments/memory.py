@@ -1,6 +1,9 @@
-"""The argument rules of sums of embeddings, which `MemN2N` is made of."""
+"""The argument rules of `MemN2N`, and of the sums of embeddings that it is made of."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -58,3 +61,59 @@ def _sentences(
     shape = np.broadcast_to(np.zeros((), first.dtype), (ids.shape[-1], first.shape[1]))
     factors = rules.gradient("encoding", factors, shape, "(positions, dim) of words and tables")
     return (first, *others), ids.astype(np.int64, copy=False), factors
+
+
+def word_ids(rules: Rules, name: str, value: object, ndim: int, vocab_size: int) -> Array:
+    """Return an array of word ids of the caller's own: what is checked is what is read, whoever changes the
+    caller's array meanwhile.
+    """
+    given = rules.ndarray(name, value)
+    if given.dtype.kind not in "iu":
+        raise rules.type_error(name, f"has dtype {given.dtype}", "integers")
+    if given.ndim != ndim:
+        raise rules.value_error(name, f"has {given.ndim} axes", f"{ndim}")
+    words = given.copy()
+    lowest, highest = (words.min(), words.max()) if words.size else (0, 0)
+    if lowest < 0 or highest >= vocab_size:
+        found = lowest if lowest < 0 else highest
+        raise rules.value_error(name, f"has id {found}", f"0 to {vocab_size - 1}")
+    return words.astype(np.int64, copy=False)
+
+
+def training(
+    rules: Rules,
+    epochs: object,
+    batch_size: object,
+    learning_rate: object,
+    decay: object,
+    decay_every: object,
+    linear_start: object,
+    noise: object,
+    clip: object,
+) -> tuple[int, int, float, float, int, int, float, float]:
+    """Return the settings of `MemN2N.fit`."""
+    return (
+        rules.integer("epochs", epochs, minimum=0),
+        rules.integer("batch_size", batch_size, minimum=1),
+        rules.number("learning_rate", learning_rate, minimum=0),
+        rules.number("decay", decay, minimum=0),
+        rules.integer("decay_every", decay_every, minimum=1),
+        rules.integer("linear_start", linear_start, minimum=0),
+        share(rules, "noise", noise),
+        math.inf if clip == math.inf else rules.number("clip", clip, minimum=0),
+    )
+
+
+def share(rules: Rules, name: str, value: object) -> float:
+    """Return a number from 0 to 1."""
+    number = rules.number(name, value, minimum=0)
+    if number > 1:
+        raise rules.value_error(name, f"is {value!r}", "a share of at most 1")
+    return number
+
+
+def trained(rules: Rules, parameters: Mapping[str, Array]) -> None:
+    """Raise where a parameter cannot be updated where it lies."""
+    for name, array in parameters.items():
+        if not array.flags.writeable:
+            raise rules.value_error(f"parameters[{name!r}]", "is read-only", "an array that can be written")

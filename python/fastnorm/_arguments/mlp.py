@@ -8,8 +8,8 @@ from typing import Any, get_args
 import numpy as np
 
 from .._typing import Array, DenseActivation
-from .optim import Rule, sequence
-from .rules import Rules, is_half
+from .optim import Rule, apart, sequence, state_arrays
+from .rules import Rules, is_float, is_half
 
 ACTIVATIONS: tuple[DenseActivation, ...] = get_args(DenseActivation)
 # Losses of a training step by the kind of their target: numbers like the outputs, or classes.
@@ -23,7 +23,17 @@ OPTIONS = {
 }  # epsilon of poly, gamma of focal
 
 Layers = tuple[tuple[Array, ...], tuple[Array | None, ...]]
-Loss = tuple[str, float]
+Batch = tuple[
+    Array,
+    Array,
+    Array | None,
+    tuple[Array, ...],
+    tuple[Array | None, ...] | None,
+    DenseActivation | None,
+    DenseActivation | None,
+    str,
+    float,
+]
 
 
 def mlp_forward(
@@ -68,35 +78,27 @@ def mlp_gradients(
     _: Rules,
     x: object,
     target: object,
-    sample_weight: Array | None,
+    sample_weight: object,
     weights: object,
     biases: object,
     activation: object,
     output_activation: object,
     loss: object,
     penalty: float,
-) -> tuple[
-    Array,
-    Array,
-    Array | None,
-    tuple[Array, ...],
-    tuple[Array | None, ...] | None,
-    DenseActivation | None,
-    DenseActivation | None,
-    Loss,
-    float,
-]:
+    option: object,
+) -> tuple[Any, ...]:
     """Return the canonical arguments of `mlp_gradients`."""
-    return batch(
+    checked = batch(
         Rules("step"), x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
     )
+    return *checked, loss_option(checked[7], option)
 
 
 def mlp_train(
-    _: Rules,
+    rules: Rules,
     x: object,
     target: object,
-    sample_weight: Array | None,
+    sample_weight: object,
     weights: object,
     biases: object,
     activation: object,
@@ -106,36 +108,44 @@ def mlp_train(
     rule: Rule,
     order: Array | None,
     batch_size: int,
+    option: object,
 ) -> tuple[Any, ...]:
     """Return the canonical arguments of `mlp_train`."""
+    rules = Rules("step") if rules.op == "mlp_train" else rules
     checked = batch(
-        Rules("step"), x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
+        rules, x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
     )
-    return (*checked, rule, order, batch_size)
+    if order is not None:
+        order = np.require(order, np.int64, ("C", "ALIGNED", "ENSUREARRAY"))
+    x, target, sample_weight, weights, biases = checked[:5]
+    parameters = [(f"weights[{i}]", weight) for i, weight in enumerate(weights)]
+    parameters += [(f"biases[{i}]", bias) for i, bias in enumerate(biases or ()) if bias is not None]
+    for name, array in parameters:
+        if not array.flags.writeable:
+            raise rules.value_error(name, "is read-only", "an array that can be written")
+        if not (array.flags.c_contiguous and array.flags.aligned):
+            raise rules.value_error(name, "does not lie in memory element by element", "a contiguous array")
+    read = {"x": x, "target": target, "sample_weight": sample_weight, "order": order}
+    apart(
+        rules,
+        [*parameters, *state_arrays(rules, rule)],
+        [(name, array) for name, array in read.items() if array is not None],
+    )
+    return *checked, rule, order, batch_size, loss_option(checked[7], option)
 
 
 def batch(
     rules: Rules,
     x: object,
     target: object,
-    sample_weight: Array | None,
+    sample_weight: object,
     weights: object,
     biases: object,
     activation: object,
     output_activation: object,
     loss: object,
     penalty: float,
-) -> tuple[
-    Array,
-    Array,
-    Array | None,
-    tuple[Array, ...],
-    tuple[Array | None, ...] | None,
-    DenseActivation | None,
-    DenseActivation | None,
-    Loss,
-    float,
-]:
+) -> Batch:
     """Return what a training step takes: rows, what they should become, the network and the loss."""
     if isinstance(weights, (list, tuple)) and weights and isinstance(weights[0], np.ndarray):
         x = rules.array("x", x, like=weights[0])
@@ -147,18 +157,22 @@ def batch(
         raise rules.value_error("x", f"has shape {x.shape}", "two axes, (rows, features)")
     if x.shape[0] == 0:
         raise rules.value_error("x", "has no rows", "at least one to learn from")
-    loss = chosen_loss(rules, loss)
+    loss = rules.choice("loss", loss, (*NUMBER_LOSSES, *CLASS_LOSSES))
     outputs = weights[-1].shape[1]
-    target = targets(rules, target, x, outputs, loss[0])
+    target = targets(rules, target, x, outputs, loss)
+    if sample_weight is not None:
+        share = rules.ndarray("sample_weight", sample_weight)
+        if share.shape != x.shape[:1]:
+            raise rules.value_error(
+                "sample_weight", f"has shape {share.shape}", f"{x.shape[:1]} as rows of x"
+            )
+        sample_weight = np.require(share, np.float64, ("C", "ALIGNED"))
     return x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty
 
 
-def chosen_loss(rules: Rules, loss: object) -> Loss:
-    """Return the name of a loss with its number (0.0 where it has none)."""
-    if isinstance(loss, tuple):
-        return loss
-    name = rules.choice("loss", loss, (*NUMBER_LOSSES, *CLASS_LOSSES))
-    return name, OPTIONS.get(name, 0.0)
+def loss_option(loss: str, option: object) -> float:
+    """Return the number that a loss takes, 0.0 where it takes none."""
+    return OPTIONS.get(loss, 0.0) if option is None else Rules("step").number("option", option)
 
 
 def targets(rules: Rules, target: object, x: Array, outputs: int, loss: str) -> Array:
@@ -253,6 +267,19 @@ def activations(
         None if value is None else rules.choice(name, value, ACTIVATIONS)
         for name, value in (("activation", activation), ("output_activation", output_activation))
     )
+
+
+def float_dtype(rules: Rules, dtype: Any) -> np.dtype[Any]:
+    """Return one of the float dtypes; 'bfloat16' imports ml_dtypes."""
+    if isinstance(dtype, str) and dtype == "bfloat16":
+        from ml_dtypes import bfloat16 as dtype
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise rules.type_error("dtype", f"is {dtype!r}", "float32, float64, float16 or bfloat16") from error
+    if not is_float(found):
+        raise rules.type_error("dtype", f"is {found}", "float32, float64, float16 or bfloat16")
+    return found if found.isnative else found.newbyteorder("=")
 
 
 def finite(rules: Rules, name: str, values: Array) -> None:

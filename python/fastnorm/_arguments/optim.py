@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from .._typing import Array
-from .rules import Rules, is_float, is_half, may_overlap_itself
+from .._typing import Array, ArrayLike
+from .rules import Rules, is_float, is_half, is_same, may_overlap_itself, shares_memory
+
+MOST_STEPS = 2**62  # beyond which counting could overflow
 
 # What an optimiser hands to `optimizer_update` and `mlp_train` beside parameters and gradients:
-#   ("sgd", lr, momentum, nesterov, weight_decay, velocities), velocities None without momentum;
-#   ("adam", lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, steps, first, second), steps an
-# int64 array
-#   of one element that counts the updates, first and second the moments.
-# State is one array of the compute type for each parameter, contiguous; updates change it in place.
+#   ("sgd", lr, momentum, nesterov, weight_decay, steps, velocities), velocities None without momentum;
+#   ("adam", lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, steps, first, second).
+# steps is an int64 array that counts the updates of each parameter, the others are tuples of one array of the
+# compute type for each, contiguous: velocities, or first and second moments. Updates change all in place.
 Rule = tuple[Any, ...]
+STATE = {"sgd": ("velocity",), "adam": ("first_moment", "second_moment")}
 
 
 def optimizer_update(
     _: Rules, parameters: object, gradients: object, rule: Rule
-) -> tuple[tuple[Array, ...], tuple[Array, ...], Rule]:
-    """Return the canonical arguments of `optimizer_update`, without the parameters that have no gradient."""
+) -> tuple[tuple[Array, ...], tuple[Array | None, ...], Rule]:
+    """Return the canonical arguments of `optimizer_update`; gradients may be None."""
     rules = Rules("update")
     arrays = parameter_arrays(rules, parameters)
     listed = sequence(rules, "gradients", gradients)
@@ -29,18 +32,105 @@ def optimizer_update(
         raise rules.value_error(
             "gradients", f"has {len(listed)} entries", f"{len(arrays)}, one for each parameter"
         )
-    checked = [
+    checked = tuple(
         None if value is None else gradient(rules, f"gradients[{i}]", value, arrays[i])
         for i, value in enumerate(listed)
+    )
+    written = [(f"parameters[{i}]", array) for i, array in enumerate(arrays)]
+    read = [
+        (f"gradients[{i}]", value)
+        for i, (value, array) in enumerate(zip(checked, arrays, strict=True))
+        if value is not None and not (value.dtype == array.dtype and is_same(value, array))
     ]
-    kept = [i for i, value in enumerate(checked) if value is not None]
-    if len(kept) < len(arrays):
-        rule = tuple(tuple(entry[i] for i in kept) if isinstance(entry, tuple) else entry for entry in rule)
-    return tuple(arrays[i] for i in kept), tuple(value for value in checked if value is not None), rule
+    apart(rules, [*written, *state_arrays(rules, rule)], read)
+    return arrays, checked, rule
+
+
+def state_arrays(rules: Rules, rule: Rule) -> list[tuple[str, Array]]:
+    """Return the arrays of the state with their names; they must be writeable."""
+    slots = STATE[rule[0]]
+    steps, *state = rule[-len(slots) - 1 :]
+    named = [("steps", steps)]
+    for slot, arrays in zip(slots, state, strict=True):
+        named += [(f"{slot}[{i}]", array) for i, array in enumerate(arrays or ())]
+    for name, array in named:
+        if not array.flags.writeable:
+            raise rules.value_error(name, "is read-only", "state that can be written")
+    return named
+
+
+def apart(rules: Rules, written: list[tuple[str, Array]], read: list[tuple[str, Array]]) -> None:
+    """Raise where an array that is written shares memory with another, written or read."""
+    places = [(*extent(array), name, array, True) for name, array in written]
+    places += [(*extent(array), name, array, False) for name, array in read]
+    near: list[tuple[int, int, str, Array, bool]] = []
+    for place in sorted(places, key=lambda place: place[0]):
+        begin, _, name, array, is_written = place
+        near = [other for other in near if other[1] > begin]
+        for _, _, other_name, other, other_is_written in near:
+            if (is_written or other_is_written) and shares_memory(array, other):
+                first, second = (name, other_name) if is_written < other_is_written else (other_name, name)
+                raise rules.value_error(first, f"overlaps {second}", "memory apart from it")
+        near.append(place)
+
+
+def extent(array: Array) -> tuple[int, int]:
+    """Return where the memory of an array begins and ends."""
+    begin = end = array.__array_interface__["data"][0]
+    if array.size == 0:
+        return begin, end
+    for stride, size in zip(array.strides, array.shape, strict=True):
+        begin += min(stride * (size - 1), 0)
+        end += max(stride * (size - 1), 0)
+    return begin, end + array.itemsize
+
+
+def taken_state(rules: Rules, state: Mapping[str, ArrayLike], expected: dict[str, Array]) -> dict[str, Array]:
+    """Return the entries that an optimiser takes over, which are like those that it has; none where the other
+    had not made an update.
+    """
+    if not isinstance(state, Mapping):
+        raise rules.type_error("state", f"has type {type(state).__name__}", "a dict, as state_dict returns")
+    if set(state) not in ({"steps"}, set(expected)):
+        raise rules.value_error("state", f"has the entries {sorted(state, key=str)}", f"{sorted(expected)}")
+    steps = rules.ndarray("steps", state["steps"])
+    if steps.dtype.kind not in "iu":
+        raise rules.type_error("steps", f"has dtype {steps.dtype}", "integers")
+    count = len(expected["steps"])
+    if steps.shape not in ((0,), (1,), (count,)):
+        raise rules.value_error("steps", f"has shape {steps.shape}", f"({count},), one for each parameter")
+    if steps.size and not 0 <= int(steps.min()) <= int(steps.max()) <= MOST_STEPS:
+        raise rules.value_error(
+            "steps", f"has counts from {steps.min()} to {steps.max()}", f"0 to {MOST_STEPS}"
+        )
+    if set(state) < set(expected) and steps.any():
+        raise rules.value_error("state", "has the entries ['steps']", f"{sorted(expected)}")
+    given = {"steps": steps} if steps.size else {}
+    for name, value in state.items():
+        if name == "steps":
+            continue
+        array = rules.array(name, value)
+        if array.shape != expected[name].shape:
+            raise rules.value_error(name, f"has shape {array.shape}", f"{expected[name].shape}")
+        with np.errstate(over="ignore"):
+            given[name] = array.astype(expected[name].dtype, copy=False)
+    return given
 
 
 def parameter_arrays(rules: Rules, parameters: object) -> tuple[Array, ...]:
     """Return the parameters, which are updated in place: ndarrays of a float type that can be written."""
+    arrays = float_arrays(rules, parameters)
+    for i, array in enumerate(arrays):
+        name = f"parameters[{i}]"
+        if not array.flags.writeable:
+            raise rules.value_error(name, "is read-only", "an array that can be written")
+        if may_overlap_itself(array):
+            raise rules.value_error(name, "has elements that share memory", "an element of memory for each")
+    return arrays
+
+
+def float_arrays(rules: Rules, parameters: object) -> tuple[Array, ...]:
+    """Return the parameters, to which the state of an optimiser belongs: ndarrays of a float type."""
     arrays = []
     for i, value in enumerate(sequence(rules, "parameters", parameters)):
         name = f"parameters[{i}]"
@@ -52,10 +142,6 @@ def parameter_arrays(rules: Rules, parameters: object) -> tuple[Array, ...]:
             raise rules.type_error(name, f"has dtype {value.dtype}", "float32, float64, float16 or bfloat16")
         if not value.dtype.isnative:
             raise rules.type_error(name, f"has dtype {value.dtype}", "native byte order")
-        if not value.flags.writeable:
-            raise rules.value_error(name, "is read-only", "an array that can be written")
-        if may_overlap_itself(value):
-            raise rules.value_error(name, "has elements that share memory", "an element of memory for each")
         arrays.append(value.view(np.ndarray))
     return tuple(arrays)
 

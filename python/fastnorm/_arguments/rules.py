@@ -255,6 +255,18 @@ class Rules:
             raise self.value_error(name, f"is {shown(value)}", f"one of {', '.join(map(repr, choices))}")
         return str(value)
 
+    def generator(self, name: str, value: object) -> np.random.Generator:
+        """Return the generator of random numbers that a seed stands for, or that is given."""
+        try:
+            return np.random.default_rng(value)  # type: ignore[arg-type]  # what it does not take it refuses
+        except MemoryError:
+            raise
+        except Exception as error:  # also what showing the value in its message raises
+            refusal = self.value_error if isinstance(error, ValueError) else self.type_error
+            raise refusal(
+                name, f"is {shown(value)}", "an int of at least 0, a numpy.random.Generator or None"
+            ) from error
+
 
 def shown(value: object) -> str:
     """Return a value as errors show it: its repr, shortened, or its type where it has none, as integers of
@@ -265,6 +277,12 @@ def shown(value: object) -> str:
     except Exception:
         return f"of type {type(value).__name__} and cannot be shown"
     return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}...{text[-SHOWN // 4 :]}"
+
+
+def plain(array: Array, *, writeable: bool = False) -> Array:
+    """Return an array as contiguous, aligned memory without a subclass: a copy only where it is not that."""
+    needs = ["C", "A", "W", "E"] if writeable else ["C", "A", "E"]
+    return np.require(array, requirements=needs)  # type: ignore[arg-type]  # stub: without "E"
 
 
 def is_half(dtype: np.dtype[Any]) -> bool:

@@ -13,10 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments.mlp import Loss
 from .._arguments.optim import Rule
-from .._arguments.optim import optimizer_update as updated
-from .._arguments.rules import Rules
 from .._typing import Array, DenseActivation
 from ._results import result, statistic
 from .activations import sigmoid
@@ -72,29 +69,31 @@ def mlp_gradients(
     biases: tuple[Array | None, ...] | None,
     activation: DenseActivation | None,
     output_activation: DenseActivation | None,
-    chosen: Loss,
+    loss: str,
     penalty: float,
+    option: float,
 ) -> tuple[float, list[Array], list[Array | None] | None]:
     """Return a loss and its gradients with respect to weights and biases.
 
     The loss is the mean over the rows, weighted by `sample_weight` where there is one, plus
-    penalty / 2 * sum of the squared weights / (number of rows or sum of their weights).
+    penalty / 2 * sum of the squared weights / (number of rows or sum of their weights). Rows whose weights
+    sum to 0 count as none: all is 0 then.
     """
     with np.errstate(all="ignore"):
         zs, activated = _trace(x.astype(np.float64), weights, biases, activation, output_activation)
-        value, g = LOSSES[chosen[0]](activated[-1], target, chosen[1])
+        value, g = LOSSES[loss](activated[-1], target, option)
         share = np.ones(len(x)) if sample_weight is None else sample_weight.astype(np.float64)
-        total = share.sum()
-        value = float(np.dot(share, value)) / total
+        total = batch_weight(len(x), sample_weight)
+        mean = float(np.dot(share, value)) / total
         g = activate_backward(g * (share / total)[:, None], zs[-1], output_activation)
         _, dweights, dbiases = _backward(g, zs, activated, weights, activation)
         wide = [weight.astype(np.float64) for weight in weights]
-        value += 0.5 * penalty * sum(float(np.sum(weight * weight)) for weight in wide) / total
+        mean += 0.5 * penalty * sum(float(np.sum(weight * weight)) for weight in wide) / total
         dweights = [
             dweight + penalty / total * weight for dweight, weight in zip(dweights, wide, strict=True)
         ]
     return (
-        float(value),
+        float(mean),
         [statistic(dweight, x) for dweight in dweights],
         None
         if biases is None
@@ -110,24 +109,28 @@ def mlp_train(
     biases: tuple[Array | None, ...] | None,
     activation: DenseActivation | None,
     output_activation: DenseActivation | None,
-    loss: Loss,
+    loss: str,
     penalty: float,
     rule: Rule,
     order: Array | None,
     batch_size: int,
+    option: float,
 ) -> float:
     """Take training steps over the rows in batches, updating weights and biases in place, and return the mean
     loss.
 
     `order` holds the numbers of the rows in the order in which they are taken, None for all rows as they
-    stand. The loss of a batch is the one before its update; batches count by their rows.
+    stand. The loss of a batch is the one before its update; batches count by their rows, and those whose
+    weights sum to 0 are passed over.
     """
     order = np.arange(len(x)) if order is None else order
-    parameters = [*weights, *(biases or ())]
-    total = 0.0
+    parameters = [p for p in (*weights, *(biases or ())) if p is not None]
+    total, counted = 0.0, 0
     for start in range(0, len(order), batch_size or len(order)):
         rows = order[start : start + (batch_size or len(order))]
         share = None if sample_weight is None else sample_weight[rows]
+        if math.isinf(batch_weight(len(rows), share)):
+            continue
         value, dweights, dbiases = mlp_gradients(
             x[rows],
             target[rows],
@@ -138,11 +141,21 @@ def mlp_train(
             output_activation,
             loss,
             penalty,
+            option,
         )
-        gradients = [*dweights, *(dbiases or ())]
-        optimizer_update(*updated(Rules("update"), parameters, gradients, rule))
+        gradients = [g for g in (*dweights, *(dbiases or ())) if g is not None]
+        optimizer_update(parameters, gradients, rule)
         total += value * len(rows)
-    return total / len(order)
+        counted += len(rows)
+    return total / counted if counted else 0.0
+
+
+def batch_weight(rows: int, sample_weight: Array | None) -> float:
+    """Return what the sum over a batch is divided by: the sum of the weights, or infinity where that is 0, or
+    so small that its inverse is infinite.
+    """
+    total = float(rows if sample_weight is None else sample_weight.sum())
+    return total if total and math.isfinite(1 / total) else math.inf
 
 
 def _trace(
