@@ -222,6 +222,8 @@ def disturb(shared: Shared, seconds: float, seed: int) -> tuple[int, int, list[s
         thread.start()
     for thread in threads:
         thread.join()
+    for original in originals:
+        original.restore()
     return sum(done), sum(given), wrong
 
 
