@@ -155,10 +155,8 @@ void train(Run& run) {
         }
         OptimizedParameter p;
         p.data = array.at(0), p.size = array.size(), p.element = element;
-        if (epoch.rule.is_adam) {
-            p.first = first.back().at(0), p.second = second.back().at(0);
-            p.steps = &steps[epoch.parameters.size()];
-        }
+        p.steps = &steps[epoch.parameters.size()];
+        if (epoch.rule.is_adam) p.first = first.back().at(0), p.second = second.back().at(0);
         epoch.parameters.push_back(p);
     }
     epoch.order = run.source.flag() ? order.data() : nullptr;
