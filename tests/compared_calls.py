@@ -61,7 +61,10 @@ def same_bits(a: Array, b: Array) -> bool:
     if a.size == 0:  # NumPy walks its other axes all the same
         return True
     if a.dtype.kind == "O" or a.dtype == np.longdouble:  # bytes are places in memory, or nobody's
-        return all(p is q or p == q or (is_nan(p) and is_nan(q)) for p, q in zip(a.flat, b.flat, strict=True))
+        return all(
+            p is q or p == q or (is_nan(p) and is_nan(q))
+            for p, q in zip(a.reshape(-1), b.reshape(-1), strict=True)
+        )
     return a.tobytes() == b.tobytes()
 
 
