@@ -31,6 +31,28 @@ GOLDEN = {
 }
 
 
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_mean_over_classes_without_weight(dtype: Any, label_smoothing: float, implementation: str) -> None:
+    """There is nothing to take a mean of, as where all rows are ignored: NaN, as in PyTorch, and so is the
+    gradient of the rows that are not ignored.
+    """
+    x = np.array([[0, 1, 2], [1, 0, 0], [3, 1, 0]], dtype)
+    target, weight = np.array([0, 1, -100]), np.array([0, 0, 1], dtype)
+    keywords: dict[str, Any] = {"weight": weight, "label_smoothing": label_smoothing}
+    loss, dx = fastnorm.cross_entropy(x, target, **keywords, return_grad=True)
+    assert math.isnan(loss)
+    assert np.isnan(dx[:2]).all()
+    assert not dx[2].any()
+    np.testing.assert_array_equal(fastnorm.cross_entropy_backward(1.0, x, target, **keywords), dx)
+    assert np.isfinite(fastnorm.cross_entropy(x, target, **keywords, reduction="sum"))
+    ignored = np.full(3, -100)
+    for op in (fastnorm.cross_entropy, fastnorm.poly_loss):
+        loss, dx = op(x, ignored, label_smoothing=label_smoothing, return_grad=True)
+        assert math.isnan(loss)
+        assert not dx.any()
+
+
 @pytest.mark.parametrize("epsilon", GOLDEN)
 def test_golden_values(epsilon: float, implementation: str) -> None:
     one, rows = GOLDEN[epsilon]

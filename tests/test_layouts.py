@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from fastnorm._specs.spec import Spec, Variant, as_tuple
 from layouts import LAYOUTS, WRITABLE, misaligned, offset
 from numpy.typing import NDArray
 from ops import DTYPES, IN_DEPTH, NORMS, label
+from processes import succeeds
 from tolerances import assert_same_bits
 
 Array = NDArray[Any]
@@ -195,3 +197,34 @@ def test_layout_of_results(backend: str) -> None:
                     assert result.strides == np.empty_like(like).strides
                     assert result.flags.writeable
                     assert result.flags.aligned
+
+
+def test_a_long_row_is_packed_alone(native: ModuleType) -> None:
+    """What strided rows take besides arguments and results follows their number: a tile of sixteen of these
+    would be a gigabyte for each array.
+    """
+    succeeds(
+        """if True:
+        import resource
+        import fastnorm
+        import numpy as np
+
+        x = np.zeros((1, 1 << 25), np.float32)[:, ::2]
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), -1))
+        fastnorm.set_num_threads(1)
+        label = np.zeros(1, np.int64)
+        for op in (fastnorm.softmax, fastnorm.log_softmax):
+            assert op(x).shape == op.backward(x, x).shape == x.shape
+        assert not fastnorm.layer_norm(x).any()
+        assert not fastnorm.rms_norm(x).any()
+        assert not fastnorm.layer_norm_backward(x, x)[0].any()
+        assert not fastnorm.add_layer_norm_backward(x, None, x, x)[0].any()
+        assert not fastnorm.deep_norm(x, x, alpha=1.0).any()
+        assert not fastnorm.group_norm(x[:, None], 1).any()
+        assert not fastnorm.group_norm_backward(x[:, None], x[:, None], 1)[0].any()
+        assert fastnorm.cross_entropy(x, label, return_grad=True)[0] > 16
+        """,
+        FASTNORM_CACHE_MB="0",
+    )

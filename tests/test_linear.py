@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import fastnorm
 import numpy as np
 import pytest
 from fastnorm import reference
 from fastnorm._specs.linear import product_bound
+from fastnorm._typing import DenseActivation
 from numpy.typing import NDArray
-from ops import DTYPES
+from ops import DTYPES, label
 from tolerances import assert_same_bits
 
 Array = NDArray[Any]
@@ -143,3 +144,73 @@ def test_bad_gradient(backend: str) -> None:
         ValueError, match=r"linear_backward: dy has shape \(2, 3\), needs \(2, 4\) as the result"
     ):
         fastnorm.linear_backward(X, X, W, B)
+
+
+LIMITS = np.array([-math.inf, -3e38, -5e4, math.nan, 5e4, 3e38, math.inf])
+
+
+def limits_of(dtype: np.dtype[Any]) -> Array:
+    """Far arguments of an activation, as sums of a product that may overflow."""
+    with np.errstate(over="ignore"):
+        return LIMITS.astype(dtype)
+
+
+def assert_same_limits(got: Array, expected: Array) -> None:
+    """Assert that they are equal but for the error of a slope that is nearly 0 or 1."""
+    np.testing.assert_allclose(got.astype(np.float64), expected.astype(np.float64), rtol=1e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
+@pytest.mark.parametrize("activation", get_args(DenseActivation))
+def test_limits_of_activations(activation: Any, dtype: np.dtype[Any], implementation: str) -> None:
+    """Layers have the limits of the activations themselves, forward and backward."""
+    z = limits_of(dtype)
+    x, weight = np.zeros((1, 1), dtype), np.zeros((1, len(z)), dtype)
+    dy = np.ones((1, len(z)), dtype)
+    if activation == "gelu_tanh":
+        y = fastnorm.gelu(z, approximate="tanh")
+        slope = fastnorm.gelu_backward(dy[0], z, approximate="tanh")
+    else:
+        op = getattr(fastnorm, activation)
+        y, slope = op(z), op.backward(dy[0], z)
+    assert_same_limits(fastnorm.linear(x, weight, z, activation=activation)[0], y)
+    dbias = fastnorm.linear_backward(dy, x, weight, z, activation=activation)[2]
+    assert_same_limits(dbias, slope)
+    got = fastnorm.mlp_forward(x, [weight], [z], output_activation=activation)
+    assert_same_limits(got[0], y)
+    gradients = fastnorm.mlp_backward(dy, x, [weight], [z], output_activation=activation)
+    assert_same_limits(gradients[2][0], slope)
+
+
+UNITS: dict[str | None, tuple[Any, dict[str, Any]]] = {
+    "swish": (fastnorm.swiglu, {}),
+    "sigmoid": (fastnorm.sigmoid, {}),
+    "tanh": (fastnorm.tanh, {}),
+    "gelu": (fastnorm.geglu, {}),
+    "gelu_tanh": (fastnorm.geglu, {"approximate": "tanh"}),
+    "relu": (fastnorm.reglu, {}),
+    None: (fastnorm.bilinear, {}),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
+@pytest.mark.parametrize("gate", UNITS)
+def test_limits_of_gates(gate: Any, dtype: np.dtype[Any], implementation: str) -> None:
+    """Gated layers have the limits of the gated units, whatever the (finite) beta."""
+    z = limits_of(dtype)
+    x, weight = np.zeros((1, 1), dtype), np.zeros((1, len(z)), dtype)
+    up, dy = np.full(len(z), 2, dtype), np.ones((1, len(z)), dtype)
+    for beta in (1.0, -2.0, 0.0) if gate == "swish" else (1.0,):
+        op, keywords = UNITS[gate]
+        if gate == "swish":
+            keywords = {"beta": beta}
+        if op in (fastnorm.sigmoid, fastnorm.tanh):  # which have no unit of their own
+            y, dgate, dup = op(z) * up, op.backward(dy[0] * up, z), op(z)
+        else:
+            y = op(z, up, **keywords)
+            dgate, dup = op.backward(dy[0], z, up, **keywords)
+        got = fastnorm.gated_linear(x, weight, weight, z, up, gate=gate, beta=beta)[0]
+        assert_same_limits(got, y)
+        gradients = fastnorm.gated_linear_backward(dy, x, weight, weight, z, up, gate=gate, beta=beta)
+        assert_same_limits(gradients[3], dgate)
+        assert_same_limits(gradients[4], dup)

@@ -176,6 +176,49 @@ def test_every_element_is_written(spec: Spec, implementation: str, rng: np.rando
                 assert np.isfinite(gradient.astype(float)).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
+def test_gradients_of_single_values(
+    dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
+) -> None:
+    """Less its mean a single value is 0, whatever it is: so is its gradient, exactly, or NaN where an
+    argument is not finite. Of the norms of a sum the gradient of the sum is left.
+    """
+    x, residual, dy, dsummed = (rng.standard_normal((6, 1)).astype(dtype) for _ in range(4))
+    x *= dtype.type(100)
+    dy[1], x[2], dy[3] = math.inf, math.nan, 60000.0
+    (weight,) = rng.standard_normal((1, 1)).astype(dtype)
+    bad = np.array([0, 1, 1, 0, 0, 0], bool)
+    for gradient in (
+        fastnorm.layer_norm_backward(dy, x, weight, weight)[0],
+        fastnorm.layer_norm_backward(dy, x)[0],
+        fastnorm.layer_norm_backward(dy, x, stats=fastnorm.layer_norm(x, return_stats=True)[1:], eps=1e-12)[
+            0
+        ],
+        fastnorm.group_norm_backward(dy, x, 1, weight)[0],
+        fastnorm.group_norm_backward(dy.reshape(1, 6), x.reshape(1, 6), 6, np.repeat(weight, 6))[0],
+        fastnorm.instance_norm_backward(dy[..., None], x[..., None], weight)[0],
+        fastnorm.deep_norm_backward(dy, x, residual, weight, None, alpha=0.5)[0],
+        fastnorm.add_layer_norm_backward(dy, None, x, residual, weight, weight)[1],
+    ):
+        flat = gradient.astype(np.float64).ravel()
+        np.testing.assert_array_equal(flat, np.where(bad, math.nan, 0.0))
+    dx, dresidual, dweight, dbias = fastnorm.add_layer_norm_backward(
+        dy, dsummed, x, residual, weight, weight, alpha=0.5
+    )
+    left = np.where(bad, math.nan, dsummed.astype(np.float64).ravel())
+    np.testing.assert_array_equal(dx.astype(np.float64).ravel(), left)
+    np.testing.assert_array_equal(
+        dresidual.astype(np.float64).ravel(), (0.5 * left).astype(dtype).astype(np.float64)
+    )
+    assert np.isnan(dweight).all()
+    assert np.isinf(dbias).all()
+    (_, dweight, dbias) = fastnorm.layer_norm_backward(dy[4:], x[4:], weight, weight)
+    assert dweight == 0
+    assert_within(dbias, dy[4:].astype(np.float64).sum(axis=0), np.full(1, 1e-6))
+    poisoned = fastnorm.layer_norm_backward(dy[4:], x[4:], np.full(1, math.nan, dtype))[0]
+    assert np.isnan(poisoned.astype(np.float64)).all()
+
+
 def test_signalling_of_floating_point_errors(implementation: str) -> None:
     """Nothing is reported, even where NumPy is asked to raise."""
     with np.errstate(all="raise"):

@@ -143,10 +143,13 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
 
     Geometry geometry;
     NormBackward task;
+    double single_weight;
     const Work work =
         plan_norm_backward(task, geometry, *dy, *x, Array{dx.array(), x->element}, axes, fresh.warm);
     if (task.shape.cols > 0) {
-        task.weight = weight.data();
+        const void* const given = weight.data();
+        task.weight =
+            slots.has_mean ? centred_weight(given, task.shape.cols, x->element, single_weight) : given;
         task.eps = *eps;
         task.counted = counted_columns(slots.rms.fraction, task.shape.cols);
         task.mean = mean.data();

@@ -136,9 +136,13 @@ Outcome add_norm_backward(const BackwardKernels& backward, const BackwardArgumen
     };
     Geometry geometry;
     AddNormBackward task;
+    double single_weight;
     const Work work = plan_add_norm_backward(task, geometry, arrays, axes, dx.warm && dresidual.warm);
     if (geometry.rows.cols > 0) {
-        task.norm.weight = weight.data();
+        const void* const given = weight.data();
+        task.norm.weight = slots.has_bias_argument
+                               ? centred_weight(given, geometry.rows.cols, x->element, single_weight)
+                               : given;
         task.norm.eps = *eps;
         task.alpha = *alpha;
         const auto kernel = backward[int(x->element)];

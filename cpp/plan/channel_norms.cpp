@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "plan/norms.h"
+
 namespace fastnorm {
 
 namespace {
@@ -33,9 +35,12 @@ std::int64_t shared_planes(const Channels& size, bool wanted) {
     return wanted && size.weight_outer_step != 0 ? size.outer * size.channels : 0;
 }
 
+std::int64_t weights_of(const Channels& size) {
+    return size.weight_outer_step == 0 ? size.channels : size.weight_period * size.outer;
+}
+
 void clear(void* gradient, const Channels& size, Element compute) {
-    const std::int64_t count = size.weight_outer_step == 0 ? size.channels : size.weight_period * size.outer;
-    if (gradient) std::memset(gradient, 0, std::size_t(count * item_size(compute)));
+    if (gradient) std::memset(gradient, 0, std::size_t(weights_of(size) * item_size(compute)));
 }
 
 }  // namespace
@@ -73,7 +78,8 @@ ChannelNormBackward::ChannelNormBackward(
     bool through, bool warm
 )
     : planes_(shared_planes(size, dweight || dbias)),
-      numbers_(backward_numbers(size) + 2 * planes_),
+      single_(through && size.count() == 1 ? weights_of(size) : 0),
+      numbers_(backward_numbers(size) + 2 * planes_ + single_),
       element_(x.element),
       dweight_(dweight),
       dbias_(dbias) {
@@ -114,6 +120,11 @@ bool ChannelNormBackward::run() noexcept {
         clear(dweight_, size, compute);
         clear(dbias_, size, compute);
         return true;
+    }
+    if (single_ > 0) {
+        double* const products = numbers_.take(single_);
+        multiply_by_zero(task.forward.weight, single_, compute, products);
+        task.forward.weight = products;
     }
     if (!run_channel_backward(task, element_, packing_, from_x_)) return false;
     if (planes_ > 0 && dweight_) sum_samples(size, task.plane_dweight, compute, dweight_);

@@ -57,6 +57,7 @@ public:
 private:
     Geometry geometry_;
     std::int64_t planes_;  // whose shares of the parameters' gradients are kept: of group_norm
+    std::int64_t single_;  // weights of channels of one value, whose dx is 0 whatever they are
     Numbers numbers_;
     Element element_;
     std::int64_t packing_;

@@ -1,5 +1,7 @@
 #include "plan/class_losses.h"
 
+#include <cmath>
+
 #include "tasks/softmax.h"
 
 namespace fastnorm {
@@ -43,11 +45,15 @@ double weight_of_rows(
     const std::int64_t* labels, std::int64_t rows, const void* weight, std::int64_t classes, Element compute
 ) {
     double total = 0;
+    bool counts = false;
     for (std::int64_t i = 0; i < rows; ++i) {
-        if (std::uint64_t(labels[i]) >= std::uint64_t(classes)) continue;
-        total += weight ? number_at(weight, compute, labels[i]) : 1;
+        const std::int64_t label = read_once(labels[i]);
+        if (std::uint64_t(label) >= std::uint64_t(classes)) continue;
+        const double share = weight ? number_at(weight, compute, label) : 1;
+        counts = counts || share != 0;
+        total += share;
     }
-    return total;
+    return counts ? total : std::nan("");
 }
 
 double weight_of_classes(const void* weight, std::int64_t classes, Element compute) {

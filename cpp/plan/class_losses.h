@@ -14,8 +14,8 @@ Work plan_class_loss(
     const Axes& axis, bool warm
 );
 
-// What a mean over labelled rows divides by: the weights of the rows whose label is a class. The weights are
-// of the compute type, or null for 1.
+// What a mean over labelled rows divides by: the weights of the rows whose label is a class, NaN where all
+// are 0, as there is nothing to take a mean of. The weights are of the compute type, or null for 1.
 double weight_of_rows(
     const std::int64_t* labels, std::int64_t rows, const void* weight, std::int64_t classes, Element compute
 );

@@ -90,7 +90,8 @@ Work plan_add_norm_forward(
     task.norm.counted = geometry.rows.cols;
     task.norm.mean = task.norm.rstd = nullptr;
     Work work = forward_work(geometry, count, item_size(x.element), forward_nanoseconds + sum_nanoseconds);
-    work.scratch_bytes += summed_bytes(geometry.rows.cols, item_size(compute_element(x.element)));
+    work.scratch_bytes +=
+        summed_bytes(geometry.rows.rows, geometry.rows.cols, item_size(compute_element(x.element)));
     return work;
 }
 
@@ -121,8 +122,32 @@ Work plan_add_norm_backward(
     norm.counted = geometry.rows.cols;
     norm.mean = norm.rstd = nullptr;
     Work work = backward_work(norm, geometry, 6, x.element, backward_nanoseconds + sum_nanoseconds);
-    work.scratch_bytes += summed_bytes(geometry.rows.cols, item_size(compute_element(x.element)));
+    work.scratch_bytes +=
+        summed_bytes(geometry.rows.rows, geometry.rows.cols, item_size(compute_element(x.element)));
     return work;
+}
+
+namespace {
+
+template <class S>
+void multiply_by_zero_as(const S* weights, std::int64_t count, S* products) {
+    for (std::int64_t i = 0; i < count; ++i) products[i] = weights ? weights[i] * 0 : 0;
+}
+
+}  // namespace
+
+void multiply_by_zero(const void* weights, std::int64_t count, Element compute, void* products) {
+    if (compute == Element::float64) {
+        multiply_by_zero_as(static_cast<const double*>(weights), count, static_cast<double*>(products));
+    } else {
+        multiply_by_zero_as(static_cast<const float*>(weights), count, static_cast<float*>(products));
+    }
+}
+
+const void* centred_weight(const void* weight, std::int64_t cols, Element element, double& storage) {
+    if (cols != 1) return weight;
+    multiply_by_zero(weight, 1, compute_element(element), &storage);
+    return &storage;
 }
 
 bool sum_partials(

@@ -35,6 +35,14 @@ Work plan_add_norm_backward(
     AddNormBackward& task, Geometry& geometry, const SumGradients& arrays, const Axes& axes, bool warm
 );
 
+// The weight that the backward of a norm which subtracts the mean is given: of a single column 0, or NaN
+// where the weight is not finite. There dx is 0 whatever the weight, and rounding would leave something of
+// dy. The storage has to outlive the task.
+const void* centred_weight(const void* weight, std::int64_t cols, Element element, double& storage);
+
+// The same of `count` weights, null for 1.
+void multiply_by_zero(const void* weights, std::int64_t count, Element compute, void* products);
+
 // Adds the partial sums of row blocks, blocks x cols, in the order of the blocks; not where `sums` is null.
 bool sum_partials(
     const double* partials, std::int64_t blocks, std::int64_t cols, Element element, void* sums

@@ -36,6 +36,7 @@ void Geometry::AxisList::finish(int operand_count) {
 // Points rows and operands at the axis lists. Rows count as contiguous where their elements are neighbours
 // and aligned.
 void Geometry::use(const View* const* arrays, int count) {
+    rows.packed_rows = std::min<std::int64_t>(rows.rows, tile_rows);
     rows.outer_axes = outer_.count;
     rows.inner_axes = inner_.count;
     rows.outer_extent = outer_.extent;
@@ -173,7 +174,7 @@ std::int64_t rows_per_block(std::int64_t rows) {
 std::int64_t packing_bytes(const Geometry& geometry, int operands, std::int64_t size) {
     std::int64_t bytes = 0;
     for (int k = 0; k < operands; ++k) {
-        if (!geometry.operands[k].contiguous) bytes += packed_bytes(geometry.rows.cols, size);
+        if (!geometry.operands[k].contiguous) bytes += packed_bytes(geometry.rows, size);
     }
     return bytes;
 }

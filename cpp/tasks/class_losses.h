@@ -12,8 +12,8 @@ struct ClassLoss {
     Operand logits;
     Operand probabilities;  // the targets, where `labels` is null
     Operand gradient;       // data is null where it is not wanted
-    const std::int64_t*
-        labels;          // one a row; rows whose label is no class are ignored: their loss and gradient are 0
+    // One a row, read once; rows whose label is no class are ignored: their loss and gradient are 0.
+    const std::int64_t* labels;
     const void* weight;  // one a class in the compute type, or null
     double weight_sum;   // of all classes
     double label_smoothing;

@@ -21,10 +21,11 @@ struct AddNormBackward {
     double alpha;
 };
 
-// The rows whose sums are held at once, at most, and the scratch that those and one in double take.
+// The rows whose sums are held at once, at most, and the scratch that one in double and those take.
 constexpr int summed_rows = 4;
-FASTNORM_INLINE constexpr std::int64_t summed_bytes(std::int64_t cols, std::int64_t size) {
-    return summed_rows * packed_row_bytes(cols, size) + packed_row_bytes(cols, sizeof(double));
+FASTNORM_INLINE constexpr std::int64_t summed_bytes(std::int64_t rows, std::int64_t cols, std::int64_t size) {
+    return packed_row_bytes(cols, sizeof(double)) +
+           (rows < summed_rows ? rows : summed_rows) * packed_row_bytes(cols, size);
 }
 
 }  // namespace fastnorm

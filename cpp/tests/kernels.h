@@ -36,6 +36,15 @@ struct Shape {
     bool stream;
 };
 
+// The rows of such arrays, packed as plans say: a tile at most.
+inline Rows rows_of(
+    std::int64_t rows, std::int64_t cols, const std::int64_t& outer, const std::int64_t& inner,
+    int outer_axes = 1, int inner_axes = 1
+) {
+    return {rows, cols, outer_axes, inner_axes, &outer, &inner, std::min<std::int64_t>(rows, tile_rows)};
+}
+inline Rows rows_of(const Shape& s) { return rows_of(s.rows, s.cols, s.rows, s.cols); }
+
 // An array of the shape with its geometry.
 struct TestArray {
     std::int64_t outer_stride, inner_stride;

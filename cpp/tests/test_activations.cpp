@@ -18,7 +18,7 @@ Results run_unary(const Kernel<Task>* forward, const Kernel<Task>* backward, con
         put(s.element, x.at(0, j), special[j]);
     }
     Guarded scratch(std::size_t(3 * segment_elements * size), true);
-    task.shape = {s.rows, s.cols, 1, 1, &s.rows, &s.cols};
+    task.shape = rows_of(s);
     task.stream = s.stream;
     task.operands[0] = x.operand(s);
     task.operands[1] = y.operand(s);
@@ -40,7 +40,7 @@ Results run_swish(const KernelTable& table, const Shape& s) {
     const std::int64_t segments = s.cols > 0 ? s.rows : 0;
     Guarded betas(std::size_t(s.rows * compute), true), shares(std::size_t(segments * 8), true);
     fill_parameters(betas, s.element, s.rows, 7);
-    Rows rows{s.rows, s.cols, 1, 1, &s.rows, &s.cols};
+    const Rows rows = rows_of(s);
     Guarded scratch(std::size_t(3 * segment_elements * compute), true);
     const std::int64_t step = 0;
     Elementwise task{rows, {x.operand(s), {betas.data(), &compute, &step, false}, y.operand(s)}, s.stream};

@@ -24,7 +24,7 @@ struct Planes {
           outer_stride{array.outer_stride, split.inner * array.inner_stride},
           inner_extent(split.inner),
           inner_stride(array.inner_stride) {}
-    Rows rows() const { return {extent[0] * extent[1], inner_extent, 2, 1, extent, &inner_extent}; }
+    Rows rows() const { return rows_of(extent[0] * extent[1], inner_extent, *extent, inner_extent, 2); }
     Operand operand(const TestArray& array, const Shape& s) const {
         return {array.memory.data(), outer_stride, &inner_stride, s.layout == Layout::contiguous};
     }
@@ -51,7 +51,7 @@ Results run_channel_norm(const KernelTable& table, const Shape& s, const Split& 
 
     const Planes view(x, s, split);
     Channels size = {};
-    size.shape = planes ? view.rows() : Rows{s.rows, s.cols, 1, 1, &s.rows, &s.cols};
+    size.shape = planes ? view.rows() : rows_of(s);
     size.outer = s.rows;
     size.channels = split.channels;
     size.inner = split.inner;
@@ -69,8 +69,8 @@ Results run_channel_norm(const KernelTable& table, const Shape& s, const Split& 
     const Numbers rstd(size.channels, s.at_end), slope(size.channels, s.at_end),
         offset(size.channels, s.at_end);
     const Numbers coefficients(4 * columns, s.at_end);
-    const std::int64_t scratch_bytes = 3 * packed_bytes(size.shape.cols, item) +
-                                       std::max(moments_scratch_bytes(size), sums_scratch_bytes(size));
+    const std::int64_t scratch_bytes =
+        3 * packed_bytes(size.shape, item) + std::max(moments_scratch_bytes(size), sums_scratch_bytes(size));
     const Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), true);
 
     ChannelForward forward = {};

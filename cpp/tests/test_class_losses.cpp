@@ -5,6 +5,12 @@ namespace {
 
 enum class Target { labels, smoothed, probabilities };
 
+// Classes, and every kind of number that is none.
+std::int64_t label_of(std::int64_t row, std::int64_t classes) {
+    const std::int64_t none[] = {-1, classes, INT64_MIN, INT64_MAX, std::int64_t(1) << 32};
+    return row % 5 == 3 ? none[row / 5 % 5] : (7 * row) % classes;
+}
+
 template <class Kernel>
 Results run(const Kernel& kernel, const Shape& s, Target target, double gamma, int terms) {
     if (s.cols == 0) return {};  // no classes: refused before any plan
@@ -14,15 +20,15 @@ Results run(const Kernel& kernel, const Shape& s, Target target, double gamma, i
     fill(probabilities, s, 26);
     for (std::int64_t r = 1; r < s.rows; r += 4) put(s.element, logits.at(r, (7 * r) % s.cols), 40);
     std::vector<std::int64_t> labels(std::size_t(s.rows));
-    for (std::int64_t r = 0; r < s.rows; ++r) labels[std::size_t(r)] = r % 5 == 3 ? -1 : (7 * r) % s.cols;
+    for (std::int64_t r = 0; r < s.rows; ++r) labels[std::size_t(r)] = label_of(r, s.cols);
     Guarded weight(std::size_t(s.cols * compute), true), dloss(std::size_t(s.rows * compute), true);
     Guarded losses(std::size_t(s.rows) * sizeof(double), true);
     fill_parameters(weight, s.element, s.cols, 27);
     fill_parameters(dloss, s.element, s.rows, 28);
-    Guarded scratch(std::size_t(work_row_bytes(s.cols, compute) + 3 * packed_bytes(s.cols, size)), true);
+    Guarded scratch(std::size_t(work_row_bytes(s.cols, compute) + 3 * packed_bytes(rows_of(s), size)), true);
     const double epsilon[] = {2, -0.5};
     ClassLoss task = {};
-    task.shape = {s.rows, s.cols, 1, 1, &s.rows, &s.cols};
+    task.shape = rows_of(s);
     task.logits = logits.operand(s);
     task.probabilities = probabilities.operand(s);
     task.gradient = gradient.operand(s);

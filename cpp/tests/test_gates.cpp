@@ -44,7 +44,7 @@ Results run_gate(const KernelTable& table, const Shape& s, int index) {
         put(s.element, gate.at(0, j), special[j]);
     }
     Gate task;
-    task.shape = {s.rows, s.cols, 1, 1, &s.rows, &s.cols};
+    task.shape = rows_of(s);
     task.stream = s.stream;
     task.beta = unit.beta;
     const std::int64_t segments = s.rows * segments_per_row(task);

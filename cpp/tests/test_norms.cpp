@@ -5,9 +5,10 @@ namespace {
 
 // Runs the named norm forward and backward; every output must have been written.
 Results run_norm(const KernelTable& table, const Shape& s, bool rms, bool has_weight, bool has_bias) {
+    if (s.cols == 0) return {};  // no kernel runs on rows of nothing
     const std::int64_t size = item_size(s.element), compute = compute_size(s.element);
     const int e = int(s.element);
-    Rows rows{s.rows, s.cols, 1, 1, &s.rows, &s.cols};
+    const Rows rows = rows_of(s);
     TestArray x(s, size), y(s, size), dy(s, size), dx(s, size);
     fill(x, s, 1);
     fill(dy, s, 2);
@@ -17,7 +18,8 @@ Results run_norm(const KernelTable& table, const Shape& s, bool rms, bool has_we
     Guarded mean(std::size_t(s.rows * compute), s.at_end), rstd(std::size_t(s.rows * compute), s.at_end);
     const std::int64_t counted = rms ? (s.cols + 1) / 2 : s.cols;
 
-    const std::int64_t scratch_bytes = 3 * packed_bytes(s.cols, size) + parameter_sums_bytes(s.cols, compute);
+    const std::int64_t scratch_bytes =
+        3 * packed_bytes(rows_of(s), size) + parameter_sums_bytes(s.cols, compute);
     Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), true);
     NormForward forward{
         rows,
@@ -93,8 +95,10 @@ std::string run_over_channels(
                j % half * inner_stride[1];
     };
     const std::size_t bytes = std::size_t(offset(images - 1, positions - 1, s.cols - 1) + size);
+    const Rows rows =
+        rows_of(images * positions, s.cols, *outer, contiguous ? s.cols : *inner, 2, contiguous ? 1 : 2);
     const Guarded x(bytes, s.at_end), y(bytes, s.at_end),
-        scratch(std::size_t(2 * packed_bytes(s.cols, size)), true);
+        scratch(std::size_t(2 * packed_bytes(rows, size)), true);
     const auto each = [&](auto body) {
         for (std::int64_t image = 0; image < images; ++image) {
             for (std::int64_t position = 0; position < positions; ++position) {
@@ -104,7 +108,6 @@ std::string run_over_channels(
     };
     std::int64_t index = 0;
     each([&](std::int64_t at) { put(s.element, x.data() + at, value_at(index++, 1)); });
-    const Rows rows{images * positions, s.cols, 2, contiguous ? 1 : 2, outer, contiguous ? &s.cols : inner};
     const std::int64_t* strides = contiguous ? &size : inner_stride;
     NormForward task = {};
     task.shape = rows;

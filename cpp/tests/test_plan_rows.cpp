@@ -95,7 +95,16 @@ void test_merging() {
     geometry.set_norm(&only, 1, axes_of({1}));
     CHECK(geometry.rows.outer_axes == 2 && geometry.operands[0].inner_stride[0] == 24);
     CHECK(!geometry.operands[0].contiguous);
-    CHECK(packing_bytes(geometry, 1, 4) == packed_bytes(5, 4));
+    CHECK(packing_bytes(geometry, 1, 4) == packed_bytes(geometry.rows, 4));
+
+    // Scratch follows the work: a row takes as much as it has elements, not a tile.
+    const TestView single({1, 5000}, Element::float32, Walk::spread),
+        few({3, 5000}, Element::float32, Walk::spread);
+    for (const auto& [rows, given] : {std::pair(1, &single), std::pair(3, &few)}) {
+        view = *given;
+        geometry.set_norm(&only, 1, axes_of({1}));
+        CHECK(packing_bytes(geometry, 1, 4) == rows * packed_row_bytes(5000, 4));
+    }
 
     view = spread;
     geometry.set_norm(&only, 1, axes_of({1, 2}));

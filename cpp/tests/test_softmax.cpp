@@ -21,9 +21,10 @@ Results run(const Forward& forward, const Backward& backward, const Shape& s) {
     TestArray x(s, size), y(s, size), dy(s, size), dx(s, size);
     fill_scores(x, s);
     fill(dy, s, 16);
-    Rows rows{s.rows, s.cols, 1, 1, &s.rows, &s.cols};
+    const Rows rows = rows_of(s);
     Guarded scratch(
-        std::size_t(work_row_bytes(s.cols, compute_size(s.element)) + 3 * packed_bytes(s.cols, size)), true
+        std::size_t(work_row_bytes(s.cols, compute_size(s.element)) + 3 * packed_bytes(rows_of(s), size)),
+        true
     );
     forward[e]({rows, x.operand(s), y.operand(s), s.stream}, 0, s.rows, scratch.data());
     backward[e]({rows, dy.operand(s), x.operand(s), dx.operand(s), s.stream}, 0, s.rows, scratch.data());

@@ -193,14 +193,21 @@ FASTNORM_INLINE Vec<T, N> swish_derivative(Vec<T, N> x, Vec<T, N> beta) {
 }
 
 // Both as layers compute them, whose sums err by more than the roundings of beta x and of the product: x
-// sigmoid(beta x), and its derivative, that of u sigmoid(u) at u = beta x.
+// sigmoid(beta x), and its derivative, that of u sigmoid(u) at u = beta x. The limits are those above; beta
+// is finite.
+template <class V>
+FASTNORM_INLINE V layer_argument(V x, V beta) {
+    const V z = beta * x;
+    return select(is_nan(z) & !is_nan(x), broadcast<V>(0), z);
+}
 template <class V>
 FASTNORM_INLINE V layer_swish(V x, V beta) {
-    return x * sigmoid(beta * x);
+    const V s = sigmoid(layer_argument(x, beta)), zero = broadcast<V>(0);
+    return select(s == zero, copy_sign(zero, x), x * s);
 }
 template <class V>
 FASTNORM_INLINE V layer_swish_derivative(V x, V beta) {
-    return silu_derivative(beta * x);
+    return silu_derivative(layer_argument(x, beta));
 }
 
 // g dy/dbeta.

@@ -69,15 +69,14 @@ void class_loss(const ClassLoss& task, std::int64_t begin, std::int64_t end, voi
             const std::int64_t row = first + i;
             T* const target = task.gradient.data ? gradient.row(i) : nullptr;
             const double scale = dloss ? task.scale * double(dloss[row]) : task.scale;
+            const std::int64_t label = task.labels ? read_once(task.labels[row]) : 0;
             double loss = 0;
             if (!task.labels) {
                 loss = probabilities_loss(
                     CrossEntropyRow<T>(task, logits.row(i), e, target), task, probabilities.row(i), scale
                 );
-            } else if (std::uint64_t(task.labels[row]) < std::uint64_t(task.shape.cols)) {
-                loss = label_loss(
-                    CrossEntropyRow<T>(task, logits.row(i), e, target), task, task.labels[row], scale
-                );
+            } else if (std::uint64_t(label) < std::uint64_t(task.shape.cols)) {
+                loss = label_loss(CrossEntropyRow<T>(task, logits.row(i), e, target), task, label, scale);
             } else if (target) {
                 std::memset(target, 0, std::size_t(task.shape.cols) * sizeof(T));
             }

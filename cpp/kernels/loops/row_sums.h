@@ -45,14 +45,15 @@ double row_dot(const T* x, const C* e, std::int64_t cols) {
     });
 }
 
-// The column of the first element equal to `value`, which is there.
+// The column of the first element equal to `value`; the last column where none is, as another thread may have
+// changed the row since its maximum was taken.
 template <class T>
 std::int64_t column_of(const T* x, std::int64_t cols, compute_t<T> value) {
     using V = Vec<compute_t<T>, row_lanes>;
     const V values = broadcast<V>(value);
     std::int64_t j = 0;
     while (j + row_lanes <= cols && !any(load_row<V>(x + j) == values)) j += row_lanes;
-    while (widen(x[j]) != value) ++j;
+    while (j < cols - 1 && widen(x[j]) != value) ++j;
     return j;
 }
 

@@ -31,7 +31,7 @@ public:
     FASTNORM_INLINE RowTile(const Rows& shape, const Operand& operand, char*& scratch)
         : shape_(shape), operand_(operand), packed_(reinterpret_cast<T*>(scratch)) {
         packed_step_ = packed_row_bytes(shape.cols, sizeof(T)) / std::int64_t(sizeof(T));
-        if (!operand.contiguous) scratch += packed_bytes(shape.cols, sizeof(T));
+        if (!operand.contiguous) scratch += packed_bytes(shape, sizeof(T));
     }
 
     FASTNORM_INLINE void fetch(std::int64_t first, int count) {

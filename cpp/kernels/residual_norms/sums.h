@@ -72,19 +72,19 @@ FASTNORM_INLINE bool is_far_mean(double mean, double rstd) {
     return sizeof(compute_t<T>) == 4 && !(std::fabs(mean) * rstd <= far_mean);
 }
 
-// The sums of a few rows, in scratch, and those of one in double.
+// The sums of one row in double and those of a few, in what is left of the scratch.
 template <class C>
 class TotalRows {
 public:
-    FASTNORM_INLINE TotalRows(std::int64_t cols, char*& scratch)
-        : rows_(reinterpret_cast<C*>(scratch)),
-          step_(packed_row_bytes(cols, sizeof(C)) / std::int64_t(sizeof(C))) {
-        scratch += summed_bytes(cols, sizeof(C));
-    }
+    FASTNORM_INLINE TotalRows(std::int64_t cols, char* scratch)
+        : in_double_(reinterpret_cast<double*>(scratch)),
+          rows_(reinterpret_cast<C*>(scratch + packed_row_bytes(cols, sizeof(double)))),
+          step_(packed_row_bytes(cols, sizeof(C)) / std::int64_t(sizeof(C))) {}
     FASTNORM_INLINE C* row(int k) const { return rows_ + k * step_; }
-    FASTNORM_INLINE double* in_double() const { return reinterpret_cast<double*>(row(summed_rows)); }
+    FASTNORM_INLINE double* in_double() const { return in_double_; }
 
 private:
+    double* in_double_;
     C* rows_;
     std::int64_t step_;
 };

@@ -142,9 +142,7 @@ def beyond(x: Array, beta: float, threshold: float) -> tuple[float, Array]:
 def swish(x: Array, beta: Array, out: Array | None = None) -> Array:
     """Twin of `fastnorm.swish`."""
     with np.errstate(all="ignore"):
-        values = x.astype(np.float64)
-        s = logistic(scaled(values, beta))
-        y = np.where(s == 0, np.copysign(0.0, values), values * s)
+        y = swish_value(x.astype(np.float64), beta)
     return result(y, x, out)
 
 
@@ -162,6 +160,12 @@ def swish_backward(dy: Array, x: Array, beta: Array) -> tuple[Array, Array]:
         shared = tuple(i for i in range(x.ndim) if i < missing or beta.shape[i - missing] == 1)
         dbeta = terms.sum(axis=shared).reshape(beta.shape)
         return result(upstream * swish_derivative(z), x), statistic(dbeta, x)
+
+
+def swish_value(x: Array, beta: Array) -> Array:
+    """Return x sigmoid(beta x), 0 where the sigmoid vanishes."""
+    s = logistic(scaled(x, beta))
+    return np.where(s == 0, np.copysign(0.0, x), x * s)
 
 
 def scaled(x: Array, beta: Array) -> Array:

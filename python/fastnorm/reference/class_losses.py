@@ -191,12 +191,17 @@ def reduced(
     if reduction == "none":
         values = losses.reshape(kept)
     else:
-        values = np.sum(losses) / (np.sum(rows.shares) if reduction == "mean" else 1.0)
+        values = np.sum(losses) / (divisor(rows) if reduction == "mean" else 1.0)
     loss = values.astype(logits.dtype)[()]
     if not return_grad:
         return loss
     dloss = np.ones(kept, logits.dtype) if reduction == "none" else 1.0
     return loss, pulled_back(dloss, gradients, rows, logits, axis, reduction)
+
+
+def divisor(rows: Rows) -> float:
+    """Return what a mean divides by, NaN where no row counts: there is nothing to take a mean of."""
+    return float(np.sum(rows.shares)) if rows.shares.any() else np.nan
 
 
 def pulled_back(
@@ -205,7 +210,7 @@ def pulled_back(
     """Return the gradients of the rows times that of the loss, in the shape of the logits."""
     factor = np.asarray(dloss, np.float64).reshape(-1, 1)
     if reduction == "mean":
-        factor = factor / np.sum(rows.shares)
+        factor = factor / divisor(rows)
     scaled = np.where(rows.ignored, 0.0, gradients * factor)
     moved = np.moveaxis(logits, axis, -1).shape
     return result(np.moveaxis(scaled.reshape(moved), -1, axis), logits)

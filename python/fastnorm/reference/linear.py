@@ -71,13 +71,13 @@ def gated_linear_backward(
 
 def gate_of(z: Array, gate: Gate | None, beta: float) -> Array:
     """Apply a gate by its name."""
-    return z * activations.sigmoid(beta * z) if gate == "swish" else activate(z, gate)
+    return activations.swish_value(z, np.array(beta)) if gate == "swish" else activate(z, gate)
 
 
 def gate_of_backward(dy: Array, z: Array, gate: Gate | None, beta: float) -> Array:
     """Return dy times the derivative of a gate at z."""
     if gate == "swish":
-        return dy * activations.swish_derivative(beta * z)
+        return dy * activations.swish_derivative(activations.scaled(z, np.array(beta)))
     return activate_backward(dy, z, gate)
 
 

@@ -178,9 +178,11 @@ def norm_of_sum_backward(
         if dsummed is not None:
             dx = dx + to_rows(dsummed, axes)
         dresidual = scale(alpha, x) * dx
-        return (
-            result(from_rows(dx, x.shape, axes), x),
-            result(from_rows(dresidual, x.shape, axes), x),
-            parameter_gradient(dy_rows * xhat, weight, x, axes),
-            parameter_gradient(dy_rows, bias, x, axes),
-        )
+        dweight = parameter_gradient(dy_rows * xhat, weight, x, axes)
+        dbias = parameter_gradient(dy_rows, bias, x, axes)
+    return (
+        result(from_rows(dx, x.shape, axes), x),
+        result(from_rows(dresidual, x.shape, axes), x),
+        dweight,
+        dbias,
+    )
