@@ -1,4 +1,4 @@
-"""Tasks for developers: `nox -s tests`, `lint`, `targets`, `bench`."""
+"""Tasks for developers: `nox -s tests`, `lint`, `targets`, `fuzz`, `sklearn`, `bench`."""
 
 import nox
 
@@ -34,6 +34,23 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy", "python/fastnorm")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Make random calls with hostile arguments for a minute, or as the arguments say."""
+    session.install(".[test]")
+    session.run("python", "tests/fuzz_calls.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize(
+    "versions", [["scikit-learn==1.7.0", "scipy==1.15.*", "pytest==8.*"], []], ["oldest", "newest"]
+)
+def sklearn(session: nox.Session, versions: list[str]) -> None:
+    """Test the estimators with the oldest and the newest version of scikit-learn."""
+    session.install(".[test,sklearn]", *versions)
+    session.run("python", "-m", "pytest", "tests/test_sklearn.py", *session.posargs)
 
 
 @nox.session

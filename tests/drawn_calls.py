@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from math import prod
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Path = tuple[Any, ...]  # the name of an argument, and an index where that is a sequence
+Choose = Callable[[Sequence[Any]], Any]  # how a test takes one of several: drawn, or by random numbers
 
 LARGEST_SHAPE = 2_500
 # Shapes for kinds of ops that take any.
@@ -220,7 +221,7 @@ def exchange(given: dict[str, Any], path: Path, change: str) -> None:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             new = changed(given, at(given, path), change)
-    except (LookupError, RuntimeError, OverflowError, TypeError, ValueError):
+    except (LookupError, MemoryError, RuntimeError, OverflowError, TypeError, ValueError):
         return
     if len(path) == 1:
         given[path[0]] = new
@@ -303,21 +304,28 @@ def single_changes(subject: Subject) -> Iterator[Plan]:
             turn += 1
 
 
+def drawn_plan(choose: Choose, subject: Subject, shapes: Callable[[Variant], list[Shape]]) -> Plan:
+    """Return a plan of a call with several changes, each part of it chosen among what there is."""
+    dtype = choose(list(DTYPES))
+    variant = choose([v for v in subject.variants if dtype in HALVES or v.label != "float32 parameters"])
+    shape = choose(shapes(variant))
+    out = choose(OUTS) if "out" in subject.parameters and choose(range(4)) == 0 else None
+    structure = choose(STRUCTURES) if choose(range(20)) == 0 else None
+    plan = Plan(subject, variant, dtype, shape, (), out, choose(range(4)) or 99, structure)
+    return plan._replace(changes=drawn_changes(choose, good_arguments(plan)))
+
+
+def drawn_changes(choose: Choose, given: dict[str, Any]) -> tuple[tuple[Path, str], ...]:
+    """Return up to three changes of the values of a call."""
+    paths = places(given)
+    changes = []
+    for _ in range(choose((0, 1, 1, 1, 2, 2, 3))):
+        path = choose(paths)
+        changes.append((path, choose(names_of_changes(at(given, path)))))
+    return tuple(changes)
+
+
 @st.composite
 def plans(draw: st.DrawFn, subject: Subject) -> Plan:
     """Draw a plan of a call with several changes."""
-    dtype = draw(st.sampled_from(list(DTYPES)))
-    variants = [v for v in subject.variants if dtype in HALVES or v.label != "float32 parameters"]
-    variant = draw(st.sampled_from(variants))
-    shape = draw(st.sampled_from(subject.shapes(variant)))
-    takes_out = "out" in subject.parameters
-    out = draw(st.sampled_from(OUTS)) if takes_out and draw(st.integers(0, 3)) == 0 else None
-    structure = draw(st.sampled_from(STRUCTURES)) if draw(st.integers(0, 19)) == 0 else None
-    plan = Plan(subject, variant, dtype, shape, (), out, draw(st.integers(0, 3)) or 99, structure)
-    given = good_arguments(plan)
-    paths = places(given)
-    changes = []
-    for _ in range(draw(st.sampled_from((0, 1, 1, 1, 2, 2, 3)))):
-        path = draw(st.sampled_from(paths))
-        changes.append((path, draw(st.sampled_from(names_of_changes(at(given, path))))))
-    return plan._replace(changes=tuple(changes))
+    return drawn_plan(lambda items: draw(st.sampled_from(items)), subject, subject.shapes)

@@ -13,6 +13,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from hostile_arrays import HOSTILE_ARRAYS
 from layouts import LAYOUTS, Subclass
 from numpy.typing import NDArray
 
@@ -131,6 +132,12 @@ def masked(array: Array) -> Array:
     return np.ma.masked_array(array)
 
 
+def as_list(array: Array) -> Any:
+    if max(array.shape, default=0) > 1 << 16:
+        raise ValueError("a list of billions of empty lists")
+    return array.tolist()
+
+
 def laid_out(relay: Callable[[Array], Array]) -> Change:
     """The array in another layout of memory, those without axes as they are."""
     return lambda array: relay(array) if array.ndim else array
@@ -140,8 +147,8 @@ GOOD_ARRAYS: dict[str, Change] = {
     **{name: laid_out(relay) for name, relay in LAYOUTS.items()},
     "repeated": repeated,
     "same_everywhere": same_everywhere,
-    "list": lambda array: array.tolist(),
-    "tuple": lambda array: tuple(array.tolist()) if array.ndim else array.item(),
+    "list": as_list,
+    "tuple": lambda array: tuple(as_list(array)) if array.ndim else array.item(),
     "memmap": memory_mapped,
     "dlpack": Exporter,
     "nan": with_nan,
@@ -312,7 +319,7 @@ NOTHING: dict[str, Change] = {
 def changes_of(value: Any) -> dict[str, Change]:
     """Return what may stand in the place of a value."""
     if isinstance(value, np.ndarray):
-        return GOOD_ARRAYS | BAD_ARRAYS
+        return GOOD_ARRAYS | BAD_ARRAYS | HOSTILE_ARRAYS
     if isinstance(value, bool):
         return FLAGS
     if isinstance(value, int):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import warnings
 from pathlib import Path
@@ -15,7 +16,7 @@ pytest.importorskip("sklearn")
 
 from fastnorm._typing import DenseActivation
 from fastnorm.sklearn import MLPClassifier, MLPRegressor
-from processes import succeeds
+from processes import run, succeeds
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_classification, make_multilabel_classification
@@ -25,6 +26,47 @@ from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*hasn't converged yet", "ignore:lbfgs failed to converge")
+
+
+# The private methods that the estimators replace, and those that they call, with their arguments.
+REPLACED = {
+    "_fit_lbfgs": "X y sample_weight activations deltas coef_grads intercept_grads layer_units",
+    "_fit_stochastic": (
+        "X y sample_weight activations deltas coef_grads intercept_grads layer_units incremental"
+    ),
+    "_forward_pass_fast": "X check_input",
+    "_loss_grad_lbfgs": ("packed_coef_inter X y sample_weight activations deltas coef_grads intercept_grads"),
+}
+CALLED = {"_unpack": "packed_parameters", "_update_no_improvement_count": "early_stopping X y sample_weight"}
+
+
+@pytest.mark.parametrize("ours", [MLPRegressor, MLPClassifier])
+def test_private_methods(ours: type) -> None:
+    """What is replaced is there to be replaced, takes the same arguments, and nothing else is replaced."""
+    theirs: Any = getattr(neural_network, ours.__name__)
+    for name, arguments in (REPLACED | CALLED).items():
+        parameters = inspect.signature(getattr(theirs, name)).parameters
+        assert " ".join(parameters) == f"self {arguments}", name
+    for name, arguments in REPLACED.items():
+        inspect.signature(getattr(ours, name)).bind("self", *arguments.split())
+    private = {
+        name
+        for cls in ours.__mro__[: ours.__mro__.index(theirs)]
+        for name, value in vars(cls).items()
+        if name.startswith("_") and not name.startswith("__") and callable(value)
+    }
+    assert {name for name in private if hasattr(theirs, name)} == set(REPLACED)
+
+
+@pytest.mark.parametrize("version", ["1.6.1", "0.24.2", "1.10.0", "1.10.dev0", "2.0.0", "1.70.0"])
+def test_other_versions(version: str) -> None:
+    done = run(f"import sklearn; sklearn.__version__ = {version!r}; import fastnorm.sklearn")
+    assert f"ImportError: fastnorm.sklearn: scikit-learn is {version}, needs 1.7 to 1.9" in done.stderr
+
+
+def test_the_extra_asks_for_these_versions() -> None:
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    assert '"scikit-learn>=1.7,<1.10"' in text
 
 
 # Few iterations: the checks are about behaviour, not about fits.

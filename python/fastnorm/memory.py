@@ -232,6 +232,7 @@ class MemN2N:
         logits, self._saved = self._forward(self._memory(stories), questions)
         return logits
 
+    @np.errstate(all="ignore")  # as the ops
     def backward(self, dlogits: ArrayLike) -> dict[str, Array]:
         """Return the gradient of each parameter for the last `forward`.
 
@@ -432,6 +433,7 @@ class MemN2N:
             answers[part] = np.argmax(logits[:, : self.vocab_size], axis=1)
         return answers
 
+    @np.errstate(all="ignore")
     def _forward(self, sentences: Array, questions: Array) -> tuple[Array, _Saved]:
         encoding = self._encoding(sentences.shape[2])
         embedded = embedding_sums(self._tables(self._remembered), sentences, encoding)

@@ -9,6 +9,7 @@ are all activations of `fastnorm.linear` and, for the classifier, the losses ``'
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from numbers import Real
 from typing import Any, ClassVar, get_args
@@ -16,17 +17,21 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 
 try:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.model_selection import train_test_split
-    from sklearn.neural_network import MLPClassifier as _Classifier
-    from sklearn.neural_network import MLPRegressor as _Regressor
-    from sklearn.utils import shuffle as shuffled
-    from sklearn.utils._param_validation import Interval, StrOptions
-    from sklearn.utils.validation import validate_data
+    from sklearn import __version__ as _installed
 except ImportError as error:
+    raise ImportError("fastnorm.sklearn needs scikit-learn: pip install fastnorm[sklearn]") from error
+# Methods that are scikit-learn's own business are replaced below: tests/test_sklearn.py lists them.
+if not re.match(r"1\.[789]\b", _installed):
     raise ImportError(
-        "fastnorm.sklearn needs scikit-learn 1.7 or newer: pip install fastnorm[sklearn]"
-    ) from error
+        f"fastnorm.sklearn: scikit-learn is {_installed}, needs 1.7 to 1.9: pip install fastnorm[sklearn]"
+    )
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier as _Classifier
+from sklearn.neural_network import MLPRegressor as _Regressor
+from sklearn.utils import shuffle as shuffled
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import validate_data
 
 from ._arguments.rules import plain
 from ._typing import Array, DenseActivation

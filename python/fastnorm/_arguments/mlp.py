@@ -284,7 +284,11 @@ def float_dtype(rules: Rules, dtype: Any) -> np.dtype[Any]:
 
 def finite(rules: Rules, name: str, values: Array) -> None:
     """Raise where data to learn from hold NaN or infinity."""
-    if values.dtype.kind not in "iu" and not math.isfinite(float(np.sum(values, dtype=np.float64))):
+    if values.dtype.kind in "iu":
+        return
+    with np.errstate(all="ignore"):  # finite numbers may have no finite sum
+        total = np.sum(values, dtype=np.float64)
+    if not math.isfinite(float(total)):
         bad = ~np.isfinite(values.astype(np.float64))
         if bad.any():
             place = tuple(int(i) for i in np.argwhere(bad)[0])

@@ -59,14 +59,16 @@ def gelu_backward(dy: Array, x: Array, approximate: Approximation) -> Array:
 
 def relu(x: Array, out: Array | None = None) -> Array:
     """Twin of `fastnorm.relu`."""
-    values = x.astype(np.float64)
+    with np.errstate(all="ignore"):  # signalling NaN
+        values = x.astype(np.float64)
     return result(np.where(values < 0, 0.0, values), x, out)
 
 
 def relu_backward(dy: Array, x: Array) -> Array:
     """Twin of `fastnorm.relu_backward`."""
-    values = x.astype(np.float64)
-    return result(np.where(values > 0, dy.astype(np.float64), np.where(values <= 0, 0.0, values)), x)
+    with np.errstate(all="ignore"):
+        values, dy64 = x.astype(np.float64), dy.astype(np.float64)
+    return result(np.where(values > 0, dy64, np.where(values <= 0, 0.0, values)), x)
 
 
 def sigmoid(x: Array, out: Array | None = None) -> Array:

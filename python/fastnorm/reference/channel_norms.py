@@ -29,8 +29,8 @@ from .norms import average, column, normalise
 def batch_norm(*arguments: Any) -> Array | tuple[Array, Array, Array]:
     """Twin of `fastnorm.batch_norm`."""
     given = BatchNorm._make(arguments)
-    rows = to_channels(given.x, given.axis)
     with np.errstate(all="ignore"):
+        rows = to_channels(given.x, given.axis)
         if given.stats is not None:
             mean, rstd = map(column, given.stats)
             xhat = (rows - mean) * rstd
@@ -64,9 +64,9 @@ def update(given: BatchNorm, rows: Array, mean: Array) -> None:
 def batch_norm_backward(*arguments: Any) -> tuple[Array, Array | None, Array | None]:
     """Twin of `fastnorm.batch_norm_backward`."""
     given = BatchNormBackward._make(arguments)
-    rows, dy_rows = to_channels(given.x, given.axis), to_channels(given.dy, given.axis)
     through = given.training or (given.stats is None and given.running_mean is None)
     with np.errstate(all="ignore"):
+        rows, dy_rows = to_channels(given.x, given.axis), to_channels(given.dy, given.axis)
         if given.stats is not None:
             mean, rstd = map(column, given.stats)
             d = rows - mean
@@ -96,8 +96,8 @@ def group_norm(
     out: Array | None = None,
 ) -> Array:
     """Twin of `fastnorm.group_norm`."""
-    groups = to_groups(x, num_groups, axis)
     with np.errstate(all="ignore"):
+        groups = to_groups(x, num_groups, axis)
         xhat, _ = normalise_groups(groups, eps)
         y = xhat * factors(weight, groups, 1.0) + factors(bias, groups, 0.0)
     return result(from_groups(y, x.shape, axis), x, out)
@@ -107,8 +107,8 @@ def group_norm_backward(
     dy: Array, x: Array, num_groups: int, weight: Array | None, bias: Array | None, eps: float, axis: int
 ) -> tuple[Array, Array | None, Array | None]:
     """Twin of `fastnorm.group_norm_backward`."""
-    groups, dy_groups = to_groups(x, num_groups, axis), to_groups(dy, num_groups, axis)
     with np.errstate(all="ignore"):
+        groups, dy_groups = to_groups(x, num_groups, axis), to_groups(dy, num_groups, axis)
         xhat, rstd = normalise_groups(groups, eps)
         h = dy_groups * factors(weight, groups, 1.0)
         dx = rstd * (h - group_average(h) - xhat * group_average(h * xhat))
@@ -210,4 +210,4 @@ def moments(x: Array, axes: Axes) -> Moments:
         # The second mean is what rounding the first has left.
         rest = np.mean(values - mean, axis=axes, keepdims=True)
         m2 = np.sum(np.square(values - mean - rest), axis=axes)
-    return Moments(count, np.asarray(np.squeeze(mean + rest, axes)), np.asarray(m2))
+        return Moments(count, np.asarray(np.squeeze(mean + rest, axes)), np.asarray(m2))

@@ -179,7 +179,7 @@ def focal_rows(rows: Rows, gamma: float) -> tuple[Array, Array]:
     )
     power = u**gamma
     lower = gamma * u ** (gamma - 1) * p * surprise if gamma else 0.0
-    slope = power + np.where((p == 0) | (u == 0), 0.0, lower)
+    slope = power + np.where((p == 0) | (u == 0), 0.0 * p, lower)  # NaN where p is
     return power * surprise, slope * np.where(target, -rows.complement, rows.p)
 
 

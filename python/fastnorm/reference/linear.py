@@ -24,10 +24,11 @@ def linear_backward(
     dy: Array, x: Array, weight: Array, bias: Array | None, activation: DenseActivation | None
 ) -> tuple[Array, Array, Array | None]:
     """Twin of `fastnorm.linear_backward`."""
-    dz = dy.astype(np.float64)
-    if activation is not None:
-        dz = activate_backward(dz, before_activation(x, weight, bias), activation)
-    return layer_gradients(dz, x, weight, bias)
+    with np.errstate(all="ignore"):
+        dz = dy.astype(np.float64)
+        if activation is not None:
+            dz = activate_backward(dz, before_activation(x, weight, bias), activation)
+        return layer_gradients(dz, x, weight, bias)
 
 
 def gated_linear(
@@ -98,8 +99,8 @@ def layer_gradients(
 ) -> tuple[Array, Array, Array | None]:
     """Return dx, dweight and dbias (None without a bias) from the gradient at x @ weight + bias."""
     count = math.prod(x.shape[:-1])
-    rows, rows_of_dz = x.reshape(count, x.shape[-1]).astype(np.float64), dz.reshape(count, dz.shape[-1])
     with np.errstate(all="ignore"):
+        rows, rows_of_dz = x.reshape(count, x.shape[-1]).astype(np.float64), dz.reshape(count, dz.shape[-1])
         dx = np.matmul(dz, weight.astype(np.float64).T)
         dweight = np.matmul(rows.T, rows_of_dz)
         dbias = None if bias is None else statistic(np.sum(rows_of_dz, axis=0), x)

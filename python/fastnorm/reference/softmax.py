@@ -47,9 +47,11 @@ def exponentials(x: Array, axis: int) -> tuple[Array, Array, Array]:
     maximum = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     shifted = x - np.where(np.isfinite(maximum), maximum, np.nan)
     e = np.exp(shifted)
-    rest = e.copy()
-    if x.size:
-        np.put_along_axis(rest, np.argmax(x, axis=axis, keepdims=True), 0.0, axis)
+    if not x.size:
+        return shifted, e, np.sum(e, axis=axis, keepdims=True)
+    # Not by put_along_axis, which takes one axis less than arrays may have.
+    places = np.arange(x.shape[axis]).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+    rest = np.where(places == np.argmax(x, axis=axis, keepdims=True), 0.0, e)
     return shifted, e, np.sum(rest, axis=axis, keepdims=True)
 
 
