@@ -142,17 +142,4 @@ std::optional<double> as_number(PyObject* slot, double minimum);
 std::optional<bool> as_flag(PyObject* slot);
 std::optional<double> as_fraction(PyObject* slot);
 
-// Whether two arrays lie apart in memory, judged by their first and last bytes.
-bool are_apart(const Array& a, const Array& b);
-
-// Whether `out` can take a result like x: same type and shape, writeable, and either exactly one of the
-// inputs or apart from all (where `checked`, the latter has been established).
-bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObject*> inputs, bool checked);
-
-// The same for a result of x's type and another shape.
-bool is_valid_out(
-    const Array& out, const Array& x, int ndim, const npy_intp* shape,
-    std::initializer_list<PyObject*> inputs, bool checked
-);
-
 }  // namespace fastnorm

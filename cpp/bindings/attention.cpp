@@ -2,6 +2,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/families.h"
+#include "bindings/overlap.h"
 #include "bindings/run.h"
 #include "plan/attention.h"
 #include "runtime/dispatch.h"

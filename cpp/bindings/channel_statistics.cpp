@@ -1,5 +1,7 @@
 #include "bindings/channel_statistics.h"
 
+#include "bindings/overlap.h"
+
 namespace fastnorm {
 
 namespace {

@@ -1,5 +1,7 @@
 #include "bindings/elementwise.h"
 
+#include "bindings/overlap.h"
+
 namespace fastnorm {
 
 Result result_like(const Array& x, const Out& out, std::initializer_list<PyObject*> inputs) {

@@ -2,6 +2,7 @@
 
 #include "bindings/families.h"
 #include "bindings/dense.h"
+#include "bindings/overlap.h"
 #include "bindings/run.h"
 #include "plan/linear.h"
 

@@ -163,17 +163,6 @@ bool as_rule(PyObject* slot, OptimizerRule& rule, std::vector<OptimizedParameter
            as_state(PyTuple_GET_ITEM(slot, 10), parameters, &OptimizedParameter::second);
 }
 
-Extent extent_of(PyArrayObject* array) {
-    const char* begin = PyArray_BYTES(array);
-    const char* end = begin + PyArray_ITEMSIZE(array);
-    for (int i = 0; i < PyArray_NDIM(array); ++i) {
-        if (PyArray_DIM(array, i) == 0) return {begin, begin};
-        const npy_intp reach = (PyArray_DIM(array, i) - 1) * PyArray_STRIDE(array, i);
-        (reach < 0 ? begin : end) += reach;
-    }
-    return {begin, end};
-}
-
 bool are_written_apart(const std::vector<OptimizedParameter>& parameters, const std::vector<Extent>& read) {
     std::vector<Extent> written;
     written.reserve(3 * parameters.size() + 1);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "bindings/arrays.h"
+#include "bindings/overlap.h"
 #include "plan/optim.h"
 
 namespace fastnorm {
@@ -11,13 +12,6 @@ namespace fastnorm {
 // fastnorm._arguments.optim.Rule, recognised: the rule, and the state of the parameters, whose memory, sizes
 // and types are set. False where it is none, or its state does not fit (no error is set).
 bool as_rule(PyObject* slot, OptimizerRule& rule, std::vector<OptimizedParameter>& parameters);
-
-// The memory between the first and the last element of an array.
-struct Extent {
-    const char* begin;
-    const char* end;
-};
-Extent extent_of(PyArrayObject* array);
 
 // Whether what an update writes, contiguous parameters and their state, is apart from each other and from
 // what is read.

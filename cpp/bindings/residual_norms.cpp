@@ -1,4 +1,5 @@
 #include "bindings/families.h"
+#include "bindings/overlap.h"
 #include "bindings/parameter_gradients.h"
 #include "bindings/run.h"
 #include "plan/norms.h"
