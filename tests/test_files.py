@@ -257,3 +257,52 @@ def test_links_and_devices(model: Any, tmp_path: Path) -> None:
     assert_same_model(type(model).load(tmp_path / "file"), model)
     model.save(os.devnull)
     assert not os.path.isfile(os.devnull)
+
+
+@pytest.mark.parametrize("load", [MLP.load, MemN2N.load])
+def test_what_is_no_regular_file(load: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", "/dev/null", str(tmp_path / "pipe"), str(tmp_path)):
+        with pytest.raises(ValueError, match=r"^load: path '.*' is no regular file, needs a file that"):
+            load(path)
+
+
+def test_a_header_of_many_signs(tmp_path: Path) -> None:
+    header = b"{'descr':'<i8','fortran_order':False,'shape':(" + b"-" * 6001 + b"1,)}\n"
+    member = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(tmp_path / "file", "w") as archive:
+        archive.writestr("layer_sizes.npy", member)
+    with pytest.raises(ValueError, match=r"^load: path .* has a header that cannot be parsed"):
+        MLP.load(tmp_path / "file")
+
+
+class Nameless(os.PathLike[str]):
+    def __fspath__(self) -> str:
+        raise OSError("no name")
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [(3, TypeError), (None, TypeError), (b"x", TypeError), (Nameless(), TypeError), ("a\0b", ValueError)],
+)
+def test_paths_that_are_none(path: Any, error: type[Exception]) -> None:
+    models: tuple[Any, ...] = (MLP([2, 1]), MemN2N(5, 2, 1, 2))
+    for model in models:
+        with pytest.raises(error, match=r"^save: path "):
+            model.save(path)
+        with pytest.raises(error, match=r"^load: path "):
+            type(model).load(path)
+
+
+def test_saving_keeps_permissions_and_names_the_path(tmp_path: Path) -> None:
+    mlp, path = MLP([2, 1]), tmp_path / "model"
+    mlp.save(path)
+    path.chmod(0o600)
+    mlp.save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileNotFoundError, match=r"missing/model'$"):
+        mlp.save(tmp_path / "missing" / "model")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(OSError, match="loop"):
+        mlp.save(tmp_path / "loop")
+    assert (tmp_path / "loop").is_symlink()

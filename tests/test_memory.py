@@ -432,3 +432,36 @@ thread.join()
 def test_questions_that_another_thread_changes(backend: str) -> None:
     """Are read once: an answer or an error, never a crash."""
     succeeds(CHANGED_QUESTIONS, FASTNORM_BACKEND=backend)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda parameters: parameters.clear(),
+        lambda parameters: parameters.update(embedding_1=None),
+        lambda parameters: parameters.update(embedding_1=np.ones((3, DIM), np.float32)),
+        lambda parameters: parameters.update(embedding_0=np.ones((VOCAB + MEMORY, DIM))),
+        lambda parameters: parameters.update(embedding_0=np.ma.masked_array(parameters["embedding_0"])),
+    ],
+)
+def test_replaced_parameters(change: Any, rng: np.random.Generator, tmp_path: Path) -> None:
+    stories, questions, answers = problem(rng)
+    for method in ("forward", "predict", "backward", "fit", "save"):
+        model = MemN2N(VOCAB, DIM, 2, MEMORY, seed=0)
+        logits = model.forward(stories, questions)
+        change(model.parameters)
+        arguments = {
+            "backward": (logits,),
+            "fit": (stories, questions, answers),
+            "save": (tmp_path / "model",),
+        }.get(method, (stories, questions))
+        keywords = {"epochs": 1, "batch_size": 2} if method == "fit" else {}
+        with pytest.raises((TypeError, ValueError), match=r"^MemN2N: parameters\['embedding_[01]'\] has "):
+            getattr(model, method)(*arguments, **keywords)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_memory_too_large_to_count(rng: np.random.Generator) -> None:
+    model = MemN2N(5, 2, 1, 2**50, temporal=False)
+    with pytest.raises(ValueError, match=r"^MemN2N: stories has shape \(1024, 1, 1024\), needs fewer words"):
+        model.forward(np.ones((2**10, 1, 2**10), int), np.ones((2**10, 1), int))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import pickle
@@ -672,3 +673,29 @@ def test_bad_sizes_and_seeds() -> None:
     net = fastnorm.MLP([2, 1], dtype=swapped_bytes, seed=0)
     assert net.dtype == np.float32
     assert_same_bits(net.weights[0], fastnorm.MLP([2, 1], seed=0).weights[0])
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson", "binary_focal", ""])
+@pytest.mark.parametrize("method", ["step", "fit"])
+def test_losses_of_others_are_refused(method: str, loss: str) -> None:
+    x, y = np.ones((4, 2), np.float32), np.ones((4, 1), np.float32)
+    needed = "'mse', 'cross_entropy', 'poly', 'focal'"
+    with pytest.raises(ValueError, match=rf"^{method}: loss is '{loss}', needs one of {needed}$"):
+        getattr(fastnorm.MLP([2, 1]), method)(x, y, loss=loss)
+
+
+def test_a_copy_has_parameters_of_its_own() -> None:
+    mlp = fastnorm.MLP([2, 1], seed=0)
+    before = mlp.state_dict()
+    copy.copy(mlp).step(np.ones((2, 2), np.float32), np.ones((2, 1), np.float32))
+    for name, array in mlp.state_dict().items():
+        assert_same_bits(array, before[name])
+
+
+@pytest.mark.parametrize(
+    "dtype", [None, ",,", "f4,(", "\ud800", 10**5000, [("a", "f4"), ("a", "f4")], int], ids=lambda _: ""
+)
+def test_dtypes_that_are_none(dtype: Any) -> None:
+    for make in (lambda: fastnorm.MLP([2, 1], dtype=dtype), lambda: fastnorm.MemN2N(5, 2, 1, 2, dtype=dtype)):
+        with pytest.raises(TypeError, match=r"^(MLP|MemN2N): dtype is "):
+            make()

@@ -476,3 +476,50 @@ def test_bad_states(name: str, value: Any, error: type[Exception], backend: str)
         adam.load_state_dict(given, parameters)
     for key, array in adam.state_dict().items():
         assert_same_bits(array, before[key])
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: fastnorm.SGD(1e300), "SGD: lr"),
+        (lambda: fastnorm.SGD(0.1, momentum=1e300), "SGD: momentum"),
+        (lambda: fastnorm.SGD(0.1, weight_decay=1e300), "SGD: weight_decay"),
+        (lambda: fastnorm.Adam(1e39), "Adam: lr"),
+        (lambda: fastnorm.Adam(eps=1e300), "Adam: eps"),
+    ],
+)
+def test_settings_beyond_float32(make: Any, name: str, backend: str) -> None:
+    optimizer, single = make(), np.ones(2, np.float32)
+    for dtype in (np.float32, np.float16):
+        with pytest.raises(ValueError, match=rf"^{name} is .*, needs a number in the range of float32"):
+            optimizer.update([single.astype(dtype)], [single.astype(dtype)])
+    optimizer.update([np.ones(3)], [np.ones(3)])  # nothing is bound to the parameters that were refused
+    np.testing.assert_array_equal(single, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "p", "g", "expected"),
+    [
+        (lambda: fastnorm.Adam(0.1), 1.0, 1e25, 1.0),  # g^2 overflows, as in PyTorch
+        (lambda: fastnorm.Adam(eps=1e-50), 0.0, 0.0, np.nan),  # 0 / 0: eps is 0 in float32
+        (lambda: fastnorm.SGD(1e-50), 1.0, np.inf, np.nan),
+        (lambda: fastnorm.SGD(1e-50), 1.0, 1.0, 1.0),
+    ],
+)
+def test_limits_of_float32(make: Any, p: float, g: float, expected: float, backend: str) -> None:
+    parameter = np.full(3, p, np.float32)
+    make().update([parameter], [np.full(3, g, np.float32)])
+    np.testing.assert_array_equal(parameter, np.float32(expected))
+
+
+def test_a_parameter_that_became_another(backend: str) -> None:
+    weight, bias = np.ones(6, np.float32), np.ones(3, np.float32)
+    parameters, adam = (weight, bias), fastnorm.Adam()
+    adam.update(parameters, [weight.copy(), bias.copy()])
+    before = adam.state_dict()
+    bias.dtype = np.float16  # type: ignore[misc]
+    message = r"^update: parameters\[1\] has shape \(6,\) and dtype float16, needs those"
+    with pytest.raises(ValueError, match=message):
+        adam.update(parameters, [weight.copy(), np.ones(6, np.float16)])
+    for name, array in adam.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])

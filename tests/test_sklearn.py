@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import pickle
 import warnings
 from pathlib import Path
@@ -364,3 +365,39 @@ def test_unaligned_weights(backend: str) -> None:
     ]
     for model in fits[1:]:
         np.testing.assert_array_equal(model.coefs_[0], fits[0].coefs_[0])
+
+
+@pytest.mark.parametrize(("rate", "power", "dtype"), [(1e-300, 100.0, "f8"), (0.01, 20.0, "f4")])
+def test_rates_that_vanish(rate: float, power: float, dtype: str, rng: np.random.Generator) -> None:
+    X = rng.standard_normal((30, 2)).astype(dtype)
+    settings = {
+        "solver": "sgd",
+        "learning_rate": "invscaling",
+        "learning_rate_init": rate,
+        "power_t": power,
+        "max_iter": 5,
+        "hidden_layer_sizes": (3,),
+        "random_state": 0,
+    }
+    losses = []
+    for kind in (MLPRegressor, neural_network.MLPRegressor):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            losses.append(kind(**settings).fit(X, X[:, 0]).loss_)
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_targets_that_are_no_numbers(rng: np.random.Generator) -> None:
+    X = rng.standard_normal((30, 2))
+    for y in (["1.5"] * 30, np.zeros(30, "M8[s]")):
+        with pytest.raises((TypeError, ValueError)):
+            MLPRegressor(max_iter=2).fit(X, y)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_counts_below_zero(solver: str, rng: np.random.Generator) -> None:
+    X = rng.standard_normal((30, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loss = MLPRegressor(loss="poisson", solver=solver, max_iter=1, random_state=0).fit(X, X[:, 0]).loss_
+    assert math.isnan(loss)

@@ -59,7 +59,8 @@ double numbers(const TrainingLoss& loss, const char* target, const C* y, double*
             slopes[j] = d;
         } else {  // poisson
             const double expected = std::exp(prediction);
-            sum += (t > 0 ? t * (std::log(t) - prediction) : -t * prediction) - t + expected;
+            // NaN for a negative count.
+            sum += (t == 0 ? -t * prediction : t * (std::log(t) - prediction)) - t + expected;
             slopes[j] = expected - t;
         }
     }

@@ -10,6 +10,7 @@ import contextlib
 import io
 import math
 import os
+import stat
 import uuid
 import zipfile
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments.rules import Rules, is_float
+from ._arguments.rules import Rules, is_float, shown
 from ._typing import Array
 
 Header = tuple[tuple[int, ...], np.dtype[Any]]
@@ -26,22 +27,48 @@ Header = tuple[tuple[int, ...], np.dtype[Any]]
 
 def write(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
     """Write arrays to a file, which is the old one or the whole new one whatever happens meanwhile."""
-    target = os.path.realpath(path)
+    rules = Rules("save")
+    target = os.path.realpath(as_path(rules, path))
     if os.path.exists(target) and not os.path.isfile(target):  # a device or a pipe takes what comes
         contents = io.BytesIO()
         np.savez(contents, **arrays)  # type: ignore[arg-type]  # stub: the keyword allow_pickle
-        with open(path, "wb") as stream:
+        with open(target, "wb") as stream:
             stream.write(contents.getbuffer())
         return
+    mode = None
+    if os.path.lexists(target):
+        with open(target, "r+b") as old:  # what may not be written may not be replaced either
+            mode = os.fstat(old.fileno()).st_mode
     beside = os.path.join(os.path.dirname(target), f".{uuid.uuid4().hex}")
     try:
         with open(beside, "xb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
+            if mode is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
         os.replace(beside, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(beside)
+        if isinstance(error, OSError) and error.filename == beside:
+            error.filename = target
         raise
+
+
+def as_path(rules: Rules, path: object) -> str:
+    """Return the name of a file."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise rules.type_error("path", f"has type {type(path).__name__}", "a str or os.PathLike")
+    try:
+        name = os.fspath(path)
+    except Exception as error:
+        raise rules.type_error(
+            "path", f"is {shown(path)}, which has no name", "a str or os.PathLike"
+        ) from error
+    if not isinstance(name, str):
+        raise rules.type_error("path", f"is a name of type {type(name).__name__}", "a str")
+    if "\0" in name:
+        raise rules.value_error("path", f"is {shown(name)}", "a name without null characters")
+    return name
 
 
 class Archive:
@@ -56,10 +83,13 @@ class Archive:
     def __init__(self, path: str | os.PathLike[str], maker: str) -> None:
         self._rules = Rules("load")
         self._needed = f"a file that {maker} wrote"
-        if not isinstance(path, (str, os.PathLike)):
-            raise self._rules.type_error("path", f"has type {type(path).__name__}", "a str or os.PathLike")
-        self._path = path
-        self._file = open(path, "rb")  # noqa: SIM115  # closed on leaving the context
+        self._path = as_path(self._rules, path)
+        # Not waiting for a writer where it is a pipe, which is refused.
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise self.refusal("is no regular file")
+        self._file = open(descriptor, "rb")  # noqa: SIM115  # closed on leaving the context
 
     def __enter__(self) -> Archive:
         try:
@@ -96,14 +126,17 @@ class Archive:
                 (1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0,
             }[version]
-            shape, _, dtype = read(stream)
+            try:
+                shape, _, dtype = read(stream)
+            except MemoryError as error:  # of the parser, for brackets and signs within each other
+                raise ValueError(f"entry {entry.filename!r} has a header that cannot be parsed") from error
             if stream.tell() + math.prod(shape) * dtype.itemsize != entry.file_size or dtype.hasobject:
                 raise ValueError(f"entry {entry.filename!r} does not have the size that its header claims")
             return shape, dtype
 
     def refusal(self, found: str) -> ValueError:
         """Return the error for a file that holds something else."""
-        return self._rules.value_error("path", f"{os.fspath(self._path)!r} {found}", self._needed)
+        return self._rules.value_error("path", f"{shown(self._path)} {found}", self._needed)
 
     def read(self, name: str) -> Array:
         """Return an entry."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 
 from ._arguments import memory as _rules
 from ._arguments.mlp import float_dtype
-from ._arguments.rules import Rules, is_half, plain
+from ._arguments.rules import MOST_ELEMENTS, Rules, is_half, plain
 from ._files import Archive, write
 from ._op import op
 from ._typing import Array, ArrayLike
@@ -211,6 +212,10 @@ class MemN2N:
         """Return all but the last batch."""
         return {**vars(self), "_saved": None, "_encodings": {}}
 
+    def __copy__(self) -> MemN2N:
+        """Return a model with parameters of its own."""
+        return copy.deepcopy(self)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what another model had."""
         self.__dict__.update(state)
@@ -247,14 +252,15 @@ class MemN2N:
         return self._backward(saved, dlogits)
 
     def _backward(self, saved: _Saved, dlogits: ArrayLike) -> dict[str, Array]:
+        parameters = self._taken()
         taken = RULES.array("dlogits", dlogits)
-        shape = (len(saved.states[-1]), len(self.parameters[self._answer]))
+        shape = (len(saved.states[-1]), len(parameters[self._answer]))
         if taken.shape != shape:
             raise RULES.value_error("dlogits", f"has shape {taken.shape}", f"{shape} as the logits")
         given: Array = taken.astype(self.dtype, copy=False)
         gradients: dict[str, Array] = {self._answer: given.T @ saved.states[-1]}
         memory: dict[str, Array] = {}
-        du = given @ self.parameters[self._answer]
+        du = given @ parameters[self._answer]
         for hop in reversed(range(self.hops)):
             u, (look, take) = saved.states[hop], self._read(hop)
             if self.nonlinearity:
@@ -266,17 +272,17 @@ class MemN2N:
             _add(memory, take, dtake)
             if self.tying == "layerwise":
                 _add(gradients, "hop", du.T @ u)
-                du = du @ self.parameters["hop"]
+                du = du @ parameters["hop"]
             du = du + before
-        remembered = self._tables(self._remembered)
+        remembered = [parameters[name] for name in self._remembered]
         dmemory = [memory[name] for name in self._remembered]
         dtables = embedding_sums_backward(dmemory, remembered, saved.sentences, saved.encoding)
         for name, gradient in zip(self._remembered, dtables, strict=True):
             _add(gradients, name, gradient)
         encoding = saved.encoding[: saved.questions.shape[1]]
-        asked = self._tables((self._question,))
+        asked = [parameters[self._question]]
         _add(gradients, self._question, *embedding_sums_backward([du], asked, saved.questions, encoding))
-        return {name: gradients[name] for name in self.parameters}
+        return {name: gradients[name] for name in parameters}
 
     def fit(
         self,
@@ -349,7 +355,7 @@ class MemN2N:
             raise RULES.value_error(
                 "batch_size", f"is {batch_size}", f"at most the {count} questions to train with"
             )
-        _rules.trained(RULES, self.parameters)
+        self._taken(updated=True)
         rng = RULES.generator("seed", seed)
         sentences = self._memory(stories)
         history = []
@@ -384,7 +390,7 @@ class MemN2N:
     def save(self, path: str | PathLike[str]) -> None:
         """Write settings and parameters to an ``.npz`` file."""
         settings = {name: getattr(self, name) for name in SETTINGS} | {"dtype": self.dtype.name}
-        write(path, {"settings": np.array(json.dumps(settings)), **self.parameters})
+        write(path, {"settings": np.array(json.dumps(settings)), **self._taken()})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> MemN2N:
@@ -435,26 +441,30 @@ class MemN2N:
 
     @np.errstate(all="ignore")
     def _forward(self, sentences: Array, questions: Array) -> tuple[Array, _Saved]:
+        parameters = self._taken()
         encoding = self._encoding(sentences.shape[2])
-        embedded = embedding_sums(self._tables(self._remembered), sentences, encoding)
+        embedded = embedding_sums([parameters[name] for name in self._remembered], sentences, encoding)
         memory = dict(zip(self._remembered, embedded, strict=True))
-        asked = self._tables((self._question,))
+        asked = [parameters[self._question]]
         states = [*embedding_sums(asked, questions, encoding[: questions.shape[1]])]
         for hop in range(self.hops):
             u, (look, take) = states[-1], self._read(hop)
             read = memory_read(u, memory[look], memory[take], linear=self.linear)
-            onward = u @ self.parameters["hop"].T if self.tying == "layerwise" else u
+            onward = u @ parameters["hop"].T if self.tying == "layerwise" else u
             u = onward + read
             states.append(np.maximum(u, 0) if self.nonlinearity else u)
-        logits: Array = states[-1] @ self.parameters[self._answer].T
+        logits: Array = states[-1] @ parameters[self._answer].T
         return logits, _Saved(sentences, questions, encoding, memory, states, self.linear)
 
-    def _tables(self, names: tuple[str, ...]) -> tuple[Array, ...]:
-        return tuple(self.parameters[name] for name in names)
+    def _taken(self, *, updated: bool = False) -> dict[str, Array]:
+        return _rules.taken_parameters(RULES, self.parameters, self._shapes(), self.dtype, updated=updated)
 
     def _memory(self, stories: Array) -> Array:
         """Return the last `memory_size` sentences, with their ages as the last word where `temporal`."""
         count, _, words = stories.shape
+        if count * self.memory_size * (words + 1) > MOST_ELEMENTS:
+            needed = f"fewer words for a memory of {self.memory_size} sentences"
+            raise RULES.value_error("stories", f"has shape {stories.shape}", needed)
         kept = stories[:, -self.memory_size :]
         sentences = np.zeros((count, self.memory_size, words + self.temporal), np.int64)
         sentences[:, self.memory_size - kept.shape[1] :, :words] = kept
@@ -490,14 +500,16 @@ class MemN2N:
         return self._encodings[words]
 
     def _descend(self, gradients: dict[str, Array], learning_rate: float, clip: float) -> None:
+        parameters = self._taken(updated=True)
         for name, gradient in gradients.items():
             rate = learning_rate
             # The Frobenius norm is never below the spectral one, and much cheaper.
             if np.vdot(gradient, gradient) > clip * clip:
                 wide = gradient.astype(np.float64)
                 rate *= min(1.0, clip / math.sqrt(np.linalg.eigvalsh(wide.T @ wide)[-1]))
-            np.multiply(gradient, self.dtype.type(rate), out=gradient)
-            self.parameters[name] -= gradient
+            with np.errstate(over="ignore"):
+                np.multiply(gradient, self.dtype.type(rate), out=gradient)
+            np.subtract(parameters[name], gradient, out=parameters[name])
         self._forget_nil()
 
     def _forget_nil(self) -> None:

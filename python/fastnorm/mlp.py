@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import sys
@@ -18,7 +19,7 @@ from ._arguments.rules import Rules, plain
 from ._files import Archive, write
 from ._op import op
 from ._typing import Array, ArrayLike, DenseActivation
-from .optim import SGD, Optimizer
+from .optim import SGD, Adam, Optimizer
 
 LARGEST_LAYER = sys.maxsize // 8  # weights: they are drawn in float64
 
@@ -351,6 +352,10 @@ class MLP:
             output_activation=self.output_activation,
         )
 
+    def __copy__(self) -> MLP:
+        """Return a network with parameters of its own."""
+        return copy.deepcopy(self)
+
     def step(
         self, x: ArrayLike, target: ArrayLike, *, loss: str = "mse", optimizer: Optimizer | None = None
     ) -> float:
@@ -392,6 +397,8 @@ class MLP:
         >>> mlp.weights[0].round(4)
         array([[0.88]])
         """
+        if type(loss) is not str or loss not in _rules.MLP_LOSSES:
+            loss = Rules("step").choice("loss", loss, _rules.MLP_LOSSES)
         chosen = self._optimizer("step", optimizer)
         rule = chosen._rule_for(self._parameters)
         try:
@@ -460,6 +467,7 @@ class MLP:
         epochs = rules.integer("epochs", epochs, minimum=0)
         batch_size = rules.integer("batch_size", batch_size, minimum=1)
         shuffle, progress = rules.flag("shuffle", shuffle), rules.flag("progress", progress)
+        loss = rules.choice("loss", loss, _rules.MLP_LOSSES)
         network = (self._weights, self._biases, self.activation, self.output_activation)
         chosen = self._optimizer("fit", optimizer)
         rule = chosen._rule_for(self._parameters)
@@ -470,14 +478,14 @@ class MLP:
             finite(rules, "x", taken)
             finite(rules, "target", wanted)
             batch_size = min(batch_size, len(taken))
-            losses = np.empty(epochs)
-            for epoch in progress_bar(range(epochs), shown=progress):
+            losses: list[float] = []
+            for _ in progress_bar(range(epochs), shown=progress):
                 order = self._rng.permutation(len(taken)) if shuffle else None
-                losses[epoch] = mlp_train(*checked[:9], rule, order, batch_size)  # type: ignore[call-arg]
+                losses.append(mlp_train(*checked[:9], rule, order, batch_size))  # type: ignore[call-arg]
         except BaseException:
             chosen._forget_unused()
             raise
-        return losses
+        return np.array(losses, np.float64)
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of the parameters as ``weights.0``, ``biases.0``, ``weights.1`` and so on."""
@@ -582,7 +590,7 @@ class MLP:
     def _optimizer(self, op: str, optimizer: Optimizer | None) -> Optimizer:
         if optimizer is None:
             return self._sgd
-        if not isinstance(optimizer, Optimizer):
+        if not isinstance(optimizer, (SGD, Adam)):
             raise Rules(op).type_error(
                 "optimizer", f"has type {type(optimizer).__name__}", "an SGD or an Adam"
             )

@@ -147,6 +147,8 @@ class Optimizer:
         rules = Rules("update")
         arrays = float_arrays(rules, parameters)
         shapes = [(array.shape, array.dtype) for array in arrays]
+        if self._rule is None and any(dtype != np.float64 for _, dtype in shapes):
+            self._check_range()
         if self._shapes is None:
             dtypes = [np.float64 if array.dtype == np.float64 else np.float32 for array in arrays]
             state = {
@@ -162,6 +164,14 @@ class Optimizer:
             self._rule = self._make_rule()
         self._parameters = parameters if isinstance(parameters, tuple) else None
         return self._rule
+
+    def _check_range(self) -> None:
+        """Raise where a setting overflows in float32, which all types but float64 are updated in."""
+        for name in self._settings:
+            value = getattr(self, name)
+            if isinstance(value, float) and value > float(np.finfo(np.float32).max):
+                rules = Rules(type(self).__name__)
+                raise rules.value_error(name, f"is {value!r}", "a number in the range of float32")
 
     def _checked(self, rules: Rules, name: str, value: Any) -> Any:
         """Return a setting in canonical form, or raise."""

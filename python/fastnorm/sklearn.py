@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 import warnings
 from numbers import Real
 from typing import Any, ClassVar, get_args
@@ -70,6 +71,8 @@ class _Network:
         """Return targets as fastnorm takes them: classes for a softmax, else numbers of X's dtype."""
         if self._loss_name() in ("cross_entropy", "poly", "focal"):
             return np.asarray(np.argmax(y, axis=1), np.int64)
+        if y.dtype.kind not in "biuf":
+            raise TypeError(f"fit: y has dtype {y.dtype}, needs numbers")
         return np.ascontiguousarray(y, X.dtype)
 
     def _forward_pass_fast(self: Any, X: Any, check_input: bool = True) -> Array:
@@ -131,6 +134,8 @@ class _Network:
     def _set_learning_rate(self: Any, lr: float) -> None:
         """Change the rate of SGD. scikit-learn's velocities contain the rate they were made with."""
         optimizer = self._optimizer
+        # A rate that is nothing beside the first one: velocities made with it could not be held.
+        lr = max(lr, float(self.learning_rate_init) * 1e-20, sys.float_info.min)
         for velocity in optimizer._state.get("velocity", ()):
             np.multiply(velocity, optimizer.lr / lr, out=velocity)
         optimizer.lr = lr

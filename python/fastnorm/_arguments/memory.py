@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -112,8 +113,29 @@ def share(rules: Rules, name: str, value: object) -> float:
     return number
 
 
-def trained(rules: Rules, parameters: Mapping[str, Array]) -> None:
-    """Raise where a parameter cannot be updated where it lies."""
-    for name, array in parameters.items():
-        if not array.flags.writeable:
-            raise rules.value_error(f"parameters[{name!r}]", "is read-only", "an array that can be written")
+def taken_parameters(
+    rules: Rules,
+    parameters: Mapping[str, Array],
+    shapes: Mapping[str, tuple[int, ...]],
+    dtype: np.dtype[Any],
+    *,
+    updated: bool = False,
+) -> dict[str, Array]:
+    """Return the parameters, which users may have replaced: arrays of these shapes, writeable where they
+    are `updated`.
+    """
+    if not isinstance(parameters, Mapping):
+        raise rules.type_error("parameters", f"has type {type(parameters).__name__}", "a dict of arrays")
+    taken = {}
+    for name, shape in shapes.items():
+        array, place = parameters.get(name), f"parameters[{name!r}]"
+        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+            raise rules.type_error(place, f"has type {type(array).__name__}", "a NumPy array")
+        if array.dtype != dtype:
+            raise rules.type_error(place, f"has dtype {array.dtype}", f"{dtype} as the model")
+        if array.shape != shape:
+            raise rules.value_error(place, f"has shape {array.shape}", f"{shape}")
+        if updated and not array.flags.writeable:
+            raise rules.value_error(place, "is read-only", "an array that can be written")
+        taken[name] = array
+    return taken

@@ -9,12 +9,13 @@ import numpy as np
 
 from .._typing import Array, DenseActivation
 from .optim import Rule, apart, sequence, state_arrays
-from .rules import Rules, is_float, is_half
+from .rules import Rules, is_float, is_half, shown
 
 ACTIVATIONS: tuple[DenseActivation, ...] = get_args(DenseActivation)
 # Losses of a training step by the kind of their target: numbers like the outputs, or classes.
 NUMBER_LOSSES = ("mse", "squared_error", "poisson", "binary_cross_entropy", "binary_poly", "binary_focal")
 CLASS_LOSSES = ("cross_entropy", "poly", "focal")
+MLP_LOSSES = ("mse", *CLASS_LOSSES)  # of MLP; the others are scikit-learn's
 OPTIONS = {
     "poly": 1.0,
     "focal": 2.0,
@@ -128,7 +129,7 @@ def mlp_train(
     read = {"x": x, "target": target, "sample_weight": sample_weight, "order": order}
     apart(
         rules,
-        [*parameters, *state_arrays(rules, rule)],
+        [*parameters, *state_arrays(rules, [array for _, array in parameters], rule)],
         [(name, array) for name, array in read.items() if array is not None],
     )
     return *checked, rule, order, batch_size, loss_option(checked[7], option)
@@ -273,12 +274,13 @@ def float_dtype(rules: Rules, dtype: Any) -> np.dtype[Any]:
     """Return one of the float dtypes; 'bfloat16' imports ml_dtypes."""
     if isinstance(dtype, str) and dtype == "bfloat16":
         from ml_dtypes import bfloat16 as dtype
+    needed = "float32, float64, float16 or bfloat16"
     try:
         found: np.dtype[Any] = np.dtype(dtype)
-    except TypeError as error:
-        raise rules.type_error("dtype", f"is {dtype!r}", "float32, float64, float16 or bfloat16") from error
-    if not is_float(found):
-        raise rules.type_error("dtype", f"is {found}", "float32, float64, float16 or bfloat16")
+    except Exception as error:  # NumPy parses texts and asks objects
+        raise rules.type_error("dtype", f"is {shown(dtype)}", needed) from error
+    if dtype is None or not is_float(found):
+        raise rules.type_error("dtype", f"is {shown(dtype if dtype is None else found)}", needed)
     return found if found.isnative else found.newbyteorder("=")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,17 +42,22 @@ def optimizer_update(
         for i, (value, array) in enumerate(zip(checked, arrays, strict=True))
         if value is not None and not (value.dtype == array.dtype and is_same(value, array))
     ]
-    apart(rules, [*written, *state_arrays(rules, rule)], read)
+    apart(rules, [*written, *state_arrays(rules, arrays, rule)], read)
     return arrays, checked, rule
 
 
-def state_arrays(rules: Rules, rule: Rule) -> list[tuple[str, Array]]:
-    """Return the arrays of the state with their names; they must be writeable."""
+def state_arrays(rules: Rules, parameters: Sequence[Array], rule: Rule) -> list[tuple[str, Array]]:
+    """Return the arrays of the state with their names; they must be writeable, and fit the parameters."""
     slots = STATE[rule[0]]
     steps, *state = rule[-len(slots) - 1 :]
     named = [("steps", steps)]
     for slot, arrays in zip(slots, state, strict=True):
-        named += [(f"{slot}[{i}]", array) for i, array in enumerate(arrays or ())]
+        for i, (array, parameter) in enumerate(zip(arrays or (), parameters, strict=False)):
+            compute = np.dtype(np.float64 if parameter.dtype == np.float64 else np.float32)
+            if array.size != parameter.size or array.dtype != compute:
+                found = f"has shape {parameter.shape} and dtype {parameter.dtype}"
+                raise rules.value_error(f"parameters[{i}]", found, "those of the first update")
+            named.append((f"{slot}[{i}]", array))
     for name, array in named:
         if not array.flags.writeable:
             raise rules.value_error(name, "is read-only", "state that can be written")

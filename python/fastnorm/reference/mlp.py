@@ -216,7 +216,7 @@ def _poisson(y: Array, target: Array, _: float) -> Graded:
     e^y.
     """
     t = target.astype(np.float64)
-    log_t = np.log(np.where(t > 0, t, 1.0))
+    log_t = np.log(np.where(t == 0, 1.0, t))  # NaN of a negative count
     return np.mean(t * (log_t - y) - t + np.exp(y), axis=1), np.exp(y) - t
 
 

@@ -24,6 +24,7 @@ def optimizer_update(parameters: Sequence[Array], gradients: Sequence[Array | No
 def _sgd(i: int, parameter: Array, g: Array, rule: Rule) -> None:
     """v = momentum v + g, then p -= lr v, or lr (g + momentum v) with Nesterov."""
     _, lr, momentum, nesterov, weight_decay, steps, velocities = rule
+    lr = _rounded(lr, parameter)
     steps[i] += 1
     p = parameter.astype(np.float64)
     if weight_decay:
@@ -44,7 +45,8 @@ def _adam(i: int, parameter: Array, g: Array, rule: Rule) -> None:
     bias1, bias2 = 1 - beta1 ** int(steps[i]), 1 - beta2 ** int(steps[i])
     # Without corrected_eps eps stands beside sqrt(v), not sqrt(vhat): the short form of the paper's section
     # 2.
-    eps = eps if corrected_eps else eps / math.sqrt(bias2)
+    eps = _rounded(eps if corrected_eps else eps / math.sqrt(bias2), parameter)
+    lr = _rounded(lr, parameter)
     p, m, v = parameter.astype(np.float64), first[i], second[i]
     if decoupled:
         p = p * (1 - lr * weight_decay)
@@ -54,4 +56,11 @@ def _adam(i: int, parameter: Array, g: Array, rule: Rule) -> None:
     square = beta2 * v.astype(np.float64) + (1 - beta2) * g * g
     result(mean, m, m)
     result(square, v, v)
+    # What overflows in the state counts as it stands there.
+    mean, square = np.where(np.isinf(m), m, mean), np.where(np.isinf(v), v, square)
     result(p - lr * (mean / bias1) / (np.sqrt(square / bias2) + eps), parameter, parameter)
+
+
+def _rounded(setting: float, parameter: Array) -> float:
+    """Return a setting in the type that the parameter is updated in, where it may be 0."""
+    return setting if parameter.dtype == np.float64 else float(np.float32(setting))
