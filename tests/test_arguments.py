@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -464,3 +465,29 @@ def test_case_knows_every_keyword() -> None:
     for spec in IN_DEPTH:
         assert set(spec.keywords) - {"out"} <= set(KEYWORD_TABLES)
         assert set(spec.keywords) - {"out"} <= set(GOOD)
+
+
+class Reduction(str, enum.Enum):
+    SUM = "sum"
+    GELU = "gelu"
+
+
+def test_words_of_an_enumeration(backend: str) -> None:
+    assert fastnorm.mse_loss(X, X + 1, reduction=Reduction.SUM) == X.size  # type: ignore[arg-type]
+    weight = np.ones((4, 2), F32)
+    np.testing.assert_array_equal(
+        fastnorm.linear(X, weight, activation=Reduction.GELU),  # type: ignore[arg-type]
+        fastnorm.linear(X, weight, activation="gelu"),
+    )
+
+
+class Exhausted:
+    """An object for whose conversion there is no memory."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        raise MemoryError
+
+
+def test_no_memory_for_a_conversion(backend: str) -> None:
+    with pytest.raises(MemoryError):
+        fastnorm.relu(Exhausted())  # type: ignore[arg-type]

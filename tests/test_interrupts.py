@@ -98,3 +98,75 @@ worker.join()
 assert np.array_equal(found[0], expected)
 """
     )
+
+
+def test_no_interrupt_is_lost_at_the_beginning_of_a_call() -> None:
+    succeeds(
+        PRELUDE
+        + """
+def handle(number, frame):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, handle)
+fastnorm.set_num_threads(1)
+x, y = np.ones((2**26, 4), np.float32), np.zeros(2**26, np.int64)
+for wait in (0.001, 0.005, 0.02, 0.05, 0.1):
+    signal.setitimer(signal.ITIMER_REAL, wait)
+    try:
+        cross_entropy(x, y)
+    except KeyboardInterrupt:
+        continue
+    raise AssertionError(f"the interrupt after {wait} s was lost")
+"""
+    )
+
+
+def test_a_handler_slower_than_its_timer() -> None:
+    succeeds(
+        PRELUDE
+        + """
+import resource
+depth = deepest = 0
+def handle(number, frame):
+    global depth, deepest
+    depth += 1
+    deepest = max(deepest, depth)
+    if deepest < 40 and time.monotonic() < end:
+        linear(x, x)
+    depth -= 1
+x, = normal(2500, 2500)
+fastnorm.set_num_threads(1)
+signal.signal(signal.SIGALRM, handle)
+end = time.monotonic() + 4
+signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+linear(x, x)
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert 1 <= deepest < 20, deepest
+"""
+    )
+
+
+def test_a_child_of_a_fork_in_another_thread() -> None:
+    succeeds(
+        PRELUDE
+        + """
+x, = normal(5000, 5000)
+def fork():
+    global status
+    child = os.fork()
+    if child == 0:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            linear(x, x)
+        except InterruptedError:
+            os._exit(7)
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+def handle(number, frame):
+    raise InterruptedError
+signal.signal(signal.SIGALRM, handle)
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+assert os.waitstatus_to_exitcode(status) == 7, status
+"""
+    )

@@ -8,6 +8,7 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
+from drawn_values import Exporter
 from fastnorm import reference
 from fastnorm._specs.spec import Spec, Variant, as_tuple
 from numpy.typing import NDArray
@@ -136,3 +137,29 @@ def test_errors_are_those_of_the_op(backend: str) -> None:
     _, pullback = fastnorm.vjp(fastnorm.layer_norm, np.ones(3))
     with pytest.raises(ValueError, match="layer_norm_backward: dy has shape"):
         pullback(np.ones(4))
+
+
+@pytest.mark.parametrize("given", [memoryview, Exporter])
+def test_out_over_what_is_no_array(given: Any, backend: str) -> None:
+    x = np.array([-1.0, 2, 3])
+    with pytest.raises(ValueError, match=r"^vjp: out overlaps x, needs memory of its own"):
+        fastnorm.vjp(fastnorm.gelu, given(x), out=x)
+    np.testing.assert_array_equal(x, [-1, 2, 3])
+    b = np.ones((3, 3))
+    with pytest.raises(ValueError, match=r"^vjp: out overlaps stats, needs memory of its own"):
+        fastnorm.vjp(fastnorm.batch_norm, b.copy(), stats=(b[0], b[1]), out=b)
+
+
+def test_what_has_a_backward_but_is_no_op() -> None:
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self) -> None: ...
+
+        def backward(self) -> None: ...
+
+    for op in (Unhashable(), fastnorm.MLP):
+        with pytest.raises(TypeError, match=r"^vjp: op is "):
+            fastnorm.vjp(op, np.ones(3))
+    with pytest.raises(TypeError, match=r"^relu\(\) "):
+        fastnorm.vjp(fastnorm.relu)

@@ -29,6 +29,16 @@ bool is_bfloat16(int type_number) {
     return type_number == found;
 }
 
+// More elements than memory holds, as broadcast views may have, or lengths beside 0 that come to as much:
+// planning multiplies such numbers. NumPy sees to it that they have a product.
+bool is_enormous(PyArrayObject* array) {
+    std::int64_t elements = 1;
+    for (int i = 0; i < PyArray_NDIM(array); ++i) {
+        if (PyArray_DIM(array, i) > 1) elements *= PyArray_DIM(array, i);
+    }
+    return elements > most_elements;
+}
+
 }  // namespace
 
 void Array::fix() {
@@ -79,7 +89,7 @@ MaybeArray as_array(PyObject* slot) {
             if (type_number < NPY_USERDEF || !is_bfloat16(type_number)) return found;
             element = Element::bfloat16;
     }
-    if (!PyArray_ISBYTESWAPPED(array)) found.set(array, element);
+    if (!PyArray_ISBYTESWAPPED(array) && !is_enormous(array)) found.set(array, element);
     return found;
 }
 

@@ -118,7 +118,8 @@ private:
     Array array_;
 };
 
-// The array of a slot where it is one.
+// The array of a slot where it is one, of no more elements than this, lengths of 0 counted as 1.
+constexpr std::int64_t most_elements = std::int64_t(1) << 48;
 MaybeArray as_array(PyObject* slot);
 
 // The number of the type that statistics and parameter gradients have.

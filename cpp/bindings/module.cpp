@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "bindings/recycled.h"
+#include "bindings/run.h"
 #include "bindings/runtime.h"
 #include "runtime/cache.h"
 #include "runtime/dispatch.h"
@@ -43,6 +44,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     } catch (const std::invalid_argument& unavailable) {
         throw import_error(std::string("FASTNORM_TARGET: ") + unavailable.what());
     }
-    if (!fastnorm::register_recycled() || !fastnorm::register_op_type(m.ptr())) throw py::error_already_set();
+    if (!fastnorm::prepare_runs() || !fastnorm::register_recycled() || !fastnorm::register_op_type(m.ptr()))
+        throw py::error_already_set();
     fastnorm::register_runtime(m);
 }

@@ -11,6 +11,9 @@ namespace fastnorm {
 // nobody else wants it, and up to the interpreter's switch interval when somebody does.
 constexpr double gil_nanoseconds = 20000;
 
+// Finds the main thread: once, when the module is loaded; false with an error set.
+bool prepare_runs();
+
 // Takes the GIL again.
 void take_gil(PyThreadState* state);
 

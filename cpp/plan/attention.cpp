@@ -85,6 +85,7 @@ void HeadGeometry::describe(Attention& task, const Heads& heads, const Mask& mas
 }
 
 Work attention_work(const Attention& task, Element element) {
+    if (task.width == 0 && !task.weights.data) return {};  // nothing to write
     return tile_work(task, element, task.queries, 1);
 }
 

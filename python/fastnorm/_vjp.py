@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._arguments.rules import Rules, shown
+
 __all__ = ["vjp"]
 
 
@@ -59,11 +61,15 @@ def vjp(op: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Callabl
     array([[ 0.2683, -0.3578, -0.0894,  0.1789]])
     """
     pair = _pair(op)
-    bound = pair.signature.bind(*args, **kwargs)
+    try:
+        bound = pair.signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{op.__name__}() {error}") from None
     bound.apply_defaults()
     values = bound.arguments
     inputs = [values[name] for name in pair.positional]
-    _refuse_overlap(values.get("out"), dict(zip(pair.positional, inputs, strict=True)))
+    read = dict(zip(pair.positional, inputs, strict=True)) | {"stats": values.get("stats")}
+    _refuse_overlap(values.get("out"), read)
 
     keywords = {name: values[name] for name in pair.keywords}
     if pair.has_stats and values.get("stats") is None:
@@ -85,8 +91,8 @@ def vjp(op: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Callabl
 def _pair(op: Any) -> Pair:
     """Find the backward of an op."""
     backward = getattr(op, "backward", None)
-    if not callable(op) or not callable(backward):
-        raise TypeError(f"vjp: op is {op!r}, needs an op of fastnorm that has a backward, as layer_norm")
+    if not (callable(op) and callable(backward) and hasattr(op, "reference")):
+        raise TypeError(f"vjp: op is {shown(op)}, needs an op of fastnorm that has a backward, as layer_norm")
     return _match(op, backward)
 
 
@@ -106,10 +112,25 @@ def _match(op: Callable[..., Any], backward: Callable[..., Any]) -> Pair:
 
 def _refuse_overlap(out: Any, inputs: dict[str, Any]) -> None:
     """Raise where the forward would overwrite what the backward reads."""
-    for out_array in out if isinstance(out, tuple) else (out,):
-        for name, value in inputs.items():
-            arrays = isinstance(out_array, np.ndarray) and isinstance(value, np.ndarray)
-            if arrays and np.may_share_memory(out_array, value):
+    results = [
+        array for array in (out if isinstance(out, tuple) else (out,)) if isinstance(array, np.ndarray)
+    ]
+    if not results:
+        return
+    for name, value in inputs.items():
+        for part in value if isinstance(value, tuple) else (value,):
+            array = _as_read(name, part)
+            if array is not None and any(np.may_share_memory(result, array) for result in results):
                 raise ValueError(
                     f"vjp: out overlaps {name}, needs memory of its own: the pullback reads {name} again"
                 )
+
+
+def _as_read(name: str, value: Any) -> np.ndarray[Any, Any] | None:
+    """Return the array that an op reads in an argument; None where it reads a copy or refuses it."""
+    if value is None or isinstance(value, (bool, int, float, str, list)):
+        return None
+    try:
+        return Rules("vjp").ndarray(name, value)
+    except (TypeError, ValueError):
+        return None

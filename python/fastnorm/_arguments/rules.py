@@ -17,7 +17,7 @@ OVERLAP_WORK = (
 )
 
 SHOWN = 80  # characters of a value in an error
-MOST_ELEMENTS = 2**60 - 1  # of an array: NumPy counts its bytes in 63 bits
+MOST_ELEMENTS = 2**48  # of an array, with lengths of 0 counted as 1: no size of planning overflows
 
 
 class Axes(tuple[int, ...]):
@@ -74,6 +74,12 @@ class Rules:
 
     def ndarray(self, name: str, value: object) -> Array:
         """Return an array of any dtype."""
+        array = self._taken(name, value)
+        if math.prod(max(length, 1) for length in array.shape) > MOST_ELEMENTS:
+            raise self.value_error(name, f"has shape {array.shape}", "at most 2**48 elements")
+        return array
+
+    def _taken(self, name: str, value: object) -> Array:
         if type(value) is np.ndarray:
             return value
         if isinstance(value, np.ma.MaskedArray):
@@ -88,6 +94,8 @@ class Rules:
                     # Refused, as bfloat16 is: some libraries convert such arrays themselves.
                     return np.asarray(value)
             return np.asarray(value)
+        except MemoryError:
+            raise
         except Exception as error:
             advice = ""
             if "bfloat16" in str(getattr(value, "dtype", "")):
@@ -251,9 +259,10 @@ class Rules:
         """Return one of the strings in `choices`."""
         if not isinstance(value, str):
             raise self.type_error(name, f"has type {type(value).__name__}", "a str")
-        if value not in choices:
-            raise self.value_error(name, f"is {shown(value)}", f"one of {', '.join(map(repr, choices))}")
-        return str(value)
+        for choice in choices:
+            if choice == value:
+                return choice  # a subclass, as of an enumeration, may have another text
+        raise self.value_error(name, f"is {shown(value)}", f"one of {', '.join(map(repr, choices))}")
 
     def generator(self, name: str, value: object) -> np.random.Generator:
         """Return the generator of random numbers that a seed stands for, or that is given."""
