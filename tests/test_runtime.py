@@ -404,3 +404,37 @@ class TestReports:
         assert set(sizes) == {"l1d", "l2", "l3"}
         assert 0 < sizes["l1d"] <= sizes["l2"]
         assert native.build_info()
+
+
+@pytest.mark.parametrize(
+    ("block", "setting"),
+    [(fastnorm.threads(1), fastnorm.get_num_threads), (fastnorm.backend("reference"), fastnorm.get_backend)],
+    ids=["threads", "backend"],
+)
+def test_blocks_are_entered_again_and_left_where_they_were_entered(block: Any, setting: Any) -> None:
+    before = setting()
+    for _ in range(2):
+        with block:
+            inside = setting()
+            with block:
+                assert setting() == inside
+            assert setting() == inside
+        assert setting() == before
+    errors = []
+
+    def leave() -> None:
+        try:
+            block.__exit__(None, None, None)
+        except ValueError as error:
+            errors.append(str(error))
+
+    block.__enter__()
+    thread = threading.Thread(target=leave)
+    thread.start()
+    thread.join()
+    assert setting() == inside
+    block.__exit__(None, None, None)
+    assert setting() == before
+    assert errors[0].endswith(
+        "is left in another thread or context than it was entered in, needs the same one"
+    )

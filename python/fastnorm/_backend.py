@@ -6,14 +6,14 @@ a fallback.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextvars import ContextVar, Token
 from types import ModuleType
-from typing import get_args
+from typing import Any, get_args
 
 from ._typing import Backend
 
@@ -21,7 +21,7 @@ __all__ = [
     "CHOSEN",
     "NAMES",
     "extension",
-    "limit_threads",
+    "limited",
     "load_extension",
     "name",
     "set_threads",
@@ -68,16 +68,38 @@ def use(chosen: str) -> None:
     CHOSEN.set(chosen)
 
 
-@contextmanager
-def using(chosen: str) -> Iterator[None]:
+class Block(threading.local):
+    """A setting inside a ``with`` block, which may be entered any number of times, also within itself."""
+
+    def __init__(self, function: str, enter: Callable[[], Any], leave: Callable[[Any], object]) -> None:
+        self._function, self._enter, self._leave = function, enter, leave
+        self._before: list[Any] = []  # what `enter` returned, in the calling thread
+
+    def __enter__(self) -> None:
+        self._before.append(self._enter())
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._leave(self._before.pop())
+        except (IndexError, ValueError):  # of the list, or of the context variable
+            found = "is left in another thread or context than it was entered in"
+            raise ValueError(f"{self._function}: the block {found}, needs the same one") from None
+
+
+def using(chosen: str) -> Block:
     """Make the backend of this name the one of this context, inside a ``with`` block."""
-    if chosen == "native":
-        load_extension()
-    token = CHOSEN.set(chosen)
-    try:
-        yield
-    finally:
-        CHOSEN.reset(token)
+
+    def enter() -> Token[str]:
+        if chosen == "native":
+            load_extension()
+        return CHOSEN.set(chosen)
+
+    return Block("backend", enter, CHOSEN.reset)
+
+
+def limited(n: int) -> Block:
+    """Set the limit of the calling thread, inside a ``with`` block."""
+    return Block("threads", functools.partial(limit_threads, n), limit_threads)
 
 
 def set_threads(n: int) -> None:

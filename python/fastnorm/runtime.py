@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 
 import numpy as np
 
@@ -83,16 +82,7 @@ def threads(n: int) -> AbstractContextManager[None]:
     ...     fastnorm.get_num_threads()
     1
     """
-    return _thread_limit(Rules("threads").integer("n", n, minimum=1, maximum=MOST_THREADS))
-
-
-@contextmanager
-def _thread_limit(n: int) -> Iterator[None]:
-    before = _backend.limit_threads(n)
-    try:
-        yield
-    finally:
-        _backend.limit_threads(before)
+    return _backend.limited(Rules("threads").integer("n", n, minimum=1, maximum=MOST_THREADS))
 
 
 def available_targets() -> tuple[str, ...]:
