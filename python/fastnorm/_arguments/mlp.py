@@ -280,7 +280,7 @@ def float_dtype(rules: Rules, dtype: Any) -> np.dtype[Any]:
     except Exception as error:  # NumPy parses texts and asks objects
         raise rules.type_error("dtype", f"is {shown(dtype)}", needed) from error
     if dtype is None or not is_float(found):
-        raise rules.type_error("dtype", f"is {shown(dtype if dtype is None else found)}", needed)
+        raise rules.type_error("dtype", "is None" if dtype is None else f"is {found}", needed)
     return found if found.isnative else found.newbyteorder("=")
 
 
