@@ -491,3 +491,31 @@ class Exhausted:
 def test_no_memory_for_a_conversion(backend: str) -> None:
     with pytest.raises(MemoryError):
         fastnorm.relu(Exhausted())  # type: ignore[arg-type]
+
+
+LABELS = np.zeros(3, np.int64)
+SCALARS: list[tuple[str, str, tuple[Any, ...]]] = [
+    ("attention", "scale", (X, X, X)),
+    ("rms_norm", "weight_offset", (X, np.ones(4, F32))),
+    ("add_layer_norm", "alpha", (X, X)),
+    ("add_rms_norm", "alpha", (X, X)),
+    ("deep_norm", "alpha", (X, X)),
+    ("focal_loss", "gamma", (X, LABELS)),
+    ("poly_loss", "epsilon", (X, LABELS)),
+    ("sigmoid_focal_loss", "gamma", (X, np.abs(X))),
+    ("poly_focal_loss", "epsilon", (X, np.abs(X))),
+]
+
+
+@pytest.mark.parametrize(("name", "argument", "given"), SCALARS, ids=[name for name, *_ in SCALARS])
+@pytest.mark.parametrize("kind", [float, np.float64])
+def test_numbers_beyond_float32(
+    name: str, argument: str, given: tuple[Any, ...], kind: type[float], backend: str
+) -> None:
+    op = getattr(fastnorm, name)
+    with pytest.raises(
+        ValueError, match=rf"^{name}: {argument} is .*, needs a number in the range of float32$"
+    ):
+        op(*given, **{argument: kind(3.5e38)})
+    wide = [array.astype(np.float64) if array.dtype == F32 else array for array in given]
+    op(*wide, **{argument: kind(3.5e38)})

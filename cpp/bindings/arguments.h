@@ -8,8 +8,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <optional>
 #include <type_traits>
 
@@ -140,6 +142,10 @@ bool as_axis(PyObject* slot, int ndim, Axes& axes);
 
 // A finite float of at least `minimum`; a bool; None or a float in (0, 1] (1 for None).
 std::optional<double> as_number(PyObject* slot, double minimum);
+// Whether a number is finite in the type that elements are computed in too.
+inline bool fits_compute(double number, Element element) {
+    return element == Element::float64 || std::fabs(number) <= double(std::numeric_limits<float>::max());
+}
 std::optional<bool> as_flag(PyObject* slot);
 std::optional<double> as_fraction(PyObject* slot);
 

@@ -88,7 +88,7 @@ Outcome attend_forward(const ForwardArguments& slots) {
     MaskArray mask;
     if (!as_mask(slots.mask, arrays.heads(), mask)) return not_canonical;
     const std::optional<bool> linear = as_flag(slots.linear), return_weights = as_flag(slots.return_weights);
-    if (!linear || !return_weights) return not_canonical;
+    if (!linear || !return_weights || !fits_compute(slots.scale, arrays.query->element)) return not_canonical;
 
     npy_intp shape[NPY_MAXDIMS];
     const Array& query = *arrays.query;
@@ -145,6 +145,7 @@ Outcome attend_backward(const BackwardArguments& slots) {
     if (!as_heads(slots.query, slots.keys, slots.values, slots.one_query, arrays)) return not_canonical;
     const Array &query = *arrays.query, &keys = *arrays.keys, &values = *arrays.values;
     const MaybeArray dy = as_array(slots.dy);
+    if (!fits_compute(slots.scale, query.element)) return not_canonical;
     if (!dy || dy->element != query.element || dy->ndim() != query.ndim()) return not_canonical;
     const Heads heads = arrays.heads();
     const int last = dy->ndim() - 1;

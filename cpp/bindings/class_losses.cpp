@@ -38,11 +38,11 @@ std::int64_t coefficient_count(PyObject* slot) {
     if (!slot) return 0;
     return PyTuple_CheckExact(slot) ? PyTuple_GET_SIZE(slot) : 1;
 }
-bool as_coefficients(PyObject* slot, std::int64_t count, double* values) {
+bool as_coefficients(PyObject* slot, std::int64_t count, Element element, double* values) {
     for (std::int64_t i = 0; i < count; ++i) {
         const bool is_tuple = PyTuple_CheckExact(slot);
         const std::optional<double> value = as_number(is_tuple ? PyTuple_GET_ITEM(slot, i) : slot, -HUGE_VAL);
-        if (!value) return false;
+        if (!value || !fits_compute(*value, element)) return false;
         values[i] = *value;
     }
     return true;
@@ -148,11 +148,11 @@ Outcome class_loss(const ClassArguments& slots) {
     Numbers coefficients(task.terms);
     if (!coefficients) return finished(PyErr_NoMemory());
     double* const epsilon = coefficients.take(task.terms);
-    if (!as_coefficients(slots.epsilon, task.terms, epsilon)) return not_canonical;
+    if (!as_coefficients(slots.epsilon, task.terms, logits->element, epsilon)) return not_canonical;
     task.epsilon = epsilon;
     if (slots.gamma) {
         const std::optional<double> gamma = as_number(slots.gamma, 0);
-        if (!gamma) return not_canonical;
+        if (!gamma || !fits_compute(*gamma, logits->element)) return not_canonical;
         task.gamma = *gamma;
     }
     std::optional<std::int64_t> ignored;

@@ -95,7 +95,9 @@ Outcome focal(PyObject* epsilon, PyObject* alpha, PyObject* gamma, const LossArg
     const std::optional<double> exponent = as_number(gamma, 0);
     const std::optional<double> coefficient = epsilon ? as_number(epsilon, -HUGE_VAL) : 0.0;
     const std::optional<double> share = alpha == Py_None ? -1.0 : as_number(alpha, -HUGE_VAL);
-    if (!exponent || !coefficient || !share || *share > 1) return not_canonical;
+    const MaybeArray x = as_array(slots.x);
+    if (!exponent || !coefficient || !share || *share > 1 || !x) return not_canonical;
+    if (!fits_compute(*exponent, x->element) || !fits_compute(*coefficient, x->element)) return not_canonical;
     task.gamma = *exponent;
     task.epsilon = *coefficient;
     task.alpha_of_one = *share < 0 ? 1 : *share;

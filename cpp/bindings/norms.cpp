@@ -32,9 +32,10 @@ struct RmsOptions {
     double fraction = 1;
 };
 
-bool as_rms_options(PyObject* weight_offset, PyObject* fraction, RmsOptions& options) {
+bool as_rms_options(PyObject* x, PyObject* weight_offset, PyObject* fraction, RmsOptions& options) {
     const std::optional<double> offset = as_number(weight_offset, -HUGE_VAL), share = as_fraction(fraction);
-    if (!offset || !share) return false;
+    const MaybeArray array = as_array(x);
+    if (!offset || !share || !array || !fits_compute(*offset, array->element)) return false;
     options = {*offset, *share};
     return true;
 }
@@ -202,7 +203,7 @@ struct RmsNormArguments {
 
 Outcome rms_norm(const Call<RmsNormArguments>& call) {
     RmsOptions rms;
-    if (!as_rms_options(call.weight_offset, call.fraction, rms)) return not_canonical;
+    if (!as_rms_options(call.x, call.weight_offset, call.fraction, rms)) return not_canonical;
     return norm_forward(
         kernels().rms_norm_forward,
         {call.x, call.weight, call.bias, call.axis, call.eps, call.return_stats, out_of(call), false, rms}
@@ -215,7 +216,7 @@ struct RmsNormBackwardArguments {
 
 Outcome rms_norm_backward(const Call<RmsNormBackwardArguments>& call) {
     RmsOptions rms;
-    if (!as_rms_options(call.weight_offset, call.fraction, rms)) return not_canonical;
+    if (!as_rms_options(call.x, call.weight_offset, call.fraction, rms)) return not_canonical;
     return norm_backward(
         kernels().rms_norm_backward,
         {call.dy, call.x, call.weight, call.bias, call.axis, call.eps, call.stats, false, rms}

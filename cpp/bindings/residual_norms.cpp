@@ -76,7 +76,7 @@ Outcome add_norm_forward(const ForwardKernels& forward, const ForwardArguments& 
     Axes axes;
     if (!x || !as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<double> alpha = as_number(slots.alpha, -HUGE_VAL), eps = as_number(slots.eps, 0);
-    if (!alpha || !eps) return not_canonical;
+    if (!alpha || !eps || !fits_compute(*alpha, x->element)) return not_canonical;
     const Parameter weight = as_parameter(slots.weight, *x, axes), bias = as_parameter(slots.bias, *x, axes);
     if (!weight.canonical || !bias.canonical) return not_canonical;
     if (weight.failed || bias.failed) return finished(nullptr);
@@ -112,7 +112,7 @@ Outcome add_norm_backward(const BackwardKernels& backward, const BackwardArgumen
     Axes axes;
     if (!x || !as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<double> alpha = as_number(slots.alpha, -HUGE_VAL), eps = as_number(slots.eps, 0);
-    if (!alpha || !eps) return not_canonical;
+    if (!alpha || !eps || !fits_compute(*alpha, x->element)) return not_canonical;
     const Parameter weight = as_parameter(slots.weight, *x, axes), bias = as_parameter(slots.bias, *x, axes);
     if (!weight.canonical || !bias.canonical) return not_canonical;
     if (weight.failed || bias.failed) return finished(nullptr);

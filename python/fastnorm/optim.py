@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._arguments.optim import Rule, float_arrays, taken_state
-from ._arguments.rules import Rules, plain
+from ._arguments.rules import LARGEST_SINGLE, Rules, plain
 from ._op import op
 from ._typing import Array, ArrayLike
 
@@ -169,7 +169,7 @@ class Optimizer:
         """Raise where a setting overflows in float32, which all types but float64 are updated in."""
         for name in self._settings:
             value = getattr(self, name)
-            if isinstance(value, float) and value > float(np.finfo(np.float32).max):
+            if isinstance(value, float) and value > LARGEST_SINGLE:
                 rules = Rules(type(self).__name__)
                 raise rules.value_error(name, f"is {value!r}", "a number in the range of float32")
 

@@ -32,7 +32,7 @@ def attention(
 ) -> tuple[Array, Array, Array, Array | None, float, bool, bool, Array | None]:
     """Return the canonical arguments of `attention`."""
     heads = _heads(rules, query, keys, values, mask, 2)
-    scale = rules.number("scale", scale)
+    scale = rules.number("scale", scale, like=heads[0])
     linear, return_weights = rules.flag("linear", linear), rules.flag("return_weights", return_weights)
     return *heads, scale, linear, return_weights, _out(rules, out, heads)
 
@@ -50,7 +50,7 @@ def attention_backward(
     """Return the canonical arguments of `attention_backward`."""
     heads = _heads(rules, query, keys, values, mask, 2)
     dy = _gradient(rules, dy, heads)
-    return dy, *heads, rules.number("scale", scale), rules.flag("linear", linear)
+    return dy, *heads, rules.number("scale", scale, like=heads[0]), rules.flag("linear", linear)
 
 
 def memory_read(

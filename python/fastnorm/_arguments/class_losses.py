@@ -76,7 +76,7 @@ def focal_loss(
     """Return the canonical arguments of `focal_loss`."""
     logits, one_axis = classes(rules, logits, axis)
     target = class_target(rules, target, logits, one_axis, None, probabilities=False)
-    power = rules.number("gamma", gamma, minimum=0)
+    power = rules.number("gamma", gamma, minimum=0, like=logits)
     reduced = reduction_of(rules, reduction)
     return logits, target, power, reduced, one_axis, rules.flag("return_grad", return_grad)
 
@@ -93,7 +93,7 @@ def focal_loss_backward(
     """Return the canonical arguments of `focal_loss_backward`."""
     logits, one_axis = classes(rules, logits, axis)
     target = class_target(rules, target, logits, one_axis, None, probabilities=False)
-    power = rules.number("gamma", gamma, minimum=0)
+    power = rules.number("gamma", gamma, minimum=0, like=logits)
     reduced = reduction_of(rules, reduction)
     return loss_gradient(rules, dloss, logits, one_axis, reduced), logits, target, power, reduced, one_axis
 
@@ -115,7 +115,7 @@ def poly_loss(
     target = class_target(rules, target, logits, one_axis, ignored)
     share = smoothing(rules, label_smoothing)
     reduced = reduction_of(rules, reduction)
-    powers = coefficients(rules, epsilon)
+    powers = coefficients(rules, epsilon, logits)
     return logits, target, powers, share, ignored, reduced, one_axis, rules.flag("return_grad", return_grad)
 
 
@@ -136,7 +136,7 @@ def poly_loss_backward(
     target = class_target(rules, target, logits, one_axis, ignored)
     share = smoothing(rules, label_smoothing)
     reduced = reduction_of(rules, reduction)
-    powers = coefficients(rules, epsilon)
+    powers = coefficients(rules, epsilon, logits)
     return (
         loss_gradient(rules, dloss, logits, one_axis, reduced),
         logits,
@@ -217,13 +217,13 @@ def reduction_of(rules: Rules, value: object) -> Reduction:
     return cast(Reduction, rules.choice("reduction", value, REDUCTIONS))
 
 
-def coefficients(rules: Rules, value: object) -> Coefficients:
+def coefficients(rules: Rules, value: object, logits: Array) -> Coefficients:
     """Return the coefficients of poly_loss: a number, or a sequence of them."""
     if isinstance(value, np.ndarray) and value.ndim == 1:
         value = value.tolist()
     if isinstance(value, (list, tuple)):
-        return tuple(rules.number("epsilon", number) for number in value)
-    return (rules.number("epsilon", value),)
+        return tuple(rules.number("epsilon", number, like=logits) for number in value)
+    return (rules.number("epsilon", value, like=logits),)
 
 
 def loss_gradient(

@@ -40,7 +40,7 @@ def sigmoid_focal_loss(
     """Return the canonical arguments of `sigmoid_focal_loss`."""
     array = rules.array("logits", logits)
     labels = binary_target(rules, target, array)
-    share, power = class_share(rules, alpha), rules.number("gamma", gamma, minimum=0)
+    share, power = class_share(rules, alpha), rules.number("gamma", gamma, minimum=0, like=array)
     return array, labels, share, power, reduction_of(rules, reduction), rules.flag("return_grad", return_grad)
 
 
@@ -56,7 +56,7 @@ def sigmoid_focal_loss_backward(
     """Return the canonical arguments of `sigmoid_focal_loss_backward`."""
     array = rules.array("logits", logits)
     labels = binary_target(rules, target, array)
-    share, power = class_share(rules, alpha), rules.number("gamma", gamma, minimum=0)
+    share, power = class_share(rules, alpha), rules.number("gamma", gamma, minimum=0, like=array)
     reduced = reduction_of(rules, reduction)
     return loss_gradient(rules, dloss, array, "logits", reduced), array, labels, share, power, reduced
 
@@ -74,8 +74,8 @@ def poly_focal_loss(
     """Return the canonical arguments of `poly_focal_loss`."""
     array = rules.array("logits", logits)
     labels = binary_target(rules, target, array)
-    coefficient = rules.number("epsilon", epsilon)
-    share, power = class_share(rules, alpha), rules.number("gamma", gamma, minimum=0)
+    coefficient = rules.number("epsilon", epsilon, like=array)
+    share, power = class_share(rules, alpha), rules.number("gamma", gamma, minimum=0, like=array)
     reduced = reduction_of(rules, reduction)
     return array, labels, coefficient, share, power, reduced, rules.flag("return_grad", return_grad)
 
@@ -93,8 +93,8 @@ def poly_focal_loss_backward(
     """Return the canonical arguments of `poly_focal_loss_backward`."""
     array = rules.array("logits", logits)
     labels = binary_target(rules, target, array)
-    coefficient = rules.number("epsilon", epsilon)
-    share, power = class_share(rules, alpha), rules.number("gamma", gamma, minimum=0)
+    coefficient = rules.number("epsilon", epsilon, like=array)
+    share, power = class_share(rules, alpha), rules.number("gamma", gamma, minimum=0, like=array)
     reduced = reduction_of(rules, reduction)
     return (
         loss_gradient(rules, dloss, array, "logits", reduced),

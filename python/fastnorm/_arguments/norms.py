@@ -61,7 +61,7 @@ def rms_norm(
     axes = rules.axes(axis, x)
     weight, bias = rules.parameters(x, axes, weight, bias)
     eps = rules.number("eps", eps, minimum=0)
-    weight_offset = rules.number("weight_offset", weight_offset)
+    weight_offset = rules.number("weight_offset", weight_offset, like=x)
     fraction = rules.fraction("fraction", fraction)
     return_stats = rules.flag("return_stats", return_stats)
     out = rules.out(out, x, x, weight, bias)
@@ -86,7 +86,7 @@ def rms_norm_backward(
     axes = rules.axes(axis, x)
     weight, bias = rules.parameters(x, axes, weight, bias)
     eps = rules.number("eps", eps, minimum=0)
-    weight_offset = rules.number("weight_offset", weight_offset)
+    weight_offset = rules.number("weight_offset", weight_offset, like=x)
     fraction = rules.fraction("fraction", fraction)
     stats = None if stats is None else rules.statistics("stats", stats, x, axes)
     return dy, x, weight, bias, axes, eps, weight_offset, fraction, stats

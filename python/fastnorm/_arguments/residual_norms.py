@@ -21,7 +21,7 @@ def add_layer_norm(
 ) -> tuple[Array, Array, Array | None, Array | None, float, Axes, float, Pair | None]:
     """Return the canonical arguments of `add_layer_norm`."""
     x, residual, axes, weight, bias = inputs(rules, x, residual, weight, bias, axis)
-    alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
+    alpha, eps = rules.number("alpha", alpha, like=x), rules.number("eps", eps, minimum=0)
     return (
         x,
         residual,
@@ -49,7 +49,7 @@ def add_layer_norm_backward(
     """Return the canonical arguments of `add_layer_norm_backward`."""
     x, residual, axes, weight, bias = inputs(rules, x, residual, weight, bias, axis)
     dy, dsummed = gradients(rules, dy, dsummed, x)
-    alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
+    alpha, eps = rules.number("alpha", alpha, like=x), rules.number("eps", eps, minimum=0)
     return dy, dsummed, x, residual, weight, bias, alpha, axes, eps
 
 
@@ -65,7 +65,7 @@ def add_rms_norm(
 ) -> tuple[Array, Array, Array | None, float, Axes, float, Pair | None]:
     """Return the canonical arguments of `add_rms_norm`."""
     x, residual, axes, weight, _ = inputs(rules, x, residual, weight, None, axis)
-    alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
+    alpha, eps = rules.number("alpha", alpha, like=x), rules.number("eps", eps, minimum=0)
     return x, residual, weight, alpha, axes, eps, results(rules, out, x, residual, weight)
 
 
@@ -83,7 +83,7 @@ def add_rms_norm_backward(
     """Return the canonical arguments of `add_rms_norm_backward`."""
     x, residual, axes, weight, _ = inputs(rules, x, residual, weight, None, axis)
     dy, dsummed = gradients(rules, dy, dsummed, x)
-    alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
+    alpha, eps = rules.number("alpha", alpha, like=x), rules.number("eps", eps, minimum=0)
     return dy, dsummed, x, residual, weight, alpha, axes, eps
 
 
@@ -100,7 +100,7 @@ def deep_norm(
 ) -> tuple[Array, Array, Array | None, Array | None, float, Axes, float, Array | None]:
     """Return the canonical arguments of `deep_norm`."""
     x, residual, axes, weight, bias = inputs(rules, x, residual, weight, bias, axis)
-    alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
+    alpha, eps = rules.number("alpha", alpha, like=x), rules.number("eps", eps, minimum=0)
     out = rules.out(out, x, x, residual, weight, bias)
     return x, residual, weight, bias, alpha, axes, eps, out
 
@@ -119,7 +119,7 @@ def deep_norm_backward(
     """Return the canonical arguments of `deep_norm_backward`."""
     x, residual, axes, weight, bias = inputs(rules, x, residual, weight, bias, axis)
     dy = rules.gradient("dy", dy, x)
-    alpha, eps = rules.number("alpha", alpha), rules.number("eps", eps, minimum=0)
+    alpha, eps = rules.number("alpha", alpha, like=x), rules.number("eps", eps, minimum=0)
     return dy, x, residual, weight, bias, alpha, axes, eps
 
 

@@ -16,6 +16,7 @@ OVERLAP_WORK = (
     10_000  # candidate solutions after which a test for shared memory gives up and counts as shared
 )
 
+LARGEST_SINGLE = float(np.finfo(np.float32).max)
 SHOWN = 80  # characters of a value in an error
 MOST_ELEMENTS = 2**48  # of an array, with lengths of 0 counted as 1: no size of planning overflows
 
@@ -216,8 +217,12 @@ class Rules:
 
     # Numbers, flags and choices
 
-    def number(self, name: str, value: object, minimum: float = -math.inf) -> float:
-        """Return a finite float, at least `minimum`."""
+    def number(
+        self, name: str, value: object, minimum: float = -math.inf, like: Array | None = None
+    ) -> float:
+        """Return a finite float, at least `minimum`, which is finite in the type too that `like` is computed
+        in.
+        """
         if is_bool(value) or not isinstance(value, (float, int, np.floating, np.integer)):
             raise self.type_error(name, f"has type {type(value).__name__}", "a number")
         try:
@@ -227,6 +232,8 @@ class Rules:
         if not math.isfinite(number) or number < minimum:
             needed = "a finite number" if minimum == -math.inf else f"a finite number of at least {minimum:g}"
             raise self.value_error(name, f"is {shown(value)}", needed)
+        if like is not None and like.dtype != np.float64 and abs(number) > LARGEST_SINGLE:
+            raise self.value_error(name, f"is {shown(value)}", "a number in the range of float32")
         return number
 
     def fraction(self, name: str, value: object) -> float | None:
