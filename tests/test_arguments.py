@@ -519,3 +519,25 @@ def test_numbers_beyond_float32(
         op(*given, **{argument: kind(3.5e38)})
     wide = [array.astype(np.float64) if array.dtype == F32 else array for array in given]
     op(*wide, **{argument: kind(3.5e38)})
+
+
+class Disguised(np.ndarray[Any, Any]):
+    """A subclass that says of itself what is not so."""
+
+    dtype = property(lambda self: np.dtype(F32))  # type: ignore[assignment]
+
+    def view(self, *_: Any, **__: Any) -> Any:
+        return None
+
+    def __array_function__(self, *_: Any) -> Any:
+        raise RuntimeError("not for you")
+
+
+def test_subclasses_are_taken_for_what_they_are(backend: str) -> None:
+    out = np.ndarray.view(np.zeros(SHAPE, np.int16), Disguised)
+    with pytest.raises(ValueError, match="relu: out has dtype int16, needs float32"):
+        fastnorm.relu(X, out=out)
+    assert not np.asarray(out).any()
+    given, target = X.view(Disguised), np.zeros(SHAPE, F32).view(Disguised)
+    assert fastnorm.relu(given, out=target) is target
+    np.testing.assert_array_equal(np.asarray(target), np.maximum(X, 0))

@@ -170,3 +170,30 @@ thread.join()
 assert os.waitstatus_to_exitcode(status) == 7, status
 """
     )
+
+
+def test_a_long_step_is_stopped_before_its_update() -> None:
+    succeeds(
+        PRELUDE
+        + """
+x, y = np.ones((2**16, 512), np.float32), np.ones((2**16, 4), np.float32)
+mlp = MLP([512, 1024, 1024, 4], seed=0)
+adam = Adam()
+before = mlp.state_dict()
+def handle(number, frame):
+    global sent
+    sent = time.perf_counter()
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, handle)
+for call in (mlp.step, lambda *a, **k: mlp.fit(*a, epochs=1, batch_size=2**16, **k)):
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        call(x, y, optimizer=adam)
+    except KeyboardInterrupt:
+        assert time.perf_counter() - sent < 1
+    else:
+        raise AssertionError("the step was over before it was interrupted")
+    assert all(np.array_equal(before[name], array) for name, array in mlp.state_dict().items())
+    assert not adam.state_dict()["steps"].any()
+"""
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -465,3 +466,48 @@ def test_a_memory_too_large_to_count(rng: np.random.Generator) -> None:
     model = MemN2N(5, 2, 1, 2**50, temporal=False)
     with pytest.raises(ValueError, match=r"^MemN2N: stories has shape \(1024, 1, 1024\), needs fewer words"):
         model.forward(np.ones((2**10, 1, 2**10), int), np.ones((2**10, 1), int))
+
+
+def test_an_interrupted_fit_is_that_of_a_finished_step(rng: np.random.Generator) -> None:
+    """Wherever it is interrupted, parameters are those before or after a step, and `linear` is as it was."""
+    stories, questions, answers = problem(rng)
+    model = MemN2N(VOCAB, DIM, 2, MEMORY, seed=0)
+    arguments = {"epochs": 0, "linear_start": 1, "batch_size": 2, "validation": 0.5, "seed": 0}
+
+    def state() -> list[bytes]:
+        return [array.tobytes() for array in model.parameters.values()]
+
+    before = copy.deepcopy(model.parameters)
+    states = {tuple(state())}
+    steps = model._descend
+
+    def recorded(*given: Any) -> None:
+        steps(*given)
+        states.add(tuple(state()))
+
+    model._descend = recorded  # type: ignore[method-assign]
+    model.fit(stories, questions, answers, **arguments)  # type: ignore[arg-type]
+    del model._descend  # type: ignore[method-assign]
+    for stop in range(0, 400, 3):
+        model.parameters.update(copy.deepcopy(before))
+        model.linear = False
+        lines = 0
+
+        def trace(frame: Any, event: str, _: Any, stop: int = stop) -> Any:
+            nonlocal lines
+            if frame.f_code.co_filename.endswith("memory.py") and event == "line":
+                lines += 1
+                if lines > stop:
+                    sys.settrace(None)
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            model.fit(stories, questions, answers, **arguments)  # type: ignore[arg-type]
+            break
+        except KeyboardInterrupt:
+            assert not model.linear
+        finally:
+            sys.settrace(None)
+        assert tuple(state()) in states

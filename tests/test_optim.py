@@ -523,3 +523,14 @@ def test_a_parameter_that_became_another(backend: str) -> None:
         adam.update(parameters, [weight.copy(), np.ones(6, np.float16)])
     for name, array in adam.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_counts_of_a_state() -> None:
+    weight, adam = np.ones(2), fastnorm.Adam()
+    adam.update([weight], [np.ones(2)])
+    state = adam.state_dict()
+    other = fastnorm.Adam()
+    other.load_state_dict(state | {"steps": np.int64(5)}, [weight])
+    np.testing.assert_array_equal(other.state_dict()["steps"], [5])
+    with pytest.raises(ValueError, match=r"^load_state_dict: steps has shape \(0,\), needs \(1,\)"):
+        other.load_state_dict(state | {"steps": np.zeros(0, np.int64)}, [weight])

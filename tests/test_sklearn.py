@@ -401,3 +401,36 @@ def test_counts_below_zero(solver: str, rng: np.random.Generator) -> None:
         warnings.simplefilter("ignore")
         loss = MLPRegressor(loss="poisson", solver=solver, max_iter=1, random_state=0).fit(X, X[:, 0]).loss_
     assert math.isnan(loss)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("weights", [np.full(60, 1e308), np.full(60, 1e-323), np.tile([1.0, -1.0], 30)])
+def test_weights_whose_sum_has_no_inverse(weights: Any, solver: str, rng: np.random.Generator) -> None:
+    X = rng.standard_normal((60, 2))
+    with pytest.raises(ValueError, match="weight"):
+        MLPRegressor(solver=solver, max_iter=2).fit(X, X[:, 0], sample_weight=weights)
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate_init": 0.3, "power_t": 2.0}, {"solver": "adam"}])
+@pytest.mark.parametrize("schedule", ["constant", "invscaling"])
+def test_an_optimiser_keeps_its_schedule(schedule: str, changes: Any, rng: np.random.Generator) -> None:
+    X = rng.standard_normal((60, 2))
+    losses = []
+    for kind in (MLPRegressor, neural_network.MLPRegressor):
+        model = kind(solver="sgd", learning_rate=schedule, random_state=0, hidden_layer_sizes=(8,))
+        for _ in range(3):
+            model.partial_fit(X, X[:, 0])
+        model.set_params(**changes)
+        for _ in range(3):
+            model.partial_fit(X, X[:, 0])
+        losses.append(model.loss_curve_)
+    np.testing.assert_allclose(*losses, rtol=1e-9)
+
+
+def test_what_is_said_of_stopping(capsys: pytest.CaptureFixture[str], rng: np.random.Generator) -> None:
+    X = rng.standard_normal((60, 2))
+    said = []
+    for kind in (MLPRegressor, neural_network.MLPRegressor):
+        kind(verbose=True, tol=10.0, n_iter_no_change=1, random_state=0).fit(X, X[:, 0])
+        said.append(capsys.readouterr().out.splitlines()[-1])
+    assert said[0] == said[1]

@@ -339,10 +339,15 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
     if (!lesson.reserve(epoch.batch)) return finished(PyErr_NoMemory());
 
     const bool is_brief = epoch.nanoseconds() < gil_nanoseconds;
+    const double step = std::max(lesson.network.nanoseconds(), 2 * gil_nanoseconds);
     while (epoch.done < epoch.count) {
         {
-            const ReleasedGil released(!is_brief);
+            const PlannedWork work(is_brief ? 0 : step);
             epoch.run(is_brief ? nullptr : &signal_interval);
+        }
+        if (epoch.stopped) {
+            set_run_error();
+            return finished(nullptr);
         }
         // Ctrl-C: the parameters are those of the last finished step.
         if (epoch.done < epoch.count && PyErr_CheckSignals() < 0) return finished(nullptr);

@@ -29,22 +29,28 @@ void Epoch::step() noexcept {
     Network& network = lesson.network;
     const std::int64_t rows = std::min(batch, count - done);
     const double loss = lesson.run(order, done, rows);
+    if (!network.is_done()) {
+        stopped = true;
+        return;
+    }
     done += rows;
     if (lesson.loss.scale == 0) return;
     total += loss * double(rows);
     counted += rows;
+    Poll* const poll = set_poll(nullptr);  // half an update is worse than a late one
     for (std::size_t i = 0; i < parameters.size(); ++i) {
         network.merge(i, lesson.penalty_share(), network.gradient(i));
         parameters[i].gradient = network.gradient(i);
         update_parameter(rule, parameters[i]);
     }
+    set_poll(poll);
 }
 
 void Epoch::run(const std::chrono::steady_clock::duration* time) noexcept {
     using std::chrono::steady_clock;
     const steady_clock::time_point began = time ? steady_clock::now() : steady_clock::time_point{};
     do step();
-    while (done < count && (!time || steady_clock::now() - began < *time));
+    while (!stopped && done < count && (!time || steady_clock::now() - began < *time));
 }
 
 }  // namespace fastnorm

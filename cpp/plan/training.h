@@ -40,10 +40,12 @@ struct Epoch {
     std::int64_t done = 0;     // rows
     std::int64_t counted = 0;  // those of batches with a weight
     double total = 0;          // the sum of their losses
+    bool stopped = false;      // by the poll of this thread, before an update
 
     double nanoseconds() const { return lesson.network.nanoseconds() * double(count) / double(batch); }
 
-    // Steps until all rows are done, or until a step ends later than `time` from now (null: no limit).
+    // Steps until all rows are done, or it is stopped, or until a step ends later than `time` from now (null:
+    // no limit).
     void run(const std::chrono::steady_clock::duration* time) noexcept;
 
     double loss() const { return counted ? total / double(counted) : 0; }

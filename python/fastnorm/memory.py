@@ -20,6 +20,7 @@ from ._op import op
 from ._typing import Array, ArrayLike
 from .attention import memory_read, memory_read_backward
 from .class_losses import cross_entropy
+from .optim import optimizer_update
 
 __all__ = ["MemN2N"]
 
@@ -359,27 +360,32 @@ class MemN2N:
         rng = RULES.generator("seed", seed)
         sentences = self._memory(stories)
         history = []
-        for number in range(1, linear_start + epochs + 1):
-            self.linear = number <= linear_start
-            later = number - linear_start
-            if later > 0 and later % decay_every == 0:
-                learning_rate *= decay
-            loss = 0.0
-            for _ in range(count // batch_size):
-                batch = rng.integers(0, count, batch_size)
-                told = sentences[batch]
-                if noise:
-                    self._move_ages(told, rng, noise)
-                logits, saved = self._forward(told, questions[batch])
-                total, dlogits = cross_entropy(logits, answers[batch], reduction="sum", return_grad=True)
-                loss += float(total)
-                self._descend(self._backward(saved, dlogits), learning_rate, clip)
-            wrong = self._predict(sentences[count:], questions[count:]) != answers[count:]
-            error = float(np.mean(wrong)) if held else math.nan
-            loss /= count // batch_size * batch_size
-            history.append(Epoch(number, self.linear, learning_rate, loss, error))
-            if progress is not None:
-                progress(history[-1])
+        was_linear = self.linear
+        try:
+            for number in range(1, linear_start + epochs + 1):
+                self.linear = number <= linear_start
+                later = number - linear_start
+                if later > 0 and later % decay_every == 0:
+                    learning_rate *= decay
+                loss = 0.0
+                for _ in range(count // batch_size):
+                    batch = rng.integers(0, count, batch_size)
+                    told = sentences[batch]
+                    if noise:
+                        self._move_ages(told, rng, noise)
+                    logits, saved = self._forward(told, questions[batch])
+                    total, dlogits = cross_entropy(logits, answers[batch], reduction="sum", return_grad=True)
+                    loss += float(total)
+                    self._descend(self._backward(saved, dlogits), learning_rate, clip)
+                wrong = self._predict(sentences[count:], questions[count:]) != answers[count:]
+                error = float(np.mean(wrong)) if held else math.nan
+                loss /= count // batch_size * batch_size
+                history.append(Epoch(number, self.linear, learning_rate, loss, error))
+                if progress is not None:
+                    progress(history[-1])
+        except BaseException:
+            self.linear = was_linear
+            raise
         return history
 
     def predict(self, stories: ArrayLike, questions: ArrayLike) -> Array:
@@ -501,7 +507,7 @@ class MemN2N:
 
     def _descend(self, gradients: dict[str, Array], learning_rate: float, clip: float) -> None:
         parameters = self._taken(updated=True)
-        for name, gradient in gradients.items():
+        for gradient in gradients.values():
             rate = learning_rate
             # The Frobenius norm is never below the spectral one, and much cheaper.
             if np.vdot(gradient, gradient) > clip * clip:
@@ -509,7 +515,11 @@ class MemN2N:
                 rate *= min(1.0, clip / math.sqrt(np.linalg.eigvalsh(wide.T @ wide)[-1]))
             with np.errstate(over="ignore"):
                 np.multiply(gradient, self.dtype.type(rate), out=gradient)
-            np.subtract(parameters[name], gradient, out=parameters[name])
+        for name in self._embeddings:
+            gradients[name][0] = 0
+        # In one call, between whose updates no signal is handled.
+        rule = ("sgd", 1.0, 0.0, False, 0.0, np.zeros(len(gradients), np.int64), None)
+        optimizer_update([parameters[name] for name in gradients], [*gradients.values()], rule)
         self._forget_nil()
 
     def _forget_nil(self) -> None:

@@ -53,6 +53,14 @@ class _Adam(Adam):
     _corrected_eps = False
 
 
+class _SGD(SGD):
+    """scikit-learn's SGD, which keeps its schedule whatever becomes of the estimator's parameters."""
+
+    schedule = "constant"
+    first_rate = 0.0
+    power = 0.0
+
+
 class _Network:
     """What both estimators replace of scikit-learn's."""
 
@@ -129,13 +137,16 @@ class _Network:
         if self.solver == "adam":
             return _Adam(self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon)
         momentum = float(self.momentum)
-        return SGD(self.learning_rate_init, momentum, nesterov=bool(self.nesterovs_momentum) and momentum > 0)
+        nesterov = bool(self.nesterovs_momentum) and momentum > 0
+        sgd = _SGD(self.learning_rate_init, momentum, nesterov=nesterov)
+        sgd.schedule, sgd.first_rate, sgd.power = self.learning_rate, sgd.lr, float(self.power_t)
+        return sgd
 
     def _set_learning_rate(self: Any, lr: float) -> None:
         """Change the rate of SGD. scikit-learn's velocities contain the rate they were made with."""
         optimizer = self._optimizer
         # A rate that is nothing beside the first one: velocities made with it could not be held.
-        lr = max(lr, float(self.learning_rate_init) * 1e-20, sys.float_info.min)
+        lr = max(lr, optimizer.first_rate * 1e-20, sys.float_info.min)
         for velocity in optimizer._state.get("velocity", ()):
             np.multiply(velocity, optimizer.lr / lr, out=velocity)
         optimizer.lr = lr
@@ -225,8 +236,9 @@ class _Network:
                 if self.verbose:
                     print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
                 self._update_no_improvement_count(self.early_stopping, X_val, y_val, sample_weight_val)
-                if self.solver == "sgd" and self.learning_rate == "invscaling":
-                    self._set_learning_rate(float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t)
+                sgd = self._optimizer
+                if isinstance(sgd, _SGD) and sgd.schedule == "invscaling":
+                    self._set_learning_rate(sgd.first_rate / (self.t_ + 1) ** sgd.power)
                 if self._no_improvement_count > self.n_iter_no_change:
                     if self._is_stopping():
                         break
@@ -249,9 +261,9 @@ class _Network:
     def _is_stopping(self: Any) -> bool:
         """Tell whether training ends; an adaptive rate is divided by 5 first, until it is tiny."""
         what = "Validation score" if self.early_stopping else "Training loss"
-        message = f"{what} did not improve more than tol={self.tol:f} for "
-        f"{self.n_iter_no_change} consecutive epochs."
-        if self.solver == "sgd" and self.learning_rate == "adaptive":
+        epochs = f"{self.n_iter_no_change} consecutive epochs"
+        message = f"{what} did not improve more than tol={self.tol:f} for {epochs}."
+        if isinstance(self._optimizer, _SGD) and self._optimizer.schedule == "adaptive":
             if self._optimizer.lr > 1e-6:
                 self._set_learning_rate(self._optimizer.lr / 5.0)
                 if self.verbose:
@@ -400,5 +412,13 @@ def dense(X: Any, dtype: np.dtype[Any]) -> Array:
 
 
 def weights_of(sample_weight: Array | None) -> Array | None:
-    """Return the weights of the rows in float64."""
-    return None if sample_weight is None else plain(np.asarray(sample_weight, np.float64))
+    """Return the weights of the rows in float64; their sum has an inverse."""
+    if sample_weight is None:
+        return None
+    weights = plain(np.asarray(sample_weight, np.float64))
+    with np.errstate(all="ignore"):
+        total = np.sum(weights)
+        usable = np.isfinite(total) and np.isfinite(1 / total)
+    if not usable:
+        raise ValueError(f"fit: sample_weight sums to {total}, needs a finite sum other than 0")
+    return weights

@@ -102,7 +102,9 @@ def taken_state(rules: Rules, state: Mapping[str, ArrayLike], expected: dict[str
     if steps.dtype.kind not in "iu":
         raise rules.type_error("steps", f"has dtype {steps.dtype}", "integers")
     count = len(expected["steps"])
-    if steps.shape not in ((0,), (1,), (count,)):
+    steps = steps.reshape(1) if steps.ndim == 0 else steps
+    needs_counts = len(state) > 1 and count > 0
+    if steps.shape not in ((1,), (count,)) and (steps.shape != (0,) or needs_counts):
         raise rules.value_error("steps", f"has shape {steps.shape}", f"({count},), one for each parameter")
     if steps.size and not 0 <= int(steps.min()) <= int(steps.max()) <= MOST_STEPS:
         raise rules.value_error(
@@ -147,7 +149,7 @@ def float_arrays(rules: Rules, parameters: object) -> tuple[Array, ...]:
             raise rules.type_error(name, f"has dtype {value.dtype}", "float32, float64, float16 or bfloat16")
         if not value.dtype.isnative:
             raise rules.type_error(name, f"has dtype {value.dtype}", "native byte order")
-        arrays.append(value.view(np.ndarray))
+        arrays.append(np.ndarray.view(value, np.ndarray))
     return tuple(arrays)
 
 

@@ -86,7 +86,7 @@ class Rules:
         if isinstance(value, np.ma.MaskedArray):
             raise self.type_error(name, "is a masked array", "a plain one (its filled() gives one)")
         if isinstance(value, np.ndarray):
-            return value.view(np.ndarray)
+            return np.ndarray.view(value, np.ndarray)  # a subclass may have another view of its own
         try:
             if hasattr(value, "__dlpack__"):
                 try:
@@ -161,13 +161,13 @@ class Rules:
             return None
         if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
             raise self.type_error("out", f"has type {type(value).__name__}", "a NumPy array")
-        if value.dtype != x.dtype:
-            raise self.value_error("out", f"has dtype {value.dtype}", f"{x.dtype} of the result")
-        if value.shape != x.shape:
-            raise self.value_error("out", f"has shape {value.shape}", f"{x.shape} of the result")
-        if not value.flags.writeable:
+        out = value if type(value) is np.ndarray else np.ndarray.view(value, np.ndarray)
+        if out.dtype != x.dtype:
+            raise self.value_error("out", f"has dtype {out.dtype}", f"{x.dtype} of the result")
+        if out.shape != x.shape:
+            raise self.value_error("out", f"has shape {out.shape}", f"{x.shape} of the result")
+        if not out.flags.writeable:
             raise self.value_error("out", "is read-only", "an array that can be written")
-        out = value if type(value) is np.ndarray else value.view(np.ndarray)
         if may_overlap_itself(out):
             raise self.value_error("out", "has elements that share memory", "an element of memory for each")
         for array in inputs:

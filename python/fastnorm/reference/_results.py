@@ -11,7 +11,7 @@ def result(values: Array, x: Array, out: Array | None = None) -> Array:
     """Return the values rounded to x's dtype, in the caller's `out` or in a new array of x's layout."""
     target = np.empty_like(x) if out is None else out
     with np.errstate(all="ignore"):
-        np.copyto(target, values, casting="unsafe")
+        np.copyto(np.ndarray.view(target, np.ndarray), values, casting="unsafe")
     return target
 
 
