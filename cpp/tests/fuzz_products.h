@@ -29,14 +29,18 @@ void dense(Run& run) {
     const FuzzArray dbias = parameter(run, out, element, false);
     constexpr Activation activations[] = {Activation::none, Activation::relu, Activation::sigmoid};
     const Activation activation = run.source.one_of(activations);
+    const MatrixView result(y, element), slopes(dy, element);
     if (run.source.flag()) {
-        const Layer layer{x, weight, bias.at(0), activation};
-        expect(run_linear(layer, y));
-        expect(run_linear_backward(layer, dy, {dx, dweight, dbias.at(0)}));
+        const Layer layer{element, {x, element}, {weight, element}, bias.at(0), activation};
+        expect(run_linear(layer, result));
+        expect(run_linear_backward(layer, slopes, {{dx, element}, {dweight, element}, dbias.at(0)}));
     } else {
-        const GatedLayer layer{x, weight, up, bias.at(0), nullptr, activation, 1};
-        expect(run_gated_linear(layer, y));
-        expect(run_gated_linear_backward(layer, dy, {dx, dweight, dup, dbias.at(0), nullptr}));
+        const GatedLayer layer{element,    {x, element}, {weight, element}, {up, element},
+                               bias.at(0), nullptr,      activation,        1};
+        expect(run_gated_linear(layer, result));
+        expect(run_gated_linear_backward(
+            layer, slopes, {{dx, element}, {dweight, element}, {dup, element}, dbias.at(0), nullptr}
+        ));
         dup.add_to(run);
     }
     y.add_to(run), dx.add_to(run), dweight.add_to(run), dbias.add_to(run);
