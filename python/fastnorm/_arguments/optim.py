@@ -149,7 +149,7 @@ def float_arrays(rules: Rules, parameters: object) -> tuple[Array, ...]:
             raise rules.type_error(name, f"has dtype {value.dtype}", "float32, float64, float16 or bfloat16")
         if not value.dtype.isnative:
             raise rules.type_error(name, f"has dtype {value.dtype}", "native byte order")
-        arrays.append(np.ndarray.view(value, np.ndarray))
+        arrays.append(rules.countable(name, np.ndarray.view(value, np.ndarray)))
     return tuple(arrays)
 
 

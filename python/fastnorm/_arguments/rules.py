@@ -75,7 +75,10 @@ class Rules:
 
     def ndarray(self, name: str, value: object) -> Array:
         """Return an array of any dtype."""
-        array = self._taken(name, value)
+        return self.countable(name, self._taken(name, value))
+
+    def countable(self, name: str, array: Array) -> Array:
+        """Return an array whose elements, and lengths beside 0, can be counted in planning."""
         if math.prod(max(length, 1) for length in array.shape) > MOST_ELEMENTS:
             raise self.value_error(name, f"has shape {array.shape}", "at most 2**48 elements")
         return array
