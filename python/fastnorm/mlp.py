@@ -573,8 +573,7 @@ class MLP:
             values = rules.array(name, value, like=array)
             if values.shape != array.shape:
                 raise rules.value_error(name, f"has shape {values.shape}", f"{array.shape}")
-            if not array.flags.writeable:
-                raise rules.value_error(name, "is read-only", "an array that can be written")
+            rules.writeable(name, array)
             is_own = any(np.may_share_memory(values, parameter) for parameter in self._parameters)
             with np.errstate(over="ignore"):
                 given.append(values.astype(array.dtype, copy=is_own))

@@ -135,7 +135,7 @@ def taken_parameters(
             raise rules.type_error(place, f"has dtype {array.dtype}", f"{dtype} as the model")
         if array.shape != shape:
             raise rules.value_error(place, f"has shape {array.shape}", f"{shape}")
-        if updated and not array.flags.writeable:
-            raise rules.value_error(place, "is read-only", "an array that can be written")
+        if updated:
+            rules.writeable(place, array)
         taken[name] = array
     return taken

@@ -122,8 +122,7 @@ def mlp_train(
     parameters = [(f"weights[{i}]", weight) for i, weight in enumerate(weights)]
     parameters += [(f"biases[{i}]", bias) for i, bias in enumerate(biases or ()) if bias is not None]
     for name, array in parameters:
-        if not array.flags.writeable:
-            raise rules.value_error(name, "is read-only", "an array that can be written")
+        rules.writeable(name, array)
         if not (array.flags.c_contiguous and array.flags.aligned):
             raise rules.value_error(name, "does not lie in memory element by element", "a contiguous array")
     read = {"x": x, "target": target, "sample_weight": sample_weight, "order": order}

@@ -59,8 +59,7 @@ def state_arrays(rules: Rules, parameters: Sequence[Array], rule: Rule) -> list[
                 raise rules.value_error(f"parameters[{i}]", found, "those of the first update")
             named.append((f"{slot}[{i}]", array))
     for name, array in named:
-        if not array.flags.writeable:
-            raise rules.value_error(name, "is read-only", "state that can be written")
+        rules.writeable(name, array, "state that can be written")
     return named
 
 
@@ -129,8 +128,7 @@ def parameter_arrays(rules: Rules, parameters: object) -> tuple[Array, ...]:
     arrays = float_arrays(rules, parameters)
     for i, array in enumerate(arrays):
         name = f"parameters[{i}]"
-        if not array.flags.writeable:
-            raise rules.value_error(name, "is read-only", "an array that can be written")
+        rules.writeable(name, array)
         if may_overlap_itself(array):
             raise rules.value_error(name, "has elements that share memory", "an element of memory for each")
     return arrays

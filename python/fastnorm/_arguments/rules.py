@@ -83,6 +83,11 @@ class Rules:
             raise self.value_error(name, f"has shape {array.shape}", "at most 2**48 elements")
         return array
 
+    def writeable(self, name: str, array: Array, needed: str = "an array that can be written") -> None:
+        """Raise where an array cannot be updated where it lies."""
+        if not array.flags.writeable:
+            raise self.value_error(name, "is read-only", needed)
+
     def _taken(self, name: str, value: object) -> Array:
         if type(value) is np.ndarray:
             return value
@@ -169,8 +174,7 @@ class Rules:
             raise self.value_error("out", f"has dtype {out.dtype}", f"{x.dtype} of the result")
         if out.shape != x.shape:
             raise self.value_error("out", f"has shape {out.shape}", f"{x.shape} of the result")
-        if not out.flags.writeable:
-            raise self.value_error("out", "is read-only", "an array that can be written")
+        self.writeable("out", out)
         if may_overlap_itself(out):
             raise self.value_error("out", "has elements that share memory", "an element of memory for each")
         for array in inputs:
