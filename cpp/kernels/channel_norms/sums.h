@@ -30,20 +30,17 @@ void block_sums(
             for (int i = 0; i < count; ++i) {
                 const T* const dy_row = dy.row(i);
                 const T* const x_row = x.row(i);
-                T* const no_target = const_cast<T*>(x_row);
                 const double mean = task.forward.mean[c + i];
                 RowSums sums;
                 if (sizeof(S) == 8 || offset_fits(mean)) {
                     const Centre<S> centre{S(mean), 1, 0, 1};
                     backward_sums<true, 1>(
-                        &dy_row, &x_row, &no_target, &centre, Parameters<S>(nullptr, nullptr), size.inner,
-                        &sums
+                        &dy_row, &x_row, &centre, static_cast<const S*>(nullptr), size.inner, &sums
                     );
                 } else {
                     const Centre<double> centre{mean, 1, 0, 1};
                     backward_sums<true, 1>(
-                        &dy_row, &x_row, &no_target, &centre, Parameters<S>(nullptr, nullptr), size.inner,
-                        &sums
+                        &dy_row, &x_row, &centre, static_cast<const S*>(nullptr), size.inner, &sums
                     );
                 }
                 const double values[] = {sums.h, sums.h_x, sums.x};

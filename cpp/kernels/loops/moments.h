@@ -8,9 +8,11 @@
 // That is as good as it has to be while the shift is within a deviation of the mean, where mean(d^2) <= 2
 // variance: it is the mean of 64 elements in four places of the row (of the first 16, of short rows), so that
 // neither noise nor a slope misleads it. Rows that it has misled (known from the result) are summed again
-// around the mean that came out; where squares overflow or vanish, or a value is not finite, in double lanes
-// around one of the values, for which (x[0] - mean)^2 <= n * variance bounds the cancellation by n * 2^-53,
-// and squares of FLT_MAX are finite. The mean of constant rows is exact, and their variance 0.
+// around the mean that came out. Where squares overflow or vanish, where a value is not finite, and where one
+// lane holds a quarter of the squares (a spike, to which small terms are added with its rounding), double
+// lanes take the moments around one of the values, for which (x[0] - mean)^2 <= n * variance bounds the
+// cancellation by n * 2^-53, and squares of FLT_MAX are finite. The mean of constant rows is exact, and their
+// variance 0.
 //
 // Conversions to double cost more than the sums: layer_norm at 512 x 768, one core, where a copy takes 34
 // us: 80.7 us with double lanes for everything, FILL with these. *Zen 4.*
@@ -22,12 +24,12 @@
 
 FASTNORM_TARGET_BEGIN
 
-// Calls body(j, step, turn) for all columns, `turn` naming one of two accumulators for each vector, and
-// fold() after each columns_together of them.
-template <class Body, class Fold>
+// Calls body(j, step, turn) for all columns, `turn` naming one of two accumulators for each vector, and fold()
+// after each `Together` of them.
+template <std::int64_t Together = columns_together, class Body, class Fold>
 FASTNORM_INLINE void for_folded_columns(std::int64_t cols, Body body, Fold fold) {
-    for (std::int64_t begin = 0; begin < cols; begin += columns_together) {
-        const std::int64_t end = smaller(begin + columns_together, cols);
+    for (std::int64_t begin = 0; begin < cols; begin += Together) {
+        const std::int64_t end = smaller(begin + Together, cols);
         std::int64_t j = begin;
         for (; j + 2 * row_lanes <= end; j += 2 * row_lanes) {
             body(j, Whole{}, 0);
@@ -55,6 +57,10 @@ public:
         part_[0] = part_[1] = broadcast<V>(0);
     }
     FASTNORM_INLINE double value() const { return sum(total_); }
+    // Whether a lane holds much of the sum of so many terms, none of them negative: see above.
+    FASTNORM_INLINE bool is_concentrated(double value, std::int64_t cols) const {
+        return cols >= columns_together / 2 && any(total_ > broadcast<D>(value * 0.25));
+    }
 
 private:
     V part_[2];
@@ -141,6 +147,8 @@ class MomentSums {
     using V = Vec<float, row_lanes>;
 
 public:
+    static constexpr bool centred = true;
+
     template <class Source>
     FASTNORM_INLINE void begin(const Source& source, std::int64_t cols) {
         around(near_mean(source, cols));
@@ -151,27 +159,34 @@ public:
     }
     // What lanes past the end are to hold.
     FASTNORM_INLINE float fill() const { return shift_; }
-    FASTNORM_INLINE void add(V x, int turn) {
+    // Returns d.
+    FASTNORM_INLINE V add(V x, int turn) {
         const V d = x - origin_;
         sum_.add(d, turn);
         squares_.add_product(d, d, turn);
+        return d;
     }
     FASTNORM_INLINE void fold() { sum_.fold(), squares_.fold(); }
 
     // Mean and variance of the row, which is x; `least` is what the caller adds to the variance.
     template <class T>
     FASTNORM_INLINE RowMoments finish(const T* x, std::int64_t cols, double least) const {
-        const RowMoments moments = moments_of(shift_, sum_.value(), squares_.value(), cols);
-        return are_good(shift_, moments, least) ? moments : again(x, cols, least, moments.mean);
+        const RowMoments moments = estimate(cols);
+        if (squares_.is_concentrated(squares_.value(), cols)) return moments_in_double(x, cols);
+        return are_good(moments, least) ? moments : again(x, cols, least, moments.mean);
     }
-
-private:
-    static FASTNORM_INLINE bool are_good(double shift, const RowMoments& moments, double least) {
-        const double off = moments.mean - shift;
+    // The same wherever it is good.
+    FASTNORM_INLINE RowMoments estimate(std::int64_t cols) const {
+        return moments_of(shift_, sum_.value(), squares_.value(), cols);
+    }
+    FASTNORM_INLINE bool are_good(const RowMoments& moments, double least) const {
+        const double off = moments.mean - shift_;
         return off * off <= moments.variance && moments.variance <= 0x1p100 &&
                moments.variance + least >= 0x1p-100;
     }
+    FASTNORM_INLINE double shift() const { return shift_; }
 
+private:
     // The moments of a row whose first shift was of no use.
     template <class T>
     static FASTNORM_OUTLINE RowMoments again(const T* x, std::int64_t cols, double least, double mean) {
@@ -185,8 +200,8 @@ private:
                     FASTNORM_INLINE_LAMBDA { sums.add(load_columns<V>(x + j, step, shift), turn); },
                 [&]() FASTNORM_INLINE_LAMBDA { sums.fold(); }
             );
-            const RowMoments moments = moments_of(shift, sums.sum_.value(), sums.squares_.value(), cols);
-            if (are_good(shift, moments, least)) return moments;
+            const RowMoments moments = sums.estimate(cols);
+            if (sums.are_good(moments, least)) return moments;
         }
         return moments_in_double(x, cols);
     }
@@ -201,18 +216,29 @@ class SquareSums {
     using V = Vec<float, row_lanes>;
 
 public:
+    static constexpr bool centred = false;
+
     template <class Source>
     FASTNORM_INLINE void begin(const Source&, std::int64_t) {}
     FASTNORM_INLINE float fill() const { return 0; }
-    FASTNORM_INLINE void add(V x, int turn) { squares_.add_product(x, x, turn); }
+    // Returns x.
+    FASTNORM_INLINE V add(V x, int turn) {
+        squares_.add_product(x, x, turn);
+        return x;
+    }
     FASTNORM_INLINE void fold() { squares_.fold(); }
 
     template <class T>
     FASTNORM_INLINE double finish(const T* x, std::int64_t cols, double least) const {
-        const double mean_square = squares_.value() / double(cols);
-        const bool good = mean_square <= 0x1p100 && mean_square + least >= 0x1p-100;
+        const double mean_square = estimate(cols);
+        const bool good = is_good(mean_square, least) && !squares_.is_concentrated(squares_.value(), cols);
         return good ? mean_square : in_double(x, cols);
     }
+    FASTNORM_INLINE double estimate(std::int64_t cols) const { return squares_.value() / double(cols); }
+    static FASTNORM_INLINE bool is_good(double mean_square, double least) {
+        return mean_square <= 0x1p100 && mean_square + least >= 0x1p-100;
+    }
+    static constexpr double shift() { return 0; }
 
 private:
     template <class T>

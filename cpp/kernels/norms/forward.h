@@ -93,10 +93,6 @@ void apply_row(const NormForward& task, const X* x, T* y, const T* ahead, const 
     });
 }
 
-struct Statistics {
-    double mean, rstd;
-};
-
 // A row of a tile: where it lies, or will once it has been taken from its source; where y goes, and what is
 // known of it.
 template <class X, class T>

@@ -75,6 +75,15 @@ struct LayerNorm {
         return double_centre(x, task.shape.cols, task.eps, mean, rstd);
     }
 
+    template <class X>
+    static FASTNORM_INLINE bool estimate(
+        const NormBackward& task, const Sums& sums, const X*, Statistics& known
+    ) {
+        const RowMoments moments = sums.estimate(task.shape.cols);
+        known = {moments.mean, 1 / std::sqrt(moments.variance + task.eps)};
+        return sums.are_good(moments, task.eps);
+    }
+
     // The statistics the forward would return for a row, rounded as it returns them.
     template <class X>
     static FASTNORM_OUTLINE void returned(const NormBackward& task, const X* x, double& mean, double& rstd) {

@@ -58,6 +58,22 @@ struct RmsNorm {
         return {0, scaled_rstd, 0, scale};
     }
 
+    // The sums are those of all columns; where fewer are counted, they are summed again.
+    template <class X>
+    static FASTNORM_INLINE bool estimate(
+        const NormBackward& task, const Sums& sums, const X* x, Statistics& known
+    ) {
+        known.mean = 0;
+        if (task.counted < task.shape.cols) {
+            if (task.rstd) return true;
+            returned(task, x, known.mean, known.rstd);
+            return true;
+        }
+        const double mean_square = sums.estimate(task.counted);
+        known.rstd = 1 / std::sqrt(mean_square + task.eps);
+        return Sums::is_good(mean_square, task.eps);
+    }
+
     // The statistic the forward would return for a row, rounded as it returns it.
     template <class X>
     static FASTNORM_OUTLINE void returned(const NormBackward& task, const X* x, double&, double& rstd) {
