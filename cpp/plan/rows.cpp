@@ -100,7 +100,6 @@ void Geometry::set_channel_groups(
     rows.rows = x.shape[axis];
     rows.cols = 1;
     outer_.count = inner_.count = 0;
-    outer_.append_steps(arrays, count, axis, group_channels, 1);
     for (int i = 0; i < x.ndim; ++i) {
         if (i == axis) {
             const std::int64_t groups = group_channels > 0 ? x.shape[axis] / group_channels : 0;
@@ -113,6 +112,7 @@ void Geometry::set_channel_groups(
             inner_.append(arrays, count, i);
         }
     }
+    outer_.append_steps(arrays, count, axis, group_channels, 1);
     outer_.finish(count);
     inner_.finish(count);
     use(arrays, count);

@@ -222,7 +222,7 @@ void test_leading() {
     }
 }
 
-// Rows are (place in the group, sample, group).
+// Rows are (sample, group, place in the group).
 void test_channel_groups() {
     for (const Walk walk : walks) {
         const TestView x({2, 6, 5}, Element::float32, walk);
@@ -233,7 +233,7 @@ void test_channel_groups() {
         CHECK(geometry.rows.rows == 12 && geometry.rows.cols == 5);
         bool same = true;
         for (std::int64_t row = 0; row < 12; ++row) {
-            const std::int64_t group = row % 2, sample = row / 2 % 2, place = row / 4;
+            const std::int64_t place = row % 3, group = row / 3 % 2, sample = row / 6;
             const std::int64_t channel = group * 3 + place;
             for (std::int64_t c = 0; c < 5; ++c) {
                 const std::int64_t number = (sample * 6 + channel) * 5 + c;
