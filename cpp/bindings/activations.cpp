@@ -92,14 +92,6 @@ public:
     PyObject* array_or_none() const {
         return array_.object ? reinterpret_cast<PyObject*>(array_.object) : Py_None;
     }
-    // Its values one after another, copied where they do not lie so, which fixes x; null with an error set
-    // where there is no memory.
-    const void* contiguous(Reference& copy, Array& x) {
-        if (!array_.object) return view_.data;
-        copy = as_contiguous(array_, compute_type_number(view_.element), x);
-        view_ = array_;
-        return copy ? PyArray_DATA(copy.array()) : nullptr;
-    }
 
 private:
     double wide_ = 0;
@@ -139,33 +131,28 @@ struct SwishBackwardArguments {
 Outcome swish_backward(const Call<SwishBackwardArguments>& call) {
     MaybeArray x = as_array(call.x);
     if (!x) return not_canonical;
-    Beta beta(call.beta, *x);
+    const Beta beta(call.beta, *x);
     if (!beta.canonical()) return not_canonical;
-    const int type_number = compute_type_number(x->element);
-    Reference copy;
-    const void* const values = beta.contiguous(copy, *x);
-    if (!values) return finished(nullptr);
     const MaybeArray dy = as_array(call.dy);
     if (!dy || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
+    const Element compute = compute_element(x->element);
     const Reference dx = std::move(new_like(*x).array);
-    const Reference dbeta = new_array(beta.view().ndim, beta.view().shape, type_number);
+    const Reference dbeta = new_array(beta.view().ndim, beta.view().shape, compute_type_number(x->element));
     if (!dx || !dbeta) return finished(nullptr);
 
     Geometry geometry;
     SwishBackward task;
-    const Array written(dx.array(), x->element);
-    const Work work = plan_swish_backward(task, geometry, *dy, *x, written, beta.view());
-    task.beta = values;
-    const Buffer shares(std::size_t(work.units) * sizeof(double));
+    const Array written(dx.array(), x->element), sums(dbeta.array(), compute);
+    const SwishPlan plan = plan_swish_backward(task, geometry, *dy, *x, written, beta.view(), sums);
+    const Buffer shares(std::size_t(plan.shares()) * sizeof(double));
     if (!shares) return finished(PyErr_NoMemory());
-    task.dbeta_shares = static_cast<double*>(shares.data());
-    if (!run_planned(work.nanoseconds + double(task.shape.rows), [&] {
-            if (!run(kernels().swish_backward[int(x->element)], task, work)) return false;
-            const std::int64_t betas = task.shape.rows;
-            sum_shares(
-                task.dbeta_shares, work.units / std::max<std::int64_t>(betas, 1), betas,
-                compute_element(x->element), PyArray_DATA(dbeta.array())
-            );
+    const bool has_sums = plan.shares_per_group > 0 || plan.work.units == 0;
+    task.shares = has_sums ? static_cast<double*>(shares.data()) : nullptr;
+    const KernelTable& all = kernels();
+    const auto& table = plan.by_columns ? all.swish_backward_columns : all.swish_backward_rows;
+    if (!run_planned(plan.work.nanoseconds + double(plan.shares()), [&] {
+            if (!run(table[int(x->element)], task, plan.work)) return false;
+            if (has_sums) sum_shares(task.shares, plan, compute, PyArray_DATA(dbeta.array()));
             return true;
         })) {
         return finished(nullptr);

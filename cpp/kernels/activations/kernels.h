@@ -33,6 +33,7 @@
     FASTNORM_FORMS_OF_GELU(FASTNORM_FORWARD_AND_BACKWARD, kernel)                     \
     FASTNORM_PARAMETRIC_ACTIVATIONS(FASTNORM_PARAMETRIC_FORWARD_AND_BACKWARD, kernel) \
     kernel(swish_forward, Elementwise);                                               \
-    kernel(swish_backward, SwishBackward);
+    kernel(swish_backward_rows, SwishBackward);                                       \
+    kernel(swish_backward_columns, SwishBackward);
 
 FASTNORM_TABLE(ActivationKernels, FASTNORM_ACTIVATIONS)
