@@ -203,7 +203,7 @@ class Piecewise:
         middle = (low + high) / 2
         if self.linear and self.f(middle) > low:
             middle = mp.findroot(lambda t: self.f(t) - low, middle) * mpf("0.999")
-        if self.companion and self.zero is not None and max(low, self.zero) - min(high, self.zero) < high - low:
+        if self.companion and self.zero and max(low - self.zero, self.zero - high) < high - low:
             middle = low if low > self.zero else high
         middle = to_float32(middle)
         weights = [1 / abs(self.f(t)) for t in nodes]

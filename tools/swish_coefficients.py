@@ -18,7 +18,10 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
     table = Piecewise(slope, "20", 42, -1, zero=zero(), companion=bell)
     return {
         "swish_slope": ("D(t) = S - t S (1 - S)", table),
-        "swish_bell": ("S(t) (1 - S(t)), on the same pieces and about the same centers", table.refitted(bell)),
+        "swish_bell": (
+            "S(t) (1 - S(t)), on the same pieces and about the same centers",
+            table.refitted(bell),
+        ),
     }
 
 

@@ -197,6 +197,19 @@ Outcome unary_backward(const Call<UnaryBackwardArguments>& call) {
     return map_backward(kernels().*kernel, call.dy, call.x);
 }
 
+// Backwards that take y too, from which they follow then.
+struct SigmoidBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, y)
+};
+
+template <auto from_x, auto from_result>
+Outcome sigmoid_backward(const Call<SigmoidBackwardArguments>& call) {
+    if (call.y == Py_None) return map_backward(kernels().*from_x, call.dy, call.x);
+    const MaybeArray x = as_array(call.x), y = as_array(call.y);
+    if (!x || !y || x->element != y->element || !same_shape(*x, *y)) return not_canonical;
+    return map_backward(kernels().*from_result, call.dy, call.y);
+}
+
 struct SoftplusArguments {
     FASTNORM_ARGUMENTS(x, beta, threshold, out)
 };
@@ -230,14 +243,19 @@ Outcome softplus_backward(const Call<SoftplusBackwardArguments>& call) {
     return task ? map_backward(kernels().softplus_backward, call.dy, call.x, *task) : not_canonical;
 }
 
-#define FASTNORM_UNARY_OP(argument, name)                  \
-    native_op<unary<&KernelTable::name##_forward>>(#name), \
-        native_op<unary_backward<&KernelTable::name##_backward>>(#name "_backward"),
+#define FASTNORM_UNARY_OP(argument, name) native_op<unary<&KernelTable::name##_forward>>(#name),
+#define FASTNORM_UNARY_BACKWARD(argument, name) \
+    native_op<unary_backward<&KernelTable::name##_backward>>(#name "_backward"),
+#define FASTNORM_SIGMOID_BACKWARD(argument, name)                                                          \
+    native_op<sigmoid_backward<&KernelTable::name##_backward, &KernelTable::name##_backward_from_result>>( \
+        #name "_backward"                                                                                  \
+    ),
 
 }  // namespace
 
 const NativeOp activation_ops[] = {
-    FASTNORM_UNARY_ACTIVATIONS(FASTNORM_UNARY_OP, ) FASTNORM_OP(softplus),
+    FASTNORM_UNARY_ACTIVATIONS(FASTNORM_UNARY_OP, ) FASTNORM_PLAIN_ACTIVATIONS(FASTNORM_UNARY_BACKWARD, )
+        FASTNORM_SIGMOID_ACTIVATIONS(FASTNORM_SIGMOID_BACKWARD, ) FASTNORM_OP(softplus),
     FASTNORM_OP(softplus_backward),
     FASTNORM_OP(swish),
     FASTNORM_OP(swish_backward),
