@@ -31,7 +31,7 @@ EXPONENTIALS = r"^double row_exponentials<float>\(.*, float const\*, "
 PASSES = {
     "gelu": [r"gelu_map<\S*0, float>"],
     "gelu_backward": [r"gelu_backward_map<\S*0, float>"],
-    "swish_backward": [r"^void swish_gradients<float>"],
+    "swish_backward": [r"^void swish_vectors<float, .*BetaTerms.0>"],
     "softmax": [EXPONENTIALS, r"apply_vectors.* softmax_forward<float>"],
     "softmax_backward": [EXPONENTIALS, r"apply_vectors.* softmax_backward<float>"],
     "log_softmax": [EXPONENTIALS, r"apply_vectors.* log_softmax_forward<float>"],

@@ -4,6 +4,7 @@ Everything is computed at 200 bits with mpmath, so the output does not depend on
 """
 
 import argparse
+import copy
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,10 @@ class Piecewise:
     the integer nearest to r min(r, bend), r = alpha t + beta: pieces of one width, and twice as many from r =
     bend on, which get wider again. f changes by a factor of at most about 0.7 to 1.4 over a piece, so c0
     carries most of the value and the roundings of the other terms do not show.
+
+    With a `companion`, a function that `refitted` will expand about the same centers, these suit both; and
+    the pieces beside that of the zero are expanded about their edges there, so that c0 and the rest have one
+    sign.
     """
 
     def __init__(
@@ -107,9 +112,10 @@ class Piecewise:
         first_t: str = "0",
         bend: str | None = None,
         across: bool = False,
+        companion: Function | None = None,
     ) -> None:
         self.f, self.zero, self.linear, self.first, self.step = f, zero, linear, first, step
-        self.across = across
+        self.across, self.companion = across, companion
         self.first_t, self.last_t = to_float32(mpf(first_t)), to_float32(mpf(last_t))
         self.bend = to_float32(mpf(bend)) if bend else mpf(0)
 
@@ -129,13 +135,7 @@ class Piecewise:
 
     def fit(self, piece: int, low: mpf, high: mpf) -> list[mpf]:
         """[center, c0, ..., c6], rounded to float32 one by one, each time refitting those that follow."""
-        margin = (high - low) * mpf("1e-4")
-        low, high = max(low - margin, self.first_t), high + margin
-        count = 3 * DEGREE + 6
-        nodes = [
-            (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * j + 1) / (2 * count))
-            for j in range(count)
-        ]
+        low, high, nodes = self.nodes(low, high)
         if self.linear and piece == 0:
             # f(t) = t + c2 t^2 + ...: the kernel takes t itself for c0 (the least of t and the table's c0)
             fixed = [mpf(1) * 2**20, mpf(0)]
@@ -152,6 +152,35 @@ class Piecewise:
             weights = [1 / abs(self.f(t)) for t in nodes]
         values = [self.f(t) - fixed[0] for t in nodes]
         return [center, *self.complete(fixed, weights, distances, values)]
+
+    def nodes(self, low: mpf, high: mpf) -> tuple[mpf, mpf, list[mpf]]:
+        """A piece and a little beyond, and the Chebyshev nodes there."""
+        margin = (high - low) * mpf("1e-4")
+        low, high = max(low - margin, self.first_t), high + margin
+        count = 3 * DEGREE + 6
+        return (
+            low,
+            high,
+            [
+                (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * j + 1) / (2 * count))
+                for j in range(count)
+            ],
+        )
+
+    def refitted(self, f: Function) -> "Piecewise":
+        """The table of another function with the same pieces and centers: one index and one distance serve
+        both.
+        """
+        table = copy.copy(self)
+        table.f, table.zero, table.companion, table.pieces = f, None, None, []
+        for (center, *_), bottom, top in zip(self.pieces, self.edges, self.edges[1:]):
+            _, _, nodes = self.nodes(bottom, top)
+            distances, weights = [t - center for t in nodes], [1 / abs(f(t)) for t in nodes]
+            values = [f(t) for t in nodes]
+            c0 = to_float32(least_squares(distances, values, range(DEGREE + 1), weights)[0])
+            rest = [v - c0 for v in values]
+            table.pieces.append([center, *table.complete([c0], weights, distances, rest)])
+        return table
 
     def complete(
         self, fixed: list[mpf], weights: list[mpf], distances: list[mpf], values: list[mpf], skip: int = 0
@@ -174,6 +203,8 @@ class Piecewise:
         middle = (low + high) / 2
         if self.linear and self.f(middle) > low:
             middle = mp.findroot(lambda t: self.f(t) - low, middle) * mpf("0.999")
+        if self.companion and self.zero and max(low - self.zero, self.zero - high) < high - low:
+            middle = low if low > self.zero else high
         middle = to_float32(middle)
         weights = [1 / abs(self.f(t)) for t in nodes]
         base = least_squares(
@@ -194,6 +225,9 @@ class Piecewise:
                     continue
                 reach = max(high - center, center - low)
                 error = 2 * c0_error + abs((to_float32(c1) - c1) / c0) * reach
+                if self.companion:
+                    other = self.companion(center)
+                    error += 2 * abs(to_float32(other) / other - 1)
                 candidates.append((error, center, [to_float32(c0), to_float32(c1)]))
             if candidates:
                 return min(candidates)[1:]

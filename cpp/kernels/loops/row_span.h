@@ -10,7 +10,7 @@ FASTNORM_TARGET_BEGIN
 
 // Copies columns [first, first + count) of one row between their place in the array and packed memory.
 template <class T, bool Pack>
-FASTNORM_INLINE void move_span(
+FASTNORM_OUTLINE void move_span(
     const Rows& shape, const std::int64_t* stride, char* row, T* packed, std::int64_t first,
     std::int64_t count
 ) {
@@ -43,18 +43,21 @@ public:
         return operand_.contiguous ? reinterpret_cast<T*>(address(row)) + column : packed_;
     }
     FASTNORM_INLINE const T* fetch(std::int64_t row, std::int64_t column, std::int64_t count) const {
-        if (!operand_.contiguous) {
-            move_span<T, true>(shape_, operand_.inner_stride, address(row), packed_, column, count);
-        }
+        if (!operand_.contiguous) return pack(row, column, count);
         return place(row, column);
     }
     FASTNORM_INLINE void write_back(std::int64_t row, std::int64_t column, std::int64_t count) const {
-        if (!operand_.contiguous) {
-            move_span<T, false>(shape_, operand_.inner_stride, address(row), packed_, column, count);
-        }
+        if (!operand_.contiguous) unpack(row, column, count);
     }
 
 private:
+    FASTNORM_OUTLINE const T* pack(std::int64_t row, std::int64_t column, std::int64_t count) const {
+        move_span<T, true>(shape_, operand_.inner_stride, address(row), packed_, column, count);
+        return packed_;
+    }
+    FASTNORM_OUTLINE void unpack(std::int64_t row, std::int64_t column, std::int64_t count) const {
+        move_span<T, false>(shape_, operand_.inner_stride, address(row), packed_, column, count);
+    }
     FASTNORM_INLINE char* address(std::int64_t row) const {
         return operand_.data +
                strided_offset(row, shape_.outer_axes, shape_.outer_extent, operand_.outer_stride);
