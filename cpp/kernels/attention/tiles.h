@@ -114,12 +114,15 @@ struct Head {
     // Never a power of two, which would put a column into a few sets of the first-level cache.
     FASTNORM_INLINE std::int64_t packed_step() const { return (cols / 8 + 1) * 8; }
 
+    FASTNORM_INLINE bool lies_along_columns() const {
+        const auto distance = [](std::int64_t step) { return step < 0 ? -step : step; };
+        return distance(matrix.row_stride) < distance(matrix.col_stride);
+    }
     // Calls body(row, column) for so many rows, along the axis whose steps in memory are smaller: attention
     // of 8 heads of 128x64 in Fortran order spent three quarters of its time on pages that rows touched once.
     template <class Body>
     FASTNORM_INLINE void for_elements(std::int64_t count, Body body) const {
-        const auto distance = [](std::int64_t step) { return step < 0 ? -step : step; };
-        if (distance(matrix.row_stride) < distance(matrix.col_stride)) {
+        if (lies_along_columns()) {
             for (std::int64_t c = 0; c < cols; ++c) {
                 for (std::int64_t i = 0; i < count; ++i) body(i, c);
             }
@@ -146,7 +149,12 @@ struct Head {
             });
         }
         const std::int64_t step = packed_step();
-        if (!matrix.contiguous) {
+        if (!matrix.contiguous && sizeof(T) == sizeof(C) && !lies_along_columns()) {
+            for (std::int64_t i = 0; i < count; ++i) {
+                char* const row = reinterpret_cast<char*>(packed + i * step);
+                gather(at(first + i, 0), matrix.col_stride, int(sizeof(T)), row, cols);
+            }
+        } else if (!matrix.contiguous) {
             for_elements(count, [&](std::int64_t i, std::int64_t c) FASTNORM_INLINE_LAMBDA {
                 packed[i * step + c] = read_widened<T>(at(first + i, c));
             });
