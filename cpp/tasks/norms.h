@@ -10,6 +10,12 @@ FASTNORM_INLINE constexpr std::int64_t parameter_sums_bytes(std::int64_t cols, s
     return (2 * cols * size + 63) / 64 * 64;
 }
 
+// Calls of fewer rows do without weight and bias in whole lines.
+constexpr std::int64_t merged_rows = 4;
+FASTNORM_INLINE constexpr std::int64_t whole_parameters_bytes(const Rows& shape, std::int64_t size) {
+    return shape.rows < merged_rows ? 0 : 2 * packed_row_bytes(shape.cols, size);
+}
+
 // Norm over the columns of each row. Parameters and statistics are contiguous arrays of the compute type
 // (float, or double for float64); those that may be absent are null.
 struct NormForward {

@@ -29,29 +29,27 @@ FASTNORM_INLINE Moments merged(Moments a, double count_a, Moments b, double coun
 constexpr std::int64_t segment_cols = 8192;
 
 template <class T>
-FASTNORM_INLINE Moments segment_moments(const T* x, const T* target, std::int64_t cols) {
+FASTNORM_INLINE Moments segment_moments(const T* x, std::int64_t cols) {
     if (cols == 1) {
         const double value = widen(*x), d = value - value;  // 0, or NaN
         return {value + d, d};
     }
     if constexpr (sizeof(compute_t<T>) == 8) {
-        const DoubleMoments moments = row_moments(x, cols, 1);
+        const DoubleMoments moments = double_moments(x, cols, 1);
         return {moments.mean + moments.mean_rest, moments.variance * double(cols)};
     } else {
-        double mean, variance;
-        row_moments<1>(&x, &target, cols, false, &mean, &variance);
-        return {mean, variance * double(cols)};
+        const RowMoments moments = moments_in_double(x, cols);
+        return {moments.mean, moments.variance * double(cols)};
     }
 }
 
-// Moments of a contiguous plane. Meanwhile fetches the lines of `target`.
+// Moments of a contiguous plane.
 template <class T>
-Moments plane_moments(const T* x, const T* target, std::int64_t cols) {
-    Moments total = segment_moments(x, target, smaller(segment_cols, cols));
+Moments plane_moments(const T* x, std::int64_t cols) {
+    Moments total = segment_moments(x, smaller(segment_cols, cols));
     for (std::int64_t start = segment_cols; start < cols; start += segment_cols) {
         const std::int64_t count = smaller(segment_cols, cols - start);
-        total =
-            merged(total, double(start), segment_moments(x + start, target + start, count), double(count));
+        total = merged(total, double(start), segment_moments(x + start, count), double(count));
     }
     return total;
 }
@@ -79,7 +77,6 @@ void block_moments(
 ) {
     const Channels& size = task.size;
     const std::int64_t start = block * size.block_outer, stop = smaller(start + size.block_outer, size.outer);
-    const bool fetch_y = task.y.data && task.y.contiguous && !streams_planes(task.stream, size, sizeof(T));
     for (std::int64_t o = start; o < stop; ++o) {
         const double before = double(o - start) * double(size.inner);
         for (std::int64_t c = begin; c < end; c += tile_rows) {
@@ -87,7 +84,7 @@ void block_moments(
             x.fetch(o * size.channels + c, count);
             y.select(o * size.channels + c);
             for (int i = 0; i < count; ++i) {
-                Moments moments = plane_moments(x.row(i), fetch_y ? y.row(i) : x.row(i), size.inner);
+                Moments moments = plane_moments(x.row(i), size.inner);
                 double* mean = partials.at(0, block, c + i);
                 double* m2 = partials.at(1, block, c + i);
                 if (o > start) moments = merged({*mean, *m2}, before, moments, double(size.inner));

@@ -167,9 +167,7 @@ void backward_rows(const Tile& tile, int k, const double* mean, const double* rs
 
 // The rows of a tile's task that lie in blocks [begin, end). Norm is LayerNorm or RmsNorm:
 //   Norm::centred
-//   Norm::returned(task, x, target, mean, rstd)   the statistics of a row as the forward returns them, while
-//   fetching
-//                                                 the lines of the row `target`
+//   Norm::returned(task, x, mean, rstd)   the statistics of a row as the forward returns them
 template <class Norm, class Tile>
 FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_t end) {
     using S = compute_t<typename Tile::Element>;
@@ -198,7 +196,7 @@ FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_
                         if (means) mean[k] = means[first + i + k];
                         rstd[k] = rstds[first + i + k];
                     } else {
-                        Norm::returned(task, tile.value(k), tile.dx.row(i + k), mean[k], rstd[k]);
+                        Norm::returned(task, tile.value(k), mean[k], rstd[k]);
                     }
                     far[k] = Norm::centred && tile.is_far(mean[k], rstd[k]);
                     ordinary = ordinary && !far[k] && (sizeof(S) == 8 || fits_float(mean[k], rstd[k]));

@@ -116,7 +116,7 @@ FASTNORM_INLINE void AddBackwardTile<T>::far_row(int k) const {
         const int i = taken + k;
         double mean, rstd, *const total = totals.in_double();
         add_row_in_double(x.row(i), residual.row(i), double(Value(add.alpha)), total, task.shape.cols);
-        Norm::returned(task, static_cast<const double*>(total), total, mean, rstd);
+        Norm::returned(task, static_cast<const double*>(total), mean, rstd);
         const FarBackwardTile<T> far(*this);
         backward_rows<double, true, 1>(far, k, &mean, &rstd);
     }
