@@ -32,31 +32,67 @@ Work plan_elementwise(
     return work;
 }
 
+namespace {
+
+// A block has 4096 elements at least, where there are as many, so that its sum costs little beside them.
+// Packed are 16384 at most, which stay in the second-level cache; of arrays with many rows, which memory sets
+// the time of, four times as many, so that rows are read in long runs.
+void set_loss_blocks(ElementwiseLoss& task) {
+    constexpr std::int64_t least = 4096, lanes = 64, many = 2048;
+    const Rows& shape = task.shape;
+    const std::int64_t most = shape.rows >= many ? 65536 : 16384;
+    const std::int64_t most_cols = most / std::clamp<std::int64_t>(shape.rows, 1, tile_rows) / lanes * lanes;
+    task.block_cols = std::clamp<std::int64_t>(shape.cols, 1, most_cols);
+    const std::int64_t in_tile = tile_rows * task.block_cols;
+    task.packed_rows = task.block_rows = tile_rows * ((least + in_tile - 1) / in_tile);
+    task.by_rows = shape.rows >= tile_rows && shape.cols % 16 == 0;
+    if (task.by_rows) task.block_rows = std::max(task.block_rows, lanes_by_rows.sets);
+}
+
+// The axis that the columns of a sum begin with: a channel axis belongs to the rows.
+int first_loss_column(int ndim) { return ndim < 2 ? 0 : ndim < 4 ? 1 : 2; }
+
+bool has_columns(const Rows& rows, const Operand& operand, std::int64_t size) {
+    std::uintptr_t places = reinterpret_cast<std::uintptr_t>(operand.data);
+    for (int i = 0; i < rows.inner_axes; ++i) places |= std::uintptr_t(operand.inner_stride[i]);
+    return rows.outer_axes == 1 && operand.outer_stride[0] == size && are_multiples(places, size);
+}
+
+}  // namespace
+
 Work plan_elementwise_loss(
-    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool warm,
-    double nanoseconds
+    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool adds,
+    bool warm, double nanoseconds
 ) {
     const View* given[ElementwiseLoss::roles];
     int count = 0;
     for (const View* array : arrays) {
         if (array) given[count++] = array;
     }
-    geometry.set_leading(given, count, 0);
+    const View& x = *arrays[ElementwiseLoss::x];
+    const std::int64_t size = x.size(), item = item_size(x.element);
+    if (adds) {
+        geometry.set_leading(given, count, first_loss_column(x.ndim));
+    } else {
+        geometry.set_elementwise(given, count);
+    }
     task.shape = geometry.rows;
-    std::int64_t buffers = 0;
+    std::int64_t packed = 0;
+    set_loss_blocks(task);
+    task.along_columns = adds && task.by_rows;
     for (int role = 0, k = 0; role < ElementwiseLoss::roles; ++role) {
         Operand& operand = task.operands[role] = {nullptr, nullptr, nullptr, true};
-        if (arrays[role]) operand = geometry.operands[k++];
-        if (!operand.contiguous) ++buffers;
+        if (!arrays[role]) continue;
+        operand = geometry.operands[k++];
+        task.along_columns = task.along_columns && has_columns(task.shape, operand, item);
+        if (!task.is_dense(operand, task.shape.rows, task.block_cols, item)) ++packed;
     }
-    const View& x = *arrays[ElementwiseLoss::x];
+    if (packed == 0) task.packed_rows = task.block_rows;
     task.stream = arrays[ElementwiseLoss::gradient] && warm && count * x.bytes() > stream_bytes &&
                   task.operands[ElementwiseLoss::gradient].contiguous;
-    const std::int64_t size = x.size();
     return {
-        (size + segment_elements - 1) / segment_elements, 1,
-        nanoseconds * (x.element == Element::float64 ? 3 : 1) * double(size),
-        buffers * segment_elements * item_size(x.element)
+        task.blocks(), 1, nanoseconds * (x.element == Element::float64 ? 3 : 1) * double(size),
+        packed * item * task.packed_elements()
     };
 }
 

@@ -27,10 +27,11 @@ Work plan_elementwise(
     double nanoseconds
 );
 
-// The same for a loss, by its roles; null where one is not given or wanted.
+// The same for a loss, by its roles; null where one is not given or wanted. Where the losses are summed
+// (`adds`) rows and columns are those of the shape, else those that walk memory best.
 Work plan_elementwise_loss(
-    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool warm,
-    double nanoseconds
+    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool adds,
+    bool warm, double nanoseconds
 );
 
 // beta, which broadcasts to x, with x's shape: along axes where elements of x share one it is not stepped.

@@ -20,12 +20,11 @@ FASTNORM_OUTLINE void move_span(
         const std::int64_t outer = (first + done) / run, within = first + done - outer * run;
         const std::int64_t length = smaller(run - within, count - done);
         char* element = row + strided_offset(outer, last, shape.inner_extent, stride) + within * step;
-        for (std::int64_t i = 0; i < length; ++i, element += step) {
-            if constexpr (Pack) {
-                std::memcpy(packed + done + i, element, sizeof(T));
-            } else {
+        if constexpr (Pack) {
+            gather(element, step, int(sizeof(T)), reinterpret_cast<char*>(packed + done), length);
+        } else {
+            for (std::int64_t i = 0; i < length; ++i, element += step)
                 std::memcpy(element, packed + done + i, sizeof(T));
-            }
         }
         done += length;
     }
