@@ -58,7 +58,8 @@ void finish_plane_sums(
     const double n = size.count();
     for (std::int64_t c = begin; c < end; ++c) {
         const double rstd = forward.rstd[c], mean = means[c];
-        const double around = task.through ? mean : forward.mean[c];
+        // Adds 0, or NaN where what is given is not finite.
+        const double around = task.through ? mean + (forward.mean[c] - forward.mean[c]) : forward.mean[c];
         const std::int64_t place = weight_place(size, c);
         double dy = 0, dy_d = 0, h = 0, h_d = 0;
         for (std::int64_t block = 0; block < partials.blocks; ++block) {

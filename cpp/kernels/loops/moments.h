@@ -24,8 +24,8 @@
 
 FASTNORM_TARGET_BEGIN
 
-// Calls body(j, step, turn) for all columns, `turn` naming one of two accumulators for each vector, and fold()
-// after each `Together` of them.
+// Calls body(j, step, turn) for all columns, `turn` naming one of two accumulators for each vector, and
+// fold() after each `Together` of them.
 template <std::int64_t Together = columns_together, class Body, class Fold>
 FASTNORM_INLINE void for_folded_columns(std::int64_t cols, Body body, Fold fold) {
     for (std::int64_t begin = 0; begin < cols; begin += Together) {
@@ -240,7 +240,7 @@ public:
     }
     static constexpr double shift() { return 0; }
 
-private:
+    // The mean square of a row in double lanes.
     template <class T>
     static FASTNORM_OUTLINE double in_double(const T* x, std::int64_t cols) {
         using D = Vec<double, row_lanes>;
@@ -252,6 +252,7 @@ private:
         return sum(squares) / double(cols);
     }
 
+private:
     FoldedSum squares_;
 };
 

@@ -215,6 +215,7 @@ FASTNORM_OUTLINE bool backward_in_float(const Tile& tile, int k, std::int64_t ro
             for (int r = 0; r < R; ++r) sums[r].fold();
         }
     );
+    const float* const means = static_cast<const float*>(task.mean);
     const float* const rstds = static_cast<const float*>(task.rstd);
     Gradient<float> gradient[R];
     const double n = double(Norm::centred ? cols : task.counted);
@@ -222,6 +223,8 @@ FASTNORM_OUTLINE bool backward_in_float(const Tile& tile, int k, std::int64_t ro
         Statistics known;
         if (!Norm::estimate(task, sums[r].statistic(), x[r], known)) return false;
         known.rstd = rstds ? rstds[row + r] : float(known.rstd);
+        // Adds 0, or NaN where what is given is not finite.
+        if (means) known.mean += double(means[row + r]) - double(means[row + r]);
         if (!fits_float(known.mean, known.rstd) || tile.is_far(known.mean, known.rstd)) return false;
         const double h = sums[r].h(),
                      h_xhat = known.rstd * (sums[r].h_d() - (known.mean - sums[r].shift()) * h);

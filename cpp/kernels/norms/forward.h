@@ -107,6 +107,7 @@ struct NormRow {
 //   Norm::centred
 //   Norm::Sums                               what the statistics of a row follow from (loops/moments.h)
 //   Norm::finish(task, sums, x)              the statistics
+//   Norm::exact(task, x)                     the same, summed in double
 //   Norm::centre(task, x, mean, rstd)        of a float64 row
 // Feed says where the rows come from; they lie in memory as X:
 //   feed.at(i)          row i of the tile; two that follow each other are in use
@@ -235,9 +236,13 @@ private:
 
     FASTNORM_INLINE void finish(const Row& row) const {
         feed_.finish(row);
+        if (!task_.mean && !task_.rstd) return;
+        // One rounding from the exact ones, which those that y was written with are not.
+        Statistics returned = row.known;
+        if constexpr (sizeof(C) == 4) returned = Norm::exact(task_, row.x);
         const std::int64_t place = first_ + row.place;
-        if (task_.mean) static_cast<C*>(task_.mean)[place] = C(row.known.mean);
-        if (task_.rstd) static_cast<C*>(task_.rstd)[place] = C(row.known.rstd);
+        if (task_.mean) static_cast<C*>(task_.mean)[place] = C(returned.mean);
+        if (task_.rstd) static_cast<C*>(task_.rstd)[place] = C(returned.rstd);
     }
 
     const NormForward& task_;

@@ -69,6 +69,11 @@ struct LayerNorm {
         const RowMoments moments = sums.finish(x, task.shape.cols, task.eps);
         return {moments.mean, 1 / std::sqrt(moments.variance + task.eps)};
     }
+    template <class X>
+    static FASTNORM_INLINE Statistics exact(const NormForward& task, const X* x) {
+        const RowMoments moments = moments_in_double(x, task.shape.cols);
+        return {moments.mean, 1 / std::sqrt(moments.variance + task.eps)};
+    }
     static FASTNORM_INLINE Centre<double> centre(
         const NormForward& task, const double* x, double& mean, double& rstd
     ) {

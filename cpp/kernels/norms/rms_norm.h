@@ -49,6 +49,10 @@ struct RmsNorm {
     static FASTNORM_INLINE Statistics finish(const NormForward& task, const Sums& sums, const X* x) {
         return {0, 1 / std::sqrt(sums.finish(x, task.counted, task.eps) + task.eps)};
     }
+    template <class X>
+    static FASTNORM_INLINE Statistics exact(const NormForward& task, const X* x) {
+        return {0, 1 / std::sqrt(Sums::in_double(x, task.counted) + task.eps)};
+    }
     static FASTNORM_INLINE Centre<double> centre(
         const NormForward& task, const double* x, double&, double& rstd
     ) {
