@@ -190,20 +190,20 @@ private:
             const C* const weight = parameters_.weight;
             const C* const bias = parameters_.bias;
             typename Norm::Sums sums;
-            const auto write = [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-                const V xhat = target.xhat(j, step), w = load_columns<V>(weight + j, step);
-                if constexpr (Norm::centred) {
-                    target.write(j, mul_add(xhat, w, load_columns<V>(bias + j, step)), step);
-                } else {
-                    target.write(j, xhat * w, step);
-                }
-            };
             sums.begin(source, cols);
             for_folded_columns(
                 cols,
                 [&](std::int64_t j, auto step, int turn) FASTNORM_INLINE_LAMBDA {
-                    write(j, step);
+                    // Loads first: they would wait for stores to the same place of another page.
+                    V y = target.xhat(j, step);
+                    const V w = load_columns<V>(weight + j, step);
+                    if constexpr (Norm::centred) {
+                        y = mul_add(y, w, load_columns<V>(bias + j, step));
+                    } else {
+                        y = y * w;
+                    }
                     sums.add(source.take(j, step, sums.fill()), turn);
+                    target.write(j, y, step);
                 },
                 [&]() FASTNORM_INLINE_LAMBDA { sums.fold(); }
             );
