@@ -6,6 +6,7 @@ Everything is computed at 200 bits with mpmath, so the output does not depend on
 import argparse
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import mpmath as mp
@@ -81,57 +82,128 @@ def powers(f: Function, low: mpf, high: mpf, degree: int) -> list[mpf]:
 
 # ---- piecewise polynomials for float -----------------------------------------------------------------------
 
-PIECES = 32
-DEGREE = 6
+@dataclass
+class Quadratic:
+    """The piece of t is the integer nearest to r^2 / unit, r = alpha t + beta, modulo 32: `first` for first_t
+    and then upwards, with narrower and narrower pieces, or downwards (`step` -1), with wider and wider ones.
+
+    With `bend` it is the integer nearest to r min(r, bend): pieces of one width, and twice as many from r =
+    bend on, which get wider again. With `unit` alpha is 1 and `first` the r of first_t.
+    """
+
+    first: mpf | int
+    step: int
+    bend: str | None = None
+    unit: int | None = None
+
+    pieces = 32
+    shift = 0
+
+    def place(self, first_t: mpf, last_t: mpf) -> tuple[list[mpf], int]:
+        """The ends of the pieces, and the index of the first one; sets alpha and beta."""
+        self.bend_at = to_float32(mpf(self.bend)) if self.bend else mpf(0)
+        if self.unit:
+            self.alpha, self.beta = mpf(1), to_float32(self.first - first_t)
+            first = int(mp.nint(self.beta**2 / self.unit))
+            roots = [mp.sqrt(self.unit * (first + i - mpf("0.5"))) for i in range(self.pieces + 1)]
+        else:
+            first = int(self.first)
+            root = self.root_of(first - self.step * mpf("0.49"))  # safely nearest to `first` at first_t
+            roots = [self.root_of(first + self.step * (i - mpf("0.5"))) for i in range(self.pieces + 1)]
+            self.alpha = to_float32((roots[-1] - root) / ((last_t - first_t) * mpf("1.00002")))
+            self.beta = to_float32(root - self.alpha * first_t)
+        return [(root - self.beta) / self.alpha for root in roots], first
+
+    def root_of(self, place: mpf) -> mpf:
+        root = mp.sqrt(place)
+        return place / self.bend_at if self.bend and root > self.bend_at else root
+
+
+@dataclass
+class Leading:
+    """The piece of t is the leading bits of t + beta, modulo `pieces`: the sum as a float without its last
+    `shift` bits. Pieces are twice as wide from each power of two on.
+    """
+
+    beta: str | mpf
+    shift: int
+    pieces: int = 32
+
+    alpha = mpf(1)
+    bend_at = mpf(0)
+    unit = 0
+    step = 1
+
+    def place(self, first_t: mpf, last_t: mpf) -> tuple[list[mpf], int]:
+        self.beta = to_float32(mpf(self.beta))
+        (bits,) = struct.unpack("<I", struct.pack("<f", float(first_t + self.beta)))
+        first = bits >> self.shift
+        ends = [
+            mpf(struct.unpack("<f", struct.pack("<I", first + i << self.shift))[0]) - self.beta
+            for i in range(self.pieces + 1)
+        ]
+        return ends, first
 
 
 class Piecewise:
-    """f on [first_t, last_t] as 32 polynomials c0 + d (c1 + ... + c6 d^5), d = t - center, for evaluation in
-    float32.
+    """f on [first_t, last_t] as polynomials c0 + d (c1 + ... + cn d^(n-1)), d = t - center, for evaluation in
+    float32, with the pieces of `index`.
 
-    The piece is the integer nearest to (alpha t + beta)^2, modulo 32: `first` for first_t and then upwards,
-    with narrower and narrower pieces, or downwards (`step` -1), with wider and wider ones. With `bend` it is
-    the integer nearest to r min(r, bend), r = alpha t + beta: pieces of one width, and twice as many from r =
-    bend on, which get wider again. f changes by a factor of at most about 0.7 to 1.4 over a piece, so c0
-    carries most of the value and the roundings of the other terms do not show.
+    f changes by a factor of at most about 0.7 to 1.4 over a piece, so c0 carries most of the value and the
+    roundings of the other terms do not show. With `wide` the last piece is as wide as it takes to reach
+    last_t, and the error there counts beside 1 instead of f.
     """
 
     def __init__(
         self,
         f: Function,
         last_t: str,
-        first: int,
-        step: int,
+        index: Quadratic | Leading,
         zero: mpf | None = None,
         linear: bool = False,
         first_t: str = "0",
-        bend: str | None = None,
         across: bool = False,
+        degree: int = 6,
+        wide: bool = False,
     ) -> None:
-        self.f, self.zero, self.linear, self.first, self.step = f, zero, linear, first, step
-        self.across = across
+        self.f, self.zero, self.linear, self.index, self.degree = f, zero, linear, index, degree
+        self.across, self.wide = across, wide
         self.first_t, self.last_t = to_float32(mpf(first_t)), to_float32(mpf(last_t))
-        self.bend = to_float32(mpf(bend)) if bend else mpf(0)
-
-        def root_of(place: mpf) -> mpf:
-            root = mp.sqrt(place)
-            return place / self.bend if bend and root > self.bend else root
-
-        root = root_of(first - step * mpf("0.49"))  # safely nearest to `first` at first_t
-        roots = [root_of(first + step * (i - mpf("0.5"))) for i in range(PIECES + 1)]
-        self.alpha = to_float32((roots[-1] - root) / ((self.last_t - self.first_t) * mpf("1.00002")))
-        self.beta = to_float32(root - self.alpha * self.first_t)
-        self.edges = [(root - self.beta) / self.alpha for root in roots]
+        self.edges, self.first = index.place(self.first_t, self.last_t)
         self.edges[0] = self.first_t
+        self.last_root = mpf(0)
+        self.far_t = self.last_t
+        if wide:
+            # The greatest sum within the last piece but for its roundings, and the last t of the others.
+            self.last_root = to_float32(self.edges[-2] + self.index.beta + mpf(2) ** -6)
+            self.far_t = to_float32(self.edges[-2] - mpf(2) ** -18)
+            self.edges[-1] = self.last_t
+        assert self.edges[-1] >= self.last_t
         self.pieces = [
             self.fit(i, low, high) for i, (low, high) in enumerate(zip(self.edges, self.edges[1:]))
         ]
+        if wide:
+            # Whatever is larger takes the value at the last t: the last one of no error.
+            self.last_t = self.last_crossing(self.edges[-2], self.last_t)
+
+    def last_crossing(self, low: mpf, high: mpf) -> mpf:
+        """Where the last piece meets f last."""
+        center, *c = self.pieces[-1]
+        signs = [
+            mp.sign(mp.polyval(c[::-1], t - center) - self.f(t))
+            for t in (high - (high - low) * i / 1000 for i in range(1000))
+        ]
+        crossing = next(i for i in range(999) if signs[i] != signs[i + 1])
+        return to_float32(high - (high - low) * (crossing + mpf("0.5")) / 1000)
+
+    def weight(self, piece: int, t: mpf) -> mpf:
+        return mpf(1) if self.wide and piece == self.index.pieces - 1 else 1 / abs(self.f(t))
 
     def fit(self, piece: int, low: mpf, high: mpf) -> list[mpf]:
-        """[center, c0, ..., c6], rounded to float32 one by one, each time refitting those that follow."""
+        """[center, c0, ..., cn], rounded to float32 one by one, each time refitting those that follow."""
         margin = (high - low) * mpf("1e-4")
         low, high = max(low - margin, self.first_t), high + margin
-        count = 3 * DEGREE + 6
+        count = 3 * self.degree + 6
         nodes = [
             (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * j + 1) / (2 * count))
             for j in range(count)
@@ -146,10 +218,10 @@ class Piecewise:
             distances = [t - center for t in nodes]
             weights = [1 / abs(d) for d in distances]
         else:
-            center, fixed = self.best_center(low, high, nodes)
+            center, fixed = self.best_center(piece, low, high, nodes)
             assert not self.linear or fixed[0] <= low, "the kernel would take t for c0"
             distances = [t - center for t in nodes]
-            weights = [1 / abs(self.f(t)) for t in nodes]
+            weights = [self.weight(piece, t) for t in nodes]
         values = [self.f(t) - fixed[0] for t in nodes]
         return [center, *self.complete(fixed, weights, distances, values)]
 
@@ -158,16 +230,16 @@ class Piecewise:
     ) -> list[mpf]:
         """Append the coefficients that follow `fixed`; `values` are without c0, `skip` extra weights of d."""
         result = list(fixed)
-        for power in range(len(fixed), DEGREE + 1):
+        for power in range(len(fixed), self.degree + 1):
             left = [
                 v - sum(c * d**k for k, c in enumerate(result) if k)
                 for v, d in zip(values, distances, strict=True)
             ]
             scaled = [w / abs(d) ** skip for w, d in zip(weights, distances, strict=True)]
-            result.append(to_float32(least_squares(distances, left, range(power, DEGREE + 1), scaled)[0]))
+            result.append(to_float32(least_squares(distances, left, range(power, self.degree + 1), scaled)[0]))
         return result
 
-    def best_center(self, low: mpf, high: mpf, nodes: list[mpf]) -> tuple[mpf, list[mpf]]:
+    def best_center(self, piece: int, low: mpf, high: mpf, nodes: list[mpf]) -> tuple[mpf, list[mpf]]:
         """The float near the middle at which c0 and c1 happen to be nearly floats: their rounding then costs
         nothing.
         """
@@ -175,9 +247,9 @@ class Piecewise:
         if self.linear and self.f(middle) > low:
             middle = mp.findroot(lambda t: self.f(t) - low, middle) * mpf("0.999")
         middle = to_float32(middle)
-        weights = [1 / abs(self.f(t)) for t in nodes]
+        weights = [self.weight(piece, t) for t in nodes]
         base = least_squares(
-            [t - middle for t in nodes], [self.f(t) for t in nodes], range(DEGREE + 1), weights
+            [t - middle for t in nodes], [self.f(t) for t in nodes], range(self.degree + 1), weights
         )
         fine = [next_float32(middle, steps) for steps in range(-2000, 2001)]
         # Where f hardly changes only a center far away will do, beyond the piece even.
@@ -215,19 +287,22 @@ class Piecewise:
         return min(candidates)[1:]
 
     def rows(self) -> list[list[mpf]]:
-        """In the order of the index modulo 32."""
-        return [self.pieces[self.step * (index - self.first) % PIECES] for index in range(PIECES)]
+        """In the order of the index modulo the number of pieces."""
+        count = self.index.pieces
+        return [self.pieces[self.index.step * (row - self.first) % count] for row in range(count)]
 
     def errors(self) -> list[mpf]:
-        """Largest relative error of each piece, before the roundings of its evaluation."""
+        """Largest error of each piece as it was fitted, relative but for a wide piece, before the roundings of
+        its evaluation.
+        """
         result = []
-        for piece, low, high in zip(self.pieces, self.edges, self.edges[1:]):
+        for i, (piece, low, high) in enumerate(zip(self.pieces, self.edges, self.edges[1:])):
             worst = mpf(0)
-            for i in range(1, 64):
-                t = low + (high - low) * i / 64
+            for step in range(1, 64):
+                t = low + (high - low) * step / 64
                 c0 = min(piece[1], t) if self.linear else piece[1]
                 value = c0 + sum(c * (t - piece[0]) ** k for k, c in enumerate(piece[2:], start=1))
-                worst = max(worst, abs(value / self.f(t) - 1))
+                worst = max(worst, abs(value - self.f(t)) * self.weight(i, t))
             result.append(worst)
         return result
 
@@ -263,13 +338,11 @@ def cpp_split(name: str, value: mpf) -> str:
 
 
 def cpp_piecewise(name: str, comment: str, table: Piecewise) -> str:
-    head = f"// {comment}\nconstexpr PiecewiseTable {name} = {{\n    {{\n"
-    numbers = [table.alpha, table.beta, table.last_t]
-    if table.first_t or table.bend:
-        numbers.append(table.first_t)
-    if table.bend:
-        numbers.append(table.bend)
+    index = table.index
+    head = f"// {comment}\nconstexpr PiecewiseTable<{index.pieces}, {table.degree}> {name} = {{\n    {{\n"
+    numbers = [index.alpha, index.beta, table.first_t, table.last_t, table.far_t, table.last_root]
     tail = ", ".join(hexadecimal(v, "f") for v in numbers)
+    tail += f", {hexadecimal(index.bend_at, 'f')}, {index.unit or 1}, {index.shift}"
     rows = ""
     for row in table.rows():
         texts = [hexadecimal(v, "f") for v in row]

@@ -16,6 +16,7 @@ import mpmath as mp
 from coefficients import (
     Function,
     Piecewise,
+    Quadratic,
     chebyshev,
     cpp_array,
     cpp_piecewise,
@@ -121,9 +122,9 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
     # The last t: max(x, 0) - t S(t) and 1 - D(t) round to x and to 1 from there on. S falls like exp(-t^2/2)
     # or faster in the first two forms, like exp(-1.7 t) in the third.
     for name, tail_shape, slope_shape in (
-        ("none", ("5.6", 6, 1), ("6.0", 6, 1)),
-        ("tanh", ("5.2", 6, 1), ("5.55", 6, 1)),
-        ("sigmoid", ("10.0", 64, -1), ("11.6", 42, -1)),
+        ("none", ("5.6", Quadratic(6, 1)), ("6.0", Quadratic(6, 1))),
+        ("tanh", ("5.2", Quadratic(6, 1)), ("5.55", Quadratic(6, 1))),
+        ("sigmoid", ("10.0", Quadratic(64, -1)), ("11.6", Quadratic(42, -1))),
     ):
         form = FORMS[name]
         tables[f"{name}_tail"] = f"2 t S(t), {name}", Piecewise(twice(form), *tail_shape, linear=True)

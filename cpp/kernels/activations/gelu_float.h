@@ -18,18 +18,18 @@ template <Approximation form>
 struct GeluPieces;
 template <>
 struct GeluPieces<Approximation::none> {
-    static constexpr const PiecewiseTable& tail = none_tail;
-    static constexpr const PiecewiseTable& slope = none_slope;
+    static constexpr const auto& tail = none_tail;
+    static constexpr const auto& slope = none_slope;
 };
 template <>
 struct GeluPieces<Approximation::tanh> {
-    static constexpr const PiecewiseTable& tail = tanh_tail;
-    static constexpr const PiecewiseTable& slope = tanh_slope;
+    static constexpr const auto& tail = tanh_tail;
+    static constexpr const auto& slope = tanh_slope;
 };
 template <>
 struct GeluPieces<Approximation::sigmoid> {
-    static constexpr const PiecewiseTable& tail = sigmoid_tail;
-    static constexpr const PiecewiseTable& slope = sigmoid_slope;
+    static constexpr const auto& tail = sigmoid_tail;
+    static constexpr const auto& slope = sigmoid_slope;
 };
 
 // result, but for x < -last_t the double evaluation; rare, so kept out of the loops.
@@ -51,7 +51,7 @@ FASTNORM_RARE Vec<float, N> with_far_tail(Vec<float, N> x, Vec<float, N> result,
 template <Approximation form, int N>
 FASTNORM_INLINE Vec<float, N> gelu_float(Vec<float, N> x) {
     using V = Vec<float, N>;
-    constexpr const PiecewiseTable& table = GeluPieces<form>::tail;
+    constexpr const auto& table = GeluPieces<form>::tail;
     const V t = min(broadcast<V>(table.last_t), abs(x));
     const V twice = piecewise<table, true>(t);
     const V result = negative_mul_add(twice, broadcast<V>(0.5f), max(broadcast<V>(-0.0f), x));
@@ -62,7 +62,7 @@ FASTNORM_INLINE Vec<float, N> gelu_float(Vec<float, N> x) {
 template <Approximation form, int N>
 FASTNORM_INLINE Vec<float, N> gelu_derivative_float(Vec<float, N> x) {
     using V = Vec<float, N>;
-    constexpr const PiecewiseTable& table = GeluPieces<form>::slope;
+    constexpr const auto& table = GeluPieces<form>::slope;
     const V t = min(broadcast<V>(table.last_t), abs(x));
     const V slope = piecewise<table, false>(t);
     const V result = select(x < broadcast<V>(0), slope, broadcast<V>(1) - slope);

@@ -1,10 +1,10 @@
 // sigmoid, tanh, silu and their derivatives in float, of any Vec<float, N>, for targets with fused
 // multiply-add.
 //
-// The functions of t of logistic_double.h, S, S (1 - S), 2 t S, D and tanh, as piecewise polynomials up to t
-// = 20 (tanh: 9.02, from where on it is 1). From there on S = e = exp(-t) but for 2^-28 of it, and the others
-// are multiples of e likewise; these far tails are computed only where a lane needs them. (For x > 0 the
-// results are 1 or x there.)
+// The functions of t of logistic_double.h, S, S (1 - S), 2 t S, D and tanh, as piecewise polynomials,
+// relatively accurate up to far_t = 12.5 (tanh: 9.02, from where on it is 1). Beyond it S = e - e^2 but for
+// 2^-36 of it, e = exp(-t), and the others likewise; these far tails are computed only where a lane needs
+// them. For x > 0, where S counts beside 1, the polynomials serve up to t = 18.
 //
 // Error over all inputs: docs/accuracy.md. One rounding of the polynomial, 0.2 ULP from its inner roundings,
 // and for 1 - S and x - t S a second rounding beside which the first counts half.
@@ -15,25 +15,9 @@
 
 FASTNORM_TARGET_BEGIN
 
-// e = exp(-t) as (1 + s) 2^n, t > 20 and clamped where everything has vanished, in pieces for one rounding:
-// multiple(a) is a e 2^power.
-template <class V>
-class FarTail {
-public:
-    explicit FASTNORM_INLINE FarTail(V t) : e_(exponential(-min(broadcast<V>(150), t))) {}
-
-    FASTNORM_INLINE V multiple(V a, float power = 0) const {
-        const V whole = broadcast<V>(1) + e_.s;
-        const V rest = e_.s - (whole - broadcast<V>(1));
-        return scale(mul_add(a, whole, a * rest), e_.n + broadcast<V>(power));
-    }
-
-private:
-    Exponential<V, V> e_;
-};
-
-// The same of e = exp(x + lo), x < -8, with two terms: (a + a_lo) e + b e^2, the low parts far below 1. s is
-// kept as the sum of two: its rounding would show where a is near a power of two from below.
+// (a + a_lo) e + b e^2, e = exp(x + lo), x < -8, the low parts far below 1, in pieces for one rounding. s of
+// e = (1 + s) 2^n is kept as the sum of two: its rounding would show where a is near a power of two from
+// below.
 template <class V>
 FASTNORM_INLINE V far_tail(V x, V lo, V a, V a_lo, V b) {
     using R = Reduction<float>;
@@ -48,35 +32,41 @@ FASTNORM_INLINE V far_tail(V x, V lo, V a, V a_lo, V b) {
     return scale(mul_add(a, whole.hi, mul_add(more, whole.hi, a * (whole.lo + s.lo))), n);
 }
 
+template <class V>
+FASTNORM_INLINE V far_tail(V x, V a, V b) {
+    return far_tail(x, broadcast<V>(0), a, broadcast<V>(0), b);
+}
+
 template <int N>
 FASTNORM_INLINE Vec<float, N> sigmoid_float(Vec<float, N> x) {
     using V = Vec<float, N>;
-    const V t = abs(x), last = broadcast<V>(logistic_tail.last_t);
-    const V tail = piecewise<logistic_tail, false>(min(last, t));
-    const V result = select(x < broadcast<V>(0), tail, broadcast<V>(1) - tail);
-    const auto far = x < -last;
-    if (any(far)) return select(far, FarTail<V>(t).multiple(broadcast<V>(1)), result);
+    const V one = broadcast<V>(1);
+    const V tail = piecewise<logistic_tail, false>(min(broadcast<V>(logistic_tail.last_t), abs(x)));
+    const V result = select(x < broadcast<V>(0), tail, one - tail);
+    const auto far = x < broadcast<V>(-logistic_tail.far_t);
+    if (any(far)) return select(far, far_tail(x, one, -one), result);
     return result;
 }
 
-// S (1 - S) times 2^power at any t >= 0.
+// S (1 - S) times a power of two at any t >= 0.
 template <int N>
-FASTNORM_INLINE Vec<float, N> bell_float(Vec<float, N> t, float power) {
+FASTNORM_INLINE Vec<float, N> bell_float(Vec<float, N> t, float factor) {
     using V = Vec<float, N>;
-    const V last = broadcast<V>(logistic_bell.last_t);
-    const V bell = piecewise<logistic_bell, false>(min(last, t));
-    const V result = power == 0 ? bell : bell * broadcast<V>(4);
-    const auto far = t > last;
-    if (any(far)) return select(far, FarTail<V>(t).multiple(broadcast<V>(1), power), result);
+    const V bell = piecewise<logistic_bell, false>(min(broadcast<V>(logistic_bell.last_t), t));
+    const V result = factor == 1 ? bell : bell * broadcast<V>(factor);
+    const auto far = t > broadcast<V>(logistic_bell.far_t);
+    if (any(far)) {
+        return select(far, far_tail(-t, broadcast<V>(factor), broadcast<V>(-2 * factor)), result);
+    }
     return result;
 }
 template <int N>
 FASTNORM_INLINE Vec<float, N> sigmoid_derivative_float(Vec<float, N> x) {
-    return bell_float(abs(x), 0);
+    return bell_float(abs(x), 1);
 }
 template <int N>
 FASTNORM_INLINE Vec<float, N> tanh_derivative_float(Vec<float, N> x) {
-    return bell_float(abs(x) + abs(x), 2);
+    return bell_float(abs(x) + abs(x), 4);
 }
 
 template <int N>
@@ -88,24 +78,26 @@ FASTNORM_INLINE Vec<float, N> tanh_float(Vec<float, N> x) {
 template <int N>
 FASTNORM_INLINE Vec<float, N> silu_float(Vec<float, N> x) {
     using V = Vec<float, N>;
-    const V t = abs(x), last = broadcast<V>(silu_tail.last_t);
-    const V twice = piecewise<silu_tail, true>(min(last, t));
+    const V twice = piecewise<silu_tail, true>(min(broadcast<V>(silu_tail.last_t), abs(x)));
     const V result = negative_mul_add(twice, broadcast<V>(0.5f), max(broadcast<V>(-0.0f), x));
-    const auto far = x < -last;
-    if (any(far)) return select(far, FarTail<V>(t).multiple(max(broadcast<V>(-150), x)), result);
+    const auto far = x < broadcast<V>(-silu_tail.far_t);
+    if (any(far)) {
+        const V near = max(broadcast<V>(-150), x);
+        return select(far, far_tail(x, near, -near), result);
+    }
     return result;
 }
 
 template <int N>
 FASTNORM_INLINE Vec<float, N> silu_derivative_float(Vec<float, N> x) {
     using V = Vec<float, N>;
-    const V t = abs(x), last = broadcast<V>(silu_slope.last_t);
-    const V slope = piecewise<silu_slope, false>(min(last, t));
-    const V result = select(x < broadcast<V>(0), slope, broadcast<V>(1) - slope);
-    const auto far = x < -last;
+    const V one = broadcast<V>(1);
+    const V slope = piecewise<silu_slope, false>(min(broadcast<V>(silu_slope.last_t), abs(x)));
+    const V result = select(x < broadcast<V>(0), slope, one - slope);
+    const auto far = x < broadcast<V>(-silu_slope.far_t);
     if (any(far)) {
-        const V factor = broadcast<V>(1) + max(broadcast<V>(-150), x);
-        return select(far, FarTail<V>(t).multiple(factor), result);
+        const V near = max(broadcast<V>(-150), x), a = one + near;
+        return select(far, far_tail(x, a, -(a + near)), result);
     }
     return result;
 }

@@ -105,7 +105,7 @@ struct SwishFloat {
 
     // Whether z is in the range of the polynomials, and beta is not 1.
     FASTNORM_INLINE auto is_usual() const {
-        return (z >= broadcast<V>(-logistic_tail.last_t)) & (z <= broadcast<V>(0x1.fffffep127f)) &
+        return (z >= broadcast<V>(-logistic_tail.far_t)) & (z <= broadcast<V>(0x1.fffffep127f)) &
                (beta != broadcast<V>(1));
     }
 
@@ -148,11 +148,11 @@ struct SwishFloat {
         const auto bell = to_double(mul_add(step.slope, step.d, step.c0 + step.correction)),
                    wide_x = to_double(x);
         const auto term = (to_double(g) * wide_x) * (wide_x * bell);
-        return any(z != z) || any(t == broadcast<V>(logistic_tail.last_t)) ? rare_beta_term(g, term) : term;
+        return any(z != z) || any(t > broadcast<V>(logistic_tail.far_t)) ? rare_beta_term(g, term) : term;
     }
     FASTNORM_OUTLINE Vec<double, N> rare_beta_term(V g, Vec<double, N> term) const {
         const V one = broadcast<V>(1), zero = broadcast<V>(0);
-        const auto is_usual = to_double(select(t < broadcast<V>(logistic_tail.last_t), one, zero));
+        const auto is_usual = to_double(select(t <= broadcast<V>(logistic_tail.far_t), one, zero));
         return select(
             is_usual == broadcast<Vec<double, N>>(1), term,
             Double::beta_term(to_double(g), to_double(x), to_double(beta))

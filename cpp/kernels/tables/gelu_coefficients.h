@@ -73,7 +73,7 @@ constexpr double slope_series_short[] = {
 // ---- float ------------------------------------------------------------------------------------------------
 
 // 2 t S(t), none
-constexpr PiecewiseTable none_tail = {
+constexpr PiecewiseTable<32, 6> none_tail = {
     {
         {0x1.3a22aap+2f, 0x1.2e82dep-18f, -0x1.7222ccp-16f, 0x1.b1d2cap-15f, -0x1.42c3aep-14f,
          0x1.543458p-14f, -0x1.0c52f2p-14f, 0x1.40964ep-15f},
@@ -142,11 +142,17 @@ constexpr PiecewiseTable none_tail = {
     },
     0x1.59433cp-1f,
     0x1.2c759ap+1f,
-    0x1.666666p+2f
+    0x0p+0f,
+    0x1.666666p+2f,
+    0x1.666666p+2f,
+    0x0p+0f,
+    0x0p+0f,
+    1,
+    0
 };
 
 // D(t), none
-constexpr PiecewiseTable none_slope = {
+constexpr PiecewiseTable<32, 6> none_slope = {
     {
         {0x1.508d44p+2f, -0x1.0cbdbep-19f, 0x1.53a0ep-17f, -0x1.9baf28p-16f, 0x1.3d41b8p-15f,
          -0x1.5b0604p-15f, 0x1.1cea9ep-15f, -0x1.64c97ep-16f},
@@ -215,11 +221,17 @@ constexpr PiecewiseTable none_slope = {
     },
     0x1.423ecp-1f,
     0x1.2c759ap+1f,
-    0x1.8p+2f
+    0x0p+0f,
+    0x1.8p+2f,
+    0x1.8p+2f,
+    0x0p+0f,
+    0x0p+0f,
+    1,
+    0
 };
 
 // 2 t S(t), tanh
-constexpr PiecewiseTable tanh_tail = {
+constexpr PiecewiseTable<32, 6> tanh_tail = {
     {
         {0x1.23a182p+2f, 0x1.f11fcp-18f, -0x1.69b9ecp-15f, 0x1.ef5b14p-14f, -0x1.a5610ap-13f, 0x1.ee0c3p-13f,
          -0x1.a16568p-13f, 0x1.f6e454p-14f},
@@ -288,11 +300,17 @@ constexpr PiecewiseTable tanh_tail = {
     },
     0x1.73d24p-1f,
     0x1.2c759ap+1f,
-    0x1.4cccccp+2f
+    0x0p+0f,
+    0x1.4cccccp+2f,
+    0x1.4cccccp+2f,
+    0x0p+0f,
+    0x0p+0f,
+    1,
+    0
 };
 
 // D(t), tanh
-constexpr PiecewiseTable tanh_slope = {
+constexpr PiecewiseTable<32, 6> tanh_slope = {
     {
         {0x1.373eeap+2f, -0x1.e98a72p-19f, 0x1.76ba4cp-16f, -0x1.0e4018p-14f, 0x1.e4ee7ep-14f,
          -0x1.2c457ep-13f, 0x1.0c8322p-13f, -0x1.588e8ep-14f},
@@ -361,11 +379,17 @@ constexpr PiecewiseTable tanh_slope = {
     },
     0x1.5c5f82p-1f,
     0x1.2c759ap+1f,
-    0x1.633334p+2f
+    0x0p+0f,
+    0x1.633334p+2f,
+    0x1.633334p+2f,
+    0x0p+0f,
+    0x0p+0f,
+    1,
+    0
 };
 
 // 2 t S(t), sigmoid
-constexpr PiecewiseTable sigmoid_tail = {
+constexpr PiecewiseTable<32, 6> sigmoid_tail = {
     {
         {0x0p+0f, 0x1p+20f, 0x0p+0f, -0x1.b3b634p-1f, -0x1.ab6062p-16f, 0x1.a58b24p-3f, -0x1.591a12p-9f,
          -0x1.b09feap-5f},
@@ -434,11 +458,17 @@ constexpr PiecewiseTable sigmoid_tail = {
     },
     -0x1.dd1c62p-3f,
     0x1.00fa66p+3f,
-    0x1.4p+3f
+    0x0p+0f,
+    0x1.4p+3f,
+    0x1.4p+3f,
+    0x0p+0f,
+    0x0p+0f,
+    1,
+    0
 };
 
 // D(t), sigmoid
-constexpr PiecewiseTable sigmoid_slope = {
+constexpr PiecewiseTable<32, 6> sigmoid_slope = {
     {
         {0x1.864896p+1f, -0x1.79e8bp-6f, 0x1.e17bbp-6f, -0x1.0c572p-6f, 0x1.1291bcp-8f, 0x1.0e2d4cp-11f,
          -0x1.0ad3dap-10f, 0x1.15bbb6p-11f},
@@ -507,7 +537,13 @@ constexpr PiecewiseTable sigmoid_slope = {
     },
     -0x1.215e44p-2f,
     0x1.a12e0cp+2f,
-    0x1.733334p+3f
+    0x0p+0f,
+    0x1.733334p+3f,
+    0x1.733334p+3f,
+    0x0p+0f,
+    0x0p+0f,
+    1,
+    0
 };
 
 FASTNORM_TARGET_END
