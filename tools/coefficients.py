@@ -121,25 +121,25 @@ class Quadratic:
 
 @dataclass
 class Leading:
-    """The piece of t is the leading bits of t + beta, modulo `pieces`: the sum as a float without its last
+    """The piece of t is the leading bits of r = alpha t + beta, modulo `pieces`: the float r without its last
     `shift` bits. Pieces are twice as wide from each power of two on.
     """
 
     beta: str | mpf
     shift: int
     pieces: int = 32
+    alpha: str | mpf = "1"
 
-    alpha = mpf(1)
     bend_at = mpf(0)
     unit = 0
     step = 1
 
     def place(self, first_t: mpf, last_t: mpf) -> tuple[list[mpf], int]:
-        self.beta = to_float32(mpf(self.beta))
-        (bits,) = struct.unpack("<I", struct.pack("<f", float(first_t + self.beta)))
+        self.alpha, self.beta = to_float32(mpf(self.alpha)), to_float32(mpf(self.beta))
+        (bits,) = struct.unpack("<I", struct.pack("<f", float(self.alpha * first_t + self.beta)))
         first = bits >> self.shift
         ends = [
-            mpf(struct.unpack("<f", struct.pack("<I", first + i << self.shift))[0]) - self.beta
+            (mpf(struct.unpack("<f", struct.pack("<I", first + i << self.shift))[0]) - self.beta) / self.alpha
             for i in range(self.pieces + 1)
         ]
         return ends, first
@@ -174,8 +174,8 @@ class Piecewise:
         self.last_root = mpf(0)
         self.far_t = self.last_t
         if wide:
-            # The greatest sum within the last piece but for its roundings, and the last t of the others.
-            self.last_root = to_float32(self.edges[-2] + self.index.beta + mpf(2) ** -6)
+            # An r within the last piece whatever the roundings, and the last t of the others.
+            self.last_root = to_float32(self.index.alpha * self.edges[-2] + self.index.beta + mpf(2) ** -6)
             self.far_t = to_float32(self.edges[-2] - mpf(2) ** -18)
             self.edges[-1] = self.last_t
         assert self.edges[-1] >= self.last_t

@@ -15,6 +15,7 @@ import sys
 import mpmath as mp
 from coefficients import (
     Function,
+    Leading,
     Piecewise,
     Quadratic,
     chebyshev,
@@ -118,17 +119,31 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
     def twice(form: Form) -> Function:
         return lambda t: 2 * t * form.tail(t)
 
+    def falling(beta: str) -> Quadratic:
+        return Quadratic(mpf(beta), 1, unit=2)
+
     tables = {}
     # The last t: max(x, 0) - t S(t) and 1 - D(t) round to x and to 1 from there on. S falls like exp(-t^2/2)
-    # or faster in the first two forms, like exp(-1.7 t) in the third.
+    # or faster in the first two forms, like exp(-1.7 t) in the third, whose pieces are those of silu. What is
+    # added to t puts the zero of D into the middle of a piece.
     for name, tail_shape, slope_shape in (
-        ("none", ("5.6", Quadratic(6, 1)), ("6.0", Quadratic(6, 1))),
-        ("tanh", ("5.2", Quadratic(6, 1)), ("5.55", Quadratic(6, 1))),
-        ("sigmoid", ("10.0", Quadratic(64, -1)), ("11.6", Quadratic(42, -1))),
+        ("none", ("5.6", falling("3.97")), ("6.0", falling("4.147"))),
+        ("tanh", ("5.2", falling("4.2")), ("5.55", falling("4.147"))),
+        (
+            "sigmoid",
+            ("10.0", Leading("13", 18, alpha="1.702")),
+            ("11.6", Leading("13.847", 18, alpha="1.702")),
+        ),
     ):
         form = FORMS[name]
-        tables[f"{name}_tail"] = f"2 t S(t), {name}", Piecewise(twice(form), *tail_shape, linear=True)
-        tables[f"{name}_slope"] = f"D(t), {name}", Piecewise(form.slope, *slope_shape, zero=form.zero())
+        tables[f"{name}_tail"] = (
+            f"2 t S(t), {name}",
+            Piecewise(twice(form), *tail_shape, linear=True, degree=5, wide=True),
+        )
+        tables[f"{name}_slope"] = (
+            f"D(t), {name}",
+            Piecewise(form.slope, *slope_shape, zero=form.zero(), degree=5, wide=True),
+        )
     return tables
 
 

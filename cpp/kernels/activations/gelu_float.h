@@ -32,19 +32,19 @@ struct GeluPieces<Approximation::sigmoid> {
     static constexpr const auto& slope = sigmoid_slope;
 };
 
-// result, but for x < -last_t the double evaluation; rare, so kept out of the loops.
+// result, but for x < -far_t the double evaluation; rare, so kept out of the loops.
 template <Approximation form, bool derivative, int N>
-FASTNORM_RARE Vec<float, N> with_far_tail(Vec<float, N> x, Vec<float, N> result, float last_t) {
+FASTNORM_RARE Vec<float, N> with_far_tail(Vec<float, N> x, Vec<float, N> result, float far_t) {
     if constexpr (N > native<float>) {
-        const Vec<float, N / 2> lo = with_far_tail<form, derivative>(x.lo, result.lo, last_t);
-        return {lo, with_far_tail<form, derivative>(x.hi, result.hi, last_t)};
+        const Vec<float, N / 2> lo = with_far_tail<form, derivative>(x.lo, result.lo, far_t);
+        return {lo, with_far_tail<form, derivative>(x.hi, result.hi, far_t)};
     } else {
         using V = Vec<float, N>;
         const auto wide = to_double(x);
         const V far = to_float(
             derivative ? gelu_derivative_double<PlainGelu, form>(wide) : gelu_double<PlainGelu, form>(wide)
         );
-        return select(x < broadcast<V>(-last_t), far, result);
+        return select(x < broadcast<V>(-far_t), far, result);
     }
 }
 
@@ -55,7 +55,7 @@ FASTNORM_INLINE Vec<float, N> gelu_float(Vec<float, N> x) {
     const V t = min(broadcast<V>(table.last_t), abs(x));
     const V twice = piecewise<table, true>(t);
     const V result = negative_mul_add(twice, broadcast<V>(0.5f), max(broadcast<V>(-0.0f), x));
-    if (any(x < broadcast<V>(-table.last_t))) return with_far_tail<form, false>(x, result, table.last_t);
+    if (any(x < broadcast<V>(-table.far_t))) return with_far_tail<form, false>(x, result, table.far_t);
     return result;
 }
 
@@ -66,7 +66,7 @@ FASTNORM_INLINE Vec<float, N> gelu_derivative_float(Vec<float, N> x) {
     const V t = min(broadcast<V>(table.last_t), abs(x));
     const V slope = piecewise<table, false>(t);
     const V result = select(x < broadcast<V>(0), slope, broadcast<V>(1) - slope);
-    if (any(x < broadcast<V>(-table.last_t))) return with_far_tail<form, true>(x, result, table.last_t);
+    if (any(x < broadcast<V>(-table.far_t))) return with_far_tail<form, true>(x, result, table.far_t);
     return result;
 }
 
