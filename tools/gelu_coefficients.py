@@ -97,6 +97,12 @@ def mills_factor(t: mpf) -> mpf:
     return mills(t) * (t + 4)
 
 
+def mills_rest(u: mpf) -> mpf:
+    """(1/sqrt(2 pi) - t R(t)) / u, u = 1/t^2."""
+    t = 1 / mp.sqrt(u)
+    return (1 / mp.sqrt(2 * mp.pi) - t * mills(t)) / u
+
+
 def slope_factor(t: mpf) -> mpf:
     """U(t) = (R(t) - t/sqrt(2 pi))/(t0 - t)."""
     distance = ZERO_OF_EXACT - t
@@ -150,6 +156,8 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
 def cpp_form(name: str, form: Form) -> str:
     t0 = form.zero()
     lines = cpp_split("zero", t0)
+    if form is EXACT:
+        lines += cpp_split("density", 1 / mp.sqrt(2 * mp.pi))
     if isinstance(form, Logistic):
         lines += cpp_split("e_at_zero", mp.exp(-form.z(t0))) + cpp_split("linear", form.a)
         if form.b:
@@ -198,6 +206,9 @@ def header() -> str:
         "\n// ---- float "
         "------------------------------------------------------------------------------------------------\n"
     )
+    rest = powers(mills_rest, 1 / mpf(15) ** 2, 1 / mpf("4.7") ** 2, 6)
+    text += "\n// 1/sqrt(2 pi) - t R(t), over u, as powers of u = 1/t^2, t in [4.7, 15].\n"
+    text += cpp_array("mills_rest_series", rest, "float")
     for name, (comment, table) in piecewise_tables().items():
         text += "\n" + cpp_piecewise(name, comment, table)
     return text + "\nFASTNORM_TARGET_END\n"

@@ -16,6 +16,7 @@ struct GeluForm;
 template <>
 struct GeluForm<Approximation::none> {
     static constexpr SplitConstant zero = {0x1.80ead197f00b4p-1, -0x1.13e74c58cada8p-56};
+    static constexpr SplitConstant density = {0x1.9884533d43651p-2, -0x1.cbc0d30ebfd15p-56};
 };
 template <>
 struct GeluForm<Approximation::tanh> {
@@ -71,6 +72,12 @@ constexpr double slope_series_short[] = {
 };
 
 // ---- float ------------------------------------------------------------------------------------------------
+
+// 1/sqrt(2 pi) - t R(t), over u, as powers of u = 1/t^2, t in [4.7, 15].
+constexpr float mills_rest_series[] = {
+    0x1.98844cp-2f, -0x1.325feap+0f, 0x1.7e597p+2f,   -0x1.473504p+5f,
+    0x1.409c3ap+8f, -0x1.0f156p+11f, 0x1.f74588p+12f,
+};
 
 // 2 t S(t), none
 constexpr PiecewiseTable<32, 5> none_tail = {
