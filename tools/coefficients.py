@@ -5,7 +5,7 @@ Everything is computed at 200 bits with mpmath, so the output does not depend on
 
 import argparse
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +25,17 @@ def to_float32(x: mpf) -> mpf:
     return mpf(struct.unpack("<f", struct.pack("<f", float(x)))[0])
 
 
-def next_float32(x: mpf, steps: int) -> mpf:
+def float_bits(x: mpf) -> int:
     (bits,) = struct.unpack("<I", struct.pack("<f", float(x)))
-    return mpf(struct.unpack("<f", struct.pack("<I", bits + steps))[0])
+    return int(bits)
+
+
+def float_of_bits(bits: int) -> mpf:
+    return mpf(struct.unpack("<f", struct.pack("<I", bits))[0])
+
+
+def next_float32(x: mpf, steps: int) -> mpf:
+    return float_of_bits(float_bits(x) + steps)
 
 
 def hexadecimal(x: mpf, suffix: str = "") -> str:
@@ -81,6 +89,7 @@ def powers(f: Function, low: mpf, high: mpf, degree: int) -> list[mpf]:
 
 
 # ---- piecewise polynomials for float -----------------------------------------------------------------------
+
 
 @dataclass
 class Quadratic:
@@ -136,11 +145,9 @@ class Leading:
 
     def place(self, first_t: mpf, last_t: mpf) -> tuple[list[mpf], int]:
         self.alpha, self.beta = to_float32(mpf(self.alpha)), to_float32(mpf(self.beta))
-        (bits,) = struct.unpack("<I", struct.pack("<f", float(self.alpha * first_t + self.beta)))
-        first = bits >> self.shift
+        first = float_bits(self.alpha * first_t + self.beta) >> self.shift
         ends = [
-            (mpf(struct.unpack("<f", struct.pack("<I", first + i << self.shift))[0]) - self.beta) / self.alpha
-            for i in range(self.pieces + 1)
+            (float_of_bits(first + i << self.shift) - self.beta) / self.alpha for i in range(self.pieces + 1)
         ]
         return ends, first
 
@@ -151,7 +158,8 @@ class Piecewise:
 
     f changes by a factor of at most about 0.7 to 1.4 over a piece, so c0 carries most of the value and the
     roundings of the other terms do not show. With `wide` the last piece is as wide as it takes to reach
-    last_t, and the error there counts beside 1 instead of f.
+    last_t, and the error there counts beside 1 instead of f. With `packed` the last coefficient is what the
+    bits of the one before are as a float, moved up by so many places: one number of the table holds both.
     """
 
     def __init__(
@@ -165,9 +173,10 @@ class Piecewise:
         across: bool = False,
         degree: int = 6,
         wide: bool = False,
+        packed: int = 0,
     ) -> None:
         self.f, self.zero, self.linear, self.index, self.degree = f, zero, linear, index, degree
-        self.across, self.wide = across, wide
+        self.across, self.wide, self.packed = across, wide, packed
         self.first_t, self.last_t = to_float32(mpf(first_t)), to_float32(mpf(last_t))
         self.edges, self.first = index.place(self.first_t, self.last_t)
         self.edges[0] = self.first_t
@@ -228,16 +237,34 @@ class Piecewise:
     def complete(
         self, fixed: list[mpf], weights: list[mpf], distances: list[mpf], values: list[mpf], skip: int = 0
     ) -> list[mpf]:
-        """Append the coefficients that follow `fixed`; `values` are without c0, `skip` extra weights of d."""
-        result = list(fixed)
-        for power in range(len(fixed), self.degree + 1):
+        """Append the coefficients that follow `fixed`; `values` are without c0, `skip` extra weights of d.
+
+        Of packed ones the last is the low bits of the one before, which are first found, being coarse.
+        """
+        known = dict(enumerate(fixed))
+
+        def next_of(powers: Sequence[int]) -> mpf:
+            """The first of the coefficients of `powers`, fitted beside those that are known."""
             left = [
-                v - sum(c * d**k for k, c in enumerate(result) if k)
+                v - sum(c * d**k for k, c in known.items() if k)
                 for v, d in zip(values, distances, strict=True)
             ]
             scaled = [w / abs(d) ** skip for w, d in zip(weights, distances, strict=True)]
-            result.append(to_float32(least_squares(distances, left, range(power, self.degree + 1), scaled)[0]))
-        return result
+            return least_squares(distances, left, powers, scaled)[0]
+
+        rest = list(range(len(fixed), self.degree + 1))
+        if self.packed:
+            last, before = rest.pop(), rest[-1]
+            word = float_bits(next_of([last, *rest])) + (1 << self.packed - 1) >> self.packed
+            known[last] = float_of_bits(word << self.packed)
+            rest.pop()
+            span = 1 << 32 - self.packed
+            nearest = float_bits(next_of([before, *rest])) - word
+            known[before] = float_of_bits((nearest + span // 2) // span * span + word)
+        while rest:
+            known[rest[0]] = to_float32(next_of(rest))
+            rest.pop(0)
+        return [known[power] for power in range(self.degree + 1)]
 
     def best_center(self, piece: int, low: mpf, high: mpf, nodes: list[mpf]) -> tuple[mpf, list[mpf]]:
         """The float near the middle at which c0 and c1 happen to be nearly floats: their rounding then costs
@@ -307,7 +334,7 @@ class Piecewise:
         return result
 
 
-def least_squares(xs: list[mpf], ys: list[mpf], exponents: range, weights: list[mpf]) -> list[mpf]:
+def least_squares(xs: list[mpf], ys: list[mpf], exponents: Sequence[int], weights: list[mpf]) -> list[mpf]:
     """Coefficients of x^k, k in exponents; at Chebyshev nodes this is close to the minimax fit."""
     size = len(exponents)
     matrix, right = mp.matrix(size, size), mp.matrix(size, 1)
@@ -339,13 +366,14 @@ def cpp_split(name: str, value: mpf) -> str:
 
 def cpp_piecewise(name: str, comment: str, table: Piecewise) -> str:
     index = table.index
-    head = f"// {comment}\nconstexpr PiecewiseTable<{index.pieces}, {table.degree}> {name} = {{\n    {{\n"
+    kind = f"{index.pieces}, {table.degree}" + (f", {table.packed}" if table.packed else "")
+    head = f"// {comment}\nconstexpr PiecewiseTable<{kind}> {name} = {{\n    {{\n"
     numbers = [index.alpha, index.beta, table.first_t, table.last_t, table.far_t, table.last_root]
     tail = ", ".join(hexadecimal(v, "f") for v in numbers)
     tail += f", {hexadecimal(index.bend_at, 'f')}, {index.unit or 1}, {index.shift}"
     rows = ""
     for row in table.rows():
-        texts = [hexadecimal(v, "f") for v in row]
+        texts = [hexadecimal(v, "f") for v in (row[:-1] if table.packed else row)]
         rows += "        {" + ", ".join(texts[:4]) + ",\n         " + ", ".join(texts[4:]) + "},\n"
     return head + rows + f"    }},\n    {tail}}};\n"
 

@@ -8,7 +8,8 @@
 //   the bits of r from `shift` on          pieces of one width up to a power of two of r, twice as wide from
 //                                          there on, and so on; no multiplication where alpha is 1
 // With d = t - center the value is c0 + d (c1 + d (... + d cn)); c0 is most of it, so the value is rounded
-// little more than once.
+// little more than once. Where the last coefficients may be coarse, one number holds both (`packed`): the one
+// before the last as it is, and the last as the float that its bits are when they are moved up.
 //
 // In registers of 512 bits a column of the table is one register or two, and one permutation looks up 16
 // lanes. Targets without such permutations load the rows of a register's lanes and transpose them
@@ -24,9 +25,11 @@ FASTNORM_TARGET_BEGIN
 
 constexpr int piece_columns = 8;  // center, c0, ..., cn, nothing
 
-template <int pieces_, int degree_>
+template <int pieces_, int degree_, int packed_ = 0>
 struct PiecewiseTable {
     static constexpr int pieces = pieces_, degree = degree_;
+    static constexpr int packed = packed_;  // by how many places the bits of the last coefficient move
+    static constexpr int columns = degree + (packed > 0 ? 1 : 2);
     alignas(32) float rows[pieces][piece_columns];
     float alpha, beta;
     float first_t, last_t;  // the ends of the pieces
@@ -76,15 +79,16 @@ FASTNORM_MATH auto piece_index(V t) {
     }
 }
 
-template <int pieces, int columns>
+template <class Table>
 struct PiecewiseColumns {
-    alignas(64) float of[columns][pieces];
+    alignas(64) float of[Table::columns][Table::pieces];
 };
-template <int pieces, int degree>
-constexpr auto transposed(const PiecewiseTable<pieces, degree>& table) {
-    PiecewiseColumns<pieces, degree + 2> columns{};
-    for (int row = 0; row < pieces; ++row) {
-        for (int column = 0; column < degree + 2; ++column) columns.of[column][row] = table.rows[row][column];
+template <class Table>
+constexpr PiecewiseColumns<Table> transposed(const Table& table) {
+    PiecewiseColumns<Table> columns{};
+    for (int row = 0; row < Table::pieces; ++row) {
+        for (int column = 0; column < Table::columns; ++column)
+            columns.of[column][row] = table.rows[row][column];
     }
     return columns;
 }
@@ -94,7 +98,6 @@ template <const auto& table, int N>
 FASTNORM_MATH PieceOf<table, N> piece_of(Vec<float, N> t) {
     using V = Vec<float, N>;
     using Table = TableOf<table>;
-    constexpr int degree = Table::degree;
     const auto index = piece_index<table>(t);
     PieceOf<table, N> piece;
     if constexpr (looks_up_rows && Table::pieces > 16) {
@@ -113,7 +116,7 @@ FASTNORM_MATH PieceOf<table, N> piece_of(Vec<float, N> t) {
         load_column_group(row_from(&table.rows[0][4]), far);
         piece.center = near[0];
         FASTNORM_UNROLL
-        for (int k = 0; k <= degree; ++k) piece.c[k] = k < 3 ? near[k + 1] : far[k - 3];
+        for (int k = 0; k + 1 < Table::columns; ++k) piece.c[k] = k < 3 ? near[k + 1] : far[k - 3];
     } else {
         static constexpr auto columns = transposed(table);
         const auto column = [&](int i) FASTNORM_INLINE_LAMBDA {
@@ -125,7 +128,10 @@ FASTNORM_MATH PieceOf<table, N> piece_of(Vec<float, N> t) {
         };
         piece.center = column(0);
         FASTNORM_UNROLL
-        for (int k = 0; k <= degree; ++k) piece.c[k] = column(k + 1);
+        for (int k = 0; k + 1 < Table::columns; ++k) piece.c[k] = column(k + 1);
+    }
+    if constexpr (Table::packed > 0) {
+        piece.c[Table::degree] = from_bits(as_bits(piece.c[Table::degree - 1]) << Table::packed);
     }
     return piece;
 }

@@ -92,6 +92,8 @@ FASTNORM_RARE Vec<float, N> with_far_tail(Vec<float, N> x, Vec<float, N> result,
         return {lo, with_far_tail<form, derivative>(x.hi, result.hi, far_t)};
     } else {
         using V = Vec<float, N>;
+        const auto is_far = x < broadcast<V>(-far_t);
+        if (!any(is_far)) return result;
         // From there on everything has vanished.
         constexpr float end = form == Approximation::sigmoid ? 100 : 15;
         const V t = min(broadcast<V>(end), -x);
@@ -101,7 +103,7 @@ FASTNORM_RARE Vec<float, N> with_far_tail(Vec<float, N> x, Vec<float, N> result,
         } else {
             far = gelu_far_tail_logistic<form, derivative>(t);
         }
-        return select(x < broadcast<V>(-far_t), far, result);
+        return select(is_far, far, result);
     }
 }
 
