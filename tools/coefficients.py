@@ -319,8 +319,8 @@ class Piecewise:
         return [self.pieces[self.index.step * (row - self.first) % count] for row in range(count)]
 
     def errors(self) -> list[mpf]:
-        """Largest error of each piece as it was fitted, relative but for a wide piece, before the roundings of
-        its evaluation.
+        """Largest error of each piece as it was fitted, relative but for a wide piece, before the roundings
+        of its evaluation.
         """
         result = []
         for i, (piece, low, high) in enumerate(zip(self.pieces, self.edges, self.edges[1:])):

@@ -39,15 +39,15 @@ def zero() -> mpf:
 def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
     # Pieces are 1/4 wide up to t = 3 and 1/2 up to 12.5 (silu_slope: 2.15 and 13.15); the last one reaches as
     # far as f counts beside 1 for positive x. tanh is 1 from 9.02 on.
-    def of(f: Function, beta: str = "13", last_t: str = "18", **options: Any) -> Piecewise:
-        return Piecewise(f, last_t, Leading(beta, 18), degree=5, wide=True, **options)
+    def of(f: Function, beta: str = "13", **options: Any) -> Piecewise:
+        return Piecewise(f, "20", Leading(beta, 18), degree=5, wide=True, **options)
 
     return {
         "logistic_tail": ("S(t)", of(tail)),
         "logistic_bell": ("S(t) (1 - S(t))", of(bell, packed=18)),
         "silu_tail": ("2 t S(t)", of(lambda t: 2 * t * tail(t), linear=True)),
         # The sum puts the zero into the middle of a piece.
-        "silu_slope": ("D(t)", of(slope, "13.847", "20", zero=zero(), packed=18)),
+        "silu_slope": ("D(t)", of(slope, "13.847", zero=zero(), packed=18)),
         "tanh_pieces": (
             "tanh(t)",
             Piecewise(mp.tanh, "9.02", Leading("0.625", 21, 16), linear=True, packed=16),

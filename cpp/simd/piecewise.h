@@ -64,12 +64,13 @@ FASTNORM_MATH V difference_quotient(const Piece<V, degree>& piece, V d) {
     return mul_add(curvature(piece, d), d, piece.c[1]);
 }
 
-// The row of each t in the lowest bits. NaN has some row, and the polynomial then gives NaN.
-template <const auto& table, class V>
+// The row of each t in the lowest bits. NaN has some row, and the polynomial then gives NaN. Unless t is
+// `bounded`, what lies in the wide piece or beyond it has any row.
+template <const auto& table, bool bounded, class V>
 FASTNORM_MATH auto piece_index(V t) {
     const V beta = broadcast<V>(table.beta);
     const V any_root = table.alpha == 1 ? t + beta : mul_add(t, broadcast<V>(table.alpha), beta);
-    const V root = table.last_root > 0 ? min(broadcast<V>(table.last_root), any_root) : any_root;
+    const V root = bounded && table.last_root > 0 ? min(broadcast<V>(table.last_root), any_root) : any_root;
     if constexpr (table.shift > 0) {
         return as_bits(root) >> table.shift;
     } else {
@@ -94,11 +95,11 @@ constexpr PiecewiseColumns<Table> transposed(const Table& table) {
 }
 
 // The piece of each t: of one register where rows are looked up.
-template <const auto& table, int N>
+template <const auto& table, bool bounded = true, int N>
 FASTNORM_MATH PieceOf<table, N> piece_of(Vec<float, N> t) {
     using V = Vec<float, N>;
     using Table = TableOf<table>;
-    const auto index = piece_index<table>(t);
+    const auto index = piece_index<table, bounded>(t);
     PieceOf<table, N> piece;
     if constexpr (looks_up_rows && Table::pieces > 16) {
         // Offsets of the rows in bytes. They pass through memory, to be loaded as scalars one by one
@@ -137,13 +138,14 @@ FASTNORM_MATH PieceOf<table, N> piece_of(Vec<float, N> t) {
 }
 
 // The value at t. With `linear`, the first piece has t itself for c0 (its table entry is huge, those of the
-// others are below their pieces): a function that begins as t keeps its relative accuracy there.
-template <const auto& table, bool linear, int N>
+// others are below their pieces): a function that begins as t keeps its relative accuracy there. Unless t is
+// `bounded` by last_t, what is beyond far_t has any value.
+template <const auto& table, bool linear, bool bounded = true, int N>
 FASTNORM_MATH Vec<float, N> piecewise(Vec<float, N> t) {
     if constexpr (N > native<float>) {
-        return {piecewise<table, linear>(t.lo), piecewise<table, linear>(t.hi)};
+        return {piecewise<table, linear, bounded>(t.lo), piecewise<table, linear, bounded>(t.hi)};
     } else {
-        const PieceOf<table, N> p = piece_of<table>(t);
+        const PieceOf<table, N> p = piece_of<table, bounded>(t);
         const Vec<float, N> d = t - p.center;
         return mul_add(difference_quotient(p, d), d, linear ? min(p.c[0], t) : p.c[0]);
     }

@@ -23,9 +23,4 @@ FASTNORM_INLINE V far_tail(V x, V lo, V a, V a_lo, V b) {
     return scale(mul_add(a, whole.hi, mul_add(more, whole.hi, a * (whole.lo + s.lo))), n);
 }
 
-template <class V>
-FASTNORM_INLINE V far_tail(V x, V a, V b) {
-    return far_tail(x, broadcast<V>(0), a, broadcast<V>(0), b);
-}
-
 FASTNORM_TARGET_END

@@ -124,7 +124,7 @@ FASTNORM_INLINE Vec<float, N> gelu_derivative_float(Vec<float, N> x) {
     constexpr const auto& table = GeluPieces<form>::slope;
     const V t = min(broadcast<V>(table.last_t), abs(x));
     const V slope = piecewise<table, false>(t);
-    const V result = select(x < broadcast<V>(0), slope, broadcast<V>(1) - slope);
+    const V result = one_minus_where(x >= broadcast<V>(0), slope);
     if (any(x < broadcast<V>(-table.far_t))) return with_far_tail<form, true>(x, result, table.far_t);
     return result;
 }

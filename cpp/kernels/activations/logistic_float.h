@@ -4,7 +4,7 @@
 // The functions of t of logistic_double.h, S, S (1 - S), 2 t S, D and tanh, as piecewise polynomials,
 // relatively accurate up to far_t = 12.5 (tanh: 9.02, from where on it is 1). Beyond it S = e - e^2 but for
 // 2^-36 of it, e = exp(-t), and the others likewise; these far tails are computed only where a lane needs
-// them. For x > 0, where S counts beside 1, the polynomials serve up to t = 18.
+// them.
 //
 // Error over all inputs: docs/accuracy.md. One rounding of the polynomial, 0.2 ULP from its inner roundings,
 // and for 1 - S and x - t S a second rounding beside which the first counts half.
@@ -15,28 +15,43 @@
 
 FASTNORM_TARGET_BEGIN
 
+// a e + b e^2, as it depends on t.
+template <class V>
+struct Terms {
+    V a, b;
+};
+
+// value, but from far_t on the sum of such terms.
+template <const auto& table, class V, class TermsOf>
+FASTNORM_INLINE V with_far_terms(V t, V value, TermsOf terms_of) {
+    const auto far = t > broadcast<V>(table.far_t);
+    if (!any(far)) return value;
+    // From there on everything has vanished.
+    const V near = min(broadcast<V>(150), t), zero = broadcast<V>(0);
+    const Terms<V> terms = terms_of(near);
+    return select(far, far_tail(-near, zero, terms.a, zero, terms.b), value);
+}
+
 template <int N>
 FASTNORM_INLINE Vec<float, N> sigmoid_float(Vec<float, N> x) {
     using V = Vec<float, N>;
-    const V one = broadcast<V>(1);
-    const V tail = piecewise<logistic_tail, false>(min(broadcast<V>(logistic_tail.last_t), abs(x)));
-    const V result = select(x < broadcast<V>(0), tail, one - tail);
-    const auto far = x < broadcast<V>(-logistic_tail.far_t);
-    if (any(far)) return select(far, far_tail(x, one, -one), result);
-    return result;
+    const V t = abs(x);
+    const V tail = with_far_terms<logistic_tail>(
+        t, piecewise<logistic_tail, false, false>(t),
+        [](V) FASTNORM_INLINE_LAMBDA { return Terms<V>{broadcast<V>(1), broadcast<V>(-1)}; }
+    );
+    return one_minus_where(x >= broadcast<V>(0), tail);
 }
 
 // S (1 - S) times a power of two at any t >= 0.
 template <int N>
 FASTNORM_INLINE Vec<float, N> bell_float(Vec<float, N> t, float factor) {
     using V = Vec<float, N>;
-    const V bell = piecewise<logistic_bell, false>(min(broadcast<V>(logistic_bell.last_t), t));
+    const V bell = piecewise<logistic_bell, false, false>(t);
     const V result = factor == 1 ? bell : bell * broadcast<V>(factor);
-    const auto far = t > broadcast<V>(logistic_bell.far_t);
-    if (any(far)) {
-        return select(far, far_tail(-t, broadcast<V>(factor), broadcast<V>(-2 * factor)), result);
-    }
-    return result;
+    return with_far_terms<logistic_bell>(t, result, [factor](V) FASTNORM_INLINE_LAMBDA {
+        return Terms<V>{broadcast<V>(factor), broadcast<V>(-2 * factor)};
+    });
 }
 template <int N>
 FASTNORM_INLINE Vec<float, N> sigmoid_derivative_float(Vec<float, N> x) {
@@ -56,28 +71,25 @@ FASTNORM_INLINE Vec<float, N> tanh_float(Vec<float, N> x) {
 template <int N>
 FASTNORM_INLINE Vec<float, N> silu_float(Vec<float, N> x) {
     using V = Vec<float, N>;
-    const V twice = piecewise<silu_tail, true>(min(broadcast<V>(silu_tail.last_t), abs(x)));
-    const V result = negative_mul_add(twice, broadcast<V>(0.5f), max(broadcast<V>(-0.0f), x));
-    const auto far = x < broadcast<V>(-silu_tail.far_t);
-    if (any(far)) {
-        const V near = max(broadcast<V>(-150), x);
-        return select(far, far_tail(x, near, -near), result);
-    }
-    return result;
+    const V t = abs(x);
+    const V twice =
+        with_far_terms<silu_tail>(t, piecewise<silu_tail, true, false>(t), [](V near) FASTNORM_INLINE_LAMBDA {
+            return Terms<V>{near + near, -(near + near)};
+        });
+    return negative_mul_add(twice, broadcast<V>(0.5f), max(broadcast<V>(-0.0f), x));
 }
 
 template <int N>
 FASTNORM_INLINE Vec<float, N> silu_derivative_float(Vec<float, N> x) {
     using V = Vec<float, N>;
-    const V one = broadcast<V>(1);
-    const V slope = piecewise<silu_slope, false>(min(broadcast<V>(silu_slope.last_t), abs(x)));
-    const V result = select(x < broadcast<V>(0), slope, one - slope);
-    const auto far = x < broadcast<V>(-silu_slope.far_t);
-    if (any(far)) {
-        const V near = max(broadcast<V>(-150), x), a = one + near;
-        return select(far, far_tail(x, a, -(a + near)), result);
-    }
-    return result;
+    const V t = abs(x);
+    const V slope = with_far_terms<silu_slope>(
+        t, piecewise<silu_slope, false, false>(t), [](V near) FASTNORM_INLINE_LAMBDA {
+            const V a = broadcast<V>(1) - near;
+            return Terms<V>{a, near - a};
+        }
+    );
+    return one_minus_where(x >= broadcast<V>(0), slope);
 }
 
 FASTNORM_TARGET_END
