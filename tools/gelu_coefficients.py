@@ -133,8 +133,8 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
     # or faster in the first two forms, like exp(-1.7 t) in the third, whose pieces are those of silu. What is
     # added to t puts the zero of D into the middle of a piece.
     for name, tail_shape, slope_shape in (
-        ("none", ("5.6", falling("3.97")), ("6.0", falling("4.147"))),
-        ("tanh", ("5.2", falling("4.2")), ("5.55", falling("4.147"))),
+        ("none", ("5.6", falling("3.97")), ("6.0", falling("4.3472"))),
+        ("tanh", ("5.2", falling("4.6")), ("5.55", falling("4.147"))),
         (
             "sigmoid",
             ("10.0", Leading("13", 18, alpha="1.702")),
@@ -206,8 +206,8 @@ def header() -> str:
         "\n// ---- float "
         "------------------------------------------------------------------------------------------------\n"
     )
-    rest = powers(mills_rest, 1 / mpf(15) ** 2, 1 / mpf("4.7") ** 2, 6)
-    text += "\n// 1/sqrt(2 pi) - t R(t), over u, as powers of u = 1/t^2, t in [4.7, 15].\n"
+    rest = powers(mills_rest, 1 / mpf(15) ** 2, 1 / mpf("4.4") ** 2, 6)
+    text += "\n// 1/sqrt(2 pi) - t R(t), over u, as powers of u = 1/t^2, t in [4.4, 15].\n"
     text += cpp_array("mills_rest_series", rest, "float")
     for name, (comment, table) in piecewise_tables().items():
         text += "\n" + cpp_piecewise(name, comment, table)

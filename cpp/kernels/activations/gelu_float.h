@@ -9,7 +9,7 @@
 // For x < -far_t, computed only where a lane needs it, with e = exp(-z) and z a sum of two:
 //   none             z = t^2/2: t S = (c - r) e, D = ((c - r)/t - c t) e, c = 1/sqrt(2 pi), r = c - t R(t) a
 //                    polynomial in u = 1/t^2 times u
-//   tanh, sigmoid    S = e - e^2 but for 2^-42 of it, D = (1 - t z') e - (1 - 2 t z') e^2
+//   tanh, sigmoid    S = e - e^2 but for 2^-36 of it, D = (1 - t z') e - (1 - 2 t z') e^2
 //
 // Error over all inputs: docs/accuracy.md. One rounding of t S(t), for x > 0 a second one that is at
 // most half as large, and about 0.2 ULP from the polynomial's inner roundings.
@@ -44,7 +44,7 @@ FASTNORM_INLINE Pair<V> float_pair(SplitConstant c) {
     return {broadcast<V>(float(c.hi)), broadcast<V>(float(c.hi - double(float(c.hi))))};
 }
 
-// gelu or its derivative at x = -t, t > 4.6.
+// gelu or its derivative at x = -t, t > 4.4.
 template <bool derivative, class V>
 FASTNORM_INLINE V gelu_far_tail_none(V t) {
     const Pair<V> c = float_pair<V>(GeluForm<Approximation::none>::density), square = product(t, t);
