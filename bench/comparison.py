@@ -25,7 +25,6 @@ PER_ROW = ("target", "dloss")  # of a loss over classes: they have no class axis
 BLOCK_ROWS = 1024  # rows that the twin sees at a time, so that float64 copies of a large array stay small
 PEER_TOLERANCE = 1e-3  # a peer computes the same function, if not as exactly
 HALF_PEER_TOLERANCE = 3e-2
-PAUSE_SECONDS = 0.025  # by then GNU OpenMP, the slowest of the pools to do so, has stopped spinning
 MEMORY_FACTOR = 16  # arrays of x's size that fastnorm, the peers and their temporaries need at worst
 
 
@@ -150,8 +149,7 @@ def compare(request: Request) -> Comparison:
     del results
     with machine.neighbours() as watched:
         copies = [copy_rates(comparison.bytes_moved // 2, request.threads)]
-        pause = PAUSE_SECONDS if request.threads > 1 else 0.0
-        times = time_in_turns(calls, seconds=request.seconds, pause=pause)
+        times = time_in_turns(calls, seconds=request.seconds, threads=request.threads)
         copies.append(copy_rates(comparison.bytes_moved // 2, request.threads))
     calls.clear()
     fastnorm.clear_cache()

@@ -80,7 +80,7 @@ def main() -> None:
                 name: Call(embed, (ids, mask), spins=name in ("torch", "onnxruntime"))
                 for name, embed in embeds.items()
             }
-            times = time_in_turns(calls, seconds=OPTIONS.seconds, pause=0.025 if OPTIONS.threads > 1 else 0.0)
+            times = time_in_turns(calls, seconds=OPTIONS.seconds, threads=OPTIONS.threads)
             print(f"batch {batch}, {length} tokens, {OPTIONS.threads} threads")
             for name, timing in sorted(times.items(), key=lambda item: item[1].median):
                 ratio = Ratio.of(timing, times["fastnorm"]).median

@@ -144,7 +144,7 @@ def main() -> None:
         first = {name: float(function()) for name, function in functions.items()}
         assert np.allclose(list(first.values()), first["numpy"], rtol=1e-4), first
     calls = {name: Call(function, spins=name in ("torch", "jax")) for name, function in functions.items()}
-    times = time_in_turns(calls, seconds=OPTIONS.seconds, pause=0.025 if OPTIONS.threads > 1 else 0.0)
+    times = time_in_turns(calls, seconds=OPTIONS.seconds, threads=OPTIONS.threads)
     pairs = sum(n * m for n, m in pairwise(sizes))
     products = 2 * OPTIONS.rows * (pairs if OPTIONS.inference else 3 * pairs - sizes[0] * sizes[1])
     print(f"{OPTIONS.sizes}, {OPTIONS.rows} rows, {OPTIONS.threads} threads")

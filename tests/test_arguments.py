@@ -91,6 +91,8 @@ DY_TABLE = [Bad("dy", value, TypeError) for value in NOT_FLOAT_ARRAYS] + [
     Bad("dy", F32(1), ValueError),
 ]
 
+RESULT_TABLE = [bad._replace(argument="y") for bad in DY_TABLE if bad.with_x is X and bad.value is not None]
+
 
 def out_table() -> Iterator[Bad]:
     """Values of out: made anew for each test, since a bad one could be written."""
@@ -253,6 +255,8 @@ def bad_calls(spec: Spec, *, is_backward: bool) -> Iterator[Bad]:
         yield from DY_TABLE
         if "stats" in keywords:
             yield from stats_table(spec)
+        if spec.takes_result:
+            yield from RESULT_TABLE
     else:
         yield from out_table()
 

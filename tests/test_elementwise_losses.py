@@ -144,8 +144,13 @@ def test_nothing_to_average(implementation: str) -> None:
         assert function(empty, empty, reduction="sum") == 0
 
 
-def test_the_same_sum_in_any_layout_on_any_threads(native: ModuleType, rng: np.random.Generator) -> None:
-    x, target = rng.random((2, 37, 41, 11)).astype(np.float32)
+@pytest.mark.parametrize("shape", [(37, 41, 11), (150, 96), (131, 1100), (2, 17_000), (70, 3, 32), (90, 20)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_the_same_sum_in_any_layout_on_any_threads(
+    dtype: Any, shape: tuple[int, ...], native: ModuleType, rng: np.random.Generator
+) -> None:
+    """Blocks along rows and along columns, packed or not, with a last one that is smaller."""
+    x, target = rng.random((2, *shape)).astype(dtype)
     for function in (fastnorm.mse_loss, fastnorm.sigmoid_focal_loss):
         loss, gradient = function(x, target, reduction="mean", return_grad=True)
         for relay in LAYOUTS.values():

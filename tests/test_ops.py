@@ -79,6 +79,29 @@ def test_backward(
         assert len({id(gradient) for gradient in gradients}) == len(gradients)
 
 
+FROM_RESULT = [op for op in SPECS if op.takes_result]
+
+
+@each_dtype
+@pytest.mark.parametrize("op", FROM_RESULT, ids=str)
+def test_backward_from_the_result(
+    op: Spec, dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
+) -> None:
+    """Given y, what the formula gives for it; the values of x are not read."""
+    assert op.bounds_from_result is not None
+    for shape in op.shapes:
+        (x,) = op.make_inputs(rng, shape, dtype, op.variants[0])
+        y = op.forward(x)
+        dy = rng.standard_normal(shape).astype(dtype)
+        (bound,) = op.bounds_from_result((dy,), y, {})
+        dx = op.backward(dy, x, y=y)
+        assert dx.dtype == dtype
+        assert_within(dx, op.twin_backward(widened(dy), widened(x), y=widened(y)), bound)
+        assert_same_bits(op.backward(dy, np.full_like(x, np.nan), y=y), dx)
+        if fastnorm.get_backend() == "native":
+            assert_same_bits(op.backward(np.asfortranarray(dy), x, y=np.flip(np.flip(y).copy())), dx)
+
+
 STEP = UNIT_ROUNDOFF["float64"] ** (1 / 5)
 STEP_ERROR = 200 * UNIT_ROUNDOFF["float64"] ** (4 / 5)
 

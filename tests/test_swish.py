@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fastnorm
 import mpmath as mp
 import numpy as np
 import pytest
 from fastnorm import reference, silu, swish, swish_backward
 from fastnorm._specs.activations import DERIVATIVE, VALUE
+from fastnorm._specs.activations import swish as spec
+from tolerances import assert_same_bits, assert_within
 
 
 def exact_beta_term(x: float, beta: float) -> mp.mpf:
@@ -84,12 +87,13 @@ def test_a_number_is_an_array_of_it(implementation: str) -> None:
 
 
 @pytest.mark.parametrize("beta", [0.3, 1.5, -1.5, 20.0])
+@pytest.mark.parametrize("end_of_z", [12.5, 20.0])
 def test_zeros_keep_their_sign_and_the_ends_of_the_polynomials_their_digits(
-    implementation: str, beta: float
+    implementation: str, beta: float, end_of_z: float
 ) -> None:
-    """beta x may round to the last number that has a polynomial, -20, and lie beyond it."""
+    """beta x may round to the last number that has a polynomial, -20 or -12.5, and lie beyond it."""
     beta = float(np.float32(beta))
-    end = np.float32(20 / beta)
+    end = np.float32(end_of_z / beta)
     near = (end.view(np.int32) + np.arange(-40, 41, dtype=np.int32)).view(np.float32)
     x = np.concatenate([near, -near, np.zeros(1, np.float32), -np.zeros(1, np.float32)])
     wide = x.astype(np.float64)
@@ -102,3 +106,62 @@ def test_zeros_keep_their_sign_and_the_ends_of_the_polynomials_their_digits(
     for result, value, ulps in ((y, exact, VALUE.bound), (dx, derivative, DERIVATIVE.bound)):
         spacing = np.spacing(np.abs(value).astype(np.float32)).astype(np.float64)
         assert np.all(np.abs(result - value) < ulps * spacing)
+
+
+@pytest.mark.parametrize(
+    ("shape", "beta_shape"),
+    [
+        ((3, 4, 5, 20), (4, 1, 1)),
+        ((3, 20, 5, 7), (20, 1, 1)),
+        ((70, 3, 5), (3, 1)),
+        ((150, 6, 3), (3,)),
+        ((150, 6, 40), (6, 40)),
+        ((4, 150, 40), (4, 1, 40)),
+        ((33, 1, 40), (33, 1, 40)),
+        ((2, 9, 3000), (9, 1)),
+        ((1, 5000), (5000,)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_gradients_for_every_shape_of_beta(
+    shape: tuple[int, ...], beta_shape: tuple[int, ...], dtype: type, implementation: str
+) -> None:
+    """Within the bounds of the specification; the same bits in any layout and for any number of threads."""
+    rng = np.random.default_rng(3)
+    x, dy = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+    beta = rng.standard_normal(beta_shape).astype(np.float64 if dtype == np.float64 else np.float32)
+    beta.ravel()[::3] = 1
+    results = swish_backward(dy, x, beta)
+    exact = reference.swish_backward(dy.astype(float), x.astype(float), beta.astype(float))
+    bounds = spec.backward_bounds((dy,), (x, beta), {})
+    for result, wanted, bound in zip(results, exact, bounds, strict=True):
+        assert_within(result, wanted, bound)
+    if fastnorm.get_backend() == "native":
+        for threads in (1, 2):
+            with fastnorm.threads(threads):
+                others = swish_backward(np.asfortranarray(dy), np.flip(np.flip(x).copy()), beta[...])
+            for result, other in zip(results, others, strict=True):
+                assert_same_bits(result, other)
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (1, 40), (40, 1)])
+def test_gradient_for_beta_where_a_factor_vanishes_or_overflows(
+    shape: tuple[int, int], implementation: str
+) -> None:
+    """In float32 dy x or x sigmoid' may vanish or overflow where their product does not; zeros stay zeros."""
+    for size, upstream, factor in (
+        (1e3, 1e-42, 1e-2),
+        (1e15, 1e-30, 1e-30),
+        (1e20, 1e25, 1e-19),
+        (1.0, 0.0, 2.0),
+    ):
+        x = np.full((40, 40), size, np.float32)
+        dy = np.full((40, 40), upstream, np.float32)
+        beta = np.full(shape, factor, np.float32)
+        dy[::2, ::3] = 0
+        _, dbeta = swish_backward(dy, x, beta)
+        _, exact = reference.swish_backward(dy.astype(float), x.astype(float), beta.astype(float))
+        finite = np.abs(exact) < 3e38
+        np.testing.assert_allclose(dbeta[finite], exact[finite], rtol=1e-6, atol=2e-45)
+        assert np.all(np.isinf(dbeta[~finite]))

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 @pytest.mark.parametrize(("spec", "variant"), with_variants(IN_DEPTH), ids=label)
 def test_against_the_backward(spec: Spec, variant: Variant, backend: str, rng: np.random.Generator) -> None:
-    """The same bits as the forward, and as the backward with the forward's statistics."""
+    """The same bits as the forward, and as the backward with the forward's statistics or result."""
     for dtype in DTYPES.values():
         inputs = spec.make_inputs(rng, (4, 50), dtype, variant)
         dy = rng.standard_normal((4, 50)).astype(dtype)
@@ -30,6 +30,8 @@ def test_against_the_backward(spec: Spec, variant: Variant, backend: str, rng: n
         if spec.has_stats:
             _, *stats = spec.forward(*inputs, **variant.keywords, return_stats=True)
             keywords["stats"] = tuple(stats) if len(stats) > 1 else stats[0]
+        if spec.takes_result:
+            keywords["y"] = y
         expected = spec.backward(dy, *inputs, **keywords)
         for _ in range(2):  # a pullback can be called again
             gradients = pullback(dy)

@@ -4,6 +4,7 @@ Everything is computed at 200 bits with mpmath, so the output does not depend on
 """
 
 import argparse
+import copy
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -160,6 +161,10 @@ class Piecewise:
     roundings of the other terms do not show. With `wide` the last piece is as wide as it takes to reach
     last_t, and the error there counts beside 1 instead of f. With `packed` the last coefficient is what the
     bits of the one before are as a float, moved up by so many places: one number of the table holds both.
+
+    With a `companion`, a function that `refitted` will expand about the same centers, these suit both; and
+    the pieces beside that of the zero are expanded about their edges there, so that c0 and the rest have one
+    sign.
     """
 
     def __init__(
@@ -174,9 +179,10 @@ class Piecewise:
         degree: int = 6,
         wide: bool = False,
         packed: int = 0,
+        companion: Function | None = None,
     ) -> None:
         self.f, self.zero, self.linear, self.index, self.degree = f, zero, linear, index, degree
-        self.across, self.wide, self.packed = across, wide, packed
+        self.across, self.wide, self.packed, self.companion = across, wide, packed, companion
         self.first_t, self.last_t = to_float32(mpf(first_t)), to_float32(mpf(last_t))
         self.edges, self.first = index.place(self.first_t, self.last_t)
         self.edges[0] = self.first_t
@@ -210,13 +216,7 @@ class Piecewise:
 
     def fit(self, piece: int, low: mpf, high: mpf) -> list[mpf]:
         """[center, c0, ..., cn], rounded to float32 one by one, each time refitting those that follow."""
-        margin = (high - low) * mpf("1e-4")
-        low, high = max(low - margin, self.first_t), high + margin
-        count = 3 * self.degree + 6
-        nodes = [
-            (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * j + 1) / (2 * count))
-            for j in range(count)
-        ]
+        low, high, nodes = self.nodes(low, high)
         if self.linear and piece == 0:
             # f(t) = t + c2 t^2 + ...: the kernel takes t itself for c0 (the least of t and the table's c0)
             fixed = [mpf(1) * 2**20, mpf(0)]
@@ -233,6 +233,35 @@ class Piecewise:
             weights = [self.weight(piece, t) for t in nodes]
         values = [self.f(t) - fixed[0] for t in nodes]
         return [center, *self.complete(fixed, weights, distances, values)]
+
+    def nodes(self, low: mpf, high: mpf) -> tuple[mpf, mpf, list[mpf]]:
+        """A piece and a little beyond, and the Chebyshev nodes there."""
+        margin = (high - low) * mpf("1e-4")
+        low, high = max(low - margin, self.first_t), high + margin
+        count = 3 * self.degree + 6
+        return (
+            low,
+            high,
+            [
+                (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * j + 1) / (2 * count))
+                for j in range(count)
+            ],
+        )
+
+    def refitted(self, f: Function) -> "Piecewise":
+        """The table of another function with the same pieces and centers: one index and one distance serve
+        both.
+        """
+        table = copy.copy(self)
+        table.f, table.zero, table.companion, table.pieces = f, None, None, []
+        for (center, *_), bottom, top in zip(self.pieces, self.edges, self.edges[1:]):
+            _, _, nodes = self.nodes(bottom, top)
+            distances, weights = [t - center for t in nodes], [1 / abs(f(t)) for t in nodes]
+            values = [f(t) for t in nodes]
+            c0 = to_float32(least_squares(distances, values, range(self.degree + 1), weights)[0])
+            rest = [v - c0 for v in values]
+            table.pieces.append([center, *table.complete([c0], weights, distances, rest)])
+        return table
 
     def complete(
         self, fixed: list[mpf], weights: list[mpf], distances: list[mpf], values: list[mpf], skip: int = 0
@@ -273,6 +302,8 @@ class Piecewise:
         middle = (low + high) / 2
         if self.linear and self.f(middle) > low:
             middle = mp.findroot(lambda t: self.f(t) - low, middle) * mpf("0.999")
+        if self.companion and self.zero and max(low - self.zero, self.zero - high) < high - low:
+            middle = low if low > self.zero else high
         middle = to_float32(middle)
         weights = [self.weight(piece, t) for t in nodes]
         base = least_squares(
@@ -293,6 +324,9 @@ class Piecewise:
                     continue
                 reach = max(high - center, center - low)
                 error = 2 * c0_error + abs((to_float32(c1) - c1) / c0) * reach
+                if self.companion:
+                    other = self.companion(center)
+                    error += 2 * abs(to_float32(other) / other - 1)
                 candidates.append((error, center, [to_float32(c0), to_float32(c1)]))
             if candidates:
                 return min(candidates)[1:]

@@ -92,14 +92,6 @@ public:
     PyObject* array_or_none() const {
         return array_.object ? reinterpret_cast<PyObject*>(array_.object) : Py_None;
     }
-    // Its values one after another, copied where they do not lie so, which fixes x; null with an error set
-    // where there is no memory.
-    const void* contiguous(Reference& copy, Array& x) {
-        if (!array_.object) return view_.data;
-        copy = as_contiguous(array_, compute_type_number(view_.element), x);
-        view_ = array_;
-        return copy ? PyArray_DATA(copy.array()) : nullptr;
-    }
 
 private:
     double wide_ = 0;
@@ -139,33 +131,28 @@ struct SwishBackwardArguments {
 Outcome swish_backward(const Call<SwishBackwardArguments>& call) {
     MaybeArray x = as_array(call.x);
     if (!x) return not_canonical;
-    Beta beta(call.beta, *x);
+    const Beta beta(call.beta, *x);
     if (!beta.canonical()) return not_canonical;
-    const int type_number = compute_type_number(x->element);
-    Reference copy;
-    const void* const values = beta.contiguous(copy, *x);
-    if (!values) return finished(nullptr);
     const MaybeArray dy = as_array(call.dy);
     if (!dy || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
+    const Element compute = compute_element(x->element);
     const Reference dx = std::move(new_like(*x).array);
-    const Reference dbeta = new_array(beta.view().ndim, beta.view().shape, type_number);
+    const Reference dbeta = new_array(beta.view().ndim, beta.view().shape, compute_type_number(x->element));
     if (!dx || !dbeta) return finished(nullptr);
 
     Geometry geometry;
     SwishBackward task;
-    const Array written(dx.array(), x->element);
-    const Work work = plan_swish_backward(task, geometry, *dy, *x, written, beta.view());
-    task.beta = values;
-    const Buffer shares(std::size_t(work.units) * sizeof(double));
+    const Array written(dx.array(), x->element), sums(dbeta.array(), compute);
+    const SwishPlan plan = plan_swish_backward(task, geometry, *dy, *x, written, beta.view(), sums);
+    const Buffer shares(std::size_t(plan.shares()) * sizeof(double));
     if (!shares) return finished(PyErr_NoMemory());
-    task.dbeta_shares = static_cast<double*>(shares.data());
-    if (!run_planned(work.nanoseconds + double(task.shape.rows), [&] {
-            if (!run(kernels().swish_backward[int(x->element)], task, work)) return false;
-            const std::int64_t betas = task.shape.rows;
-            sum_shares(
-                task.dbeta_shares, work.units / std::max<std::int64_t>(betas, 1), betas,
-                compute_element(x->element), PyArray_DATA(dbeta.array())
-            );
+    const bool has_sums = plan.shares_per_group > 0 || plan.work.units == 0;
+    task.shares = has_sums ? static_cast<double*>(shares.data()) : nullptr;
+    const KernelTable& all = kernels();
+    const auto& table = plan.by_columns ? all.swish_backward_columns : all.swish_backward_rows;
+    if (!run_planned(plan.work.nanoseconds + double(plan.shares()), [&] {
+            if (!run(table[int(x->element)], task, plan.work)) return false;
+            if (has_sums) sum_shares(task.shares, plan, compute, PyArray_DATA(dbeta.array()));
             return true;
         })) {
         return finished(nullptr);
@@ -210,6 +197,19 @@ Outcome unary_backward(const Call<UnaryBackwardArguments>& call) {
     return map_backward(kernels().*kernel, call.dy, call.x);
 }
 
+// Backwards that take y too, from which they follow then.
+struct SigmoidBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, y)
+};
+
+template <auto from_x, auto from_result>
+Outcome sigmoid_backward(const Call<SigmoidBackwardArguments>& call) {
+    if (call.y == Py_None) return map_backward(kernels().*from_x, call.dy, call.x);
+    const MaybeArray x = as_array(call.x), y = as_array(call.y);
+    if (!x || !y || x->element != y->element || !same_shape(*x, *y)) return not_canonical;
+    return map_backward(kernels().*from_result, call.dy, call.y);
+}
+
 struct SoftplusArguments {
     FASTNORM_ARGUMENTS(x, beta, threshold, out)
 };
@@ -243,14 +243,19 @@ Outcome softplus_backward(const Call<SoftplusBackwardArguments>& call) {
     return task ? map_backward(kernels().softplus_backward, call.dy, call.x, *task) : not_canonical;
 }
 
-#define FASTNORM_UNARY_OP(argument, name)                  \
-    native_op<unary<&KernelTable::name##_forward>>(#name), \
-        native_op<unary_backward<&KernelTable::name##_backward>>(#name "_backward"),
+#define FASTNORM_UNARY_OP(argument, name) native_op<unary<&KernelTable::name##_forward>>(#name),
+#define FASTNORM_UNARY_BACKWARD(argument, name) \
+    native_op<unary_backward<&KernelTable::name##_backward>>(#name "_backward"),
+#define FASTNORM_SIGMOID_BACKWARD(argument, name)                                                          \
+    native_op<sigmoid_backward<&KernelTable::name##_backward, &KernelTable::name##_backward_from_result>>( \
+        #name "_backward"                                                                                  \
+    ),
 
 }  // namespace
 
 const NativeOp activation_ops[] = {
-    FASTNORM_UNARY_ACTIVATIONS(FASTNORM_UNARY_OP, ) FASTNORM_OP(softplus),
+    FASTNORM_UNARY_ACTIVATIONS(FASTNORM_UNARY_OP, ) FASTNORM_PLAIN_ACTIVATIONS(FASTNORM_UNARY_BACKWARD, )
+        FASTNORM_SIGMOID_ACTIVATIONS(FASTNORM_SIGMOID_BACKWARD, ) FASTNORM_OP(softplus),
     FASTNORM_OP(softplus_backward),
     FASTNORM_OP(swish),
     FASTNORM_OP(swish_backward),

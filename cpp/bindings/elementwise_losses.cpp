@@ -61,8 +61,8 @@ Outcome elementwise_loss(
         arrays[role] = &views[role];
     }
     Geometry geometry;
-    const Work work = plan_elementwise_loss(task, geometry, arrays, fresh.warm, nanoseconds);
     const bool adds = !slots.dloss && is_reduced;
+    const Work work = plan_elementwise_loss(task, geometry, arrays, adds, fresh.warm, nanoseconds);
     const Buffer sums(adds ? std::size_t(work.units) * sizeof(double) : 0);
     if (!sums) return finished(PyErr_NoMemory());
     task.sums = adds ? static_cast<double*>(sums.data()) : nullptr;

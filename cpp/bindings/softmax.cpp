@@ -31,13 +31,20 @@ Outcome forward(const ForwardKernels& table, const Call<SoftmaxArguments>& call)
 }
 
 struct SoftmaxBackwardArguments {
-    FASTNORM_ARGUMENTS(dy, x, axis)
+    FASTNORM_ARGUMENTS(dy, x, axis, y)
 };
 
-Outcome backward(const BackwardKernels& table, const Call<SoftmaxBackwardArguments>& call) {
+// From x, or from y where that is given.
+Outcome backward(
+    const BackwardKernels& from_x, const BackwardKernels& from_result,
+    const Call<SoftmaxBackwardArguments>& call
+) {
     const MaybeArray dy = as_array(call.dy), x = as_array(call.x);
+    const bool has_result = call.y != Py_None;
+    const MaybeArray y = has_result ? as_array(call.y) : x;
     Axes axes;
     if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
+    if (!y || y->element != x->element || !same_shape(*y, *x)) return not_canonical;
     if (!as_axis(call.axis, x->ndim(), axes)) return not_canonical;
     NewArray fresh = new_like(*x);
     Reference dx = std::move(fresh.array);
@@ -45,7 +52,8 @@ Outcome backward(const BackwardKernels& table, const Call<SoftmaxBackwardArgumen
     Geometry geometry;
     SoftmaxBackward task;
     const Array written(dx.array(), x->element);
-    const Work work = plan_softmax_backward(task, geometry, *dy, *x, written, axes, fresh.warm);
+    const Work work = plan_softmax_backward(task, geometry, *dy, *y, written, axes, fresh.warm);
+    const BackwardKernels& table = has_result ? from_result : from_x;
     if (task.shape.cols > 0 && !run_kernel(table[int(x->element)], task, work)) return finished(nullptr);
     return finished(dx.release());
 }
@@ -53,7 +61,7 @@ Outcome backward(const BackwardKernels& table, const Call<SoftmaxBackwardArgumen
 Outcome softmax(const Call<SoftmaxArguments>& call) { return forward(kernels().softmax_forward, call); }
 
 Outcome softmax_backward(const Call<SoftmaxBackwardArguments>& call) {
-    return backward(kernels().softmax_backward, call);
+    return backward(kernels().softmax_backward, kernels().softmax_backward_from_result, call);
 }
 
 Outcome log_softmax(const Call<SoftmaxArguments>& call) {
@@ -61,7 +69,7 @@ Outcome log_softmax(const Call<SoftmaxArguments>& call) {
 }
 
 Outcome log_softmax_backward(const Call<SoftmaxBackwardArguments>& call) {
-    return backward(kernels().log_softmax_backward, call);
+    return backward(kernels().log_softmax_backward, kernels().log_softmax_backward_from_result, call);
 }
 
 }  // namespace

@@ -32,11 +32,11 @@ bool is_empty(const Channels& size) { return size.count() * double(size.channels
 
 // Shares of planes are wanted of group_norm, where a channel has more than one weight.
 std::int64_t shared_planes(const Channels& size, bool wanted) {
-    return wanted && size.weight_outer_step != 0 ? size.outer * size.channels : 0;
+    return wanted && size.grouped() ? size.outer * size.channels : 0;
 }
 
 std::int64_t weights_of(const Channels& size) {
-    return size.weight_outer_step == 0 ? size.channels : size.weight_period * size.outer;
+    return size.grouped() ? size.weight_period * size.outer : size.channels;
 }
 
 void clear(void* gradient, const Channels& size, Element compute) {

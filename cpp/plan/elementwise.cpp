@@ -25,39 +25,74 @@ Work plan_elementwise(
         if (k < inputs && arrays[k].data == out.data) task.stream = false;
     }
     work.units = task.shape.rows * segments_per_row(task);
-    // What repeats is packed once a call of the kernel: swish with one beta, 512 x 768, took two threads 330
-    // us, a segment at a time, and one 260.
+    // What repeats is packed once a call of the kernel.
     if (work.scratch_bytes > 0) work.units_per_chunk = std::clamp<std::int64_t>(work.units / 16, 1, 8);
     const double cost = nanoseconds * (out.element == Element::float64 ? 5 : 1);
     work.nanoseconds = cost * double(task.shape.rows * task.shape.cols);
     return work;
 }
 
+namespace {
+
+// A block has 4096 elements at least, where there are as many, so that its sum costs little beside them.
+// Packed are 16384 at most, which stay in the second-level cache; of arrays with many rows, which memory sets
+// the time of, four times as many, so that rows are read in long runs.
+void set_loss_blocks(ElementwiseLoss& task) {
+    constexpr std::int64_t least = 4096, lanes = 64, many = 2048;
+    const Rows& shape = task.shape;
+    const std::int64_t most = shape.rows >= many ? 65536 : 16384;
+    const std::int64_t most_cols = most / std::clamp<std::int64_t>(shape.rows, 1, tile_rows) / lanes * lanes;
+    task.block_cols = std::clamp<std::int64_t>(shape.cols, 1, most_cols);
+    const std::int64_t in_tile = tile_rows * task.block_cols;
+    task.packed_rows = task.block_rows = tile_rows * ((least + in_tile - 1) / in_tile);
+    task.by_rows = shape.rows >= tile_rows && shape.cols % 16 == 0;
+    if (task.by_rows) task.block_rows = std::max(task.block_rows, lanes_by_rows.sets);
+}
+
+// The axis that the columns of a sum begin with: a channel axis belongs to the rows.
+int first_loss_column(int ndim) { return ndim < 2 ? 0 : ndim < 4 ? 1 : 2; }
+
+bool has_columns(const Rows& rows, const Operand& operand, std::int64_t size) {
+    std::uintptr_t places = reinterpret_cast<std::uintptr_t>(operand.data);
+    for (int i = 0; i < rows.inner_axes; ++i) places |= std::uintptr_t(operand.inner_stride[i]);
+    return rows.outer_axes == 1 && operand.outer_stride[0] == size && are_multiples(places, size);
+}
+
+}  // namespace
+
 Work plan_elementwise_loss(
-    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool warm,
-    double nanoseconds
+    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool adds,
+    bool warm, double nanoseconds
 ) {
     const View* given[ElementwiseLoss::roles];
     int count = 0;
     for (const View* array : arrays) {
         if (array) given[count++] = array;
     }
-    geometry.set_leading(given, count, 0);
+    const View& x = *arrays[ElementwiseLoss::x];
+    const std::int64_t size = x.size(), item = item_size(x.element);
+    if (adds) {
+        geometry.set_leading(given, count, first_loss_column(x.ndim));
+    } else {
+        geometry.set_elementwise(given, count);
+    }
     task.shape = geometry.rows;
-    std::int64_t buffers = 0;
+    std::int64_t packed = 0;
+    set_loss_blocks(task);
+    task.along_columns = adds && task.by_rows;
     for (int role = 0, k = 0; role < ElementwiseLoss::roles; ++role) {
         Operand& operand = task.operands[role] = {nullptr, nullptr, nullptr, true};
-        if (arrays[role]) operand = geometry.operands[k++];
-        if (!operand.contiguous) ++buffers;
+        if (!arrays[role]) continue;
+        operand = geometry.operands[k++];
+        task.along_columns = task.along_columns && has_columns(task.shape, operand, item);
+        if (!task.is_dense(operand, task.shape.rows, task.block_cols, item)) ++packed;
     }
-    const View& x = *arrays[ElementwiseLoss::x];
+    if (packed == 0) task.packed_rows = task.block_rows;
     task.stream = arrays[ElementwiseLoss::gradient] && warm && count * x.bytes() > stream_bytes &&
                   task.operands[ElementwiseLoss::gradient].contiguous;
-    const std::int64_t size = x.size();
     return {
-        (size + segment_elements - 1) / segment_elements, 1,
-        nanoseconds * (x.element == Element::float64 ? 3 : 1) * double(size),
-        buffers * segment_elements * item_size(x.element)
+        task.blocks(), 1, nanoseconds * (x.element == Element::float64 ? 3 : 1) * double(size),
+        packed * item * task.packed_elements()
     };
 }
 
@@ -77,38 +112,138 @@ View broadcast(const View& beta, const View& x, std::ptrdiff_t* strides) {
     return {beta.data, beta.element, x.ndim, x.shape, strides, false};
 }
 
-Work plan_swish_backward(
-    SwishBackward& task, Geometry& geometry, const View& dy, const View& x, const View& dx, const View& beta
-) {
-    Axes shared;
-    for (int i = 0; i < x.ndim; ++i) {
-        if (is_shared(beta, x, i)) shared.axis[shared.count++] = i;
+namespace {
+
+// The axes of x as SwishBackward takes them: those that are not shared, then the shared ones, then the
+// columns. Lengths alone decide, so that the order of addition follows from the shapes.
+struct SwishAxes {
+    int order[max_axes];
+    int row_axes = 0;
+    std::int64_t shared_rows = 1;
+    bool by_columns = false;
+};
+
+// Runs of neighbouring axes of this length make columns: a row costs about as much as so many elements.
+constexpr std::int64_t least_columns = 16;
+
+SwishAxes swish_axes(const View& x, const View& beta) {
+    // The kinds of axes (shared is 1): the last run of neighbours of a kind.
+    struct Run {
+        int first = 0, end = 0;
+        std::int64_t length = 1;
+    } runs[2];
+    int last = -1;
+    for (int axis = x.ndim - 1, kind = -1; axis >= 0; --axis) {
+        if (x.shape[axis] == 1) continue;
+        const int here = is_shared(beta, x, axis) ? 1 : 0;
+        Run& run = runs[here];
+        if (run.end > 0 && here != kind) break;  // a run before the last one of either kind
+        if (run.end == 0) run.end = axis + 1;
+        run.first = axis, run.length *= x.shape[axis];
+        kind = here;
+        if (last < 0) last = here;
     }
-    const View* const arrays[] = {&dy, &x, &dx};
-    geometry.set_norm(arrays, 3, shared);
+    SwishAxes result;
+    const int kind = runs[last == 1].length >= least_columns ? last == 1
+                     : runs[0].length >= least_columns       ? 0
+                                                             : 1;
+    result.by_columns = kind == 0;
+    const Run& columns = runs[kind];
+    const bool every = columns.length < least_columns;  // all shared axes are columns
+    const auto is_column = [&](int axis) {
+        return every ? is_shared(beta, x, axis) : axis >= columns.first && axis < columns.end;
+    };
+    int count = 0;
+    for (const bool shared : {false, true}) {
+        for (int axis = 0; axis < x.ndim; ++axis) {
+            if (is_column(axis) || is_shared(beta, x, axis) != shared) continue;
+            result.order[count++] = axis;
+            if (shared) result.shared_rows *= x.shape[axis];
+        }
+    }
+    result.row_axes = count;
+    for (int axis = 0; axis < x.ndim; ++axis) {
+        if (is_column(axis)) result.order[count++] = axis;
+    }
+    return result;
+}
+
+}  // namespace
+
+SwishPlan plan_swish_backward(
+    SwishBackward& task, Geometry& geometry, const View& dy, const View& x, const View& dx, const View& beta,
+    const View& dbeta
+) {
+    SwishPlan plan;
+    plan.groups = beta.size();
+    if (x.size() == 0) return plan;
+    std::ptrdiff_t beta_strides[max_axes], dbeta_strides[max_axes];
+    const View betas = broadcast(beta, x, beta_strides), dbetas = broadcast(dbeta, x, dbeta_strides);
+    const View* const arrays[] = {&dy, &x, &betas, &dbetas, &dx};
+    task.shared_rows = 1;
+    if (plan.groups == x.size()) {  // no sums: the order is free
+        plan.by_columns = true;
+        geometry.set_elementwise(arrays, 5);
+    } else {
+        const SwishAxes axes = swish_axes(x, beta);
+        plan.by_columns = axes.by_columns;
+        task.shared_rows = axes.shared_rows;
+        geometry.set_order(arrays, 5, axes.order, axes.row_axes);
+    }
     const Rows& rows = task.shape = geometry.rows;
     task.dy = geometry.operands[0];
     task.x = geometry.operands[1];
-    task.dx = geometry.operands[2];
-    Work work;
-    work.units = rows.rows * ((rows.cols + segment_elements - 1) / segment_elements);
-    work.units_per_chunk = std::max<std::int64_t>(1, segment_elements / std::max<std::int64_t>(1, rows.cols));
-    work.nanoseconds = swish_cost.backward * double(x.size());
-    work.scratch_bytes = geometry.all_contiguous(3) ? 0 : 3 * segment_elements * item_size(x.element);
-    return work;
+    task.beta = geometry.operands[2];
+    task.dbeta = geometry.operands[3];
+    task.dx = geometry.operands[4];
+    const bool packs = !(task.dy.contiguous && task.x.contiguous && task.dx.contiguous);
+    const std::int64_t size = item_size(x.element);
+    Work& work = plan.work;
+    work.nanoseconds = swish_cost.backward * (x.element == Element::float64 ? 5 : 1) * double(x.size());
+    plan.groups = rows.rows / task.shared_rows;
+    if (plan.by_columns) {
+        // Packed strips are narrow, so that the lines their elements lie in stay in the cache for the next
+        // row.
+        task.strip = std::min<std::int64_t>(packs ? 256 : 1024, (rows.cols + 15) / 16 * 16);
+        task.block_rows = rows_per_block(task.shared_rows);
+        const std::int64_t blocks = (task.shared_rows + task.block_rows - 1) / task.block_rows;
+        work.units = plan.groups * blocks * ((rows.cols + task.strip - 1) / task.strip);
+        work.units_per_chunk = std::max<std::int64_t>(
+            1, segment_elements / (task.strip * std::min(task.shared_rows, task.block_rows))
+        );
+        work.scratch_bytes = task.strip * (16 + 3 * item_size(beta.element) + 3 * size);
+        plan.shares_per_group = blocks > 1 ? blocks : 0;
+        plan.share_size = rows.cols;
+    } else {
+        work.units = rows.rows * segments_per_row(task);
+        work.units_per_chunk = std::max<std::int64_t>(1, segment_elements / rows.cols);
+        work.scratch_bytes = packs ? 3 * segment_elements * size : 0;
+        plan.shares_per_group = task.shared_rows * segments_per_row(task);
+    }
+    return plan;
 }
 
-void sum_shares(
-    const double* shares, std::int64_t segments, std::int64_t count, Element compute, void* sums
-) {
-    for (std::int64_t i = 0; i < count; ++i) {
-        double sum = 0;
-        for (std::int64_t k = 0; k < segments; ++k) sum += shares[i * segments + k];
-        if (compute == Element::float64) {
-            static_cast<double*>(sums)[i] = sum;
-        } else {
-            static_cast<float*>(sums)[i] = float(sum);
+namespace {
+
+template <class S>
+void sum_shares_as(double* shares, const SwishPlan& plan, S* sums) {
+    const std::int64_t size = plan.share_size;
+    for (std::int64_t group = 0; group < plan.groups; ++group, sums += size) {
+        double* const total = shares + group * plan.shares_per_group * size;
+        for (std::int64_t k = 1; k < plan.shares_per_group; ++k) {
+            for (std::int64_t j = 0; j < size; ++j) total[j] += total[k * size + j];
         }
+        for (std::int64_t j = 0; j < size; ++j) sums[j] = plan.shares_per_group > 0 ? S(total[j]) : S(0);
+    }
+}
+
+}  // namespace
+
+void sum_shares(double* shares, const SwishPlan& plan, Element compute, void* sums) {
+    if (compute == Element::float64) {
+        sum_shares_as(shares, plan, static_cast<double*>(sums));
+    } else {
+        sum_shares_as(shares, plan, static_cast<float*>(sums));
     }
 }
 

@@ -27,23 +27,34 @@ Work plan_elementwise(
     double nanoseconds
 );
 
-// The same for a loss, by its roles; null where one is not given or wanted.
+// The same for a loss, by its roles; null where one is not given or wanted. Where the losses are summed
+// (`adds`) rows and columns are those of the shape, else those that walk memory best.
 Work plan_elementwise_loss(
-    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool warm,
-    double nanoseconds
+    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool adds,
+    bool warm, double nanoseconds
 );
 
 // beta, which broadcasts to x, with x's shape: along axes where elements of x share one it is not stepped.
 // `strides` has x.ndim elements, which have to outlive the view.
 View broadcast(const View& beta, const View& x, std::ptrdiff_t* strides);
 
-// The gradients of swish. Rows are the elements of beta, in C order, columns the elements of x that share
-// one.
-Work plan_swish_backward(
-    SwishBackward& task, Geometry& geometry, const View& dy, const View& x, const View& dx, const View& beta
+// How the gradients of swish run: by which kernel, and how dbeta comes from shares in it. A share is of one
+// beta or, by columns, of a row of them; there are none where the kernel writes dbeta.
+struct SwishPlan {
+    Work work;
+    bool by_columns = false;
+    std::int64_t groups = 0, shares_per_group = 0, share_size = 1;
+
+    std::int64_t shares() const { return groups * shares_per_group * share_size; }
+};
+
+// beta broadcasts to x, and dbeta is like it.
+SwishPlan plan_swish_backward(
+    SwishBackward& task, Geometry& geometry, const View& dy, const View& x, const View& dx, const View& beta,
+    const View& dbeta
 );
 
-// dbeta, of the compute type, from the shares of the segments of each of its elements, in their order.
-void sum_shares(const double* shares, std::int64_t segments, std::int64_t count, Element compute, void* sums);
+// dbeta, of the compute type, from its shares, which are added up in their order, in place.
+void sum_shares(double* shares, const SwishPlan& plan, Element compute, void* sums);
 
 }  // namespace fastnorm

@@ -19,11 +19,13 @@ constexpr double partial_nanoseconds = 0.1;
 
 double elements(const Rows& rows) { return double(rows.rows * rows.cols); }
 
-Work forward_work(const Geometry& geometry, int operands, std::int64_t size, double nanoseconds) {
+Work forward_work(const Geometry& geometry, int operands, Element element, double nanoseconds) {
     const Rows& rows = geometry.rows;
+    const std::int64_t size = item_size(element);
     return {
         rows.rows, rows_per_chunk(rows, size), nanoseconds * elements(rows),
-        packing_bytes(geometry, operands, size)
+        packing_bytes(geometry, operands, size) +
+            whole_parameters_bytes(rows, item_size(compute_element(element)))
     };
 }
 
@@ -54,7 +56,7 @@ Work plan_norm_forward(
     task.x = geometry.operands[0];
     task.y = geometry.operands[1];
     task.stream = warm && 2 * x.bytes() > stream_bytes && x.data != y.data && task.y.contiguous;
-    return forward_work(geometry, 2, item_size(x.element), forward_nanoseconds);
+    return forward_work(geometry, 2, x.element, forward_nanoseconds);
 }
 
 Work plan_norm_backward(
@@ -90,7 +92,7 @@ Work plan_add_norm_forward(
                        task.norm.y.contiguous && task.summed.contiguous;
     task.norm.counted = geometry.rows.cols;
     task.norm.mean = task.norm.rstd = nullptr;
-    Work work = forward_work(geometry, count, item_size(x.element), forward_nanoseconds + sum_nanoseconds);
+    Work work = forward_work(geometry, count, x.element, forward_nanoseconds + sum_nanoseconds);
     work.scratch_bytes +=
         summed_bytes(geometry.rows.rows, geometry.rows.cols, item_size(compute_element(x.element)));
     return work;

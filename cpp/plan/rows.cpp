@@ -93,6 +93,19 @@ void Geometry::set_leading(const View* const* arrays, int count, int first_colum
     use(arrays, count);
 }
 
+void Geometry::set_order(const View* const* arrays, int count, const int* axes, int row_axes) {
+    const View& x = *arrays[0];
+    rows.rows = rows.cols = 1;
+    outer_.count = inner_.count = 0;
+    for (int i = 0; i < x.ndim; ++i) {
+        (i < row_axes ? rows.rows : rows.cols) *= x.shape[axes[i]];
+        (i < row_axes ? outer_ : inner_).append(arrays, count, axes[i]);
+    }
+    outer_.finish(count);
+    inner_.finish(count);
+    use(arrays, count);
+}
+
 void Geometry::set_channel_groups(
     const View* const* arrays, int count, int axis, std::int64_t group_channels
 ) {
@@ -100,7 +113,6 @@ void Geometry::set_channel_groups(
     rows.rows = x.shape[axis];
     rows.cols = 1;
     outer_.count = inner_.count = 0;
-    outer_.append_steps(arrays, count, axis, group_channels, 1);
     for (int i = 0; i < x.ndim; ++i) {
         if (i == axis) {
             const std::int64_t groups = group_channels > 0 ? x.shape[axis] / group_channels : 0;
@@ -113,6 +125,7 @@ void Geometry::set_channel_groups(
             inner_.append(arrays, count, i);
         }
     }
+    outer_.append_steps(arrays, count, axis, group_channels, 1);
     outer_.finish(count);
     inner_.finish(count);
     use(arrays, count);

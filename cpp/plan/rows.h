@@ -29,7 +29,10 @@ public:
     // Rows are the axes before `first_column`, columns those from there on, both in C order.
     void set_leading(const View* const* arrays, int count, int first_column);
 
-    // Channels in groups of `group_channels` neighbours: rows are (place in the group, sample, group),
+    // Rows are the first `row_axes` of the axes in that order, columns the others.
+    void set_order(const View* const* arrays, int count, const int* axes, int row_axes);
+
+    // Channels in groups of `group_channels` neighbours: rows are (sample, group, place in the group),
     // columns all other axes. The samples are the first axis, unless that is the channels'.
     void set_channel_groups(const View* const* arrays, int count, int axis, std::int64_t group_channels);
 

@@ -33,8 +33,10 @@ struct Work {
     std::int64_t slot_bytes() const { return (scratch_bytes + 63) / 64 * 64; }
 };
 
-// Input and output of more bytes than this do not stay in the cache: results are then written past it.
-constexpr std::int64_t stream_bytes = std::int64_t(8) << 20;
+// Input and output of more bytes than this do not stay in the cache: results are then written past it. With
+// 32 MiB of third-level cache, Zen 4, one core, group_norm of (8, 256, 28, 28): 12.3 MiB take 300 us,
+// streamed 350; its backward with 18.4 MiB 950, streamed 450.
+constexpr std::int64_t stream_bytes = std::int64_t(16) << 20;
 
 // The threads that the work is worth now.
 int threads_for(const Work& work) noexcept;

@@ -5,15 +5,20 @@
 
 namespace fastnorm {
 
-// The gradients of swish: the rows are the elements of beta, of the compute type, the columns the elements of
-// x that share one. A call covers segments [begin, end) as in Elementwise; each leaves its share of dbeta in
-// dbeta_shares.
+// The gradients of swish on rows of which `shared_rows` neighbours share a beta or, by columns, a row of
+// them. beta and dbeta are of the compute type and do not step where elements of x share one. Units are
+// segments of rows as in Elementwise or, by columns, strips of `strip` columns of blocks of `block_rows`
+// rows.
 struct SwishBackward {
     Rows shape;
-    Operand dy, x, dx;
-    const void* beta;
-    double* dbeta_shares;
+    Operand dy, x, dx, beta, dbeta;
+    std::int64_t shared_rows, block_rows, strip;
+    double* shares;  // of units in dbeta, which is written where this is null: one each or, by columns, a row
 };
+
+FASTNORM_INLINE constexpr std::int64_t segments_per_row(const SwishBackward& task) {
+    return (task.shape.cols + segment_elements - 1) / segment_elements;
+}
 
 // x and y, or dy, x and dx, and the numbers that an op has beside x, in the order of its signature; they are
 // rounded to the compute type.

@@ -10,9 +10,9 @@ namespace fastnorm {
 //
 // The order of every sum follows from these three numbers and from `block_outer` alone, whatever the strides:
 // - planes (inner >= least_plane): a plane is the `inner` values of one (outer, channel), a row of `shape`,
-// and is
-//   summed like a row of layer_norm. The planes of a block of `block_outer` are merged one after the other,
-//   then the blocks.
+// and
+//   is summed on its own. The planes of a block of `block_outer` are merged one after the other, then the
+//   blocks. Rows are in (outer, channel) order, of group_norm in (channel, outer) order.
 // - columns: a row of `shape` is the channels x inner values of one outer index. Each column is summed down a
 // block of
 //   `block_outer` rows; the blocks are merged one after the other, then the `inner` columns of a channel.
@@ -32,12 +32,11 @@ struct Channels {
     FASTNORM_INLINE constexpr std::int64_t blocks() const { return (outer + block_outer - 1) / block_outer; }
     FASTNORM_INLINE constexpr std::int64_t columns() const { return planes ? channels : channels * inner; }
     FASTNORM_INLINE constexpr double count() const { return double(outer) * double(inner); }
-    // Units of channel_apply and channel_gradient: tiles of planes of one outer index, or of rows.
-    FASTNORM_INLINE constexpr std::int64_t tiles_across() const {
-        return planes ? (channels + tile_rows - 1) / tile_rows : 1;
-    }
+    // Whether it is group_norm, whose channels are groups of planes with a weight each.
+    FASTNORM_INLINE constexpr bool grouped() const { return weight_outer_step != 0; }
+    // Units of channel_apply and channel_gradient: tiles of rows.
     FASTNORM_INLINE constexpr std::int64_t tiles() const {
-        return planes ? outer * tiles_across() : (outer + tile_rows - 1) / tile_rows;
+        return ((planes ? outer * channels : outer) + tile_rows - 1) / tile_rows;
     }
 };
 
@@ -69,21 +68,22 @@ struct ChannelForward {
     bool stream;
 };
 
-// The gradient. `forward` has x, the weight and the statistics, which channel_norm_backward computes if
-// `recompute`.
-//   channel_sums, over blocks: sums of dy, dy * (x - mean) and x - mean in the partials (one block an outer
-//   index where
-//     plane gradients are wanted).
-//   channel_slopes, over channels: from them dweight, dbias and dx = dy * rstd * weight + (x - mean) * slope
-//   + offset. channel_gradient, over tiles: dx. channel_norm_backward, over groups of planes: all of these,
-//   with partials of its own in scratch.
+// The gradient. `forward` has x, the weight and the statistics.
+//   channel_sums, over blocks, in the partials (one block an outer index where plane gradients are wanted):
+//     of planes the moments of x, sum dy and sum dy * (x - mean) around the block's own mean; of columns sums
+//     of dy, dy * (x - mean) and x - mean around the channel's.
+//   channel_slopes, over channels: from them the statistics, of planes if `recompute`, dweight, dbias and dx
+//   =
+//     dy * rstd * weight + (x - mean) * slope + offset.
+//   channel_gradient, over tiles: dx.
+//   channel_norm_backward, over groups of planes: all of these, with partials of its own in scratch.
 struct ChannelBackward {
     ChannelForward forward;
-    bool recompute;
-    bool through;  // the statistics are functions of x: slope and offset are not 0
-    bool sums;     // the sums are wanted: for the above or for dweight and dbias
+    bool recompute;  // planes
+    bool through;    // the statistics are functions of x: slope and offset are not 0
+    bool sums;       // the sums are wanted: for the above or for dweight and dbias
     Operand dy, dx;
-    double* partials;      // 3 x blocks x columns; 1 x channels and so on, see channel_slopes
+    double* partials;      // backward_kinds x blocks x columns
     double* slope;         // one a channel
     double* offset;        // one a channel
     double* coefficients;  // columns: 4 x columns, mean, factor, slope and offset
@@ -94,12 +94,15 @@ struct ChannelBackward {
     bool stream;
 };
 
+// The kinds of partial sums that channel_sums leaves.
+FASTNORM_INLINE constexpr int backward_kinds(const Channels& size) { return size.planes ? 4 : 3; }
+
 // Scratch of the kernels beyond packed tiles.
 FASTNORM_INLINE constexpr std::int64_t moments_scratch_bytes(const Channels& size) {
     return (size.planes ? 2 * size.blocks() * size.group : size.columns()) * 8;
 }
 FASTNORM_INLINE constexpr std::int64_t sums_scratch_bytes(const Channels& size) {
-    return 3 * size.blocks() * size.group * 8;
+    return backward_kinds(size) * size.blocks() * size.group * 8;
 }
 
 }  // namespace fastnorm

@@ -5,9 +5,20 @@
 
 namespace fastnorm {
 
-// Running sums of dweight and dbias over the rows of a block, in the compute type.
+// Running sums of dweight and dbias over the rows of a block, and the weight, in the compute type. Longer
+// rows have each its place in a page.
+constexpr std::int64_t page_bytes = 4096;
+FASTNORM_INLINE constexpr bool sums_in_pages(std::int64_t cols, std::int64_t size) {
+    return cols * size >= page_bytes / 4;
+}
 FASTNORM_INLINE constexpr std::int64_t parameter_sums_bytes(std::int64_t cols, std::int64_t size) {
-    return (2 * cols * size + 63) / 64 * 64;
+    return 3 * (packed_row_bytes(cols, size) + (sums_in_pages(cols, size) ? page_bytes : 0));
+}
+
+// Calls of fewer rows do without weight and bias in whole lines.
+constexpr std::int64_t merged_rows = 4;
+FASTNORM_INLINE constexpr std::int64_t whole_parameters_bytes(const Rows& shape, std::int64_t size) {
+    return shape.rows < merged_rows ? 0 : 2 * packed_row_bytes(shape.cols, size);
 }
 
 // Norm over the columns of each row. Parameters and statistics are contiguous arrays of the compute type

@@ -49,7 +49,7 @@ void element_loss(Run& run) {
     ElementwiseLoss task = {};
     task.scale = 0.5;
     Geometry geometry;
-    const Work work = plan_elementwise_loss(task, geometry, arrays, run.source.flag(), 1);
+    const Work work = plan_elementwise_loss(task, geometry, arrays, true, run.source.flag(), 1);
     const FuzzArray sums = parameter(run, work.units, Element::float64, false);
     task.sums = reinterpret_cast<double*>(sums.at(0));
     run_on_threads(run, kernels().mse_loss[int(element)], task, work);

@@ -30,27 +30,57 @@ Results run_unary(const Kernel<Task>* forward, const Kernel<Task>* backward, con
     return {{elements(y, s), elements(dx, s)}};
 }
 
-// Forward and backward of swish, a beta for each row.
-Results run_swish(const KernelTable& table, const Shape& s) {
+// Forward and backward of swish, a beta for each row, or for each column of rows that share them or of one.
+enum class Betas { of_rows, of_columns, of_elements };
+
+Results run_swish(const KernelTable& table, const Shape& s, Betas betas) {
     const std::int64_t size = item_size(s.element), compute = compute_size(s.element);
     const int e = int(s.element);
     TestArray x(s, size), y(s, size), dy(s, size), dx(s, size);
     fill(x, s, 5);
     fill(dy, s, 6);
-    const std::int64_t segments = s.cols > 0 ? s.rows : 0;
-    Guarded betas(std::size_t(s.rows * compute), true), shares(std::size_t(segments * 8), true);
-    fill_parameters(betas, s.element, s.rows, 7);
+    const bool is_row = betas == Betas::of_rows;
+    const std::int64_t count = is_row ? s.rows : betas == Betas::of_columns ? s.cols : s.rows * s.cols;
+    const std::int64_t segments = s.cols > 0 ? s.rows : 0, blocks = is_row ? 0 : (s.rows + 2) / 3;
+    const bool shares = is_row || (betas == Betas::of_columns && blocks > 1);
+    Guarded values(std::size_t(count * compute), true), sums(std::size_t(count * compute), true);
+    Guarded partial(std::size_t((is_row ? segments : shares ? blocks * s.cols : 0) * 8), true);
+    fill_parameters(values, s.element, count, 7);
     const Rows rows = rows_of(s);
-    Guarded scratch(std::size_t(3 * segment_elements * compute), true);
-    const std::int64_t step = 0;
-    Elementwise task{rows, {x.operand(s), {betas.data(), &compute, &step, false}, y.operand(s)}, s.stream};
+    Guarded scratch(std::size_t(3 * segment_elements * 8 + 64 * (16 + 3 * compute + 3 * size)), true);
+    const std::int64_t none = 0, row_step = s.cols * compute;
+    const std::int64_t* const outer = is_row ? &compute : betas == Betas::of_columns ? &none : &row_step;
+    const std::int64_t* const inner = is_row ? &none : &compute;
+    const Operand beta = {static_cast<char*>(values.data()), outer, inner, !is_row},
+                  dbeta = {static_cast<char*>(sums.data()), outer, inner, !is_row};
+    Elementwise task{rows, {x.operand(s), beta, y.operand(s)}, s.stream};
     table.swish_forward[e](task, 0, s.rows * segments_per_row(task), scratch.data());
-    const SwishBackward backward{
-        rows,          dy.operand(s), x.operand(s),
-        dx.operand(s), betas.data(),  reinterpret_cast<double*>(shares.data()),
-    };
-    table.swish_backward[e](backward, 0, segments, scratch.data());
-    return {{elements(y, s), elements(dx, s), shares.content()}};
+    const std::int64_t shared_rows = betas == Betas::of_columns ? s.rows : 1, strip = 48;
+    const SwishBackward backward{rows,         dy.operand(s),
+                                 x.operand(s), dx.operand(s),
+                                 beta,         dbeta,
+                                 shared_rows,  3,
+                                 strip,        shares ? reinterpret_cast<double*>(partial.data()) : nullptr};
+    if (is_row) {
+        table.swish_backward_rows[e](backward, 0, segments, scratch.data());
+    } else {
+        const std::int64_t groups = betas == Betas::of_columns ? blocks : s.rows;
+        table.swish_backward_columns[e](backward, 0, groups * ((s.cols + strip - 1) / strip), scratch.data());
+    }
+    if (s.rows == 0) return {{elements(y, s), elements(dx, s)}};
+    return {{elements(y, s), elements(dx, s), shares ? partial.content() : sums.content()}};
+}
+
+// Backward of a result.
+Results run_from_result(const Kernel<Elementwise>* kernel, const Shape& s) {
+    const std::int64_t size = item_size(s.element);
+    TestArray y(s, size), dy(s, size), dx(s, size);
+    fill(y, s, 5);
+    fill(dy, s, 6);
+    Guarded scratch(std::size_t(3 * segment_elements * size), true);
+    Elementwise task{rows_of(s), {dy.operand(s), y.operand(s), dx.operand(s)}, s.stream};
+    kernel[int(s.element)](task, 0, s.rows * segments_per_row(task), scratch.data());
+    return {{elements(dx, s)}};
 }
 
 }  // namespace
@@ -58,6 +88,11 @@ Results run_swish(const KernelTable& table, const Shape& s) {
 #define FASTNORM_COMPARE(argument, name)                                                 \
     compare_all([](const KernelTable& table, const Shape& s) {                           \
         return run_unary(table.name##_forward, table.name##_backward, s, Elementwise()); \
+    });
+
+#define FASTNORM_COMPARE_FROM_RESULT(argument, name)                  \
+    compare_all([](const KernelTable& table, const Shape& s) {        \
+        return run_from_result(table.name##_backward_from_result, s); \
     });
 
 #define FASTNORM_COMPARE_PARAMETRIC(argument, name)                                                  \
@@ -74,6 +109,9 @@ int main() {
     FASTNORM_UNARY_ACTIVATIONS(FASTNORM_COMPARE, )
     FASTNORM_FORMS_OF_GELU(FASTNORM_COMPARE, )
     FASTNORM_PARAMETRIC_ACTIVATIONS(FASTNORM_COMPARE_PARAMETRIC, )
-    compare_all(run_swish);
+    FASTNORM_SIGMOID_ACTIVATIONS(FASTNORM_COMPARE_FROM_RESULT, )
+    for (const Betas betas : {Betas::of_rows, Betas::of_columns, Betas::of_elements}) {
+        compare_all([=](const KernelTable& table, const Shape& s) { return run_swish(table, s, betas); });
+    }
     return check::report();
 }

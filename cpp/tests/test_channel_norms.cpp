@@ -65,7 +65,8 @@ Results run_channel_norm(const KernelTable& table, const Shape& s, const Split& 
     };
 
     const std::int64_t partial = size.blocks() * size.columns(), columns = planes ? 0 : size.columns();
-    const Numbers partials(3 * partial, s.at_end), mean(size.channels, s.at_end), m2(size.channels, s.at_end);
+    const Numbers partials(backward_kinds(size) * partial, s.at_end), mean(size.channels, s.at_end),
+        m2(size.channels, s.at_end);
     const Numbers rstd(size.channels, s.at_end), slope(size.channels, s.at_end),
         offset(size.channels, s.at_end);
     const Numbers coefficients(4 * columns, s.at_end);
@@ -120,8 +121,11 @@ Results run_channel_norm(const KernelTable& table, const Shape& s, const Split& 
     backward.dweight = has_parameters ? dweight.data() : nullptr;
     backward.dbias = has_parameters ? dbias.data() : nullptr;
     backward.stream = s.stream;
-    table.channel_moments[e](backward.forward, 0, size.blocks(), scratch.data());
-    table.channel_statistics[e](backward.forward, 0, size.channels, nullptr);
+    backward.recompute = planes;
+    if (!planes) {
+        table.channel_moments[e](backward.forward, 0, size.blocks(), scratch.data());
+        table.channel_statistics[e](backward.forward, 0, size.channels, nullptr);
+    }
     table.channel_sums[e](backward, 0, size.blocks(), scratch.data());
     table.channel_slopes[e](backward, 0, size.channels, nullptr);
     table.channel_gradient[e](backward, 0, size.tiles(), scratch.data());
@@ -131,7 +135,6 @@ Results run_channel_norm(const KernelTable& table, const Shape& s, const Split& 
         results.outputs.push_back(dbias.content());
     }
     if (planes) {
-        backward.recompute = true;
         table.channel_norm_backward[e](backward, 0, groups, scratch.data());
         CHECK(elements(dx, s) == results.outputs[3]);
         if (has_parameters)

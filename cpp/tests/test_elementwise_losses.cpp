@@ -10,7 +10,6 @@ struct Case {
 
 template <class Kernel>
 Results run(const Kernel& kernel, const Shape& s, const Case& c) {
-    // The arrays are one row; the columns of the test's shape are its inner axes.
     const std::int64_t size = item_size(s.element);
     TestArray x(s, size), target(s, size), losses(s, size), gradient(s, size), dloss(s, size);
     fill(x, s, 31);
@@ -23,21 +22,18 @@ Results run(const Kernel& kernel, const Shape& s, const Case& c) {
             if (i % 7 == 0) put(s.element, x.at(r, j), double(i % 300 - 150));
         }
     }
-    const std::int64_t count = s.rows * s.cols, segments = (count + segment_elements - 1) / segment_elements;
-    Guarded sums(std::size_t(segments) * sizeof(double), true);
-    Guarded scratch(std::size_t(5 * segment_elements * size), true);
-    const bool contiguous = s.layout == Layout::contiguous;
-    const std::int64_t extents[] = {s.rows, s.cols}, none = 0, one = 1;
+    // Few enough that a block ends within the arrays and rows are packed by parts.
     ElementwiseLoss task = {};
-    task.shape = {1, count, 1, contiguous ? 1 : 2, &one, contiguous ? &count : extents};
-    std::int64_t strides[5][2];
-    int next = 0;
-    const auto operand = [&](const TestArray& array) {
-        std::int64_t* stride = strides[next++];
-        stride[0] = contiguous ? size : array.outer_stride;
-        stride[1] = array.inner_stride;
-        return Operand{array.memory.data(), &none, stride, contiguous};
-    };
+    task.shape = rows_of(s);
+    task.block_rows = lanes_by_rows.sets,
+    task.block_cols = std::max<std::int64_t>(1, std::min<std::int64_t>(s.cols, 192));
+    task.packed_rows = 32;
+    task.by_rows = s.rows >= tile_rows && s.cols % 16 == 0;
+    task.along_columns = task.by_rows && s.layout == Layout::neighbouring_rows;
+    const std::int64_t blocks = task.blocks();
+    Guarded sums(std::size_t(blocks) * sizeof(double), true);
+    Guarded scratch(std::size_t(5 * task.packed_elements() * size), true);
+    const auto operand = [&](const TestArray& array) { return array.operand(s); };
     const Operand nothing{nullptr, nullptr, nullptr, true};
     task.operands[ElementwiseLoss::x] = operand(x);
     task.operands[ElementwiseLoss::target] = operand(target);
@@ -51,7 +47,7 @@ Results run(const Kernel& kernel, const Shape& s, const Case& c) {
     task.epsilon = -0.5;
     task.alpha_of_one = 0.25;
     task.alpha_of_zero = 0.75;
-    kernel[int(s.element)](task, 0, segments, scratch.data());
+    kernel[int(s.element)](task, 0, blocks, scratch.data());
     Results results{{sums.content()}};
     if (c.with_losses) results.outputs.push_back(elements(losses, s));
     if (c.with_gradient) results.outputs.push_back(elements(gradient, s));

@@ -189,21 +189,55 @@ void test_broadcast() {
         same = same && address(geometry.rows, geometry.operands[1], row, col) == beta.at(i / 5 % 3);
     }
     CHECK(same);
+}
 
+// The gradients of swish: rows of x that share a beta or, by columns, a row of betas.
+void test_swish() {
+    const TestView x({2, 3, 20}, Element::float32), y({2, 3, 20}, Element::float32);
+    bool same = true;
+    const auto plan_of = [&](SwishBackward& task, Geometry& geometry, const View& beta) {
+        return plan_swish_backward(task, geometry, x, x, y, beta, beta);
+    };
     SwishBackward task;
-    Geometry by_beta;
-    const Work work = plan_swish_backward(task, by_beta, x, x, y, beta);
-    CHECK(task.shape.rows == 3 && task.shape.cols == 10 && work.units == 3);
-    CHECK(work.units_per_chunk == segment_elements / 10);
-    for (std::int64_t i = 0; i < 30; ++i) {
-        const std::int64_t row = i / 5 % 3, col = i / 15 * 5 + i % 5;
-        same = same && address(task.shape, task.x, row, col) == x.at(i);
+    {
+        const TestView beta({3, 1}, Element::float32);
+        Geometry geometry;
+        const SwishPlan plan = plan_of(task, geometry, beta);
+        CHECK(!plan.by_columns && plan.groups == 3 && plan.shares_per_group == 2 && plan.share_size == 1);
+        CHECK(task.shape.rows == 6 && task.shape.cols == 20 && task.shared_rows == 2);
+        for (std::int64_t i = 0; i < 120; ++i) {
+            const std::int64_t row = i / 20 % 3 * 2 + i / 60, col = i % 20;
+            same = same && address(task.shape, task.x, row, col) == x.at(i);
+            same = same && address(task.shape, task.beta, row, col) == beta.at(i / 20 % 3);
+        }
+    }
+    {
+        const TestView beta({20}, Element::float32);
+        Geometry geometry;
+        const SwishPlan plan = plan_of(task, geometry, beta);
+        CHECK(plan.by_columns && plan.groups == 1 && plan.shares() == 0 && plan.share_size == 20);
+        CHECK(task.shape.rows == 6 && task.shared_rows == 6 && task.strip == 32);
+        for (std::int64_t i = 0; i < 120; ++i) {
+            same = same && address(task.shape, task.beta, i / 20, i % 20) == beta.at(i % 20);
+        }
+    }
+    {
+        const TestView beta({2, 3, 20}, Element::float32);
+        Geometry geometry;
+        const SwishPlan plan = plan_of(task, geometry, beta);
+        CHECK(plan.by_columns && task.shared_rows == 1 && plan.shares() == 0 && task.shape.cols == 120);
     }
     CHECK(same);
-    const double shares[] = {1, 2, 3, 4, 5, 6};
+    double shares[] = {1, 2, 3, 4, 5, 6};
     double sums[3];
-    sum_shares(shares, 2, 3, Element::float64, sums);
+    SwishPlan plan;
+    plan.groups = 3, plan.shares_per_group = 2;
+    sum_shares(shares, plan, Element::float64, sums);
     CHECK(sums[0] == 3 && sums[1] == 7 && sums[2] == 11);
+    double rows[] = {1, 2, 3, 4, 5, 6};
+    plan.groups = 1, plan.share_size = 3;
+    sum_shares(rows, plan, Element::float64, sums);
+    CHECK(sums[0] == 5 && sums[1] == 7 && sums[2] == 9);
 }
 
 void test_leading() {
@@ -222,7 +256,7 @@ void test_leading() {
     }
 }
 
-// Rows are (place in the group, sample, group).
+// Rows are (sample, group, place in the group).
 void test_channel_groups() {
     for (const Walk walk : walks) {
         const TestView x({2, 6, 5}, Element::float32, walk);
@@ -233,7 +267,7 @@ void test_channel_groups() {
         CHECK(geometry.rows.rows == 12 && geometry.rows.cols == 5);
         bool same = true;
         for (std::int64_t row = 0; row < 12; ++row) {
-            const std::int64_t group = row % 2, sample = row / 2 % 2, place = row / 4;
+            const std::int64_t place = row % 3, group = row / 3 % 2, sample = row / 6;
             const std::int64_t channel = group * 3 + place;
             for (std::int64_t c = 0; c < 5; ++c) {
                 const std::int64_t number = (sample * 6 + channel) * 5 + c;
@@ -269,6 +303,7 @@ int main() {
     test_no_axes_and_no_rows();
     test_elementwise();
     test_broadcast();
+    test_swish();
     test_leading();
     test_channel_groups();
     test_shares();

@@ -15,7 +15,7 @@ void fill_scores(const TestArray& x, const Shape& s) {
 }
 
 template <class Forward, class Backward>
-Results run(const Forward& forward, const Backward& backward, const Shape& s) {
+Results run(const Forward& forward, const Backward& backward, const Backward& from_result, const Shape& s) {
     const std::int64_t size = item_size(s.element);
     const int e = int(s.element);
     TestArray x(s, size), y(s, size), dy(s, size), dx(s, size);
@@ -28,17 +28,23 @@ Results run(const Forward& forward, const Backward& backward, const Shape& s) {
     );
     forward[e]({rows, x.operand(s), y.operand(s), s.stream}, 0, s.rows, scratch.data());
     backward[e]({rows, dy.operand(s), x.operand(s), dx.operand(s), s.stream}, 0, s.rows, scratch.data());
-    return {{elements(y, s), elements(dx, s)}};
+    TestArray again(s, size);
+    from_result[e](
+        {rows, dy.operand(s), y.operand(s), again.operand(s), s.stream}, 0, s.rows, scratch.data()
+    );
+    return {{elements(y, s), elements(dx, s), elements(again, s)}};
 }
 
 }  // namespace
 
 int main() {
     compare_all([](const KernelTable& table, const Shape& s) {
-        return run(table.softmax_forward, table.softmax_backward, s);
+        return run(table.softmax_forward, table.softmax_backward, table.softmax_backward_from_result, s);
     });
     compare_all([](const KernelTable& table, const Shape& s) {
-        return run(table.log_softmax_forward, table.log_softmax_backward, s);
+        return run(
+            table.log_softmax_forward, table.log_softmax_backward, table.log_softmax_backward_from_result, s
+        );
     });
     return check::report();
 }

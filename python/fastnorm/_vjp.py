@@ -22,6 +22,7 @@ class Pair(NamedTuple):
     positional: tuple[str, ...]  # of the forward, in order: the backward takes them after dy
     keywords: frozenset[str]  # of the forward that the backward takes too
     has_stats: bool  # the forward can return statistics that the backward takes
+    takes_result: bool  # the backward takes the forward's result
 
 
 def vjp(op: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Callable[..., Any]]:
@@ -33,7 +34,7 @@ def vjp(op: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Callabl
         An op of fastnorm that has a backward, such as ``fastnorm.layer_norm``.
     *args, **kwargs
         The arguments of the op. The pullback reads the arrays again, so they must not change before it is
-        called.
+        called; nor must y where the backward takes it, as those of softmax, log_softmax, sigmoid and tanh do.
 
     Returns
     -------
@@ -41,7 +42,7 @@ def vjp(op: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Callabl
         What ``op(*args, **kwargs)`` returns.
     pullback : function
         ``pullback(dy)`` returns what the op's backward returns. Statistics that the backward needs are kept
-        from the forward and not computed again.
+        from the forward and not computed again, nor is y where the backward takes that.
 
     Raises
     ------
@@ -81,6 +82,8 @@ def vjp(op: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Callabl
             keywords["training"] = True
     else:
         y = op(*args, **kwargs)
+        if pair.takes_result:
+            keywords["y"] = y
 
     def pullback(*dy: Any) -> Any:
         return pair.backward(*dy, *inputs, **keywords)
@@ -107,6 +110,7 @@ def _match(op: Callable[..., Any], backward: Callable[..., Any]) -> Pair:
         tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY),
         frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in backward_names),
         "return_stats" in signature.parameters and "stats" in backward_names,
+        "y" in backward_names,
     )
 
 

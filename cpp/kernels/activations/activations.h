@@ -7,5 +7,5 @@
 #include "kernels/activations/sigmoid.h"
 #include "kernels/activations/silu.h"
 #include "kernels/activations/softplus.h"
-#include "kernels/activations/swish.h"
+#include "kernels/activations/swish_backward.h"
 #include "kernels/activations/tanh.h"

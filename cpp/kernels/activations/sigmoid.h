@@ -1,6 +1,6 @@
 // sigmoid and its gradient, element by element:
 //
-//   y = 1/(1 + exp(-x)),  dx = dy * y (1 - y), computed from x
+//   y = 1/(1 + exp(-x)),  dx = dy * y (1 - y), computed from x or from y where that is given
 //
 // Maximum error against exact values: float32 below 1 ULP, derivative below 2 ULP over all inputs
 // (docs/accuracy.md); float64 below 1 ULP (dense samples). Half types compute in float and round once more.
@@ -43,6 +43,14 @@ template <class T>
 void sigmoid_backward(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch) {
     map<T, 2, 1>(task, begin, end, scratch, [](auto dy, auto x) FASTNORM_INLINE_LAMBDA {
         return dy * sigmoid_derivative(x);
+    });
+}
+template <class T>
+void sigmoid_backward_from_result(
+    const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch
+) {
+    map<T, 2, 1>(task, begin, end, scratch, [](auto dy, auto y) FASTNORM_INLINE_LAMBDA {
+        return (dy * y) * (broadcast<decltype(y)>(1) - y);
     });
 }
 

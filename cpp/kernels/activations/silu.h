@@ -36,9 +36,17 @@ FASTNORM_INLINE Vec<T, N> silu_derivative(Vec<T, N> x) {
     }
 }
 
+// With a name, for swish to share the loop.
+struct Silu {
+    template <class V>
+    FASTNORM_INLINE V operator()(V x) const {
+        return silu(x);
+    }
+};
+
 template <class T>
 void silu_forward(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    map<T, 1, 1>(task, begin, end, scratch, [](auto x) FASTNORM_INLINE_LAMBDA { return silu(x); });
+    map<T, 1, 1>(task, begin, end, scratch, Silu());
 }
 template <class T>
 void silu_backward(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch) {

@@ -5,13 +5,14 @@
 //   x; dweight = sum dy * xhat,  dbias = sum dy.
 //
 // One step after the other over the whole array: channel_moments (moments.h) and channel_statistics where the
-// batch's statistics are wanted, channel_apply; channel_sums, channel_slopes, channel_gradient. Arrays of
+// batch's statistics are wanted, channel_apply; channel_sums, which take the moments of planes too,
+// channel_slopes, channel_gradient. Arrays of
 // which a group of channels fits in the second-level cache take all steps group by group (group_norm.h).
 // Source: Ioffe and Szegedy, "Batch Normalization", 2015.
 #pragma once
 
 #include "kernels/channel_norms/columns.h"
-#include "kernels/channel_norms/statistics.h"
+#include "kernels/channel_norms/plane_slopes.h"
 #include "kernels/channel_norms/sums.h"
 
 FASTNORM_TARGET_BEGIN
@@ -28,15 +29,14 @@ void channel_apply(const ChannelForward& task, std::int64_t begin, std::int64_t 
     const Channels& size = task.size;
     char* space = static_cast<char*>(scratch);
     RowTile<T> x(size.shape, task.x, space), y(size.shape, task.y, space);
-    for (std::int64_t tile = begin; tile < end; ++tile) {
-        if (size.planes) {
-            const std::int64_t o = tile / size.tiles_across(), c = tile % size.tiles_across() * tile_rows;
-            apply_planes<T>(task, x, y, o, c, int(smaller(tile_rows, size.channels - c)));
-        } else {
-            const std::int64_t first = tile * tile_rows;
-            apply_columns<T>(task, x, y, first, int(smaller(tile_rows, size.outer - first)));
-        }
+    if (size.planes) {
+        PlaneTiles tiles(size, begin * tile_rows, smaller(end * tile_rows, size.outer * size.channels));
+        for (PlaneTile tile; tiles.next(tile);) apply_planes<T>(task, x, y, tile);
+        return;
     }
+    for (std::int64_t first = begin * tile_rows; first < smaller(end * tile_rows, size.outer);
+         first += tile_rows)
+        apply_columns<T>(task, x, y, first, int(smaller(tile_rows, size.outer - first)));
 }
 
 template <class T>
@@ -45,22 +45,20 @@ void channel_sums(const ChannelBackward& task, std::int64_t begin, std::int64_t 
     char* space = static_cast<char*>(scratch);
     RowTile<T> dy(size.shape, task.dy, space), x(size.shape, task.forward.x, space);
     const Partials partials{task.partials, size.blocks(), size.columns(), 0};
-    for (std::int64_t block = begin; block < end; ++block) {
-        if (size.planes) {
-            block_sums<T>(task, dy, x, partials, block, 0, size.channels);
-        } else {
-            block_column_sums<T>(task, dy, x, partials, block);
-        }
+    if (size.planes) {
+        const std::int64_t start = begin * size.block_outer,
+                           stop = smaller(end * size.block_outer, size.outer);
+        return block_sums<T>(task, dy, x, partials, start, stop, 0, size.channels);
     }
+    for (std::int64_t block = begin; block < end; ++block) block_column_sums<T>(task, dy, x, partials, block);
 }
 
 template <class T>
 void channel_slopes(const ChannelBackward& task, std::int64_t begin, std::int64_t end, void*) {
     using S = compute_t<T>;
-    if (task.sums)
-        finish_sums<S>(
-            task, {task.partials, task.forward.size.blocks(), task.forward.size.columns(), 0}, begin, end
-        );
+    const Channels& size = task.forward.size;
+    const Partials partials{task.partials, size.blocks(), size.columns(), 0};
+    if (task.sums) (size.planes ? finish_plane_sums<S> : finish_column_sums<S>)(task, partials, begin, end);
     if (task.coefficients) gradient_coefficients<S>(task, begin, end);
 }
 
@@ -70,15 +68,14 @@ void channel_gradient(const ChannelBackward& task, std::int64_t begin, std::int6
     char* space = static_cast<char*>(scratch);
     RowTile<T> dy(size.shape, task.dy, space), x(size.shape, task.forward.x, space),
         dx(size.shape, task.dx, space);
-    for (std::int64_t tile = begin; tile < end; ++tile) {
-        if (size.planes) {
-            const std::int64_t o = tile / size.tiles_across(), c = tile % size.tiles_across() * tile_rows;
-            plane_gradients<T>(task, dy, x, dx, o, c, int(smaller(tile_rows, size.channels - c)));
-        } else {
-            const std::int64_t first = tile * tile_rows;
-            column_gradients<T>(task, dy, x, dx, first, int(smaller(tile_rows, size.outer - first)));
-        }
+    if (size.planes) {
+        PlaneTiles tiles(size, begin * tile_rows, smaller(end * tile_rows, size.outer * size.channels));
+        for (PlaneTile tile; tiles.next(tile);) plane_gradients<T>(task, dy, x, dx, tile);
+        return;
     }
+    for (std::int64_t first = begin * tile_rows; first < smaller(end * tile_rows, size.outer);
+         first += tile_rows)
+        column_gradients<T>(task, dy, x, dx, first, int(smaller(tile_rows, size.outer - first)));
 }
 
 FASTNORM_TARGET_END

@@ -9,7 +9,7 @@ FASTNORM_TARGET_BEGIN
 // The coefficients of the columns of channels [begin, end).
 template <class S>
 void column_coefficients(const ChannelForward& task, std::int64_t begin, std::int64_t end) {
-    using V = Vec<double, row_lanes>;
+    using V = Vec<double, channel_lanes>;
     const Channels& size = task.size;
     const std::int64_t cols = size.columns();
     double* const centres = task.coefficients;
@@ -18,7 +18,7 @@ void column_coefficients(const ChannelForward& task, std::int64_t begin, std::in
     if (size.inner == 1) {
         const S* weight = static_cast<const S*>(task.weight);
         const S* bias = static_cast<const S*>(task.bias);
-        for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        for_columns<channel_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
             const V mean = load_columns<V>(task.mean + j, step), rstd = load_columns<V>(task.rstd + j, step);
             V centre = mean;
             if constexpr (sizeof(S) == 4) centre = to_double(to_float(mean));
@@ -164,10 +164,10 @@ void gradient_coefficients(const ChannelBackward& task, std::int64_t begin, std:
     const Channels& size = forward.size;
     const std::int64_t cols = size.columns();
     if (size.inner == 1) {
-        using V = Vec<double, row_lanes>;
+        using V = Vec<double, channel_lanes>;
         const S* weight = static_cast<const S*>(forward.weight);
         double* const target = task.coefficients;
-        for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        for_columns<channel_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
             const V rstd = load_columns<V>(forward.rstd + j, step);
             const V factor = weight ? rstd * load_columns<V>(weight + j, step) : rstd;
             store_columns(target + j, load_columns<V>(forward.mean + j, step), step);

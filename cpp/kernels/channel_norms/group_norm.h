@@ -16,18 +16,16 @@ void channel_norm_forward(const ChannelForward& task, std::int64_t begin, std::i
     const Channels& size = task.size;
     char* space = static_cast<char*>(scratch);
     RowTile<T> x(size.shape, task.x, space), y(size.shape, task.y, space);
+    // Blocks of one plane are merged in their order anyway.
+    const std::int64_t block_outer = size.block_outer == 1 ? size.outer : size.block_outer;
+    const std::int64_t blocks = (size.outer + block_outer - 1) / block_outer;
     for (std::int64_t group = begin; group < end; ++group) {
         const std::int64_t first = group * size.group, last = smaller(first + size.group, size.channels);
-        const Partials partials{reinterpret_cast<double*>(space), size.blocks(), size.group, first};
-        for (std::int64_t block = 0; block < size.blocks(); ++block) {
-            block_moments<T>(task, x, y, partials, block, first, last);
-        }
+        const Partials partials{reinterpret_cast<double*>(space), blocks, size.group, first};
+        block_moments<T>(task, x, partials, block_outer, 0, size.outer, first, last);
         finish_statistics<compute_t<T>>(task, partials, first, last);
-        for (std::int64_t o = 0; o < size.outer; ++o) {
-            for (std::int64_t c = first; c < last; c += tile_rows) {
-                apply_planes<T>(task, x, y, o, c, int(smaller(tile_rows, last - c)));
-            }
-        }
+        PlaneTiles tiles(size, 0, size.outer, first, last);
+        for (PlaneTile tile; tiles.next(tile);) apply_planes<T>(task, x, y, tile);
     }
 }
 
@@ -41,21 +39,10 @@ void channel_norm_backward(const ChannelBackward& task, std::int64_t begin, std:
     for (std::int64_t group = begin; group < end; ++group) {
         const std::int64_t first = group * size.group, last = smaller(first + size.group, size.channels);
         const Partials partials{reinterpret_cast<double*>(space), size.blocks(), size.group, first};
-        if (task.recompute) {
-            for (std::int64_t block = 0; block < size.blocks(); ++block) {
-                block_moments<T>(forward, x, x, partials, block, first, last);
-            }
-            finish_statistics<compute_t<T>>(forward, partials, first, last);
-        }
-        for (std::int64_t block = 0; block < size.blocks(); ++block) {
-            block_sums<T>(task, dy, x, partials, block, first, last);
-        }
-        finish_sums<compute_t<T>>(task, partials, first, last);
-        for (std::int64_t o = 0; o < size.outer; ++o) {
-            for (std::int64_t c = first; c < last; c += tile_rows) {
-                plane_gradients<T>(task, dy, x, dx, o, c, int(smaller(tile_rows, last - c)));
-            }
-        }
+        block_sums<T>(task, dy, x, partials, 0, size.outer, first, last);
+        finish_plane_sums<compute_t<T>>(task, partials, first, last);
+        PlaneTiles tiles(size, 0, size.outer, first, last);
+        for (PlaneTile tile; tiles.next(tile);) plane_gradients<T>(task, dy, x, dx, tile);
     }
 }
 

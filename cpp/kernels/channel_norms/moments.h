@@ -1,60 +1,23 @@
 // moments: mean and variance of each channel of (outer, channels, inner) values, in double, from one
 // read of x: what the forward of batch_norm and group_norm begins with too.
 //
-// A part (a segment of a plane, a block of a column) is summed around one of its own values, s: d = x - s,
-// mean = s + sum d / n, m2 = sum d^2 - (sum d)^2 / n. As (s - mean)^2 <= m2, its cancellation costs at most n
-// * 2^-53 whatever the mean. Parts are merged by the rule of Chan, Golub and LeVeque ("Updating Formulae and
-// a Pairwise Algorithm for Computing Sample Variances", 1979): with d = mean_b - mean_a and n = n_a + n_b,
-//   mean = mean_a + d * n_b / n,  m2 = m2_a + m2_b + d^2 * n_a * n_b / n,
-// which cancels nothing but the rounding of the means. Parts are short, so m2 is good to about 1e-13 + 2^-51
-// |mean| / deviation, where one pass over everything would lose n * 2^-53.
+// Planes: plane_sums.h, for `moments` itself always in double. Columns: a block of a column is summed in
+// double around one of its own values, s: d = x - s, mean = s + sum d / n, m2 = sum d^2 - (sum d)^2 / n. As
+// (s - mean)^2
+// <= m2, its cancellation costs at most n * 2^-53 whatever the mean. Parts are short, so m2 is good to about
+// 1e-13 + 2^-51 |mean| / deviation, where one pass over everything would lose n * 2^-53. They are merged as
+// those of planes are.
 #pragma once
 
+#include "kernels/channel_norms/plane_sums.h"
+#include "kernels/channel_norms/plane_tiles.h"
 #include "kernels/loops/row_tile.h"
-#include "kernels/norms/layer_norm.h"
 #include "tasks/channel_norms.h"
 
 FASTNORM_TARGET_BEGIN
 
-struct Moments {
-    double mean, m2;
-};
-
-FASTNORM_INLINE Moments merged(Moments a, double count_a, Moments b, double count_b) {
-    const double d = b.mean - a.mean, share = count_b / (count_a + count_b);
-    return {a.mean + d * share, a.m2 + (b.m2 + d * d * (count_a * share))};
-}
-
-// Longer planes are cut: a bound on n above, and the rounding of longer sums.
-constexpr std::int64_t segment_cols = 8192;
-
-template <class T>
-FASTNORM_INLINE Moments segment_moments(const T* x, const T* target, std::int64_t cols) {
-    if (cols == 1) {
-        const double value = widen(*x), d = value - value;  // 0, or NaN
-        return {value + d, d};
-    }
-    if constexpr (sizeof(compute_t<T>) == 8) {
-        const DoubleMoments moments = row_moments(x, cols, 1);
-        return {moments.mean + moments.mean_rest, moments.variance * double(cols)};
-    } else {
-        double mean, variance;
-        row_moments<1>(&x, &target, cols, false, &mean, &variance);
-        return {mean, variance * double(cols)};
-    }
-}
-
-// Moments of a contiguous plane. Meanwhile fetches the lines of `target`.
-template <class T>
-Moments plane_moments(const T* x, const T* target, std::int64_t cols) {
-    Moments total = segment_moments(x, target, smaller(segment_cols, cols));
-    for (std::int64_t start = segment_cols; start < cols; start += segment_cols) {
-        const std::int64_t count = smaller(segment_cols, cols - start);
-        total =
-            merged(total, double(start), segment_moments(x + start, target + start, count), double(count));
-    }
-    return total;
-}
+// Channels whose statistics are taken together: groups of planes have few, and it is less code.
+constexpr int channel_lanes = 4;
 
 // Sums by block and channel (or column): `kinds` arrays of blocks x step, of which the first column is
 // `first`.
@@ -65,35 +28,50 @@ struct Partials {
     FASTNORM_INLINE double* at(int kind, std::int64_t block, std::int64_t column) const {
         return data + (kind * blocks + block) * step + (column - first);
     }
+    FASTNORM_INLINE PlaneSums plane(std::int64_t block, std::int64_t column) const {
+        return {{*at(0, block, column), *at(1, block, column)}, *at(2, block, column), *at(3, block, column)};
+    }
+    FASTNORM_INLINE void set(std::int64_t block, std::int64_t column, const PlaneSums& sums) const {
+        const double values[] = {sums.moments.mean, sums.moments.m2, sums.dy, sums.dy_d};
+        for (int kind = 0; kind < 4; ++kind) *at(kind, block, column) = values[kind];
+    }
 };
 
-FASTNORM_INLINE bool streams_planes(bool stream, const Channels& size, std::int64_t item) {
-    return stream && size.inner * item >= 512;
+// Two blocks merged, with the roundings of merge_blocks.
+FASTNORM_INLINE Moments merged_blocks(Moments a, double count_a, Moments b, double count_b) {
+    using V = Vec<double, 2>;
+    const double d = b.mean - a.mean, ratio = count_b / (count_a + count_b);
+    const V mean = mul_add(broadcast<V>(d), broadcast<V>(ratio), broadcast<V>(a.mean));
+    const V rest = mul_add(broadcast<V>(d * d), broadcast<V>(count_a * ratio), broadcast<V>(b.m2));
+    return {first(mean), a.m2 + first(rest)};
 }
 
-// The moments of the planes of one block and channels [begin, end).
+// The moments of the planes of outer indices [start, stop) and channels [begin, end), merged within blocks of
+// `block_outer`, which may be several of one plane.
 template <class T>
 void block_moments(
-    const ChannelForward& task, RowTile<T>& x, RowTile<T>& y, const Partials& partials, std::int64_t block,
-    std::int64_t begin, std::int64_t end
+    const ChannelForward& task, RowTile<T>& x, const Partials& partials, std::int64_t block_outer,
+    std::int64_t start, std::int64_t stop, std::int64_t begin, std::int64_t end
 ) {
     const Channels& size = task.size;
-    const std::int64_t start = block * size.block_outer, stop = smaller(start + size.block_outer, size.outer);
-    const bool fetch_y = task.y.data && task.y.contiguous && !streams_planes(task.stream, size, sizeof(T));
-    for (std::int64_t o = start; o < stop; ++o) {
-        const double before = double(o - start) * double(size.inner);
-        for (std::int64_t c = begin; c < end; c += tile_rows) {
-            const int count = int(smaller(tile_rows, end - c));
-            x.fetch(o * size.channels + c, count);
-            y.select(o * size.channels + c);
-            for (int i = 0; i < count; ++i) {
-                Moments moments = plane_moments(x.row(i), fetch_y ? y.row(i) : x.row(i), size.inner);
-                double* mean = partials.at(0, block, c + i);
-                double* m2 = partials.at(1, block, c + i);
-                if (o > start) moments = merged({*mean, *m2}, before, moments, double(size.inner));
-                *mean = moments.mean;
-                *m2 = moments.m2;
+    const bool exact = !task.rstd;  // the moments are what is wanted
+    PlaneTiles tiles(size, start, stop, begin, end);
+    for (PlaneTile tile; tiles.next(tile);) {
+        x.fetch(tile.first, tile.count);
+        for (int i = 0; i < tile.count; ++i) {
+            const std::int64_t o = tile.outer[i], c = tile.channel[i];
+            const std::int64_t block = block_outer == 1 ? o : o / block_outer;
+            const double inner = double(size.inner), before = double(o - block * block_outer) * inner;
+            double* const mean = partials.at(0, block, c);
+            double* const m2 = partials.at(1, block, c);
+            Moments moments = plane_sums<false, T>(x.row(i), nullptr, size.inner, task.eps, exact).moments;
+            if (before > 0 && size.block_outer == 1) {
+                moments = merged_blocks({*mean, *m2}, before, moments, inner);
+            } else if (before > 0) {
+                moments = merged({*mean, *m2}, before, moments, inner);
             }
+            *mean = moments.mean;
+            *m2 = moments.m2;
         }
     }
 }
@@ -172,14 +150,15 @@ template <class T>
 void channel_moments(const ChannelForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     const Channels& size = task.size;
     char* space = static_cast<char*>(scratch);
-    RowTile<T> x(size.shape, task.x, space), y(size.shape, task.y, space);
+    RowTile<T> x(size.shape, task.x, space);
     const Partials partials{task.partials, size.blocks(), size.columns(), 0};
+    if (size.planes) {
+        const std::int64_t start = begin * size.block_outer,
+                           stop = smaller(end * size.block_outer, size.outer);
+        return block_moments<T>(task, x, partials, size.block_outer, start, stop, 0, size.channels);
+    }
     for (std::int64_t block = begin; block < end; ++block) {
-        if (size.planes) {
-            block_moments<T>(task, x, y, partials, block, 0, size.channels);
-        } else {
-            block_column_moments<T>(task, x, partials, block, reinterpret_cast<double*>(space));
-        }
+        block_column_moments<T>(task, x, partials, block, reinterpret_cast<double*>(space));
     }
 }
 

@@ -13,18 +13,30 @@
 
 FASTNORM_TARGET_BEGIN
 
+FASTNORM_INLINE bool streams_planes(bool stream, const Channels& size, std::int64_t item) {
+    return stream && size.inner * item >= 512;
+}
+
 // y = (x - centre) * factor + offset.
 struct Affine {
     double centre, factor, offset;
 };
 
+// The place of a channel's first weight, and one of its parameters from there.
+FASTNORM_INLINE std::int64_t weight_place(const Channels& size, std::int64_t c) {
+    return (c < size.weight_period ? c : c % size.weight_period) * size.weight_step;
+}
+template <class S>
+FASTNORM_INLINE double weight_at(
+    const Channels& size, const void* values, std::int64_t place, std::int64_t o, double absent
+) {
+    return values ? double(static_cast<const S*>(values)[place + o * size.weight_outer_step]) : absent;
+}
 template <class S>
 FASTNORM_INLINE double parameter_of(
     const Channels& size, const void* values, std::int64_t o, std::int64_t c, double absent
 ) {
-    if (!values) return absent;
-    const std::int64_t place = c < size.weight_period ? c : c % size.weight_period;
-    return static_cast<const S*>(values)[place * size.weight_step + o * size.weight_outer_step];
+    return values ? weight_at<S>(size, values, weight_place(size, c), o, absent) : absent;
 }
 
 template <class S>
@@ -73,24 +85,21 @@ void apply_plane(const T* x, T* y, std::int64_t cols, const Affine& affine, bool
     });
 }
 
-// A tile of planes of one outer index, from channel c on.
+// y of a tile of planes. The last one first, as the first-level cache still has that: so for dx.
 template <class T>
-void apply_planes(
-    const ChannelForward& task, RowTile<T>& x, RowTile<T>& y, std::int64_t o, std::int64_t c, int count
-) {
+void apply_planes(const ChannelForward& task, RowTile<T>& x, RowTile<T>& y, const PlaneTile& tile) {
     using S = compute_t<T>;
     const Channels& size = task.size;
-    const std::int64_t first = o * size.channels + c;
     const bool streaming = streams_planes(task.stream, size, sizeof(T));
-    x.fetch(first, count);
-    y.select(first);
-    for (int i = 0; i < count; ++i) {
-        const Affine affine = affine_of<S>(task, o, c + i);
+    x.fetch(tile.first, tile.count);
+    y.select(tile.first);
+    for (int i = tile.count; i-- > 0;) {
+        const Affine affine = affine_of<S>(task, tile.outer[i], tile.channel[i]);
         const bool fits = sizeof(S) == 8 || (factor_fits(affine.factor) && offset_fits(affine.centre));
         (fits ? apply_plane<T, S> : apply_plane<T, double>)(x.row(i), y.row(i), size.inner, affine,
                                                             streaming);
     }
-    y.write_back(first, count);
+    y.write_back(tile.first, tile.count);
 }
 
 struct Slopes {
@@ -116,30 +125,30 @@ void plane_gradient(
     });
 }
 
-// A tile of planes of one outer index, from channel c on.
+// dx of a tile of planes.
 template <class T>
 void plane_gradients(
-    const ChannelBackward& task, RowTile<T>& dy, RowTile<T>& x, RowTile<T>& dx, std::int64_t o,
-    std::int64_t c, int count
+    const ChannelBackward& task, RowTile<T>& dy, RowTile<T>& x, RowTile<T>& dx, const PlaneTile& tile
 ) {
     using S = compute_t<T>;
     const ChannelForward& forward = task.forward;
     const Channels& size = forward.size;
-    const std::int64_t first = o * size.channels + c;
     const bool streaming = streams_planes(task.stream, size, sizeof(T));
-    dy.fetch(first, count);
-    if (task.through) x.fetch(first, count);
-    dx.select(first);
-    for (int i = 0; i < count; ++i) {
-        const double factor = forward.rstd[c + i] * parameter_of<S>(size, forward.weight, o, c + i, 1);
-        const Slopes slopes{forward.mean[c + i], factor, task.slope[c + i], task.offset[c + i]};
-        const bool fits = sizeof(S) == 8 || (factor_fits(factor) && factor_fits(slopes.slope) &&
-                                             offset_fits(slopes.centre) && offset_fits(slopes.offset));
+    dy.fetch(tile.first, tile.count);
+    if (task.through) x.fetch(tile.first, tile.count);
+    dx.select(tile.first);
+    for (int i = tile.count; i-- > 0;) {
+        const std::int64_t o = tile.outer[i], c = tile.channel[i];
+        const double factor = forward.rstd[c] * parameter_of<S>(size, forward.weight, o, c, 1);
+        const Slopes slopes{forward.mean[c], factor, task.slope[c], task.offset[c]};
+        const bool along_fits = !task.through || (factor_fits(slopes.slope) && offset_fits(slopes.centre) &&
+                                                  offset_fits(slopes.offset));
+        const bool fits = sizeof(S) == 8 || (factor_fits(factor) && along_fits);
         (fits ? plane_gradient<T, S>
               : plane_gradient<T, double>)(dy.row(i), task.through ? x.row(i) : dy.row(i), dx.row(i),
                                            size.inner, slopes, task.through, streaming);
     }
-    dx.write_back(first, count);
+    dx.write_back(tile.first, tile.count);
 }
 
 FASTNORM_TARGET_END

@@ -18,7 +18,7 @@ template <class S>
 void finish_statistics(
     const ChannelForward& task, const Partials& partials, std::int64_t begin, std::int64_t end
 ) {
-    using V = Vec<double, row_lanes>;
+    using V = Vec<double, channel_lanes>;
     const Channels& size = task.size;
     if (partials.data) {
         const std::int64_t per_channel = size.columns() / size.channels;
@@ -38,7 +38,7 @@ void finish_statistics(
     if (!task.rstd || !task.m2) return;  // the moments are all that is wanted, or rstd is given
     const V zero = broadcast<V>(0), one = broadcast<V>(1), eps = broadcast<V>(task.eps);
     const V count = broadcast<V>(task.count), spare = broadcast<V>(task.count - task.correction);
-    for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+    for_columns<channel_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
         V mean = load_columns<V>(task.mean + j, step);
         const V m2 = load_columns<V>(task.m2 + j, step), variance = m2 / count + eps;
         V rstd =

@@ -1,5 +1,5 @@
-// The sums that the gradients of the channel norms need, d = x - mean: sum dy, sum dy * d, sum d, and what
-// follows from them for each channel.
+// The sums that the gradients of the channel norms need of columns, d = x - mean: sum dy, sum dy * d, sum d,
+// and what follows from them for each channel.
 //
 // The means of the gradients follow from these, as the weight is the same all over a plane. A given mean is
 // rounded; sum d / n is what it lacks (norms/gradient_sums.h), so xhat = (d - rest) * rstd and
@@ -8,53 +8,8 @@
 #pragma once
 
 #include "kernels/channel_norms/planes.h"
-#include "kernels/norms/gradient_sums.h"
 
 FASTNORM_TARGET_BEGIN
-
-// The sums of the planes of one block and channels [begin, end).
-template <class T>
-void block_sums(
-    const ChannelBackward& task, RowTile<T>& dy, RowTile<T>& x, const Partials& partials, std::int64_t block,
-    std::int64_t begin, std::int64_t end
-) {
-    using S = compute_t<T>;
-    const Channels& size = task.forward.size;
-    const std::int64_t start = block * size.block_outer, stop = smaller(start + size.block_outer, size.outer);
-    for (std::int64_t o = start; o < stop; ++o) {
-        for (std::int64_t c = begin; c < end; c += tile_rows) {
-            const std::int64_t first = o * size.channels + c;
-            const int count = int(smaller(tile_rows, end - c));
-            dy.fetch(first, count);
-            x.fetch(first, count);
-            for (int i = 0; i < count; ++i) {
-                const T* const dy_row = dy.row(i);
-                const T* const x_row = x.row(i);
-                T* const no_target = const_cast<T*>(x_row);
-                const double mean = task.forward.mean[c + i];
-                RowSums sums;
-                if (sizeof(S) == 8 || offset_fits(mean)) {
-                    const Centre<S> centre{S(mean), 1, 0, 1};
-                    backward_sums<true, 1>(
-                        &dy_row, &x_row, &no_target, &centre, Parameters<S>(nullptr, nullptr), size.inner,
-                        &sums
-                    );
-                } else {
-                    const Centre<double> centre{mean, 1, 0, 1};
-                    backward_sums<true, 1>(
-                        &dy_row, &x_row, &no_target, &centre, Parameters<S>(nullptr, nullptr), size.inner,
-                        &sums
-                    );
-                }
-                const double values[] = {sums.h, sums.h_x, sums.x};
-                for (int kind = 0; kind < 3; ++kind) {
-                    double* const sum = partials.at(kind, block, c + i);
-                    *sum = o > start ? *sum + values[kind] : values[kind];
-                }
-            }
-        }
-    }
-}
 
 // Sums of dy, dy * d and d of a vector of columns over the rows of a tile, in compute type C.
 template <class C, class T, class Step>
@@ -119,17 +74,17 @@ void block_column_sums(
     }
 }
 
-// What finish_sums leaves of channels of one column each, a vector of them at a time, from the sums of all
-// blocks.
+// What finish_column_sums leaves of channels of one column each, a vector of them at a time, from the sums of
+// all blocks.
 template <class S>
 FASTNORM_INLINE void finish_single_columns(
     const ChannelBackward& task, const Partials& partials, std::int64_t begin, std::int64_t end
 ) {
-    using V = Vec<double, row_lanes>;
+    using V = Vec<double, channel_lanes>;
     const ChannelForward& forward = task.forward;
     const S* weights = static_cast<const S*>(forward.weight);
     const V n = broadcast<V>(forward.size.count()), zero = broadcast<V>(0);
-    for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+    for_columns<channel_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
         V sums[3];
         for (int kind = 0; kind < 3; ++kind)
             sums[kind] = zero + load_columns<V>(partials.at(kind, 0, j), step);
@@ -154,67 +109,41 @@ FASTNORM_INLINE void finish_single_columns(
     });
 }
 
-// dweight, dbias, slope and offset of channels [begin, end) from the sums.
+// dweight, dbias, slope and offset of channels [begin, end) from the sums of their columns.
 template <class S>
-void finish_sums(
+void finish_column_sums(
     const ChannelBackward& task, const Partials& partials, std::int64_t begin, std::int64_t end
 ) {
-    using V = Vec<double, row_lanes>;
+    using V = Vec<double, channel_lanes>;
     const ChannelForward& forward = task.forward;
     const Channels& size = forward.size;
-    const std::int64_t per_channel = size.columns() / size.channels;
+    const std::int64_t per_channel = size.inner;
     const double n = size.count();
-    const bool by_plane = size.weight_outer_step != 0;  // the weight is not that of the channel
-    if (!by_plane) {
-        for (int kind = 0; kind < 3; ++kind) {
-            for_columns<row_lanes>(
-                begin * per_channel, end * per_channel,
-                [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-                    V total = load_columns<V>(partials.at(kind, 0, j), step);
-                    for (std::int64_t block = 1; block < partials.blocks; ++block) {
-                        total = total + load_columns<V>(partials.at(kind, block, j), step);
-                    }
-                    store_columns(partials.at(kind, 0, j), total, step);
+    for (int kind = 0; kind < 3; ++kind) {
+        for_columns<channel_lanes>(
+            begin * per_channel, end * per_channel, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+                V total = load_columns<V>(partials.at(kind, 0, j), step);
+                for (std::int64_t block = 1; block < partials.blocks; ++block) {
+                    total = total + load_columns<V>(partials.at(kind, block, j), step);
                 }
-            );
-        }
+                store_columns(partials.at(kind, 0, j), total, step);
+            }
+        );
     }
-    if (!by_plane && per_channel == 1 && !size.planes)
-        return finish_single_columns<S>(task, partials, begin, end);
+    if (per_channel == 1) return finish_single_columns<S>(task, partials, begin, end);
     for (std::int64_t c = begin; c < end; ++c) {
         const double rstd = forward.rstd[c];
+        double sums[3] = {};
+        for (int kind = 0; kind < 3; ++kind) {
+            for (std::int64_t l = 0; l < per_channel; ++l)
+                sums[kind] += *partials.at(kind, 0, c * per_channel + l);
+        }
         // What the rounded mean lacks: found from x, or known where the statistics are given for good.
-        const double known = forward.mean[c] - double(S(forward.mean[c]));
-        const auto lacking = [&](double sum) { return task.through ? sum / n : known; };
-        double h = 0, h_d = 0, d = 0;
-        if (by_plane) {
-            for (std::int64_t o = 0; o < size.outer; ++o) {
-                const double weight = parameter_of<S>(size, forward.weight, o, c, 1);
-                h += weight * *partials.at(0, o, c);
-                h_d += weight * *partials.at(1, o, c);
-                d += *partials.at(2, o, c);
-            }
-        } else {
-            double sums[3] = {};
-            for (int kind = 0; kind < 3; ++kind) {
-                for (std::int64_t l = 0; l < per_channel; ++l)
-                    sums[kind] += *partials.at(kind, 0, c * per_channel + l);
-            }
-            d = sums[2];
-            const double weight = parameter_of<S>(size, forward.weight, 0, c, 1);
-            if (task.dweight) static_cast<S*>(task.dweight)[c] = S(rstd * (sums[1] - lacking(d) * sums[0]));
-            if (task.dbias) static_cast<S*>(task.dbias)[c] = S(sums[0]);
-            h = weight * sums[0];
-            h_d = weight * sums[1];
-        }
-        const double rest = lacking(d);
-        if (task.plane_dweight) {
-            for (std::int64_t o = 0; o < size.outer; ++o) {
-                const double dy = *partials.at(0, o, c);
-                task.plane_dweight[o * size.channels + c] = rstd * (*partials.at(1, o, c) - rest * dy);
-                task.plane_dbias[o * size.channels + c] = dy;
-            }
-        }
+        const double rest = task.through ? sums[2] / n : forward.mean[c] - double(S(forward.mean[c]));
+        if (task.dweight) static_cast<S*>(task.dweight)[c] = S(rstd * (sums[1] - rest * sums[0]));
+        if (task.dbias) static_cast<S*>(task.dbias)[c] = S(sums[0]);
+        const double weight = parameter_of<S>(size, forward.weight, 0, c, 1);
+        const double h = weight * sums[0], h_d = weight * sums[1];
         const double slope = -rstd * rstd * rstd * (h_d - rest * h) / n;
         task.slope[c] = task.through ? slope : 0;
         task.offset[c] = task.through ? -rstd * h / n - slope * rest : 0;

@@ -1,6 +1,7 @@
 #include "kernels/copies/kernels.h"
 
 #include "kernels/copies/copy.h"
+#include "kernels/copies/gather.h"
 #include "kernels/copies/move_rows.h"
 
 FASTNORM_FILL(CopyKernels, FASTNORM_COPIES)

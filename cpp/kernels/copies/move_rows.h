@@ -2,8 +2,7 @@
 // (loops/row_tile.h): once for a target, in the object of copies.
 #pragma once
 
-#include <cstring>
-
+#include "kernels/copies/gather.h"
 #include "kernels/loops/row_tile.h"
 #include "simd/transpose.h"
 
@@ -15,10 +14,7 @@ template <int Size>
 FASTNORM_INLINE void move_elements(
     const char* source, std::int64_t source_step, char* target, std::int64_t target_step, std::int64_t count
 ) {
-    if (source_step == Size && target_step == Size) {
-        std::memcpy(target, source, std::size_t(count) * Size);
-        return;
-    }
+    if (target_step == Size) return gather_elements<Size>(source, source_step, target, count);
     for (; count > 0; --count, source += source_step, target += target_step)
         std::memcpy(target, source, Size);
 }

@@ -1,7 +1,7 @@
 // Squared error of each element: loss = (x - t)^2, gradient 2 (x - t). Sums take the squares in double.
 #pragma once
 
-#include "kernels/elementwise_losses/loss_segments.h"
+#include "kernels/elementwise_losses/loss_blocks.h"
 
 FASTNORM_TARGET_BEGIN
 
@@ -28,7 +28,7 @@ struct SquaredErrorLoss {
 
 template <class T>
 void mse_loss(const ElementwiseLoss& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    for_segments<T>(task, begin, end, scratch, add_losses<SquaredErrorLoss, T>, {0, 0});
+    LossBlocks<T>(task, add_losses<SquaredErrorLoss, T>, {0, 0}).run(begin, end, scratch);
 }
 
 FASTNORM_TARGET_END

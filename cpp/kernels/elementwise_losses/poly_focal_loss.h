@@ -25,7 +25,7 @@
 
 #include <limits>
 
-#include "kernels/elementwise_losses/loss_segments.h"
+#include "kernels/elementwise_losses/loss_blocks.h"
 #include "simd/logarithm.h"
 
 FASTNORM_TARGET_BEGIN
@@ -121,10 +121,8 @@ private:
 template <class T>
 void poly_focal_loss(const ElementwiseLoss& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    // A logit beyond doubt.
-    for_segments<T>(
-        task, begin, end, scratch, add_losses<PolyFocalLoss<C>, T>, {std::numeric_limits<C>::infinity(), 1}
-    );
+    constexpr C beyond_doubt = std::numeric_limits<C>::infinity();
+    LossBlocks<T>(task, add_losses<PolyFocalLoss<C>, T>, {beyond_doubt, 1}).run(begin, end, scratch);
 }
 
 FASTNORM_TARGET_END

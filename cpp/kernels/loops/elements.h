@@ -6,6 +6,15 @@
 #include "simd/vec.h"
 #include "tasks/arrays.h"
 
+namespace fastnorm {
+namespace FASTNORM_TARGET {
+
+// Copies elements of `size` bytes, `step` bytes apart, to packed memory: see kernels/copies/gather.h.
+void gather(const char* source, std::int64_t step, int size, char* packed, std::int64_t count);
+
+}  // namespace FASTNORM_TARGET
+}  // namespace fastnorm
+
 FASTNORM_TARGET_BEGIN
 
 // Byte offset of position `index` (C order) along axes of the given extents and strides.

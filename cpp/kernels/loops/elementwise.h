@@ -32,7 +32,7 @@ public:
         const std::int64_t stride = operand_->inner_stride[0];
         if (operand_->contiguous || (stride == 0 && start_ == repeated_ && count <= repetitions_))
             return elements;
-        for (std::int64_t i = 0; i < count; ++i) std::memcpy(packed_ + i, start_ + i * stride, sizeof(T));
+        gather(start_, stride, int(sizeof(T)), reinterpret_cast<char*>(packed_), count);
         repeated_ = start_, repetitions_ = count;
         return elements;
     }

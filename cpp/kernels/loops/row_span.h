@@ -10,7 +10,7 @@ FASTNORM_TARGET_BEGIN
 
 // Copies columns [first, first + count) of one row between their place in the array and packed memory.
 template <class T, bool Pack>
-FASTNORM_INLINE void move_span(
+FASTNORM_OUTLINE void move_span(
     const Rows& shape, const std::int64_t* stride, char* row, T* packed, std::int64_t first,
     std::int64_t count
 ) {
@@ -20,12 +20,11 @@ FASTNORM_INLINE void move_span(
         const std::int64_t outer = (first + done) / run, within = first + done - outer * run;
         const std::int64_t length = smaller(run - within, count - done);
         char* element = row + strided_offset(outer, last, shape.inner_extent, stride) + within * step;
-        for (std::int64_t i = 0; i < length; ++i, element += step) {
-            if constexpr (Pack) {
-                std::memcpy(packed + done + i, element, sizeof(T));
-            } else {
+        if constexpr (Pack) {
+            gather(element, step, int(sizeof(T)), reinterpret_cast<char*>(packed + done), length);
+        } else {
+            for (std::int64_t i = 0; i < length; ++i, element += step)
                 std::memcpy(element, packed + done + i, sizeof(T));
-            }
         }
         done += length;
     }
@@ -43,18 +42,21 @@ public:
         return operand_.contiguous ? reinterpret_cast<T*>(address(row)) + column : packed_;
     }
     FASTNORM_INLINE const T* fetch(std::int64_t row, std::int64_t column, std::int64_t count) const {
-        if (!operand_.contiguous) {
-            move_span<T, true>(shape_, operand_.inner_stride, address(row), packed_, column, count);
-        }
+        if (!operand_.contiguous) return pack(row, column, count);
         return place(row, column);
     }
     FASTNORM_INLINE void write_back(std::int64_t row, std::int64_t column, std::int64_t count) const {
-        if (!operand_.contiguous) {
-            move_span<T, false>(shape_, operand_.inner_stride, address(row), packed_, column, count);
-        }
+        if (!operand_.contiguous) unpack(row, column, count);
     }
 
 private:
+    FASTNORM_OUTLINE const T* pack(std::int64_t row, std::int64_t column, std::int64_t count) const {
+        move_span<T, true>(shape_, operand_.inner_stride, address(row), packed_, column, count);
+        return packed_;
+    }
+    FASTNORM_OUTLINE void unpack(std::int64_t row, std::int64_t column, std::int64_t count) const {
+        move_span<T, false>(shape_, operand_.inner_stride, address(row), packed_, column, count);
+    }
     FASTNORM_INLINE char* address(std::int64_t row) const {
         return operand_.data +
                strided_offset(row, shape_.outer_axes, shape_.outer_extent, operand_.outer_stride);

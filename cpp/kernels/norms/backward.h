@@ -5,18 +5,21 @@
 //
 // A tile is tile_rows rows of each array, in place or packed (RowTile), with the running sums of dweight and
 // dbias. Rows of it are taken one by one or backward_rows_together at a time, in two passes: sums over the
-// columns (gradient_sums.h), then dx; the row is in the first-level cache by then, and x and dy are read from
-// memory once. Given statistics are rounded; what the mean lacks follows from the first pass. Sums over rows:
-// parameter_sums.h.
+// columns with the statistics (gradient_sums.h), then dx; the row is in the first-level cache by then, and x
+// and dy are read from memory once. The mean is found again where it is given, as what is given is rounded.
+// Sums over rows: parameter_sums.h.
 #pragma once
 
+#include "kernels/loops/moments.h"
 #include "kernels/loops/row_tile.h"
 #include "kernels/norms/gradient_sums.h"
 #include "kernels/norms/parameter_sums.h"
 
 FASTNORM_TARGET_BEGIN
 
-constexpr int backward_rows_together = native<float> >= 16 ? 4 : 1;
+// Rows taken together, so that the sums of the parameters and the weight are loaded once for them: as many as
+// the first-level cache holds with their results.
+constexpr int backward_rows_together = native<float> >= 16 ? 2 : 1;
 
 // The second pass: dx of R rows over columns [begin, end), and their share of the parameter gradients. The
 // rows after these, `next` elements on from dy and from `ahead`, are fetched meanwhile. dx = fma(h, rstd,
@@ -36,23 +39,37 @@ void backward_columns(
     using S = compute_t<typename Tile::Element>;
     using V = Vec<C, row_lanes>;
     using P = Vec<S, row_lanes>;
+    // In locals, which the compiler can tell from what the loop stores.
     const std::int64_t next = R * tile.task.shape.cols;
-    const Parameters<S> parameters(tile.task.weight, nullptr);
-    S* dweight = tile.sums.dweight;
-    S* dbias = tile.sums.dbias;
+    const S* const weights = tile.sums.weight;
+    S* const dweight = tile.sums.dweight;
+    S* const dbias = tile.sums.dbias;
+    const bool fetches = tile.task.stream;
+    const auto written = results;
+    const typename Tile::Element* dy_rows[R];
+    const typename Tile::Value* x_rows[R];
+    CentreLanes<V> centre[R];
+    V rstd[R], slope[R], offset[R];
+    FASTNORM_UNROLL
+    for (int r = 0; r < R; ++r) {
+        dy_rows[r] = dy[r], x_rows[r] = x[r];
+        centre[r] = CentreLanes<V>::of(gradient[r].centre);
+        rstd[r] = broadcast<V>(gradient[r].rstd);
+        slope[r] = broadcast<V>(gradient[r].slope), offset[r] = broadcast<V>(gradient[r].offset);
+    }
     for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-        const V weight = parameters.template weight<V>(j, step);
+        const V weight = load_columns<V>(weights + j, step);
         P dweight_sum = load_columns<P>(dweight + j, step), dbias_sum = load_columns<P>(dbias + j, step);
         FASTNORM_UNROLL
         for (int r = 0; r < R; ++r) {
-            const Gradient<C>& g = gradient[r];
-            prefetch_read(dy[r] + next + j);
-            prefetch_read(results.ahead[r] + next + j);
-            const V dy_r = load_columns<V>(dy[r] + j, step);
-            const V xhat = normalised<V, Centred>(x[r] + j, step, CentreLanes<V>::of(g.centre));
-            const V along = Centred ? mul_add(xhat, broadcast<V>(g.slope), broadcast<V>(g.offset))
-                                    : xhat * broadcast<V>(g.slope);
-            results.write(r, j, mul_add(dy_r * weight, broadcast<V>(g.rstd), along), step, streaming);
+            if (fetches) {
+                prefetch_read(dy_rows[r] + next + j);
+                prefetch_read(written.ahead[r] + next + j);
+            }
+            const V dy_r = load_columns<V>(dy_rows[r] + j, step);
+            const V xhat = normalised<V, Centred>(x_rows[r] + j, step, centre[r]);
+            const V along = Centred ? mul_add(xhat, slope[r], offset[r]) : xhat * slope[r];
+            written.write(r, j, mul_add(dy_r * weight, rstd[r], along), step, streaming);
             if constexpr (sizeof(C) == sizeof(S)) {
                 dweight_sum = mul_add(dy_r, xhat, dweight_sum);
                 dbias_sum = dbias_sum + dy_r;
@@ -82,7 +99,7 @@ struct BackwardTile {
           dy(backward.shape, backward.dy, scratch),
           x(backward.shape, backward.x, scratch),
           dx(backward.shape, backward.dx, scratch),
-          sums(backward.shape.cols, scratch) {}
+          sums(backward.weight, backward.shape.cols, scratch) {}
 
     FASTNORM_INLINE void fetch(std::int64_t first, int count) {
         dy.fetch(first, count);
@@ -123,41 +140,16 @@ struct BackwardTile {
     static void far_row(int) {}
 };
 
-// R of the rows taken from a tile, from the k-th on, in compute type C.
-template <class C, bool Centred, int R, class Tile>
-void backward_rows(const Tile& tile, int k, const double* mean, const double* rstd) {
-    using T = typename Tile::Element;
-    using S = compute_t<T>;
-    const std::int64_t cols = tile.task.shape.cols;
-    const std::int64_t counted = Centred ? cols : tile.task.counted;
-    const T* dy[R];
-    const typename Tile::Value* x[R];
-    T* targets[R];
-    Centre<C> centre[R];
+// dx of R of the rows taken from a tile, from the k-th on, and what they add to the sums of the parameters.
+template <bool Centred, int R, class Tile, class C>
+FASTNORM_INLINE void write_gradients(
+    const Tile& tile, int k, const typename Tile::Element* const* dy, const typename Tile::Value* const* x,
+    Gradient<C>* gradient
+) {
+    const std::int64_t cols = tile.task.shape.cols, counted = Centred ? cols : tile.task.counted;
     const auto results = tile.template results<R>(k);
-    bool streaming = tile.task.stream && sizeof(T) == sizeof(C);
-    for (int r = 0; r < R; ++r) {
-        dy[r] = tile.dy.row(tile.taken + k + r), x[r] = tile.value(k + r);
-        streaming = streaming && tile.may_stream(k + r);
-        C scale = 1;
-        if (sizeof(S) == 8 && !in_range(rstd[r], 0x1p-400, 0x1p400)) scale = C(power_of_two_near(rstd[r]));
-        centre[r] = {C(mean[r]) * scale, C(rstd[r]) / scale, 0, scale};
-    }
-    // Rows that are streamed are not wanted in the caches.
-    for (int r = 0; r < R; ++r) targets[r] = streaming ? const_cast<T*>(dy[r]) : results.dx[r];
-    RowSums sums[R];
-    backward_sums<Centred, R>(dy, x, targets, centre, Parameters<S>(tile.task.weight, nullptr), cols, sums);
-    Gradient<C> gradient[R];
-    const double n = double(counted);
-    for (int r = 0; r < R; ++r) {
-        const double scaled_rstd = double(centre[r].rstd), rest = sums[r].x / n;
-        const double h_xhat = scaled_rstd * (sums[r].h_x - rest * sums[r].h);
-        gradient[r].centre = centre[r];
-        gradient[r].centre.shift = C(-rest * scaled_rstd);
-        gradient[r].rstd = C(rstd[r]);
-        gradient[r].slope = C(-rstd[r] * h_xhat / n);
-        gradient[r].offset = C(-rstd[r] * sums[r].h / n);
-    }
+    bool streaming = tile.task.stream && sizeof(typename Tile::Element) == sizeof(C);
+    for (int r = 0; r < R; ++r) streaming = streaming && tile.may_stream(k + r);
     backward_columns<Centred, R>(tile, dy, x, results, gradient, 0, counted, streaming);
     if (!Centred && counted < cols) {
         for (int r = 0; r < R; ++r) gradient[r].slope = 0;
@@ -165,17 +157,120 @@ void backward_rows(const Tile& tile, int k, const double* mean, const double* rs
     }
 }
 
+// R rows in double.
+template <bool Centred, int R, class Tile>
+FASTNORM_OUTLINE void backward_in_double(const Tile& tile, int k, const double* mean, const double* rstd) {
+    using S = compute_t<typename Tile::Element>;
+    const std::int64_t cols = tile.task.shape.cols;
+    const typename Tile::Element* dy[R];
+    const typename Tile::Value* x[R];
+    Centre<double> centre[R];
+    for (int r = 0; r < R; ++r) {
+        dy[r] = tile.dy.row(tile.taken + k + r), x[r] = tile.value(k + r);
+        double scale = 1;
+        if (sizeof(S) == 8 && !in_range(rstd[r], 0x1p-400, 0x1p400)) scale = power_of_two_near(rstd[r]);
+        centre[r] = {mean[r] * scale, rstd[r] / scale, 0, scale};
+    }
+    RowSums sums[R];
+    backward_sums<Centred, R>(dy, x, centre, tile.sums.weight, cols, sums);
+    Gradient<double> gradient[R];
+    const double n = double(Centred ? cols : tile.task.counted);
+    for (int r = 0; r < R; ++r) {
+        const double scaled_rstd = centre[r].rstd, rest = sums[r].x / n;
+        const double h_xhat = scaled_rstd * (sums[r].h_x - rest * sums[r].h);
+        gradient[r] = {centre[r], rstd[r], -rstd[r] * h_xhat / n, -rstd[r] * sums[r].h / n};
+        gradient[r].centre.shift = -rest * scaled_rstd;
+    }
+    write_gradients<Centred, R>(tile, k, dy, x, gradient);
+}
+
+// R rows of float or half elements, of which row k is row `row` of the task, in float. False, and nothing
+// written, where one of them needs double.
+template <class Norm, int R, class Tile>
+FASTNORM_OUTLINE bool backward_in_float(const Tile& tile, int k, std::int64_t row) {
+    using V = Vec<float, row_lanes>;
+    const NormBackward& task = tile.task;
+    const std::int64_t cols = task.shape.cols;
+    const typename Tile::Element* dy[R];
+    const typename Tile::Value* x[R];
+    const float* const weight = tile.sums.weight;
+    GradientSums<typename Norm::Sums> sums[R];
+    FASTNORM_UNROLL
+    for (int r = 0; r < R; ++r) {
+        dy[r] = tile.dy.row(tile.taken + k + r), x[r] = tile.value(k + r);
+        sums[r].begin(StoredRow<typename Tile::Value>{x[r]}, cols);
+    }
+    for_folded_columns<products_together>(
+        cols,
+        [&](std::int64_t j, auto step, int turn) FASTNORM_INLINE_LAMBDA {
+            const V w = load_columns<V>(weight + j, step);
+            FASTNORM_UNROLL
+            for (int r = 0; r < R; ++r) {
+                const V h = load_columns<V>(dy[r] + j, step) * w;
+                sums[r].add(h, load_columns<V>(x[r] + j, step, sums[r].fill()), turn);
+            }
+        },
+        [&]() FASTNORM_INLINE_LAMBDA {
+            FASTNORM_UNROLL
+            for (int r = 0; r < R; ++r) sums[r].fold();
+        }
+    );
+    const float* const rstds = static_cast<const float*>(task.rstd);
+    Gradient<float> gradient[R];
+    const double n = double(Norm::centred ? cols : task.counted);
+    for (int r = 0; r < R; ++r) {
+        Statistics known;
+        if (!Norm::estimate(task, sums[r].statistic(), x[r], known)) return false;
+        known.rstd = rstds ? rstds[row + r] : float(known.rstd);
+        if (!fits_float(known.mean, known.rstd) || tile.is_far(known.mean, known.rstd)) return false;
+        const double h = sums[r].h(),
+                     h_xhat = known.rstd * (sums[r].h_d() - (known.mean - sums[r].shift()) * h);
+        gradient[r] = {
+            centre_of<float>(known.mean, known.rstd), float(known.rstd), float(-known.rstd * h_xhat / n),
+            float(-known.rstd * h / n)
+        };
+    }
+    write_gradients<Norm::centred, R>(tile, k, dy, x, gradient);
+    return true;
+}
+
+// R of the rows taken from a tile, from the k-th on; `row` is the row of the task that this is.
+template <class Norm, int R, class Tile>
+FASTNORM_INLINE void backward_rows(Tile& tile, int k, std::int64_t row) {
+    using S = compute_t<typename Tile::Element>;
+    if constexpr (sizeof(S) == 4) {
+        if (backward_in_float<Norm, R>(tile, k, row)) return;
+    }
+    if constexpr (R > 1 && sizeof(S) == 4) {
+        for (int r = 0; r < R; ++r) backward_rows<Norm, 1>(tile, k + r, row + r);
+    } else {
+        const S* const means = static_cast<const S*>(tile.task.mean);
+        const S* const rstds = static_cast<const S*>(tile.task.rstd);
+        double mean[R] = {}, rstd[R];
+        for (int r = 0; r < R; ++r) {
+            if (rstds) {
+                if (means) mean[r] = means[row + r];
+                rstd[r] = rstds[row + r];
+            } else {
+                Norm::returned(tile.task, tile.value(k + r), mean[r], rstd[r]);
+            }
+        }
+        if (Norm::centred && tile.is_far(mean[0], rstd[0])) {
+            tile.template far_row<Norm>(k);
+        } else {
+            backward_in_double<Norm::centred, R>(tile, k, mean, rstd);
+        }
+    }
+}
+
 // The rows of a tile's task that lie in blocks [begin, end). Norm is LayerNorm or RmsNorm:
 //   Norm::centred
-//   Norm::returned(task, x, target, mean, rstd)   the statistics of a row as the forward returns them, while
-//   fetching
-//                                                 the lines of the row `target`
+//   Norm::Sums                            what the statistics of a row follow from (loops/moments.h)
+//   Norm::estimate(task, sums, x, known)  the statistics from these; false where they are not good enough
+//   Norm::returned(task, x, mean, rstd)   the statistics of a row as the forward returns them
 template <class Norm, class Tile>
 FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_t end) {
-    using S = compute_t<typename Tile::Element>;
     const NormBackward& task = tile.task;
-    const S* means = static_cast<const S*>(task.mean);
-    const S* rstds = static_cast<const S*>(task.rstd);
     const bool accumulate = task.dweight_partials != nullptr;
     // Sums that nobody wants are taken all the same, so that there is one function to compile.
     if (!accumulate) tile.sums.clear();
@@ -190,31 +285,10 @@ FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_
             for (int i = 0; i < count; i += together) {
                 together = i + backward_rows_together <= count ? backward_rows_together : 1;
                 tile.take(i, together);
-                double mean[backward_rows_together] = {}, rstd[backward_rows_together];
-                bool far[backward_rows_together];
-                bool ordinary = together > 1;
-                for (int k = 0; k < together; ++k) {
-                    if (rstds) {
-                        if (means) mean[k] = means[first + i + k];
-                        rstd[k] = rstds[first + i + k];
-                    } else {
-                        Norm::returned(task, tile.value(k), tile.dx.row(i + k), mean[k], rstd[k]);
-                    }
-                    far[k] = Norm::centred && tile.is_far(mean[k], rstd[k]);
-                    ordinary = ordinary && !far[k] && (sizeof(S) == 8 || fits_float(mean[k], rstd[k]));
-                }
-                if (ordinary) {
-                    backward_rows<S, Norm::centred, backward_rows_together>(tile, 0, mean, rstd);
+                if (together > 1) {
+                    backward_rows<Norm, backward_rows_together>(tile, 0, first + i);
                 } else {
-                    for (int k = 0; k < together; ++k) {
-                        if (far[k]) {
-                            tile.template far_row<Norm>(k);
-                        } else if (sizeof(S) == 8 || fits_float(mean[k], rstd[k])) {
-                            backward_rows<S, Norm::centred, 1>(tile, k, mean + k, rstd + k);
-                        } else {
-                            backward_rows<double, Norm::centred, 1>(tile, k, mean + k, rstd + k);
-                        }
-                    }
+                    backward_rows<Norm, 1>(tile, 0, first + i);
                 }
             }
             tile.write_back(first, count);

@@ -8,6 +8,10 @@
 
 FASTNORM_TARGET_BEGIN
 
+struct Statistics {
+    double mean, rstd;
+};
+
 FASTNORM_INLINE bool in_range(double value, double least, double most) {
     return value >= least && value <= most;
 }

@@ -1,149 +1,285 @@
-// The forward that layer_norm and rms_norm share: statistics of a few rows, then y of the same rows, which
-// are in the first-level cache by then.
+// The forward that layer_norm and rms_norm share: y of a row while the statistics of the row after the next
+// are taken.
+//
+// Stores set the time of writing y (a register of 512 bits takes two cycles of Zen 4), and arithmetic that of
+// the statistics; in one loop the second hides behind the first, and what is read next is under way in time.
+// A statistic takes some hundred cycles from the last sum to rstd; taken two rows ahead, it is there when it
+// is wanted. Cycles a vector of 16 elements at 512 x 768 on one Zen 4 core, where a copy takes 4.7:
+// rms_norm 8.4 and layer_norm 9.3 one after the other, FILL in one loop.
 #pragma once
 
+#include "kernels/loops/moments.h"
 #include "kernels/loops/row_tile.h"
 #include "kernels/norms/centring.h"
 #include "tasks/norms.h"
 
 FASTNORM_TARGET_BEGIN
 
-// Rows whose statistics are taken together, for independent chains of additions: what the registers hold.
-constexpr int forward_rows_together = native<float> >= 16 ? 2 : 1;
+// Longer rows are not taken in one loop: what comes between taking a row's statistics and writing it drives
+// the row out of the first-level cache. rms_norm, cycles a vector in one loop and one after the other: 5.8
+// and 6.6 at 768 columns, 6.1 and 6.6 at 1024, 6.5 and 6.3 at 2048, 9.2 and 7.1 at 3072. *Zen 4.*
+constexpr std::int64_t merged_columns = 1536;
 
-// Memory sits idle while a kernel computes, unless asked ahead. In the caches, taking the statistics of rows
-// fetches the lines of y that they will be written to, and writing rows fetches the rows of x after them.
-// Where y is streamed past the caches, each of the two fetches half of the rows after them, so that memory is
-// read all the time: a share of its own for each phase, since writing alone leaves it idle in the other.
-// layer_norm on Ice Lake, 2 cores, where a copy of the same arrays takes 113 us and 16.6 ms: 512 x 768 158 us
-// without, 130 us with; 16384 x 4096 23 ms without, 22 ms with all of it fetched by the writing, 18.5 ms with
-// a half by each.
-template <class T>
-FASTNORM_INLINE void look_ahead(const T* ahead, std::int64_t j, bool streaming) {
-    if (streaming) {
-        prefetch_read(ahead + j / 2);
-    } else {
-        prefetch_write(ahead + j);
-    }
-}
-
-// y = affine(xhat) of R rows whose statistics are known, together so that weight and bias are loaded once.
-// Centred: layer_norm; else rms_norm, whose rows have no mean. Streams whole lines where the rows begin on
-// one. Meanwhile fetches the rows `ahead`, which are laid out like y, or half of each where y is streamed
-// (see look_ahead).
-template <bool Centred, int R, class X, class T, class C>
-void apply_rows(
-    const NormForward& task, const X* const* x, T* const* y, const T* const* ahead, const Centre<C>* centre
-) {
-    using V = Vec<C, row_lanes>;
-    const Parameters<compute_t<T>> parameters(task.weight, task.bias);
-    const std::int64_t cols = task.shape.cols;
-    const bool streaming = task.stream && sizeof(T) == sizeof(C);
-    const int halving = task.stream ? 1 : 0;
-    CentreLanes<V> lanes[R];
-    const X* sources[R];
-    T* targets[R];
-    const T* fetched[R];
-    FASTNORM_UNROLL
-    for (int r = 0; r < R; ++r) {
-        lanes[r] = CentreLanes<V>::of(centre[r]);
-        sources[r] = x[r], targets[r] = y[r], fetched[r] = ahead[r];
-    }
-    const std::int64_t head = streaming && R == 1 ? columns_to_alignment(targets[0], cols) : 0;
-    for_columns_after<row_lanes>(head, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-        const V weight = parameters.template weight<V>(j, step), bias = parameters.template bias<V>(j, step);
-        FASTNORM_UNROLL
-        for (int r = 0; r < R; ++r) {
-            prefetch_read(fetched[r] + ((j + cols * halving) >> halving));
-            const V xhat = normalised<V, Centred>(sources[r] + j, step, lanes[r]);
-            write_columns(targets[r] + j, mul_add(xhat, weight, bias), step, streaming);
-        }
-    });
-}
-
-// Rows are what they are stored as. (Rows that are sums may be known better: see
-// residual_norms/forward.h.)
-struct AsStored {
-    static constexpr bool refine(int, double, double) { return false; }
-};
-
-// The norm of rows that lie in memory as X: their statistics, then y, together, one by one, or one by one in
-// double (elements of float and half types whose statistics leave float's comfortable range). Norm is
-// LayerNorm or RmsNorm:
-//   Norm::centred
-//   Norm::statistics<R>(task, x, ahead, mean, rstd)   of R rows of float or half elements
-//   Norm::centre(task, x, mean, rstd)                 of a float64 row
-template <class Norm, class X, class T>
-class RowNorm {
+// Weight and bias of whole rows, in whole lines: a vector that lies across two lines takes half as long again
+// to load, and NumPy aligns to 16 bytes. Made once for the rows of a call, unless these are few.
+template <class S>
+class WholeParameters {
 public:
-    using C = compute_t<T>;
+    const S* weight = nullptr;
+    const S* bias = nullptr;
 
-    FASTNORM_INLINE explicit RowNorm(const NormForward& task) : task_(task) {}
-
-    // `count` rows, one or forward_rows_together, of which the first is row `row` of the task. The rows
-    // `ahead` are fetched meanwhile. Where better.refine(r, mean, rstd) is true, it has written row r itself.
-    template <class Better = AsStored>
-    FASTNORM_INLINE void write(
-        std::int64_t row, int count, const X* const* x, T* const* y, const T* const* ahead,
-        const Better& better = {}
-    ) const {
-        double mean[forward_rows_together] = {}, rstd[forward_rows_together];
-        if constexpr (sizeof(C) == 8) {
-            for (int r = 0; r < count; ++r) {
-                const Centre<double> centre = Norm::centre(task_, x[r], mean[r], rstd[r]);
-                apply_rows<Norm::centred, 1>(task_, x + r, y + r, ahead + r, &centre);
-            }
-        } else {
-            const T* fetched[forward_rows_together];
-            for (int r = 0; r < count; ++r) fetched[r] = task_.stream ? ahead[r] : y[r];
-            if (count > 1) {
-                Norm::template statistics<forward_rows_together>(task_, x, fetched, mean, rstd);
-            } else {
-                Norm::template statistics<1>(task_, x, fetched, mean, rstd);
-            }
-            apply(count, x, y, ahead, mean, rstd, better);
-        }
-        for (int r = 0; r < count; ++r) {
-            if (task_.mean) static_cast<C*>(task_.mean)[row + r] = C(mean[r]);
-            if (task_.rstd) static_cast<C*>(task_.rstd)[row + r] = C(rstd[r]);
-        }
+    FASTNORM_INLINE WholeParameters(const NormForward& task, char*& scratch) {
+        if (task.shape.rows < merged_rows) return;
+        weight = whole(task.weight, 1, task.shape.cols, scratch);
+        bias = whole(task.bias, -S(0), task.shape.cols, scratch);
     }
 
 private:
-    template <class Better>
-    FASTNORM_INLINE void apply(
-        int count, const X* const* x, T* const* y, const T* const* ahead, const double* mean,
-        const double* rstd, const Better& better
-    ) const {
-        Centre<C> centre[forward_rows_together];
-        bool together = count == forward_rows_together && count > 1;
-        bool written[forward_rows_together];
-        for (int r = 0; r < count; ++r) {
-            written[r] = better.refine(r, mean[r], rstd[r]);
-            together = together && !written[r];
-            together = together && fits_float(mean[r], rstd[r]) &&
-                       !(task_.stream && columns_to_alignment(y[r], row_lanes));
-            centre[r] = centre_of<C>(mean[r], rstd[r]);
-        }
-        if (together) return apply_rows<Norm::centred, forward_rows_together>(task_, x, y, ahead, centre);
-        for (int r = 0; r < count; ++r) {
-            if (written[r]) continue;
-            if (fits_float(mean[r], rstd[r])) {
-                apply_rows<Norm::centred, 1>(task_, x + r, y + r, ahead + r, centre + r);
-            } else {
-                const Centre<double> exact = centre_of<double>(mean[r], rstd[r]);
-                apply_rows<Norm::centred, 1>(task_, x + r, y + r, ahead + r, &exact);
+    static FASTNORM_INLINE const S* whole(const void* given, S absent, std::int64_t cols, char*& scratch) {
+        S* const room = reinterpret_cast<S*>(scratch);
+        scratch += packed_row_bytes(cols, sizeof(S));
+        if (given && reinterpret_cast<std::uintptr_t>(given) % 64 == 0) return static_cast<const S*>(given);
+        for (std::int64_t j = 0; j < cols; ++j) room[j] = given ? static_cast<const S*>(given)[j] : absent;
+        return room;
+    }
+};
+
+// How a row whose statistics are known is written, a vector of columns at a time: y = affine(xhat). Centred:
+// layer_norm; else rms_norm, whose rows have no mean.
+template <bool Centred, class X, class T, class C>
+class AppliedRow {
+    using V = Vec<C, row_lanes>;
+
+public:
+    FASTNORM_INLINE AppliedRow(const NormForward& task, const X* x, T* y, const Centre<C>& centre)
+        : lanes_(CentreLanes<V>::of(centre)),
+          x_(x),
+          y_(y),
+          streaming_(task.stream && sizeof(T) == sizeof(C)) {}
+
+    // Columns before whole lines of y begin, where they are wanted.
+    FASTNORM_INLINE std::int64_t head(std::int64_t cols) const {
+        return streaming_ ? columns_to_alignment(y_, cols) : 0;
+    }
+    template <class Step>
+    FASTNORM_INLINE V xhat(std::int64_t j, Step step) const {
+        return normalised<V, Centred>(x_ + j, step, lanes_);
+    }
+    template <class Step>
+    FASTNORM_INLINE void write(std::int64_t j, V y, Step step) const {
+        write_columns(y_ + j, y, step, streaming_);
+    }
+
+private:
+    CentreLanes<V> lanes_;
+    const X* x_;
+    T* y_;
+    bool streaming_;
+};
+
+// y of a row. Where it is streamed, half of the row `ahead` is fetched meanwhile: memory is to be read all
+// the time, and the other half is while the statistics are taken.
+template <bool Centred, class X, class T, class C>
+void apply_row(const NormForward& task, const X* x, T* y, const T* ahead, const Centre<C>& centre) {
+    using V = Vec<C, row_lanes>;
+    const std::int64_t cols = task.shape.cols;
+    const Parameters<compute_t<T>> parameters(task.weight, task.bias);
+    const AppliedRow<Centred, X, T, C> row(task, x, y, centre);
+    const bool fetches = task.stream;
+    for_columns_after<row_lanes>(row.head(cols), cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        if (fetches) prefetch_read(ahead + (j + cols) / 2);
+        const V weight = parameters.template weight<V>(j, step), bias = parameters.template bias<V>(j, step);
+        row.write(j, mul_add(row.xhat(j, step), weight, bias), step);
+    });
+}
+
+// A row of a tile: where it lies, or will once it has been taken from its source; where y goes, and what is
+// known of it.
+template <class X, class T>
+struct NormRow {
+    int place;
+    const X* x;
+    T* y;
+    Statistics known{0, 0};
+};
+
+// The norm of rows [first, first + count) of a task. Norm is LayerNorm or RmsNorm:
+//   Norm::centred
+//   Norm::Sums                               what the statistics of a row follow from (loops/moments.h)
+//   Norm::finish(task, sums, x)              the statistics
+//   Norm::centre(task, x, mean, rstd)        of a float64 row
+// Feed says where the rows come from; they lie in memory as X:
+//   feed.at(i)          row i of the tile; two that follow each other are in use
+//   feed.source(row, h) its source, which fetches (a half of, for h = 1) what is wanted after it
+//   feed.stored(row)    where that reads
+//   feed.in_line(row)   whether its source can write what it has to; else
+//   feed.prepare(row)   writes row.x first
+//   feed.is_far(row)    whether y is to be written by
+//   feed.write_far(row) instead, from more than row.x knows
+//   feed.finish(row)    y is written
+template <class Norm, class X, class T, class Feed>
+class NormRows {
+    using C = compute_t<T>;
+    using Row = NormRow<X, T>;
+    // Half types are more work than memory, and what has no registers to hide behind one loop gains nothing.
+    static constexpr bool can_merge = sizeof(T) == 4 && native<float> > 4;
+
+public:
+    FASTNORM_INLINE NormRows(
+        const NormForward& task, const WholeParameters<C>& parameters, const Feed& feed, std::int64_t first,
+        int count
+    )
+        : task_(task),
+          parameters_(parameters),
+          feed_(feed),
+          first_(first),
+          count_(count),
+          counted_(Norm::centred ? task.shape.cols : task.counted),
+          merges_(
+              can_merge && parameters.weight && (Norm::centred || !task.bias) &&
+              counted_ == task.shape.cols && counted_ <= merged_columns
+          ) {}
+
+    FASTNORM_INLINE void write() const {
+        Row row = feed_.at(0);
+        row.known = measured(row);
+        for (int i = 1; i < count_; ++i) {
+            Row next = feed_.at(i);
+            if (!advance(row, next)) {
+                row.known = applied(row);
+                next.known = measured(next);
             }
+            finish(row);
+            row = next;
+        }
+        row.known = applied(row);
+        finish(row);
+    }
+
+private:
+    // The statistics of a row; of float64 ones they are taken as y is written.
+    FASTNORM_OUTLINE Statistics measured(Row row) const {
+        if constexpr (sizeof(C) == 8) {
+            feed_.prepare(row);
+            return {0, 0};
+        } else {
+            typename Norm::Sums sums;
+            if (feed_.in_line(row)) {
+                sum_row(sums, feed_.source(row, 1), counted_);
+            } else {
+                feed_.prepare(row);
+                sum_row(sums, StoredRow<X>{row.x}, counted_);
+            }
+            return Norm::finish(task_, sums, row.x);
         }
     }
 
+    // Writes y of a row while it takes the statistics of the next. False if that cannot be.
+    FASTNORM_INLINE bool advance(const Row& row, Row& next) const {
+        if constexpr (can_merge) {
+            using V = Vec<C, row_lanes>;
+            if (!merges_ || !fits_float(row.known.mean, row.known.rstd) || !feed_.in_line(next) ||
+                feed_.is_far(row) || (task_.stream && columns_to_alignment(row.y, row_lanes) != 0))
+                return false;
+            const std::int64_t cols = task_.shape.cols;
+            const AppliedRow<Norm::centred, X, T, C> target(
+                task_, row.x, row.y, centre_of<C>(row.known.mean, row.known.rstd)
+            );
+            const auto source = feed_.source(next, 0);
+            const C* const weight = parameters_.weight;
+            const C* const bias = parameters_.bias;
+            typename Norm::Sums sums;
+            const auto write = [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+                const V xhat = target.xhat(j, step), w = load_columns<V>(weight + j, step);
+                if constexpr (Norm::centred) {
+                    target.write(j, mul_add(xhat, w, load_columns<V>(bias + j, step)), step);
+                } else {
+                    target.write(j, xhat * w, step);
+                }
+            };
+            sums.begin(source, cols);
+            for_folded_columns(
+                cols,
+                [&](std::int64_t j, auto step, int turn) FASTNORM_INLINE_LAMBDA {
+                    write(j, step);
+                    sums.add(source.take(j, step, sums.fill()), turn);
+                },
+                [&]() FASTNORM_INLINE_LAMBDA { sums.fold(); }
+            );
+            next.known = Norm::finish(task_, sums, next.x);
+            return true;
+        }
+        return false;
+    }
+
+    // y of a row, in double where it is of float or half type and its statistics leave float's comfortable
+    // range.
+    FASTNORM_OUTLINE Statistics applied(Row row) const {
+        const T* const ahead = feed_.stored(row) + task_.shape.cols;
+        if constexpr (sizeof(C) == 8) {
+            const Centre<double> centre = Norm::centre(task_, row.x, row.known.mean, row.known.rstd);
+            apply_row<Norm::centred>(task_, row.x, row.y, ahead, centre);
+        } else if (feed_.is_far(row)) {
+            feed_.write_far(row);
+        } else if (fits_float(row.known.mean, row.known.rstd)) {
+            apply_row<Norm::centred>(
+                task_, row.x, row.y, ahead, centre_of<C>(row.known.mean, row.known.rstd)
+            );
+        } else {
+            apply_row<Norm::centred>(
+                task_, row.x, row.y, ahead, centre_of<double>(row.known.mean, row.known.rstd)
+            );
+        }
+        return row.known;
+    }
+
+    FASTNORM_INLINE void finish(const Row& row) const {
+        feed_.finish(row);
+        const std::int64_t place = first_ + row.place;
+        if (task_.mean) static_cast<C*>(task_.mean)[place] = C(row.known.mean);
+        if (task_.rstd) static_cast<C*>(task_.rstd)[place] = C(row.known.rstd);
+    }
+
     const NormForward& task_;
+    const WholeParameters<C>& parameters_;
+    const Feed& feed_;
+    const std::int64_t first_;
+    const int count_;
+    const std::int64_t counted_;
+    const bool merges_;
 };
 
-// How many rows of a tile of `count` to take next, from row i on.
-FASTNORM_INLINE int rows_to_take(int i, int count) {
-    return i + forward_rows_together <= count ? forward_rows_together : 1;
+// How many rows are taken from [first, end) before what is packed is written back: all, where nothing is.
+FASTNORM_INLINE int rows_of_tile(std::int64_t first, std::int64_t end, bool packed) {
+    return int(smaller(packed ? tile_rows : std::int64_t(1) << 30, end - first));
 }
+
+// Rows as they are stored.
+template <class T>
+class StoredFeed {
+public:
+    using Row = NormRow<T, T>;
+
+    FASTNORM_INLINE StoredFeed(const RowTile<T>& x, const RowTile<T>& y, const NormForward& task)
+        : x_(x), y_(y), fetches_(task.stream), cols_(task.shape.cols) {}
+
+    FASTNORM_INLINE Row at(int i) const { return {i, x_.row(i), y_.row(i)}; }
+    FASTNORM_INLINE StoredRow<T> source(const Row& row, int halving) const {
+        return {row.x, fetches_ ? row.x + cols_ : nullptr, halving};
+    }
+    FASTNORM_INLINE const T* stored(const Row& row) const { return row.x; }
+    static constexpr bool in_line(const Row&) { return true; }
+    static constexpr void prepare(const Row&) {}
+    static constexpr bool is_far(const Row&) { return false; }
+    static constexpr void write_far(const Row&) {}
+    static constexpr void finish(const Row&) {}
+
+private:
+    const RowTile<T>& x_;
+    const RowTile<T>& y_;
+    const bool fetches_;
+    const std::int64_t cols_;
+};
 
 // The forward of a norm over rows [begin, end).
 template <class Norm, class T>
@@ -151,24 +287,15 @@ FASTNORM_INLINE void norm_forward(
     const NormForward& task, std::int64_t begin, std::int64_t end, void* scratch
 ) {
     char* space = static_cast<char*>(scratch);
+    const WholeParameters<compute_t<T>> parameters(task, space);
     RowTile<T> x(task.shape, task.x, space), y(task.shape, task.y, space);
-    const RowNorm<Norm, T, T> norm(task);
-    for (std::int64_t first = begin; first < end; first += tile_rows) {
-        const int count = int(smaller(tile_rows, end - first));
+    const StoredFeed<T> feed(x, y, task);
+    int count;
+    for (std::int64_t first = begin; first < end; first += count) {
+        count = rows_of_tile(first, end, !(task.x.contiguous && task.y.contiguous));
         x.fetch(first, count);
         y.select(first);
-        int together;
-        for (int i = 0; i < count; i += together) {
-            together = rows_to_take(i, count);
-            const T* sources[forward_rows_together];
-            T* targets[forward_rows_together];
-            const T* ahead[forward_rows_together];
-            for (int r = 0; r < together; ++r) {
-                sources[r] = x.row(i + r), targets[r] = y.row(i + r);
-                ahead[r] = sources[r] + together * task.shape.cols;
-            }
-            norm.write(first + i, together, sources, targets, ahead);
-        }
+        NormRows<Norm, T, T, StoredFeed<T>>(task, parameters, feed, first, count).write();
         y.write_back(first, count);
     }
 }

@@ -2,50 +2,39 @@
 // mean over the first `counted` columns (all of them, or pRMSNorm's share). Backward: see
 // backward.h.
 //
-// Accuracy, float32. Squares of floats are exact in double and summed there, so neither FLT_MAX nor
-// subnormals need a second path for the sum; three roundings remain in y. Rows whose rstd leaves float's
-// comfortable range are applied in double; float64 rows whose squares overflow or vanish are scaled by a
-// power of two. Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+// Accuracy, float32. The mean square is that of kernels/loops/moments.h; three roundings remain in y. Rows
+// whose rstd leaves float's comfortable range are applied in double; float64 rows whose squares overflow or
+// vanish are scaled by a power of two. Source: Zhang and Sennrich, "Root Mean Square Layer Normalization",
+// 2019.
 #pragma once
 
 #include <cmath>
 
+#include "kernels/loops/moments.h"
 #include "kernels/norms/backward.h"
 #include "kernels/norms/forward.h"
 
 FASTNORM_TARGET_BEGIN
 
-// Mean square of the first `counted` columns of R rows, times scale^2. Meanwhile looks ahead.
-template <int R, class T, class Ahead>
-void mean_squares(
-    const T* const* x, const Ahead* const* ahead, std::int64_t counted, bool streaming, double scale,
-    double* result
-) {
+// Mean square of the first `counted` elements of a float64 row, times scale^2.
+FASTNORM_OUTLINE double scaled_mean_square(const double* x, std::int64_t counted, double scale) {
     using V = Vec<double, row_lanes>;
-    V squares[R];
-    FASTNORM_UNROLL
-    for (int r = 0; r < R; ++r) squares[r] = broadcast<V>(0);
+    const V scales = broadcast<V>(scale);
+    V squares = broadcast<V>(0);
     for_columns<row_lanes>(0, counted, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-        FASTNORM_UNROLL
-        for (int r = 0; r < R; ++r) {
-            look_ahead(ahead[r], j, streaming);
-            V value = load_columns<V>(x[r] + j, step);
-            if constexpr (sizeof(compute_t<T>) == 8) value = value * broadcast<V>(scale);
-            squares[r] = mul_add(value, value, squares[r]);
-        }
+        const V value = load_columns<V>(x + j, step) * scales;
+        squares = mul_add(value, value, squares);
     });
-    FASTNORM_UNROLL
-    for (int r = 0; r < R; ++r) result[r] = sum(squares[r]) / double(counted);
+    return sum(squares) / double(counted);
 }
 
 // xhat = (x * scale) * (rstd / scale); scale is 1 but for float64 rows near the ends of its range.
 FASTNORM_OUTLINE double scaled_rms_rstd(const double* x, std::int64_t counted, double eps, double& scale) {
-    double mean_square;
     scale = 1;
-    mean_squares<1>(&x, &x, counted, false, scale, &mean_square);
+    double mean_square = scaled_mean_square(x, counted, scale);
     if (!in_range(mean_square + eps, 0x1p-900, 0x1p900)) {
         scale = normalising_scale(x, counted, eps);
-        mean_squares<1>(&x, &x, counted, false, scale, &mean_square);
+        mean_square = scaled_mean_square(x, counted, scale);
     }
     return 1 / std::sqrt(mean_square + eps * scale * scale);
 }
@@ -54,12 +43,11 @@ FASTNORM_OUTLINE double scaled_rms_rstd(const double* x, std::int64_t counted, d
 struct RmsNorm {
     static constexpr bool centred = false;
 
-    template <int R, class X, class Ahead>
-    static FASTNORM_INLINE void statistics(
-        const NormForward& task, const X* const* x, const Ahead* const* ahead, double*, double* rstd
-    ) {
-        mean_squares<R>(x, ahead, task.counted, task.stream, 1, rstd);
-        for (int r = 0; r < R; ++r) rstd[r] = 1 / std::sqrt(rstd[r] + task.eps);
+    using Sums = SquareSums;
+
+    template <class X>
+    static FASTNORM_INLINE Statistics finish(const NormForward& task, const Sums& sums, const X* x) {
+        return {0, 1 / std::sqrt(sums.finish(x, task.counted, task.eps) + task.eps)};
     }
     static FASTNORM_INLINE Centre<double> centre(
         const NormForward& task, const double* x, double&, double& rstd
@@ -70,18 +58,32 @@ struct RmsNorm {
         return {0, scaled_rstd, 0, scale};
     }
 
-    // The statistic the forward would return for a row, rounded as it returns it. Meanwhile fetches the lines
-    // of the row `target`.
-    template <class X, class Target>
-    static FASTNORM_INLINE void returned(
-        const NormBackward& task, const X* x, const Target* target, double&, double& rstd
+    // The sums are those of all columns; where fewer are counted, they are summed again.
+    template <class X>
+    static FASTNORM_INLINE bool estimate(
+        const NormBackward& task, const Sums& sums, const X* x, Statistics& known
     ) {
+        known.mean = 0;
+        if (task.counted < task.shape.cols) {
+            if (task.rstd) return true;
+            returned(task, x, known.mean, known.rstd);
+            return true;
+        }
+        const double mean_square = sums.estimate(task.counted);
+        known.rstd = 1 / std::sqrt(mean_square + task.eps);
+        return Sums::is_good(mean_square, task.eps);
+    }
+
+    // The statistic the forward would return for a row, rounded as it returns it.
+    template <class X>
+    static FASTNORM_OUTLINE void returned(const NormBackward& task, const X* x, double&, double& rstd) {
         if constexpr (sizeof(compute_t<X>) == 8) {
             double scale;
             rstd = scaled_rms_rstd(x, task.counted, task.eps, scale) * scale;
         } else {
-            mean_squares<1>(&x, &target, task.counted, false, 1, &rstd);
-            rstd = float(1 / std::sqrt(rstd + task.eps));
+            SquareSums sums;
+            sum_row(sums, StoredRow<X>{x}, task.counted);
+            rstd = float(1 / std::sqrt(sums.finish(x, task.counted, task.eps) + task.eps));
         }
     }
 };

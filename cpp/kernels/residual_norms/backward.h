@@ -30,7 +30,7 @@ struct AddBackwardTile {
           dsummed(task.shape, backward.dsummed, scratch),
           dx(task.shape, task.dx, scratch),
           dresidual(task.shape, backward.dresidual, scratch),
-          sums(task.shape.cols, scratch),
+          sums(task.weight, task.shape.cols, scratch),
           totals(task.shape.cols, scratch) {}
 
     FASTNORM_INLINE void fetch(std::int64_t first, int count) {
@@ -116,9 +116,9 @@ FASTNORM_INLINE void AddBackwardTile<T>::far_row(int k) const {
         const int i = taken + k;
         double mean, rstd, *const total = totals.in_double();
         add_row_in_double(x.row(i), residual.row(i), double(Value(add.alpha)), total, task.shape.cols);
-        Norm::returned(task, static_cast<const double*>(total), total, mean, rstd);
+        Norm::returned(task, static_cast<const double*>(total), mean, rstd);
         const FarBackwardTile<T> far(*this);
-        backward_rows<double, true, 1>(far, k, &mean, &rstd);
+        backward_in_double<true, 1>(far, k, &mean, &rstd);
     }
 }
 

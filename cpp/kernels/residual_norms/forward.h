@@ -1,6 +1,6 @@
 // The forward of the norms of a sum: summed = x + alpha * residual, y = norm(summed). x and residual are read
-// once: the sums of a few rows go to `summed` or to scratch, and the norm takes them from the first-level
-// cache.
+// once: the sums of a row go to `summed` or to scratch while the row before is written, and the norm takes
+// them from the first-level cache.
 #pragma once
 
 #include "kernels/norms/forward.h"
@@ -9,28 +9,116 @@
 
 FASTNORM_TARGET_BEGIN
 
-// y of the rows whose mean is far, from their sums in double.
-template <class Norm, class T>
-struct FarRows {
-    const AddNormForward& task;
-    const T* const* x;
-    const T* const* residual;
-    T* const* y;
-    double* total;
+// A row of sums as the source of statistics: it is written to `total`, and to `summed` where that is not
+// null, as it is taken. Meanwhile the rows after x and residual are fetched, where they are wanted.
+template <class T>
+struct SummedRow {
+    using C = compute_t<T>;
+    using V = Vec<C, row_lanes>;
 
-    FASTNORM_INLINE bool refine([[maybe_unused]] int r, double mean, double rstd) const {
-        if constexpr (Norm::centred && sizeof(compute_t<T>) == 4) {
-            if (!is_far_mean<T>(mean, rstd)) return false;
-            const std::int64_t cols = task.norm.shape.cols;
-            add_row_in_double(x[r], residual[r], double(compute_t<T>(task.alpha)), total, cols);
-            const Centre<double> centre = double_centre(total, cols, task.norm.eps, mean, rstd);
-            const double* const source = total;
-            const T* const ahead = y[r];
-            apply_rows<true, 1>(task.norm, &source, y + r, &ahead, &centre);
-            return true;
-        }
-        return false;
+    const T* x;
+    const T* residual;
+    C* total;
+    T* summed;
+    C alpha;
+    std::int64_t ahead;  // elements, 0 where nothing is wanted
+    int halving;
+    bool streaming;  // of `summed`
+
+    template <class Step>
+    FASTNORM_INLINE V peek(std::int64_t j, Step step, C fill) const {
+        const V others = load_columns<V>(residual + j, step, 0);
+        return add_scaled(broadcast<V>(alpha), others, load_columns<V>(x + j, step, fill));
     }
+    template <class Step>
+    FASTNORM_INLINE V take(std::int64_t j, Step step, C fill) const {
+        if (ahead) {
+            prefetch_read(x + ahead + (j >> halving));
+            prefetch_read(residual + ahead + (j >> halving));
+        }
+        const V sum = peek(j, step, fill);
+        store_columns(total + j, sum, step);
+        if (summed) write_columns(summed + j, sum, step, streaming);
+        return sum;
+    }
+    FASTNORM_INLINE C first() const {
+        return C(double(widen(*x)) + double(alpha) * double(widen(*residual)));
+    }
+};
+
+// Where the rows of add_norm_forward come from.
+template <class Norm, class T>
+class SummedFeed {
+public:
+    using C = compute_t<T>;
+    using Row = NormRow<C, T>;
+
+    FASTNORM_INLINE SummedFeed(
+        const AddNormForward& task, const RowTile<T>& x, const RowTile<T>& residual, const RowTile<T>& y,
+        const RowTile<T>& summed, const TotalRows<C>& totals
+    )
+        : task_(task), x_(x), residual_(residual), y_(y), summed_(summed), totals_(totals) {}
+
+    FASTNORM_INLINE Row at(int i) const { return {i, total(i), y_.row(i)}; }
+    FASTNORM_INLINE SummedRow<T> source(const Row& row, int halving) const {
+        const int i = row.place;
+        const bool stream = task_.norm.stream;
+        return {x_.row(i),      residual_.row(i),
+                total(i),       apart(i),
+                C(task_.alpha), stream ? task_.norm.shape.cols : 0,
+                halving,        stream && sizeof(T) == sizeof(C)};
+    }
+    FASTNORM_INLINE const T* stored(const Row& row) const { return residual_.row(row.place); }
+    FASTNORM_INLINE bool in_line(const Row& row) const {
+        const T* const sum = apart(row.place);
+        return !(task_.norm.stream && sum && columns_to_alignment(sum, row_lanes) != 0);
+    }
+    FASTNORM_INLINE void prepare(const Row& row) const {
+        const int i = row.place;
+        const std::int64_t cols = task_.norm.shape.cols;
+        add_row(
+            x_.row(i), residual_.row(i), C(task_.alpha), total(i), apart(i), x_.row(i) + cols, cols,
+            task_.norm.stream
+        );
+    }
+    FASTNORM_INLINE bool is_far([[maybe_unused]] const Row& row) const {
+        return Norm::centred && is_far_mean<T>(row.known.mean, row.known.rstd);
+    }
+    // y of a row whose mean is far, from its sums in double.
+    FASTNORM_INLINE void write_far([[maybe_unused]] const Row& row) const {
+        if constexpr (Norm::centred && sizeof(C) == 4) {
+            const int i = row.place;
+            const std::int64_t cols = task_.norm.shape.cols;
+            double mean, rstd, *const sums = totals_.in_double();
+            add_row_in_double(x_.row(i), residual_.row(i), double(C(task_.alpha)), sums, cols);
+            const double* const source = sums;
+            const Centre<double> centre = double_centre(source, cols, task_.norm.eps, mean, rstd);
+            apply_row<true>(task_.norm, source, row.y, row.y, centre);
+        }
+    }
+    FASTNORM_INLINE void finish(const Row& row) const {
+        // Only now are x and residual not wanted any more.
+        if (task_.replaces) copy_row(row.x, summed_.row(row.place), task_.norm.shape.cols);
+    }
+
+private:
+    FASTNORM_INLINE bool wanted() const { return task_.summed.data && !task_.replaces; }
+    // Whether `summed` itself holds the sums that the norm takes.
+    FASTNORM_INLINE bool in_place() const { return sizeof(T) == sizeof(C) && wanted() && !task_.norm.stream; }
+    FASTNORM_INLINE C* total(int i) const {
+        if constexpr (sizeof(T) == sizeof(C)) {
+            if (in_place()) return summed_.row(i);
+        }
+        return totals_.row(i & 1);
+    }
+    FASTNORM_INLINE T* apart(int i) const { return wanted() && !in_place() ? summed_.row(i) : nullptr; }
+
+    const AddNormForward& task_;
+    const RowTile<T>& x_;
+    const RowTile<T>& residual_;
+    const RowTile<T>& y_;
+    const RowTile<T>& summed_;
+    const TotalRows<C>& totals_;
 };
 
 template <class Norm, class T>
@@ -38,50 +126,25 @@ FASTNORM_INLINE void add_norm_forward(
     const AddNormForward& task, std::int64_t begin, std::int64_t end, void* scratch
 ) {
     using C = compute_t<T>;
-    static_assert(forward_rows_together <= summed_rows, "scratch is for summed_rows");
     const Rows& shape = task.norm.shape;
     char* space = static_cast<char*>(scratch);
+    const WholeParameters<C> parameters(task.norm, space);
     RowTile<T> x(shape, task.norm.x, space), residual(shape, task.residual, space),
         y(shape, task.norm.y, space);
     RowTile<T> summed(shape, task.summed, space);
     const TotalRows<C> totals(shape.cols, space);
-    const RowNorm<Norm, C, T> norm(task.norm);
-    for (std::int64_t first = begin; first < end; first += tile_rows) {
-        const int count = int(smaller(tile_rows, end - first));
+    const SummedFeed<Norm, T> feed(task, x, residual, y, summed, totals);
+    const bool packed =
+        !(task.norm.x.contiguous && task.residual.contiguous && task.norm.y.contiguous &&
+          task.summed.contiguous);
+    int count;
+    for (std::int64_t first = begin; first < end; first += count) {
+        count = rows_of_tile(first, end, packed);
         x.fetch(first, count);
         residual.fetch(first, count);
         y.select(first);
         summed.select(first);
-        int together;
-        for (int i = 0; i < count; i += together) {
-            together = rows_to_take(i, count);
-            const std::int64_t next = together * shape.cols;
-            const T* terms[forward_rows_together];
-            const T* others[forward_rows_together];
-            const C* sources[forward_rows_together];
-            T* targets[forward_rows_together];
-            const T* ahead[forward_rows_together];
-            for (int r = 0; r < together; ++r) {
-                terms[r] = x.row(i + r), others[r] = residual.row(i + r), targets[r] = y.row(i + r);
-                ahead[r] = others[r] + next;
-                C* total = totals.row(r);
-                T* sum = task.summed.data && !task.replaces ? summed.row(i + r) : nullptr;
-                if constexpr (sizeof(T) == sizeof(C)) {
-                    if (sum && !task.norm.stream) total = sum, sum = nullptr;
-                }
-                add_row(
-                    terms[r], others[r], C(task.alpha), total, sum, terms[r] + next, shape.cols,
-                    task.norm.stream
-                );
-                sources[r] = total;
-            }
-            const FarRows<Norm, T> far{task, terms, others, targets, totals.in_double()};
-            norm.write(first + i, together, sources, targets, ahead, far);
-            if (task.replaces) {
-                // Only now are x and residual not wanted any more.
-                for (int r = 0; r < together; ++r) copy_row(sources[r], summed.row(i + r), shape.cols);
-            }
-        }
+        NormRows<Norm, C, T, SummedFeed<Norm, T>>(task.norm, parameters, feed, first, count).write();
         y.write_back(first, count);
         if (task.summed.data) summed.write_back(first, count);
     }

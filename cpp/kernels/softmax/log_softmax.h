@@ -1,5 +1,5 @@
 // log_softmax over the columns of each row: y_j = x_j - log(sum exp(x_k)).
-// Backward: dx = dy - softmax(x) * sum(dy).
+// Backward: dx = dy - softmax(x) * sum(dy), where softmax(x) is exp(y) if y is given.
 //
 // With m the maximum, log(sum exp(x_k)) = m + lift is subtracted as a pair, so x_j - m - lift is rounded at
 // the size of the result. Only an element that holds more than half of the sum can be nearer to 0 than
@@ -47,6 +47,23 @@ void log_softmax_backward(const SoftmaxBackward& task, std::int64_t begin, std::
         const Span<T, C, 2, 1> span{{dy}, e, {x + cols, dy + cols}, {dx}};
         fill_span(span, cols, task.stream, [=](V upstream, V power) FASTNORM_INLINE_LAMBDA {
             return negative_mul_add(power, broadcast<V>(factor), upstream);
+        });
+    });
+}
+
+// The rows of x are those of y.
+template <class T>
+void log_softmax_backward_from_result(
+    const SoftmaxBackward& task, std::int64_t begin, std::int64_t end, void* scratch
+) {
+    using C = compute_t<T>;
+    using V = Argument<T, 2>;
+    const std::int64_t cols = task.shape.cols;
+    for_rows<T>(task, begin, end, static_cast<char*>(scratch), [&](const T* dy, const T* y, T* dx) {
+        const C factor = C(row_sum<C>(dy, cols));
+        const Span<T, T, 2, 1> span{{dy}, y, {y + cols, dy + cols}, {dx}};
+        fill_span(span, cols, task.stream, [=](V upstream, V result) FASTNORM_INLINE_LAMBDA {
+            return negative_mul_add(exp(result), broadcast<V>(factor), upstream);
         });
     });
 }

@@ -43,6 +43,15 @@ def unary_backward(rules: Rules, dy: object, x: object) -> tuple[Array, Array]:
     return rules.gradient("dy", dy, x), x
 
 
+def sigmoid_backward(rules: Rules, dy: object, x: object, y: object) -> tuple[Array, Array, Array | None]:
+    """Return the canonical arguments of a backward that takes the forward's result."""
+    x = rules.array("x", x)
+    return rules.gradient("dy", dy, x), x, rules.forward_result(y, x)
+
+
+tanh_backward = sigmoid_backward
+
+
 def __getattr__(name: str) -> Callable[..., tuple[object, ...]]:
     """Return the rule of an op that has none of its own here: that of all ops with the same arguments."""
     from .._op import OPS  # which imports the rules

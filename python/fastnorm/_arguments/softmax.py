@@ -12,11 +12,13 @@ def forward(rules: Rules, x: object, axis: object, out: object) -> tuple[Array, 
     return x, rules.axis(axis, x), rules.out(out, x, x)
 
 
-def backward(rules: Rules, dy: object, x: object, axis: object) -> tuple[Array, Array, int]:
+def backward(
+    rules: Rules, dy: object, x: object, axis: object, y: object
+) -> tuple[Array, Array, int, Array | None]:
     """Return the arguments of its backward."""
     x = rules.array("x", x)
     dy = rules.gradient("dy", dy, x)
-    return dy, x, rules.axis(axis, x)
+    return dy, x, rules.axis(axis, x), rules.forward_result(y, x)
 
 
 softmax = log_softmax = forward

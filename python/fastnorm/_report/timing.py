@@ -18,6 +18,7 @@ from .._specs import Call
 
 SAMPLE_SECONDS = 1e-3  # a timed sample lasts about this long: small calls run in loops
 WARM_UP_SECONDS = 1e-3  # the call before has filled the caches with its own data
+PAUSE_SECONDS = 0.025  # by then GNU OpenMP, the slowest of the pools to do so, has stopped spinning
 LONG_CALL_SECONDS = 5e-3  # longer calls bring their own data into any cache: no warm-up
 
 
@@ -102,7 +103,7 @@ class _Contender:
 
 
 def time_in_turns(
-    calls: Mapping[str, Call], *, seconds: float, pause: float = 0.0, rounds: tuple[int, int] = (5, 200)
+    calls: Mapping[str, Call], *, seconds: float, threads: int = 1, rounds: tuple[int, int] = (5, 200)
 ) -> dict[str, Timing]:
     """Time the calls against each other.
 
@@ -112,9 +113,9 @@ def time_in_turns(
         The contenders by name.
     seconds : float
         Time for all rounds of all calls together.
-    pause : float
-        Seconds of sleep after a call that `spins`, whose threads would take the processors from the next
-        contender.
+    threads : int
+        How many each may use. Where there are several, `PAUSE_SECONDS` pass after a call that `spins`, whose
+        threads would take the processors from the next contender.
     rounds : tuple of int
         The fewest and the most rounds, whatever `seconds` says.
 
@@ -123,6 +124,7 @@ def time_in_turns(
     dict of str to Timing
         All with the same number of rounds, so that they can be paired.
     """
+    pause = PAUSE_SECONDS if threads > 1 else 0.0
     contenders = {}
     for name, call in calls.items():
         contenders[name] = _Contender(call)

@@ -188,10 +188,33 @@ softplus = activation(
         ("threshold", None, TypeError),
     ),
 )
+
+
+def from_result(slope: Callable[[Array], Array]) -> Callable[[Arguments, Array, Mapping[str, Any]], Bounds]:
+    """Bounds on dx = dy * slope(y): a few roundings, of the twin in float64 too, and an underflow."""
+
+    def bounds(dys: Arguments, y: Array, keywords: Mapping[str, Any]) -> Bounds:
+        dx = np.abs(dys[0].astype(np.float64)) * slope(y.astype(np.float64))
+        smallest = SMALLEST["float64" if y.dtype == np.float64 else "float32"]
+        return (TWIN_ROUNDINGS * roundoff(y.dtype) * dx + 2 * smallest + last_rounding(dx, y.dtype),)
+
+    return bounds
+
+
 relu = activation("relu", lambda x: np.maximum(x, 0), lambda dy, x: dy * (x > 0), contracts=(EXACT, EXACT))
-sigmoid = activation("sigmoid", numpy_sigmoid, lambda dy, x: dy * (y := numpy_sigmoid(x)) * (1.0 - y))
+sigmoid = activation(
+    "sigmoid",
+    numpy_sigmoid,
+    lambda dy, x: dy * (y := numpy_sigmoid(x)) * (1.0 - y),
+    bounds_from_result=from_result(lambda y: y * (1.0 - y)),
+)
 silu = activation("silu", numpy_silu, numpy_silu_backward)
-tanh = activation("tanh", np.tanh, lambda dy, x: dy * (1.0 - (y := np.tanh(x)) * y))
+tanh = activation(
+    "tanh",
+    np.tanh,
+    lambda dy, x: dy * (1.0 - (y := np.tanh(x)) * y),
+    bounds_from_result=from_result(lambda y: (1.0 - y) * (1.0 + y)),
+)
 
 
 def gelu_twin_error(x: Array, keywords: Mapping[str, Any]) -> Pair:

@@ -79,6 +79,25 @@ def log_softmax_backward_bound(dys: Arguments, inputs: Arguments, keywords: Mapp
     return backward_bound(dy + y * factor, factor, x, inputs[0].dtype, axis)
 
 
+def result_bound(terms: Array, dtype: np.dtype[Any], axis: int) -> Bounds:
+    """The same from y: a sum along the axis, and the roundings of a term and of its exponential."""
+    error = summed(terms, terms.shape[axis], dtype) + TERM * roundoff(dtype) * terms
+    smallest = SMALLEST["float64" if dtype == np.float64 else "float32"]
+    return (np.asarray(error + 2 * smallest + last_rounding(terms, dtype)),)
+
+
+def softmax_bound_from_result(dys: Arguments, y: Array, keywords: Mapping[str, Any]) -> Bounds:
+    """dx = y * (dy - sum(dy * y))."""
+    y64, dy, axis = y.astype(np.float64), np.abs(dys[0].astype(np.float64)), keywords.get("axis", -1)
+    return result_bound(y64 * (dy + np.sum(dy * y64, axis=axis, keepdims=True)), y.dtype, axis)
+
+
+def log_softmax_bound_from_result(dys: Arguments, y: Array, keywords: Mapping[str, Any]) -> Bounds:
+    """dx = dy - exp(y) * sum(dy)."""
+    y64, dy, axis = y.astype(np.float64), np.abs(dys[0].astype(np.float64)), keywords.get("axis", -1)
+    return result_bound(dy + np.exp(y64) * np.sum(dy, axis=axis, keepdims=True), y.dtype, axis)
+
+
 def numpy_softmax(x: Array) -> Array:
     """Exponentials of what lies below the maximum, divided by their sum."""
     e = np.exp(x - x.max(axis=-1, keepdims=True))
@@ -127,6 +146,7 @@ softmax = Spec(
     softmax_backward_bound,
     numpy_softmax,
     numpy_softmax_backward,
+    bounds_from_result=softmax_bound_from_result,
     bad=BAD,
 )
 log_softmax = Spec(
@@ -140,5 +160,6 @@ log_softmax = Spec(
     log_softmax_backward_bound,
     numpy_log_softmax,
     numpy_log_softmax_backward,
+    bounds_from_result=log_softmax_bound_from_result,
     bad=BAD,
 )

@@ -133,6 +133,9 @@ class Spec:
     backward_bounds: Callable[[Arguments, Arguments, Mapping[str, Any]], Bounds]
     formula: Callable[..., Any] | None = None
     backward_formula: Callable[..., Any] | None = None
+    # The same as backward_bounds where the backward is given the forward's result y, on the distance from the
+    # twin that is given it: `(gradients of the results, y, keywords)`.
+    bounds_from_result: Callable[[Arguments, Array, Mapping[str, Any]], Bounds] | None = None
     # What ``python -m fastnorm`` holds to the contracts: else all variants. Contracts in ULP or relative to
     # the result leave out what cancels.
     checked: tuple[Variant, ...] | None = None
@@ -206,6 +209,11 @@ class Spec:
     def has_stats(self) -> bool:
         """Whether the forward can return statistics for the backward."""
         return "return_stats" in self.keywords
+
+    @property
+    def takes_result(self) -> bool:
+        """Whether the backward takes the forward's result."""
+        return "y" in self.backward_keywords
 
     def make_inputs(
         self, rng: np.random.Generator, problem: Shape, dtype: np.dtype[Any], variant: Variant

@@ -78,11 +78,14 @@ def sigmoid(x: Array, out: Array | None = None) -> Array:
     return result(y, x, out)
 
 
-def sigmoid_backward(dy: Array, x: Array) -> Array:
+def sigmoid_backward(dy: Array, x: Array, y: Array | None = None) -> Array:
     """Twin of `fastnorm.sigmoid_backward`."""
     with np.errstate(all="ignore"):
-        dx = dy.astype(np.float64) * logistic_derivative(x.astype(np.float64))
-    return result(dx, x)
+        if y is None:
+            slope = logistic_derivative(x.astype(np.float64))
+        else:
+            slope = y.astype(np.float64) * (1.0 - y.astype(np.float64))
+        return result(dy.astype(np.float64) * slope, x)
 
 
 def silu(x: Array, out: Array | None = None) -> Array:
@@ -181,11 +184,14 @@ def tanh(x: Array, out: Array | None = None) -> Array:
     return result(y, x, out)
 
 
-def tanh_backward(dy: Array, x: Array) -> Array:
+def tanh_backward(dy: Array, x: Array, y: Array | None = None) -> Array:
     """Twin of `fastnorm.tanh_backward`."""
     with np.errstate(all="ignore"):
-        dx = dy.astype(np.float64) * (4 * logistic_derivative(2 * x.astype(np.float64)))
-    return result(dx, x)
+        if y is None:
+            slope = 4 * logistic_derivative(2 * x.astype(np.float64))
+        else:
+            slope = (1.0 - y.astype(np.float64)) * (1.0 + y.astype(np.float64))
+        return result(dy.astype(np.float64) * slope, x)
 
 
 def gate(x: Array, approximate: str) -> tuple[Array, Array]:

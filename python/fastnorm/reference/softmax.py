@@ -18,10 +18,11 @@ def softmax(x: Array, axis: int, out: Array | None = None) -> Array:
         return result(probabilities(x.astype(np.float64), axis), x, out)
 
 
-def softmax_backward(dy: Array, x: Array, axis: int) -> Array:
+def softmax_backward(dy: Array, x: Array, axis: int, y: Array | None = None) -> Array:
     """Twin of `fastnorm.softmax_backward`."""
     with np.errstate(all="ignore"):
-        y, dy64 = probabilities(x.astype(np.float64), axis), dy.astype(np.float64)
+        y = probabilities(x.astype(np.float64), axis) if y is None else y.astype(np.float64)
+        dy64 = dy.astype(np.float64)
         return result(y * (dy64 - np.sum(dy64 * y, axis=axis, keepdims=True)), x)
 
 
@@ -32,11 +33,12 @@ def log_softmax(x: Array, axis: int, out: Array | None = None) -> Array:
         return result(shifted - lift, x, out)
 
 
-def log_softmax_backward(dy: Array, x: Array, axis: int) -> Array:
+def log_softmax_backward(dy: Array, x: Array, axis: int, y: Array | None = None) -> Array:
     """Twin of `fastnorm.log_softmax_backward`."""
     with np.errstate(all="ignore"):
-        y, dy64 = probabilities(x.astype(np.float64), axis), dy.astype(np.float64)
-        return result(dy64 - y * np.sum(dy64, axis=axis, keepdims=True), x)
+        p = probabilities(x.astype(np.float64), axis) if y is None else np.exp(y.astype(np.float64))
+        dy64 = dy.astype(np.float64)
+        return result(dy64 - p * np.sum(dy64, axis=axis, keepdims=True), x)
 
 
 def exponentials(x: Array, axis: int) -> tuple[Array, Array, Array]:
