@@ -12,6 +12,8 @@ FASTNORM_INLINE std::int64_t smaller(std::int64_t a, std::int64_t b) { return a 
 // ...
 constexpr int row_lanes = 16;
 
+constexpr bool is_compact = FASTNORM_IS_COMPACT;
+
 // Elements of storage type T as lanes of V, which may be wider than T computes in (double lanes of float
 // elements).
 template <class V, class T>
@@ -55,9 +57,20 @@ struct Partial {
     static constexpr bool partial = true;
     int count;
 };
+// The same as calls, for code that is to be small.
+template <class V, class T>
+FASTNORM_OUTLINE V load_some_columns(const T* source, int count, element_t<V> fill) {
+    return load_row_partial<V>(source, count, fill);
+}
+template <class T, class V>
+FASTNORM_OUTLINE void store_some_columns(T* target, V v, int count) {
+    store_partial(target, as_stored<T>(v), count);
+}
 template <class V, class T, class Step>
 FASTNORM_INLINE V load_columns(const T* source, Step step, element_t<V> fill = 0) {
-    if constexpr (Step::partial) {
+    if constexpr (Step::partial && is_compact) {
+        return step.count == lane_count<V> ? load_row<V>(source) : load_some_columns<V>(source, step.count, fill);
+    } else if constexpr (Step::partial) {
         return load_row_partial<V>(source, step.count, fill);
     } else {
         return load_row<V>(source);
@@ -65,25 +78,34 @@ FASTNORM_INLINE V load_columns(const T* source, Step step, element_t<V> fill = 0
 }
 template <class T, class V, class Step>
 FASTNORM_INLINE void store_columns(T* target, V v, Step step) {
-    if constexpr (Step::partial) {
+    if constexpr (Step::partial && is_compact) {
+        if (step.count < lane_count<V>) return store_some_columns(target, v, step.count);
+        store(target, as_stored<T>(v));
+    } else if constexpr (Step::partial) {
         store_partial(target, as_stored<T>(v), step.count);
     } else {
         store(target, as_stored<T>(v));
     }
 }
 
-// Calls body(column, step) over [begin, end) in steps of `Lanes`, the last one partial.
+// Calls body(column, step) over [begin, end) in steps of `Lanes`, the last one partial. Where code is to be small
+// rather than fast every step may be partial, so that the body exists once.
 template <int Lanes, class Body>
 FASTNORM_INLINE void for_columns(std::int64_t begin, std::int64_t end, Body body) {
     std::int64_t j = begin;
-    for (; j + Lanes <= end; j += Lanes) body(j, Whole{});
-    if (j < end) body(j, Partial{int(end - j)});
+    if constexpr (is_compact) {
+        for (; j < end; j += Lanes) body(j, Partial{int(smaller(Lanes, end - j))});
+    } else {
+        for (; j + Lanes <= end; j += Lanes) body(j, Whole{});
+        if (j < end) body(j, Partial{int(end - j)});
+    }
 }
 
 // The same over [0, end) with a partial step over the first `head` columns, less than `Lanes`, after which
 // rows are aligned.
 template <int Lanes, class Body>
 FASTNORM_INLINE void for_columns_after(std::int64_t head, std::int64_t end, Body body) {
+    if constexpr (is_compact) return for_columns<Lanes>(0, end, body);
     std::int64_t j = 0;
     for (std::int64_t part = head;; part = end - j) {
         if (part > 0) body(j, Partial{int(part)});

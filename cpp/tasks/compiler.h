@@ -44,9 +44,12 @@
 #define FASTNORM_PREFETCH(address, write, locality) static_cast<void>(address)
 #endif
 
-// Functions of simd/math.h: calls where a target would rather be small than fast.
+// Where a target would rather be small than fast, functions of simd/math.h are calls, and loops over columns have
+// one body.
 #if defined(FASTNORM_COMPACT)
 #define FASTNORM_MATH inline
+#define FASTNORM_IS_COMPACT true
 #else
 #define FASTNORM_MATH FASTNORM_INLINE
+#define FASTNORM_IS_COMPACT false
 #endif
