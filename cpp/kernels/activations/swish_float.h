@@ -3,11 +3,13 @@
 // The functions of t = |beta x| of swish_double.h as piecewise polynomials. The rounding of the product goes
 // into t - center: |beta x| is t + lo. Lanes that have no piece (S: beyond 12.5 where beta x is negative, and
 // 19.8 where it is positive; D and S (1 - S): beyond 20; NaN, 0 times infinity), and those whose beta is 1,
-// which are silu's to the bit, are few and computed out of line, in double or by silu.h.
+// which are silu's to the bit, are few and computed out of line: by silu.h, y on the left as a multiple of an
+// exponential (far_tail.h), else in double.
 //
 // y is below 1 ULP and dy/dx below 1.2 (for all x and a few beta: docs/accuracy.md).
 #pragma once
 
+#include "kernels/activations/far_tail.h"
 #include "kernels/activations/silu.h"
 #include "kernels/activations/swish_double.h"
 #include "kernels/tables/swish_coefficients.h"
@@ -39,18 +41,28 @@ FASTNORM_INLINE auto is_far_right(V z, V beta) {
            (beta != broadcast<V>(1));
 }
 
+// Lanes beyond the pieces on the left where x (e - e^2), e = exp(z), is y but for 2^-36 of it: z has a rest
+// and x e is rounded once, be it subnormal.
+template <const auto& table, class V>
+FASTNORM_INLINE auto is_far_left(V x, V z, V beta) {
+    const V a = abs(x);
+    return (z < broadcast<V>(-table.far_t)) & (z >= broadcast<V>(-150)) & (a > broadcast<V>(0x1p-20f)) &
+           (a < broadcast<V>(0x1p20f)) & (beta != broadcast<V>(1));
+}
+
 template <int N>
 FASTNORM_OUTLINE Vec<float, N> rare_swish(Vec<float, N> x, Vec<float, N> beta, Vec<float, N> y) {
     using V = Vec<float, N>;
-    const V z = x * beta;
-    const auto is_usual = has_piece<logistic_tail>(z, beta), is_far = is_far_right<logistic_tail>(z, beta);
-    const auto is_one = beta == broadcast<V>(1);
+    const V z = x * beta, zero = broadcast<V>(0);
+    const auto is_usual = has_piece<logistic_tail>(z, beta), is_one = beta == broadcast<V>(1);
+    const auto is_left = is_far_left<logistic_tail>(x, z, beta);
+    const auto is_known = is_usual | is_far_right<logistic_tail>(z, beta) | is_left | is_one;
     V result = select(is_usual, y, x);
+    if (any(is_left)) result = select(is_left, far_tail(z, mul_sub(x, beta, z), x, zero, -x), result);
     if (any(is_one)) result = select(is_one, silu(x), result);
-    if (!any(!(is_usual | is_far | is_one))) return result;
+    if (!any(!is_known)) return result;
     return select(
-        is_usual | is_far | is_one, result,
-        to_float(SwishDouble<PlainArithmetic, N>::value(to_double(x), to_double(beta)))
+        is_known, result, to_float(SwishDouble<PlainArithmetic, N>::value(to_double(x), to_double(beta)))
     );
 }
 
