@@ -87,12 +87,13 @@ def test_a_number_is_an_array_of_it(implementation: str) -> None:
 
 
 @pytest.mark.parametrize("beta", [0.3, 1.5, -1.5, 20.0])
+@pytest.mark.parametrize("end_of_z", [12.5, 20.0])
 def test_zeros_keep_their_sign_and_the_ends_of_the_polynomials_their_digits(
-    implementation: str, beta: float
+    implementation: str, beta: float, end_of_z: float
 ) -> None:
-    """beta x may round to the last number that has a polynomial, -20, and lie beyond it."""
+    """beta x may round to the last number that has a polynomial, -20 or -12.5, and lie beyond it."""
     beta = float(np.float32(beta))
-    end = np.float32(20 / beta)
+    end = np.float32(end_of_z / beta)
     near = (end.view(np.int32) + np.arange(-40, 41, dtype=np.int32)).view(np.float32)
     x = np.concatenate([near, -near, np.zeros(1, np.float32), -np.zeros(1, np.float32)])
     wide = x.astype(np.float64)

@@ -6,7 +6,8 @@ Everything is computed at 200 bits with mpmath, so the output does not depend on
 import argparse
 import copy
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import mpmath as mp
@@ -25,9 +26,17 @@ def to_float32(x: mpf) -> mpf:
     return mpf(struct.unpack("<f", struct.pack("<f", float(x)))[0])
 
 
-def next_float32(x: mpf, steps: int) -> mpf:
+def float_bits(x: mpf) -> int:
     (bits,) = struct.unpack("<I", struct.pack("<f", float(x)))
-    return mpf(struct.unpack("<f", struct.pack("<I", bits + steps))[0])
+    return int(bits)
+
+
+def float_of_bits(bits: int) -> mpf:
+    return mpf(struct.unpack("<f", struct.pack("<I", bits))[0])
+
+
+def next_float32(x: mpf, steps: int) -> mpf:
+    return float_of_bits(float_bits(x) + steps)
 
 
 def hexadecimal(x: mpf, suffix: str = "") -> str:
@@ -82,19 +91,76 @@ def powers(f: Function, low: mpf, high: mpf, degree: int) -> list[mpf]:
 
 # ---- piecewise polynomials for float -----------------------------------------------------------------------
 
-PIECES = 32
-DEGREE = 6
+
+@dataclass
+class Quadratic:
+    """The piece of t is the integer nearest to r^2 / unit, r = alpha t + beta, modulo 32: `first` for first_t
+    and then upwards, with narrower and narrower pieces, or downwards (`step` -1), with wider and wider ones.
+
+    With `bend` it is the integer nearest to r min(r, bend): pieces of one width, and twice as many from r =
+    bend on, which get wider again. With `unit` alpha is 1 and `first` the r of first_t.
+    """
+
+    first: mpf | int
+    step: int
+    bend: str | None = None
+    unit: int | None = None
+
+    pieces = 32
+    shift = 0
+
+    def place(self, first_t: mpf, last_t: mpf) -> tuple[list[mpf], int]:
+        """The ends of the pieces, and the index of the first one; sets alpha and beta."""
+        self.bend_at = to_float32(mpf(self.bend)) if self.bend else mpf(0)
+        if self.unit:
+            self.alpha, self.beta = mpf(1), to_float32(self.first - first_t)
+            first = int(mp.nint(self.beta**2 / self.unit))
+            roots = [mp.sqrt(self.unit * (first + i - mpf("0.5"))) for i in range(self.pieces + 1)]
+        else:
+            first = int(self.first)
+            root = self.root_of(first - self.step * mpf("0.49"))  # safely nearest to `first` at first_t
+            roots = [self.root_of(first + self.step * (i - mpf("0.5"))) for i in range(self.pieces + 1)]
+            self.alpha = to_float32((roots[-1] - root) / ((last_t - first_t) * mpf("1.00002")))
+            self.beta = to_float32(root - self.alpha * first_t)
+        return [(root - self.beta) / self.alpha for root in roots], first
+
+    def root_of(self, place: mpf) -> mpf:
+        root = mp.sqrt(place)
+        return place / self.bend_at if self.bend and root > self.bend_at else root
+
+
+@dataclass
+class Leading:
+    """The piece of t is the leading bits of r = alpha t + beta, modulo `pieces`: the float r without its last
+    `shift` bits. Pieces are twice as wide from each power of two on.
+    """
+
+    beta: str | mpf
+    shift: int
+    pieces: int = 32
+    alpha: str | mpf = "1"
+
+    bend_at = mpf(0)
+    unit = 0
+    step = 1
+
+    def place(self, first_t: mpf, last_t: mpf) -> tuple[list[mpf], int]:
+        self.alpha, self.beta = to_float32(mpf(self.alpha)), to_float32(mpf(self.beta))
+        first = float_bits(self.alpha * first_t + self.beta) >> self.shift
+        ends = [
+            (float_of_bits(first + i << self.shift) - self.beta) / self.alpha for i in range(self.pieces + 1)
+        ]
+        return ends, first
 
 
 class Piecewise:
-    """f on [first_t, last_t] as 32 polynomials c0 + d (c1 + ... + c6 d^5), d = t - center, for evaluation in
-    float32.
+    """f on [first_t, last_t] as polynomials c0 + d (c1 + ... + cn d^(n-1)), d = t - center, for evaluation in
+    float32, with the pieces of `index`.
 
-    The piece is the integer nearest to (alpha t + beta)^2, modulo 32: `first` for first_t and then upwards,
-    with narrower and narrower pieces, or downwards (`step` -1), with wider and wider ones. With `bend` it is
-    the integer nearest to r min(r, bend), r = alpha t + beta: pieces of one width, and twice as many from r =
-    bend on, which get wider again. f changes by a factor of at most about 0.7 to 1.4 over a piece, so c0
-    carries most of the value and the roundings of the other terms do not show.
+    f changes by a factor of at most about 0.7 to 1.4 over a piece, so c0 carries most of the value and the
+    roundings of the other terms do not show. With `wide` the last piece is as wide as it takes to reach
+    last_t, and the error there counts beside 1 instead of f. With `packed` the last coefficient is what the
+    bits of the one before are as a float, moved up by so many places: one number of the table holds both.
 
     With a `companion`, a function that `refitted` will expand about the same centers, these suit both; and
     the pieces beside that of the zero are expanded about their edges there, so that c0 and the rest have one
@@ -105,36 +171,51 @@ class Piecewise:
         self,
         f: Function,
         last_t: str,
-        first: int,
-        step: int,
+        index: Quadratic | Leading,
         zero: mpf | None = None,
         linear: bool = False,
         first_t: str = "0",
-        bend: str | None = None,
         across: bool = False,
+        degree: int = 6,
+        wide: bool = False,
+        packed: int = 0,
         companion: Function | None = None,
     ) -> None:
-        self.f, self.zero, self.linear, self.first, self.step = f, zero, linear, first, step
-        self.across, self.companion = across, companion
+        self.f, self.zero, self.linear, self.index, self.degree = f, zero, linear, index, degree
+        self.across, self.wide, self.packed, self.companion = across, wide, packed, companion
         self.first_t, self.last_t = to_float32(mpf(first_t)), to_float32(mpf(last_t))
-        self.bend = to_float32(mpf(bend)) if bend else mpf(0)
-
-        def root_of(place: mpf) -> mpf:
-            root = mp.sqrt(place)
-            return place / self.bend if bend and root > self.bend else root
-
-        root = root_of(first - step * mpf("0.49"))  # safely nearest to `first` at first_t
-        roots = [root_of(first + step * (i - mpf("0.5"))) for i in range(PIECES + 1)]
-        self.alpha = to_float32((roots[-1] - root) / ((self.last_t - self.first_t) * mpf("1.00002")))
-        self.beta = to_float32(root - self.alpha * self.first_t)
-        self.edges = [(root - self.beta) / self.alpha for root in roots]
+        self.edges, self.first = index.place(self.first_t, self.last_t)
         self.edges[0] = self.first_t
+        self.last_root = mpf(0)
+        self.far_t = self.last_t
+        if wide:
+            # An r within the last piece whatever the roundings, and the last t of the others.
+            self.last_root = to_float32(self.index.alpha * self.edges[-2] + self.index.beta + mpf(2) ** -6)
+            self.far_t = to_float32(self.edges[-2] - mpf(2) ** -18)
+            self.edges[-1] = self.last_t
+        assert self.edges[-1] >= self.last_t
         self.pieces = [
             self.fit(i, low, high) for i, (low, high) in enumerate(zip(self.edges, self.edges[1:]))
         ]
+        if wide:
+            # Whatever is larger takes the value at the last t: the last one of no error.
+            self.last_t = self.last_crossing(self.edges[-2], self.last_t)
+
+    def last_crossing(self, low: mpf, high: mpf) -> mpf:
+        """Where the last piece meets f last."""
+        center, *c = self.pieces[-1]
+        signs = [
+            mp.sign(mp.polyval(c[::-1], t - center) - self.f(t))
+            for t in (high - (high - low) * i / 1000 for i in range(1000))
+        ]
+        crossing = next(i for i in range(999) if signs[i] != signs[i + 1])
+        return to_float32(high - (high - low) * (crossing + mpf("0.5")) / 1000)
+
+    def weight(self, piece: int, t: mpf) -> mpf:
+        return mpf(1) if self.wide and piece == self.index.pieces - 1 else 1 / abs(self.f(t))
 
     def fit(self, piece: int, low: mpf, high: mpf) -> list[mpf]:
-        """[center, c0, ..., c6], rounded to float32 one by one, each time refitting those that follow."""
+        """[center, c0, ..., cn], rounded to float32 one by one, each time refitting those that follow."""
         low, high, nodes = self.nodes(low, high)
         if self.linear and piece == 0:
             # f(t) = t + c2 t^2 + ...: the kernel takes t itself for c0 (the least of t and the table's c0)
@@ -146,10 +227,10 @@ class Piecewise:
             distances = [t - center for t in nodes]
             weights = [1 / abs(d) for d in distances]
         else:
-            center, fixed = self.best_center(low, high, nodes)
+            center, fixed = self.best_center(piece, low, high, nodes)
             assert not self.linear or fixed[0] <= low, "the kernel would take t for c0"
             distances = [t - center for t in nodes]
-            weights = [1 / abs(self.f(t)) for t in nodes]
+            weights = [self.weight(piece, t) for t in nodes]
         values = [self.f(t) - fixed[0] for t in nodes]
         return [center, *self.complete(fixed, weights, distances, values)]
 
@@ -157,7 +238,7 @@ class Piecewise:
         """A piece and a little beyond, and the Chebyshev nodes there."""
         margin = (high - low) * mpf("1e-4")
         low, high = max(low - margin, self.first_t), high + margin
-        count = 3 * DEGREE + 6
+        count = 3 * self.degree + 6
         return (
             low,
             high,
@@ -177,7 +258,7 @@ class Piecewise:
             _, _, nodes = self.nodes(bottom, top)
             distances, weights = [t - center for t in nodes], [1 / abs(f(t)) for t in nodes]
             values = [f(t) for t in nodes]
-            c0 = to_float32(least_squares(distances, values, range(DEGREE + 1), weights)[0])
+            c0 = to_float32(least_squares(distances, values, range(self.degree + 1), weights)[0])
             rest = [v - c0 for v in values]
             table.pieces.append([center, *table.complete([c0], weights, distances, rest)])
         return table
@@ -185,18 +266,36 @@ class Piecewise:
     def complete(
         self, fixed: list[mpf], weights: list[mpf], distances: list[mpf], values: list[mpf], skip: int = 0
     ) -> list[mpf]:
-        """Append the coefficients that follow `fixed`; `values` are without c0, `skip` extra weights of d."""
-        result = list(fixed)
-        for power in range(len(fixed), DEGREE + 1):
+        """Append the coefficients that follow `fixed`; `values` are without c0, `skip` extra weights of d.
+
+        Of packed ones the last is the low bits of the one before, which are first found, being coarse.
+        """
+        known = dict(enumerate(fixed))
+
+        def next_of(powers: Sequence[int]) -> mpf:
+            """The first of the coefficients of `powers`, fitted beside those that are known."""
             left = [
-                v - sum(c * d**k for k, c in enumerate(result) if k)
+                v - sum(c * d**k for k, c in known.items() if k)
                 for v, d in zip(values, distances, strict=True)
             ]
             scaled = [w / abs(d) ** skip for w, d in zip(weights, distances, strict=True)]
-            result.append(to_float32(least_squares(distances, left, range(power, DEGREE + 1), scaled)[0]))
-        return result
+            return least_squares(distances, left, powers, scaled)[0]
 
-    def best_center(self, low: mpf, high: mpf, nodes: list[mpf]) -> tuple[mpf, list[mpf]]:
+        rest = list(range(len(fixed), self.degree + 1))
+        if self.packed:
+            last, before = rest.pop(), rest[-1]
+            word = float_bits(next_of([last, *rest])) + (1 << self.packed - 1) >> self.packed
+            known[last] = float_of_bits(word << self.packed)
+            rest.pop()
+            span = 1 << 32 - self.packed
+            nearest = float_bits(next_of([before, *rest])) - word
+            known[before] = float_of_bits((nearest + span // 2) // span * span + word)
+        while rest:
+            known[rest[0]] = to_float32(next_of(rest))
+            rest.pop(0)
+        return [known[power] for power in range(self.degree + 1)]
+
+    def best_center(self, piece: int, low: mpf, high: mpf, nodes: list[mpf]) -> tuple[mpf, list[mpf]]:
         """The float near the middle at which c0 and c1 happen to be nearly floats: their rounding then costs
         nothing.
         """
@@ -206,9 +305,9 @@ class Piecewise:
         if self.companion and self.zero and max(low - self.zero, self.zero - high) < high - low:
             middle = low if low > self.zero else high
         middle = to_float32(middle)
-        weights = [1 / abs(self.f(t)) for t in nodes]
+        weights = [self.weight(piece, t) for t in nodes]
         base = least_squares(
-            [t - middle for t in nodes], [self.f(t) for t in nodes], range(DEGREE + 1), weights
+            [t - middle for t in nodes], [self.f(t) for t in nodes], range(self.degree + 1), weights
         )
         fine = [next_float32(middle, steps) for steps in range(-2000, 2001)]
         # Where f hardly changes only a center far away will do, beyond the piece even.
@@ -249,24 +348,27 @@ class Piecewise:
         return min(candidates)[1:]
 
     def rows(self) -> list[list[mpf]]:
-        """In the order of the index modulo 32."""
-        return [self.pieces[self.step * (index - self.first) % PIECES] for index in range(PIECES)]
+        """In the order of the index modulo the number of pieces."""
+        count = self.index.pieces
+        return [self.pieces[self.index.step * (row - self.first) % count] for row in range(count)]
 
     def errors(self) -> list[mpf]:
-        """Largest relative error of each piece, before the roundings of its evaluation."""
+        """Largest error of each piece as it was fitted, relative but for a wide piece, before the roundings
+        of its evaluation.
+        """
         result = []
-        for piece, low, high in zip(self.pieces, self.edges, self.edges[1:]):
+        for i, (piece, low, high) in enumerate(zip(self.pieces, self.edges, self.edges[1:])):
             worst = mpf(0)
-            for i in range(1, 64):
-                t = low + (high - low) * i / 64
+            for step in range(1, 64):
+                t = low + (high - low) * step / 64
                 c0 = min(piece[1], t) if self.linear else piece[1]
                 value = c0 + sum(c * (t - piece[0]) ** k for k, c in enumerate(piece[2:], start=1))
-                worst = max(worst, abs(value / self.f(t) - 1))
+                worst = max(worst, abs(value - self.f(t)) * self.weight(i, t))
             result.append(worst)
         return result
 
 
-def least_squares(xs: list[mpf], ys: list[mpf], exponents: range, weights: list[mpf]) -> list[mpf]:
+def least_squares(xs: list[mpf], ys: list[mpf], exponents: Sequence[int], weights: list[mpf]) -> list[mpf]:
     """Coefficients of x^k, k in exponents; at Chebyshev nodes this is close to the minimax fit."""
     size = len(exponents)
     matrix, right = mp.matrix(size, size), mp.matrix(size, 1)
@@ -297,16 +399,15 @@ def cpp_split(name: str, value: mpf) -> str:
 
 
 def cpp_piecewise(name: str, comment: str, table: Piecewise) -> str:
-    head = f"// {comment}\nconstexpr PiecewiseTable {name} = {{\n    {{\n"
-    numbers = [table.alpha, table.beta, table.last_t]
-    if table.first_t or table.bend:
-        numbers.append(table.first_t)
-    if table.bend:
-        numbers.append(table.bend)
+    index = table.index
+    kind = f"{index.pieces}, {table.degree}" + (f", {table.packed}" if table.packed else "")
+    head = f"// {comment}\nconstexpr PiecewiseTable<{kind}> {name} = {{\n    {{\n"
+    numbers = [index.alpha, index.beta, table.first_t, table.last_t, table.far_t, table.last_root]
     tail = ", ".join(hexadecimal(v, "f") for v in numbers)
+    tail += f", {hexadecimal(index.bend_at, 'f')}, {index.unit or 1}, {index.shift}"
     rows = ""
     for row in table.rows():
-        texts = [hexadecimal(v, "f") for v in row]
+        texts = [hexadecimal(v, "f") for v in (row[:-1] if table.packed else row)]
         rows += "        {" + ", ".join(texts[:4]) + ",\n         " + ", ".join(texts[4:]) + "},\n"
     return head + rows + f"    }},\n    {tail}}};\n"
 

@@ -15,7 +15,9 @@ import sys
 import mpmath as mp
 from coefficients import (
     Function,
+    Leading,
     Piecewise,
+    Quadratic,
     chebyshev,
     cpp_array,
     cpp_piecewise,
@@ -95,6 +97,12 @@ def mills_factor(t: mpf) -> mpf:
     return mills(t) * (t + 4)
 
 
+def mills_rest(u: mpf) -> mpf:
+    """(1/sqrt(2 pi) - t R(t)) / u, u = 1/t^2."""
+    t = 1 / mp.sqrt(u)
+    return (1 / mp.sqrt(2 * mp.pi) - t * mills(t)) / u
+
+
 def slope_factor(t: mpf) -> mpf:
     """U(t) = (R(t) - t/sqrt(2 pi))/(t0 - t)."""
     distance = ZERO_OF_EXACT - t
@@ -117,23 +125,39 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
     def twice(form: Form) -> Function:
         return lambda t: 2 * t * form.tail(t)
 
+    def falling(beta: str) -> Quadratic:
+        return Quadratic(mpf(beta), 1, unit=2)
+
     tables = {}
     # The last t: max(x, 0) - t S(t) and 1 - D(t) round to x and to 1 from there on. S falls like exp(-t^2/2)
-    # or faster in the first two forms, like exp(-1.7 t) in the third.
+    # or faster in the first two forms, like exp(-1.7 t) in the third, whose pieces are those of silu. What is
+    # added to t puts the zero of D into the middle of a piece.
     for name, tail_shape, slope_shape in (
-        ("none", ("5.6", 6, 1), ("6.0", 6, 1)),
-        ("tanh", ("5.2", 6, 1), ("5.55", 6, 1)),
-        ("sigmoid", ("10.0", 64, -1), ("11.6", 42, -1)),
+        ("none", ("5.6", falling("3.97")), ("6.0", falling("4.3472"))),
+        ("tanh", ("5.2", falling("4.6")), ("5.55", falling("4.147"))),
+        (
+            "sigmoid",
+            ("10.0", Leading("13", 18, alpha="1.702")),
+            ("11.6", Leading("13.847", 18, alpha="1.702")),
+        ),
     ):
         form = FORMS[name]
-        tables[f"{name}_tail"] = f"2 t S(t), {name}", Piecewise(twice(form), *tail_shape, linear=True)
-        tables[f"{name}_slope"] = f"D(t), {name}", Piecewise(form.slope, *slope_shape, zero=form.zero())
+        tables[f"{name}_tail"] = (
+            f"2 t S(t), {name}",
+            Piecewise(twice(form), *tail_shape, linear=True, degree=5, wide=True),
+        )
+        tables[f"{name}_slope"] = (
+            f"D(t), {name}",
+            Piecewise(form.slope, *slope_shape, zero=form.zero(), degree=5, wide=True),
+        )
     return tables
 
 
 def cpp_form(name: str, form: Form) -> str:
     t0 = form.zero()
     lines = cpp_split("zero", t0)
+    if form is EXACT:
+        lines += cpp_split("density", 1 / mp.sqrt(2 * mp.pi))
     if isinstance(form, Logistic):
         lines += cpp_split("e_at_zero", mp.exp(-form.z(t0))) + cpp_split("linear", form.a)
         if form.b:
@@ -182,6 +206,9 @@ def header() -> str:
         "\n// ---- float "
         "------------------------------------------------------------------------------------------------\n"
     )
+    rest = powers(mills_rest, 1 / mpf(15) ** 2, 1 / mpf("4.4") ** 2, 6)
+    text += "\n// 1/sqrt(2 pi) - t R(t), over u, as powers of u = 1/t^2, t in [4.4, 15].\n"
+    text += cpp_array("mills_rest_series", rest, "float")
     for name, (comment, table) in piecewise_tables().items():
         text += "\n" + cpp_piecewise(name, comment, table)
     return text + "\nFASTNORM_TARGET_END\n"

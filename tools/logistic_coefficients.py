@@ -9,9 +9,10 @@ What the tables mean is told where they are used: logistic_double.h and logistic
 """
 
 import sys
+from typing import Any
 
 import mpmath as mp
-from coefficients import Piecewise, cpp_piecewise, cpp_split, errors, run
+from coefficients import Function, Leading, Piecewise, cpp_piecewise, cpp_split, errors, run
 from mpmath import mpf
 
 
@@ -36,15 +37,21 @@ def zero() -> mpf:
 
 
 def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
-    # Beyond the last t, 20, S is exp(-t) but for 2^-28 of it; tanh is 1 from 9.02 on.
+    # Pieces are 1/4 wide up to t = 3 and 1/2 up to 12.5 (silu_slope: 2.15 and 13.15); the last one reaches as
+    # far as f counts beside 1 for positive x. tanh is 1 from 9.02 on.
+    def of(f: Function, beta: str = "13", **options: Any) -> Piecewise:
+        return Piecewise(f, "20", Leading(beta, 18), degree=5, wide=True, **options)
+
     return {
-        "logistic_tail": ("S(t)", Piecewise(tail, "20", 64, -1)),
-        "logistic_bell": ("S(t) (1 - S(t))", Piecewise(bell, "20", 64, -1)),
-        # Its first piece ends below t = 0.51, where the slope is at least -1/4 and so is rounded at half the
-        # size.
-        "silu_tail": ("2 t S(t)", Piecewise(lambda t: 2 * t * tail(t), "20", 50, -1, linear=True)),
-        "silu_slope": ("D(t)", Piecewise(slope, "20", 42, -1, zero=zero())),
-        "tanh_pieces": ("tanh(t)", Piecewise(mp.tanh, "9.02", 40, -1, linear=True)),
+        "logistic_tail": ("S(t)", of(tail)),
+        "logistic_bell": ("S(t) (1 - S(t))", of(bell, packed=18)),
+        "silu_tail": ("2 t S(t)", of(lambda t: 2 * t * tail(t), linear=True)),
+        # The sum puts the zero into the middle of a piece.
+        "silu_slope": ("D(t)", of(slope, "13.847", zero=zero(), packed=18)),
+        "tanh_pieces": (
+            "tanh(t)",
+            Piecewise(mp.tanh, "9.02", Leading("0.625", 21, 16), linear=True, packed=16),
+        ),
     }
 
 

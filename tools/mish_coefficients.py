@@ -11,7 +11,7 @@ What the tables mean is told where they are used: mish.h and reference/activatio
 import sys
 
 import mpmath as mp
-from coefficients import Piecewise, cpp_piecewise, cpp_split, errors, run, split
+from coefficients import Piecewise, Quadratic, cpp_piecewise, cpp_split, errors, run, split
 from mpmath import mpf
 
 
@@ -41,11 +41,11 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
     return {
         "mish_gate": (
             "tanh(log(1 + e^t))",
-            Piecewise(gate, "9.3", 33, -1, first_t="-12.5", bend="4.65"),
+            Piecewise(gate, "9.3", Quadratic(33, -1, bend="4.65"), first_t="-12.5"),
         ),
         "mish_slope": (
             "its product with t, differentiated",
-            Piecewise(slope, "10.2", 33, -1, zero=zero(), first_t="-12.2", bend="4.68"),
+            Piecewise(slope, "10.2", Quadratic(33, -1, bend="4.68"), zero=zero(), first_t="-12.2"),
         ),
     }
 

@@ -10,7 +10,7 @@ What it is for is told where it is used: softplus.h.
 import sys
 
 import mpmath as mp
-from coefficients import Piecewise, cpp_piecewise, errors, run
+from coefficients import Piecewise, Quadratic, cpp_piecewise, errors, run
 from mpmath import mpf
 
 
@@ -20,7 +20,7 @@ def softplus(x: mpf) -> mpf:
 
 def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
     # Before the first t e^x is below 2^-20; after the last one softplus rounds to x.
-    table = Piecewise(softplus, "14.6", 34, -1, first_t="-14", across=True)
+    table = Piecewise(softplus, "14.6", Quadratic(34, -1), first_t="-14", across=True)
     return {"softplus_pieces": ("log(1 + e^t)", table)}
 
 

@@ -3,6 +3,7 @@
 // tools/sweep.py compiles this file once per target as a shared library and drives it; it defines
 // FASTNORM_TARGET and FASTNORM_REGISTERS as the build does.
 #include "kernels/activations/activations.cpp"  // every kernel of the family
+#include "kernels/copies/gather.h"              // which its loops call
 
 #include <cmath>
 #include <cstring>

@@ -4,18 +4,18 @@
     python tools/swish_coefficients.py errors    approximation errors of the tables, as powers of two
     python tools/swish_coefficients.py check     compare them with the source
 
-What the tables mean is told where they are used: activations/swish_gradients.h.
+What the tables mean is told where they are used: activations/swish_float.h.
 """
 
 import sys
 
-from coefficients import Piecewise, cpp_piecewise, errors, run
+from coefficients import Piecewise, Quadratic, cpp_piecewise, errors, run
 from logistic_coefficients import bell, slope, zero
 
 
 def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
     # Beyond the last t, 20, exp(-t) and its square differ by a factor of 2^-28.
-    table = Piecewise(slope, "20", 42, -1, zero=zero(), companion=bell)
+    table = Piecewise(slope, "20", Quadratic(42, -1), zero=zero(), companion=bell)
     return {
         "swish_slope": ("D(t) = S - t S (1 - S)", table),
         "swish_bell": (
@@ -27,7 +27,7 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
 
 HEADER = """\
 // Tables of the gradients of swish; made by `tools/swish_coefficients.py header`.
-// activations/swish_gradients.h says what they are for.
+// activations/swish_float.h says what they are for.
 #pragma once
 
 #include "simd/piecewise.h"

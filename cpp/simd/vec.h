@@ -21,7 +21,7 @@
 //                      then has store_bits
 //   stream_alignment   of addresses for stream, in bytes
 // and, where registers are of sixteen bytes and more, load_pieces, transpose_pieces and transpose_halves
-// (transpose.h); lookup32 where it has a better one.
+// (transpose.h); lookup32 and one_minus_where where it has better ones.
 #pragma once
 
 #include "simd/storage.h"
@@ -283,6 +283,16 @@ FASTNORM_INLINE void prefetch_write(const T* address) {
 }
 
 // ---- derived ----------------------------------------------------------------------------------------------
+
+// 1 - a where the mask is set, else a.
+template <class T, int N>
+FASTNORM_INLINE Vec<T, N> one_minus_where(Mask<T, N> mask, Vec<T, N> a) {
+    if constexpr (N > native<T>) {
+        return {one_minus_where(mask.lo, a.lo), one_minus_where(mask.hi, a.hi)};
+    } else {
+        return select(mask, broadcast<Vec<T, N>>(T(1)) - a, a);
+    }
+}
 
 // v * 2^n for integral n, rounded once (to a subnormal where the result is one), |n| <= 200 in float and 2000
 // in double. Without an instruction for it: two multiplications by powers of two, of which the first cannot

@@ -62,6 +62,9 @@ FASTNORM_REGISTER_INTEGERS(double, 8, _mm512, epi64)
     FASTNORM_INLINE Vec<T, N> select(Mask<T, N> mask, Vec<T, N> a, Vec<T, N> b) {                            \
         return {_mm512_mask_blend_##s(mask.r, b.r, a.r)};                                                    \
     }                                                                                                        \
+    FASTNORM_INLINE Vec<T, N> one_minus_where(Mask<T, N> mask, Vec<T, N> a) {                                \
+        return {_mm512_mask_sub_##s(a.r, mask.r, _mm512_set1_##s(T(1)), a.r)};                               \
+    }                                                                                                        \
     FASTNORM_INLINE Mask<T, N> operator&(Mask<T, N> a, Mask<T, N> b) { return {mask_type(a.r & b.r)}; }      \
     FASTNORM_INLINE Mask<T, N> operator|(Mask<T, N> a, Mask<T, N> b) { return {mask_type(a.r | b.r)}; }      \
     FASTNORM_INLINE Mask<T, N> operator!(Mask<T, N> a) { return {mask_type(~a.r)}; }                         \

@@ -234,7 +234,7 @@ public:
         } else {
             const V one = broadcast<V>(1), zero = broadcast<V>(0), last = broadcast<V>(logistic_tail.last_t);
             const V z = x * broadcast<V>(beta_), lo = mul_sub(x, broadcast<V>(beta_), z), t = abs(z);
-            const auto is_negative = z < zero, far = z < -last;
+            const auto is_negative = z < zero, far = z < broadcast<V>(-logistic_tail.far_t);
             const V rest = select(t <= last, select(is_negative, -lo, lo), zero);
             const auto step = last_step<logistic_tail>(min(last, t), rest);
             const V tail = mul_add(step.slope, step.d, step.c0 + step.correction);

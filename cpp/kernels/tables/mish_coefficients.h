@@ -16,7 +16,7 @@ struct MishZero {
 };
 
 // tanh(log(1 + e^t))
-constexpr PiecewiseTable mish_gate = {
+constexpr PiecewiseTable<32, 6> mish_gate = {
     {
         {-0x1.6a9e76p+3f, 0x1.9226eap-17f, 0x1.92264ep-17f, 0x1.922508p-18f, 0x1.0c156ap-19f, 0x1.0c17aep-21f,
          0x1.af9b5ap-24f, 0x1.1ca868p-26f},
@@ -85,13 +85,17 @@ constexpr PiecewiseTable mish_gate = {
     },
     -0x1.18c496p-2f,
     0x1.e32ce6p+1f,
-    0x1.29999ap+3f,
     -0x1.9p+3f,
-    0x1.29999ap+2f
+    0x1.29999ap+3f,
+    0x1.29999ap+3f,
+    0x0p+0f,
+    0x1.29999ap+2f,
+    1,
+    0
 };
 
 // its product with t, differentiated
-constexpr PiecewiseTable mish_slope = {
+constexpr PiecewiseTable<32, 6> mish_slope = {
     {
         {-0x1.5feb1p+3f, -0x1.5f0f7cp-13f, -0x1.3bf074p-13f, -0x1.18d02p-14f, -0x1.4790eap-16f,
          -0x1.18b632p-18f, -0x1.77905p-21f, -0x1.8bc292p-24f},
@@ -160,9 +164,13 @@ constexpr PiecewiseTable mish_slope = {
     },
     -0x1.0f230cp-2f,
     0x1.f67b6ap+1f,
-    0x1.466666p+3f,
     -0x1.866666p+3f,
-    0x1.2b851ep+2f
+    0x1.466666p+3f,
+    0x1.466666p+3f,
+    0x0p+0f,
+    0x1.2b851ep+2f,
+    1,
+    0
 };
 
 FASTNORM_TARGET_END

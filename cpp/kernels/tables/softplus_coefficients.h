@@ -6,7 +6,7 @@
 FASTNORM_TARGET_BEGIN
 
 // log(1 + e^t)
-constexpr PiecewiseTable softplus_pieces = {
+constexpr PiecewiseTable<32, 6> softplus_pieces = {
     {
         {-0x1.91d9b2p+3f, 0x1.d8146cp-19f, 0x1.d81436p-19f, 0x1.d813c6p-20f, 0x1.3ab6acp-21f, 0x1.3ab8cep-23f,
          0x1.f9547ep-26f, 0x1.4d9c6p-28f},
@@ -75,8 +75,13 @@ constexpr PiecewiseTable softplus_pieces = {
     },
     -0x1.33506cp-3f,
     0x1.e2d228p+1f,
+    -0x1.cp+3f,
     0x1.d33334p+3f,
-    -0x1.cp+3f
+    0x1.d33334p+3f,
+    0x0p+0f,
+    0x0p+0f,
+    1,
+    0
 };
 
 FASTNORM_TARGET_END

@@ -1,5 +1,5 @@
 // Tables of the gradients of swish; made by `tools/swish_coefficients.py header`.
-// activations/swish_gradients.h says what they are for.
+// activations/swish_float.h says what they are for.
 #pragma once
 
 #include "simd/piecewise.h"
@@ -7,7 +7,7 @@
 FASTNORM_TARGET_BEGIN
 
 // D(t) = S - t S (1 - S)
-constexpr PiecewiseTable swish_slope = {
+constexpr PiecewiseTable<32, 6> swish_slope = {
     {
         {0x1.507252p+2f, -0x1.67405ep-6f, 0x1.0e977ep-6f, -0x1.672c3p-8f, 0x1.c494dap-11f, 0x1.47cb4ap-15f,
          -0x1.0771aap-14f, 0x1.452b28p-16f},
@@ -76,11 +76,17 @@ constexpr PiecewiseTable swish_slope = {
     },
     -0x1.4faacap-3f,
     0x1.a12e0cp+2f,
-    0x1.4p+4f
+    0x0p+0f,
+    0x1.4p+4f,
+    0x1.4p+4f,
+    0x0p+0f,
+    0x0p+0f,
+    1,
+    0
 };
 
 // S(t) (1 - S(t)), on the same pieces and about the same centers
-constexpr PiecewiseTable swish_bell = {
+constexpr PiecewiseTable<32, 6> swish_bell = {
     {
         {0x1.507252p+2f, 0x1.51fa8p-8f, -0x1.4e796ep-8f, 0x1.47853ap-9f, -0x1.a25eb8p-11f, 0x1.7e66d8p-13f,
          -0x1.f25ccap-16f, 0x1.5ed7p-19f},
@@ -149,7 +155,13 @@ constexpr PiecewiseTable swish_bell = {
     },
     -0x1.4faacap-3f,
     0x1.a12e0cp+2f,
-    0x1.4p+4f
+    0x0p+0f,
+    0x1.4p+4f,
+    0x1.4p+4f,
+    0x0p+0f,
+    0x0p+0f,
+    1,
+    0
 };
 
 FASTNORM_TARGET_END
