@@ -16,8 +16,9 @@ constexpr double forward_nanoseconds = 0.33;
 constexpr double backward_nanoseconds = 0.55;
 constexpr double sum_nanoseconds = 0.1;  // of x + alpha * residual, besides
 constexpr double partial_nanoseconds = 0.1;
-// Arrays of more bytes go past the caches: fewer than elsewhere, as a norm reads and writes in one loop. layer_norm
-// of 2048 x 1024 with `out`, 16 MiB in all, one Zen 4 core: 0.80 ms through the caches and 0.62 past them.
+// Arrays of more bytes go past the caches: fewer than elsewhere, as a norm reads and writes in one loop.
+// layer_norm of 2048 x 1024 with `out`, 16 MiB in all, one Zen 4 core: 0.80 ms through the caches and 0.62
+// past them.
 constexpr std::int64_t norm_stream_bytes = std::int64_t(8) << 20;
 
 double elements(const Rows& rows) { return double(rows.rows * rows.cols); }
@@ -91,8 +92,8 @@ Work plan_add_norm_forward(
     task.norm.y = geometry.operands[2];
     task.summed = given.summed ? geometry.operands[3] : Operand{nullptr, nullptr, nullptr, true};
     task.replaces = replaces(given.summed);
-    task.norm.stream = warm && count * x.bytes() > norm_stream_bytes && !replaces(given.y) && !task.replaces &&
-                       task.norm.y.contiguous && task.summed.contiguous;
+    task.norm.stream = warm && count * x.bytes() > norm_stream_bytes && !replaces(given.y) &&
+                       !task.replaces && task.norm.y.contiguous && task.summed.contiguous;
     task.norm.counted = geometry.rows.cols;
     task.norm.mean = task.norm.rstd = nullptr;
     Work work = forward_work(geometry, count, x.element, forward_nanoseconds + sum_nanoseconds);
@@ -124,7 +125,8 @@ Work plan_add_norm_backward(
     task.dsummed = geometry.operands[5];
     if (!given.dy) norm.dy.data = nullptr;
     if (!given.dsummed) task.dsummed.data = nullptr;
-    norm.stream = warm && 5 * x.bytes() > norm_stream_bytes && norm.dx.contiguous && task.dresidual.contiguous;
+    norm.stream =
+        warm && 5 * x.bytes() > norm_stream_bytes && norm.dx.contiguous && task.dresidual.contiguous;
     norm.counted = geometry.rows.cols;
     norm.mean = norm.rstd = nullptr;
     Work work = backward_work(norm, geometry, 6, x.element, backward_nanoseconds + sum_nanoseconds);

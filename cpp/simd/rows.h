@@ -69,7 +69,8 @@ FASTNORM_OUTLINE void store_some_columns(T* target, V v, int count) {
 template <class V, class T, class Step>
 FASTNORM_INLINE V load_columns(const T* source, Step step, element_t<V> fill = 0) {
     if constexpr (Step::partial && is_compact) {
-        return step.count == lane_count<V> ? load_row<V>(source) : load_some_columns<V>(source, step.count, fill);
+        return step.count == lane_count<V> ? load_row<V>(source)
+                                           : load_some_columns<V>(source, step.count, fill);
     } else if constexpr (Step::partial) {
         return load_row_partial<V>(source, step.count, fill);
     } else {
@@ -88,8 +89,8 @@ FASTNORM_INLINE void store_columns(T* target, V v, Step step) {
     }
 }
 
-// Calls body(column, step) over [begin, end) in steps of `Lanes`, the last one partial. Where code is to be small
-// rather than fast every step may be partial, so that the body exists once.
+// Calls body(column, step) over [begin, end) in steps of `Lanes`, the last one partial. Where code is to be
+// small rather than fast every step may be partial, so that the body exists once.
 template <int Lanes, class Body>
 FASTNORM_INLINE void for_columns(std::int64_t begin, std::int64_t end, Body body) {
     std::int64_t j = begin;

@@ -44,8 +44,8 @@
 #define FASTNORM_PREFETCH(address, write, locality) static_cast<void>(address)
 #endif
 
-// Where a target would rather be small than fast, functions of simd/math.h are calls, and loops over columns have
-// one body.
+// Where a target would rather be small than fast, functions of simd/math.h are calls, and loops over columns
+// have one body.
 #if defined(FASTNORM_COMPACT)
 #define FASTNORM_MATH inline
 #define FASTNORM_IS_COMPACT true

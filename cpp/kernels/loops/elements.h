@@ -17,17 +17,22 @@ void gather(const char* source, std::int64_t step, int size, char* packed, std::
 
 FASTNORM_TARGET_BEGIN
 
-// Byte offset of position `index` (C order) along axes of the given extents and strides.
-FASTNORM_INLINE std::int64_t strided_offset(
+FASTNORM_OUTLINE std::int64_t offset_along_axes(
     std::int64_t index, int axes, const std::int64_t* extent, const std::int64_t* stride
 ) {
-    if (axes == 1) return index * stride[0];
     std::int64_t offset = 0;
     for (int axis = axes - 1; axis > 0; --axis) {
         offset += index % extent[axis] * stride[axis];
         index /= extent[axis];
     }
     return axes > 0 ? offset + index * stride[0] : 0;  // what is left is the place along the first axis
+}
+
+// Byte offset of position `index` (C order) along axes of the given extents and strides.
+FASTNORM_INLINE std::int64_t strided_offset(
+    std::int64_t index, int axes, const std::int64_t* extent, const std::int64_t* stride
+) {
+    return axes == 1 ? index * stride[0] : offset_along_axes(index, axes, extent, stride);
 }
 
 template <class T>

@@ -113,8 +113,7 @@ struct NormRow {
 //   feed.at(i)          row i of the tile; two that follow each other are in use
 //   feed.source(row, h) its source, which fetches (a half of, for h = 1) what is wanted after it
 //   feed.stored(row)    where that reads
-//   feed.in_line(row)   whether its source can write what it has to; else
-//   feed.prepare(row)   writes row.x first
+//   feed.prepare(row)   writes a row of float64 to row.x
 //   feed.is_far(row)    whether y is to be written by
 //   feed.write_far(row) instead, from more than row.x knows
 //   feed.finish(row)    y is written
@@ -165,12 +164,7 @@ private:
             return {0, 0};
         } else {
             typename Norm::Sums sums;
-            if (feed_.in_line(row)) {
-                sum_row(sums, feed_.source(row, 1), counted_);
-            } else {
-                feed_.prepare(row);
-                sum_row(sums, StoredRow<X>{row.x}, counted_);
-            }
+            sum_row(sums, feed_.source(row, 1), counted_);
             return Norm::finish(task_, sums, row.x);
         }
     }
@@ -179,8 +173,8 @@ private:
     FASTNORM_INLINE bool advance(const Row& row, Row& next) const {
         if constexpr (can_merge) {
             using V = Vec<C, row_lanes>;
-            if (!merges_ || !fits_float(row.known.mean, row.known.rstd) || !feed_.in_line(next) ||
-                feed_.is_far(row) || (task_.stream && columns_to_alignment(row.y, row_lanes) != 0))
+            if (!merges_ || !fits_float(row.known.mean, row.known.rstd) || feed_.is_far(row) ||
+                (task_.stream && columns_to_alignment(row.y, row_lanes) != 0))
                 return false;
             const std::int64_t cols = task_.shape.cols;
             const AppliedRow<Norm::centred, X, T, C> target(
@@ -273,7 +267,6 @@ public:
         return {row.x, fetches_ ? row.x + cols_ : nullptr, halving};
     }
     FASTNORM_INLINE const T* stored(const Row& row) const { return row.x; }
-    static constexpr bool in_line(const Row&) { return true; }
     static constexpr void prepare(const Row&) {}
     static constexpr bool is_far(const Row&) { return false; }
     static constexpr void write_far(const Row&) {}

@@ -63,16 +63,13 @@ public:
     FASTNORM_INLINE SummedRow<T> source(const Row& row, int halving) const {
         const int i = row.place;
         const bool stream = task_.norm.stream;
-        return {x_.row(i),      residual_.row(i),
-                total(i),       apart(i),
-                C(task_.alpha), stream ? task_.norm.shape.cols : 0,
-                halving,        stream && sizeof(T) == sizeof(C)};
+        T* const sum = apart(i);
+        const bool streams = stream && sizeof(T) == sizeof(C) && columns_to_alignment(sum, row_lanes) == 0;
+        return {x_.row(i), residual_.row(i), total(i),
+                sum,       C(task_.alpha),   stream ? task_.norm.shape.cols : 0,
+                halving,   streams};
     }
     FASTNORM_INLINE const T* stored(const Row& row) const { return residual_.row(row.place); }
-    FASTNORM_INLINE bool in_line(const Row& row) const {
-        const T* const sum = apart(row.place);
-        return !(task_.norm.stream && sum && columns_to_alignment(sum, row_lanes) != 0);
-    }
     FASTNORM_INLINE void prepare(const Row& row) const {
         const int i = row.place;
         const std::int64_t cols = task_.norm.shape.cols;
