@@ -184,6 +184,7 @@ public:
         return off * off <= moments.variance && moments.variance <= 0x1p100 &&
                moments.variance + least >= 0x1p-100;
     }
+    FASTNORM_INLINE double mean(std::int64_t cols) const { return shift_ + sum_.value() / double(cols); }
     FASTNORM_INLINE double shift() const { return shift_; }
 
 private:
@@ -238,6 +239,8 @@ public:
     static FASTNORM_INLINE bool is_good(double mean_square, double least) {
         return mean_square <= 0x1p100 && mean_square + least >= 0x1p-100;
     }
+    static constexpr void around(float) {}
+    static constexpr double mean(std::int64_t) { return 0; }
     static constexpr double shift() { return 0; }
 
     // The mean square of a row in double lanes.

@@ -10,6 +10,8 @@
 // Sums over rows: parameter_sums.h.
 #pragma once
 
+#include <cmath>
+
 #include "kernels/loops/moments.h"
 #include "kernels/loops/row_tile.h"
 #include "kernels/norms/gradient_sums.h"
@@ -194,11 +196,17 @@ FASTNORM_OUTLINE bool backward_in_float(const Tile& tile, int k, std::int64_t ro
     const typename Tile::Element* dy[R];
     const typename Tile::Value* x[R];
     const float* const weight = tile.sums.weight;
+    const float* const means = static_cast<const float*>(task.mean);
+    const float* const rstds = static_cast<const float*>(task.rstd);
     GradientSums<typename Norm::Sums> sums[R];
     FASTNORM_UNROLL
     for (int r = 0; r < R; ++r) {
         dy[r] = tile.dy.row(tile.taken + k + r), x[r] = tile.value(k + r);
-        sums[r].begin(StoredRow<typename Tile::Value>{x[r]}, cols);
+        if (Norm::centred && means) {
+            sums[r].around(means[row + r]);
+        } else {
+            sums[r].begin(StoredRow<typename Tile::Value>{x[r]}, cols);
+        }
     }
     for_folded_columns<products_together>(
         cols,
@@ -215,16 +223,17 @@ FASTNORM_OUTLINE bool backward_in_float(const Tile& tile, int k, std::int64_t ro
             for (int r = 0; r < R; ++r) sums[r].fold();
         }
     );
-    const float* const means = static_cast<const float*>(task.mean);
-    const float* const rstds = static_cast<const float*>(task.rstd);
     Gradient<float> gradient[R];
     const double n = double(Norm::centred ? cols : task.counted);
     for (int r = 0; r < R; ++r) {
         Statistics known;
-        if (!Norm::estimate(task, sums[r].statistic(), x[r], known)) return false;
-        known.rstd = rstds ? rstds[row + r] : float(known.rstd);
-        // Adds 0, or NaN where what is given is not finite.
-        if (means) known.mean += double(means[row + r]) - double(means[row + r]);
+        if (rstds) {
+            known = {sums[r].statistic().mean(cols), rstds[row + r]};
+            if (!(std::fabs(known.mean - sums[r].shift()) * known.rstd <= 1)) return false;
+        } else {
+            if (!Norm::estimate(task, sums[r].statistic(), x[r], known)) return false;
+            known.rstd = float(known.rstd);
+        }
         if (!fits_float(known.mean, known.rstd) || tile.is_far(known.mean, known.rstd)) return false;
         const double h = sums[r].h(),
                      h_xhat = known.rstd * (sums[r].h_d() - (known.mean - sums[r].shift()) * h);

@@ -29,6 +29,7 @@ public:
     FASTNORM_INLINE void begin(const Source& source, std::int64_t cols) {
         statistic_.begin(source, cols);
     }
+    FASTNORM_INLINE void around(float shift) { statistic_.around(shift); }
     FASTNORM_INLINE float fill() const { return statistic_.fill(); }
     FASTNORM_INLINE void add(V h, V x, int turn) {
         const V d = statistic_.add(x, turn);
