@@ -117,6 +117,24 @@ def test_norm_in_float64(spec: Spec, implementation: str, rng: np.random.Generat
             assert_within(spec.forward(x), exact, bound + SMALLEST["float64"])
 
 
+@pytest.mark.parametrize("spec", NORMS, ids=label)
+def test_rows_of_a_few_spikes(spec: Spec, implementation: str, rng: np.random.Generator) -> None:
+    """Squares that are each lost beside that of a spike, in the lanes of one spike or of several."""
+    for length in (64, 257, 1024, 1536):
+        for spikes in (1, 2, 5, 8, 13):
+            rows = np.where(np.arange(length) % 2, 1, -1) * np.full((40, 1), 0.98 * 2.0**-12)
+            for row in rows:
+                places = rng.permutation(length)[:spikes]
+                row[places] = np.where(np.arange(spikes) % 2, 1, -1) * (1 + 1e-3 * rng.random(spikes))
+            x = rows.astype(F32)
+            weight = (1 + 0.05 * rng.random(length)).astype(F32)
+            y = spec.forward(x, weight, None, eps=0.0)
+            for got, row in zip(y, x, strict=True):
+                exact = oracles.normalised_long(row, 0.0, centre=spec.name == "layer_norm")
+                bound = norm_bound(exact, weight.astype(np.float64), np.zeros(1), x.dtype)
+                assert_within(got, exact * weight, bound)
+
+
 def test_constant_rows(implementation: str) -> None:
     """y is the bias, whatever the constant: within the contract, and exactly where the sum is exact."""
     for value in (0.0, 1.0, -3.5, 1 / 3, 1e-3, 1e10, 1e30, MAX):

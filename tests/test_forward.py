@@ -157,6 +157,18 @@ def test_statistics(spec: Spec, dtype: np.dtype[Any], implementation: str, rng: 
             assert_within(got, expected, bound)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("spec", NORMS, ids=label)
+def test_statistics_where_y_replaces_x(
+    spec: Spec, dtype: type, implementation: str, rng: np.random.Generator
+) -> None:
+    for shape in ((1, 64), (6, 64), (20, 2000)):
+        x = rng.standard_normal(shape).astype(dtype)
+        expected = spec.forward(x, return_stats=True)
+        for got, result in zip(spec.forward(x, return_stats=True, out=x), expected, strict=True):
+            np.testing.assert_array_equal(got, result)
+
+
 class TestGolden:
     """Published or independently computed numbers, to all their digits."""
 

@@ -115,6 +115,12 @@ def test_elements_outside_the_fraction_stay_apart(implementation: str, rng: np.r
     assert_same_bits(y, clean)
 
 
+def test_gradients_outside_the_fraction_stay_apart(implementation: str) -> None:
+    x = np.array([[1, 2, 3, 4, np.inf]], np.float32)
+    dx = fastnorm.rms_norm_backward(np.ones_like(x), x, fraction=0.4, eps=0.0)[0]
+    np.testing.assert_allclose(dx[0, 2:], np.sqrt(2 / 5), rtol=1e-6)
+
+
 @pytest.mark.parametrize("spec", NORMS, ids=label)
 def test_bad_rows_of_the_backward(spec: Spec, implementation: str, rng: np.random.Generator) -> None:
     """A NaN in dy or x makes dx of its row NaN, the parameters' gradients NaN where it enters, and nothing

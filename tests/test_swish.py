@@ -165,3 +165,12 @@ def test_gradient_for_beta_where_a_factor_vanishes_or_overflows(
         finite = np.abs(exact) < 3e38
         np.testing.assert_allclose(dbeta[finite], exact[finite], rtol=1e-6, atol=2e-45)
         assert np.all(np.isinf(dbeta[~finite]))
+
+
+def test_gradient_for_a_beta_that_is_not_a_number(implementation: str) -> None:
+    """It shows also where dy or x is 0."""
+    zero, one = (np.full((3, 20), value, np.float32) for value in (0, 1))
+    for dy, x in ((zero, one), (one, zero)):
+        for shape in ((), (3, 1), (1, 20), (3, 20)):
+            dbeta = fastnorm.swish_backward(dy, x, np.full(shape, np.nan, np.float32))[1]
+            assert np.isnan(dbeta).all(), (float(dy[0, 0]), float(x[0, 0]), shape)

@@ -1,4 +1,6 @@
 // The kernels of layer_norm and rms_norm, as kernels.h tests them.
+#include <algorithm>
+
 #include "kernels.h"
 
 namespace {
@@ -19,7 +21,8 @@ Results run_norm(const KernelTable& table, const Shape& s, bool rms, bool has_we
     const std::int64_t counted = rms ? (s.cols + 1) / 2 : s.cols;
 
     const std::int64_t scratch_bytes =
-        3 * packed_bytes(rows_of(s), size) + parameter_sums_bytes(s.cols, compute);
+        3 * packed_bytes(rows_of(s), size) +
+        std::max(parameter_sums_bytes(s.cols, compute), whole_parameters_bytes(rows_of(s), compute));
     Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), true);
     NormForward forward{
         rows,
@@ -98,7 +101,10 @@ std::string run_over_channels(
     const Rows rows =
         rows_of(images * positions, s.cols, *outer, contiguous ? s.cols : *inner, 2, contiguous ? 1 : 2);
     const Guarded x(bytes, s.at_end), y(bytes, s.at_end),
-        scratch(std::size_t(2 * packed_bytes(rows, size)), true);
+        scratch(
+            std::size_t(2 * packed_bytes(rows, size) + whole_parameters_bytes(rows, compute_size(s.element))),
+            true
+        );
     const auto each = [&](auto body) {
         for (std::int64_t image = 0; image < images; ++image) {
             for (std::int64_t position = 0; position < positions; ++position) {

@@ -137,10 +137,10 @@ FASTNORM_RARE void add_wide_terms(
             const int some = int(smaller(lanes, count - i));
             const V g = load_partial<V>(dy + i, some, 0), v = load_partial<V>(x + i, some, 0);
             const V mark = load_partial<V>(marks + (i & mask), some, 0), zero = broadcast<V>(0);
-            const auto is_zero = ((g == zero) | (v == zero)) & (g * v == zero);
+            const V factor = load_partial<V>(beta + (i & mask), some, 1);
+            const auto is_zero = ((g == zero) | (v == zero)) & (g * v * factor == zero);
             if (!any(!((mark == zero) | is_zero))) continue;
             double* const place = again + (i & mask);
-            const V factor = load_partial<V>(beta + (i & mask), some, 1);
             const Wide total = load_partial<Wide>(place, some, 0) + wide_swish_beta_term(g, v, factor);
             store_partial(place, total, some);
         }

@@ -1,9 +1,11 @@
 // Mean and variance, or mean square, of rows of float or half elements, in float lanes folded to double.
 //
 // Moments are taken of d = x - shift, in one pass: mean = shift + sum d / n, variance = (sum d^2 - (sum d)^2
-// / n) / n. Two accumulators of row_lanes lanes take turns; every columns_together columns both are added and
-// folded into doubles, so that a lane adds eight terms. With u = 2^-24 and the worst rounding everywhere, the
-// mean errs by at most 6 u mean|d|, typically by 0.2 u, and the variance by 7 u mean(d^2), typically 0.3 u.
+// / n) / n. Two accumulators of row_lanes lanes take turns; every squares_together columns both are folded
+// into doubles, so that a lane adds four terms. With u = 2^-24 and the worst rounding everywhere, the mean
+// errs by at most 3 u mean|d| and the variance by 4 u mean(d^2), 2 u of rstd; typically by 0.2 u. (With eight
+// terms, rows of some equal spikes over values that are each lost beside them erred by 5.7 of the 4 units
+// allowed.)
 //
 // That is as good as it has to be while the shift is within a deviation of the mean, where mean(d^2) <= 2
 // variance: it is the mean of 64 elements in four places of the row (of the first 16, of short rows), so that
@@ -24,12 +26,14 @@
 
 FASTNORM_TARGET_BEGIN
 
+constexpr std::int64_t squares_together = 8 * row_lanes;
+
 // Calls body(j, step, turn) for all columns, `turn` naming one of two accumulators for each vector, and
 // fold() after each `Together` of them.
-template <std::int64_t Together = columns_together, class Body, class Fold>
+template <class Body, class Fold>
 FASTNORM_INLINE void for_folded_columns(std::int64_t cols, Body body, Fold fold) {
-    for (std::int64_t begin = 0; begin < cols; begin += Together) {
-        const std::int64_t end = smaller(begin + Together, cols);
+    for (std::int64_t begin = 0; begin < cols; begin += squares_together) {
+        const std::int64_t end = smaller(begin + squares_together, cols);
         std::int64_t j = begin;
         for (; j + 2 * row_lanes <= end; j += 2 * row_lanes) {
             body(j, Whole{}, 0);
@@ -53,13 +57,13 @@ public:
     FASTNORM_INLINE void add(V term, int turn) { part_[turn] = part_[turn] + term; }
     FASTNORM_INLINE void add_product(V a, V b, int turn) { part_[turn] = mul_add(a, b, part_[turn]); }
     FASTNORM_INLINE void fold() {
-        total_ = total_ + to_double(part_[0] + part_[1]);
+        total_ = (total_ + to_double(part_[0])) + to_double(part_[1]);
         part_[0] = part_[1] = broadcast<V>(0);
     }
     FASTNORM_INLINE double value() const { return sum(total_); }
     // Whether a lane holds much of the sum of so many terms, none of them negative: see above.
     FASTNORM_INLINE bool is_concentrated(double value, std::int64_t cols) const {
-        return cols >= columns_together / 2 && any(total_ > broadcast<D>(value * 0.25));
+        return cols >= squares_together && any(total_ > broadcast<D>(value * 0.25));
     }
 
 private:
@@ -147,8 +151,6 @@ class MomentSums {
     using V = Vec<float, row_lanes>;
 
 public:
-    static constexpr bool centred = true;
-
     template <class Source>
     FASTNORM_INLINE void begin(const Source& source, std::int64_t cols) {
         around(near_mean(source, cols));
@@ -184,8 +186,6 @@ public:
         return off * off <= moments.variance && moments.variance <= 0x1p100 &&
                moments.variance + least >= 0x1p-100;
     }
-    FASTNORM_INLINE double mean(std::int64_t cols) const { return shift_ + sum_.value() / double(cols); }
-    FASTNORM_INLINE double shift() const { return shift_; }
 
 private:
     // The moments of a row whose first shift was of no use.
@@ -217,8 +217,6 @@ class SquareSums {
     using V = Vec<float, row_lanes>;
 
 public:
-    static constexpr bool centred = false;
-
     template <class Source>
     FASTNORM_INLINE void begin(const Source&, std::int64_t) {}
     FASTNORM_INLINE float fill() const { return 0; }
@@ -239,9 +237,6 @@ public:
     static FASTNORM_INLINE bool is_good(double mean_square, double least) {
         return mean_square <= 0x1p100 && mean_square + least >= 0x1p-100;
     }
-    static constexpr void around(float) {}
-    static constexpr double mean(std::int64_t) { return 0; }
-    static constexpr double shift() { return 0; }
 
     // The mean square of a row in double lanes.
     template <class T>

@@ -5,9 +5,10 @@
 //
 // A tile is tile_rows rows of each array, in place or packed (RowTile), with the running sums of dweight and
 // dbias. Rows of it are taken one by one or backward_rows_together at a time, in two passes: sums over the
-// columns with the statistics (gradient_sums.h), then dx; the row is in the first-level cache by then, and x
-// and dy are read from memory once. The mean is found again where it is given, as what is given is rounded.
-// Sums over rows: parameter_sums.h.
+// columns (gradient_sums.h), then dx; the row is in the first-level cache by then, and x and dy are read from
+// memory once. Statistics that are not given are those that the forward would return, so the gradients have
+// the same bits; they are rounded, and what the mean lacks follows from the first pass. Sums over rows:
+// parameter_sums.h.
 #pragma once
 
 #include <cmath>
@@ -36,7 +37,7 @@ template <bool Centred, int R, class Tile, class C>
 void backward_columns(
     const Tile& tile, const typename Tile::Element* const* dy, const typename Tile::Value* const* x,
     const typename Tile::template Results<R>& results, const Gradient<C>* gradient, std::int64_t begin,
-    std::int64_t end, bool streaming
+    std::int64_t end, bool counted, bool streaming
 ) {
     using S = compute_t<typename Tile::Element>;
     using V = Vec<C, row_lanes>;
@@ -70,7 +71,8 @@ void backward_columns(
             }
             const V dy_r = load_columns<V>(dy_rows[r] + j, step);
             const V xhat = normalised<V, Centred>(x_rows[r] + j, step, centre[r]);
-            const V along = Centred ? mul_add(xhat, slope[r], offset[r]) : xhat * slope[r];
+            V along = Centred ? mul_add(xhat, slope[r], offset[r]) : xhat * slope[r];
+            if (!Centred && !counted) along = broadcast<V>(0);
             written.write(r, j, mul_add(dy_r * weight, rstd[r], along), step, streaming);
             if constexpr (sizeof(C) == sizeof(S)) {
                 dweight_sum = mul_add(dy_r, xhat, dweight_sum);
@@ -146,16 +148,15 @@ struct BackwardTile {
 template <bool Centred, int R, class Tile, class C>
 FASTNORM_INLINE void write_gradients(
     const Tile& tile, int k, const typename Tile::Element* const* dy, const typename Tile::Value* const* x,
-    Gradient<C>* gradient
+    const Gradient<C>* gradient
 ) {
     const std::int64_t cols = tile.task.shape.cols, counted = Centred ? cols : tile.task.counted;
     const auto results = tile.template results<R>(k);
     bool streaming = tile.task.stream && sizeof(typename Tile::Element) == sizeof(C);
     for (int r = 0; r < R; ++r) streaming = streaming && tile.may_stream(k + r);
-    backward_columns<Centred, R>(tile, dy, x, results, gradient, 0, counted, streaming);
+    backward_columns<Centred, R>(tile, dy, x, results, gradient, 0, counted, true, streaming);
     if (!Centred && counted < cols) {
-        for (int r = 0; r < R; ++r) gradient[r].slope = 0;
-        backward_columns<Centred, R>(tile, dy, x, results, gradient, counted, cols, false);
+        backward_columns<Centred, R>(tile, dy, x, results, gradient, counted, cols, false, false);
     }
 }
 
@@ -186,103 +187,79 @@ FASTNORM_OUTLINE void backward_in_double(const Tile& tile, int k, const double* 
     write_gradients<Centred, R>(tile, k, dy, x, gradient);
 }
 
-// R rows of float or half elements, of which row k is row `row` of the task, in float. False, and nothing
-// written, where one of them needs double.
-template <class Norm, int R, class Tile>
-FASTNORM_OUTLINE bool backward_in_float(const Tile& tile, int k, std::int64_t row) {
+// R rows of float or half elements in float. False, and nothing written, where one of them needs double.
+template <bool Centred, int R, class Tile>
+FASTNORM_OUTLINE bool backward_in_float(const Tile& tile, int k, const double* mean, const double* rstd) {
     using V = Vec<float, row_lanes>;
-    const NormBackward& task = tile.task;
-    const std::int64_t cols = task.shape.cols;
+    const std::int64_t cols = tile.task.shape.cols;
     const typename Tile::Element* dy[R];
     const typename Tile::Value* x[R];
-    const float* const weight = tile.sums.weight;
-    const float* const means = static_cast<const float*>(task.mean);
-    const float* const rstds = static_cast<const float*>(task.rstd);
-    GradientSums<typename Norm::Sums> sums[R];
-    FASTNORM_UNROLL
     for (int r = 0; r < R; ++r) {
+        if (!fits_float(mean[r], rstd[r]) || tile.is_far(mean[r], rstd[r])) return false;
         dy[r] = tile.dy.row(tile.taken + k + r), x[r] = tile.value(k + r);
-        if (Norm::centred && means) {
-            sums[r].around(means[row + r]);
-        } else {
-            sums[r].begin(StoredRow<typename Tile::Value>{x[r]}, cols);
-        }
     }
-    for_folded_columns<products_together>(
-        cols,
-        [&](std::int64_t j, auto step, int turn) FASTNORM_INLINE_LAMBDA {
+    const float* const weight = tile.sums.weight;
+    GradientSums<Centred> sums[R];
+    FASTNORM_UNROLL
+    for (int r = 0; r < R; ++r) sums[r].begin(float(mean[r]));
+    for (std::int64_t begin = 0; begin < cols; begin += products_together) {
+        const std::int64_t end = smaller(begin + products_together, cols);
+        for_columns<row_lanes>(begin, end, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
             const V w = load_columns<V>(weight + j, step);
             FASTNORM_UNROLL
             for (int r = 0; r < R; ++r) {
                 const V h = load_columns<V>(dy[r] + j, step) * w;
-                sums[r].add(h, load_columns<V>(x[r] + j, step, sums[r].fill()), turn);
+                sums[r].add(h, load_columns<V>(x[r] + j, step, sums[r].fill()));
             }
-        },
-        [&]() FASTNORM_INLINE_LAMBDA {
-            FASTNORM_UNROLL
-            for (int r = 0; r < R; ++r) sums[r].fold();
-        }
-    );
+        });
+        FASTNORM_UNROLL
+        for (int r = 0; r < R; ++r) sums[r].fold();
+    }
     Gradient<float> gradient[R];
-    const double n = double(Norm::centred ? cols : task.counted);
+    const double one_in_n = 1 / double(Centred ? cols : tile.task.counted);
     for (int r = 0; r < R; ++r) {
-        Statistics known;
-        if (rstds) {
-            known = {sums[r].statistic().mean(cols), rstds[row + r]};
-            if (!(std::fabs(known.mean - sums[r].shift()) * known.rstd <= 1)) return false;
-        } else {
-            if (!Norm::estimate(task, sums[r].statistic(), x[r], known)) return false;
-            known.rstd = float(known.rstd);
-        }
-        if (!fits_float(known.mean, known.rstd) || tile.is_far(known.mean, known.rstd)) return false;
-        const double h = sums[r].h(),
-                     h_xhat = known.rstd * (sums[r].h_d() - (known.mean - sums[r].shift()) * h);
+        const double rest = sums[r].d() * one_in_n, h = sums[r].h(), factor = -rstd[r] * one_in_n;
+        // A mean that is given may be anything.
+        if (!(std::fabs(rest) * rstd[r] <= 1)) return false;
+        const double h_xhat = rstd[r] * (sums[r].h_d() - rest * h);
+        const float centre = sums[r].fill();
         gradient[r] = {
-            centre_of<float>(known.mean, known.rstd), float(known.rstd), float(-known.rstd * h_xhat / n),
-            float(-known.rstd * h / n)
+            {centre, float(rstd[r]), float(-rest * rstd[r]), 1},
+            float(rstd[r]),
+            float(factor * h_xhat),
+            float(factor * h)
         };
     }
-    write_gradients<Norm::centred, R>(tile, k, dy, x, gradient);
+    write_gradients<Centred, R>(tile, k, dy, x, gradient);
     return true;
 }
 
-// R of the rows taken from a tile, from the k-th on; `row` is the row of the task that this is.
+// R of the rows taken from a tile, from the k-th on, whose statistics are known.
 template <class Norm, int R, class Tile>
-FASTNORM_INLINE void backward_rows(Tile& tile, int k, std::int64_t row) {
-    using S = compute_t<typename Tile::Element>;
-    if constexpr (sizeof(S) == 4) {
-        if (backward_in_float<Norm, R>(tile, k, row)) return;
-    }
-    if constexpr (R > 1 && sizeof(S) == 4) {
-        for (int r = 0; r < R; ++r) backward_rows<Norm, 1>(tile, k + r, row + r);
-    } else {
-        const S* const means = static_cast<const S*>(tile.task.mean);
-        const S* const rstds = static_cast<const S*>(tile.task.rstd);
-        double mean[R] = {}, rstd[R];
+FASTNORM_INLINE void backward_rows(Tile& tile, int k, const double* mean, const double* rstd) {
+    if constexpr (sizeof(compute_t<typename Tile::Element>) == 8) {
+        backward_in_double<Norm::centred, R>(tile, k, mean, rstd);
+    } else if (!backward_in_float<Norm::centred, R>(tile, k, mean, rstd)) {
         for (int r = 0; r < R; ++r) {
-            if (rstds) {
-                if (means) mean[r] = means[row + r];
-                rstd[r] = rstds[row + r];
+            if (R > 1 && backward_in_float<Norm::centred, 1>(tile, k + r, mean + r, rstd + r)) continue;
+            if (Norm::centred && tile.is_far(mean[r], rstd[r])) {
+                tile.template far_row<Norm>(k + r);
             } else {
-                Norm::returned(tile.task, tile.value(k + r), mean[r], rstd[r]);
+                backward_in_double<Norm::centred, 1>(tile, k + r, mean + r, rstd + r);
             }
-        }
-        if (Norm::centred && tile.is_far(mean[0], rstd[0])) {
-            tile.template far_row<Norm>(k);
-        } else {
-            backward_in_double<Norm::centred, R>(tile, k, mean, rstd);
         }
     }
 }
 
 // The rows of a tile's task that lie in blocks [begin, end). Norm is LayerNorm or RmsNorm:
 //   Norm::centred
-//   Norm::Sums                            what the statistics of a row follow from (loops/moments.h)
-//   Norm::estimate(task, sums, x, known)  the statistics from these; false where they are not good enough
 //   Norm::returned(task, x, mean, rstd)   the statistics of a row as the forward returns them
 template <class Norm, class Tile>
 FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_t end) {
+    using S = compute_t<typename Tile::Element>;
     const NormBackward& task = tile.task;
+    const S* const means = static_cast<const S*>(task.mean);
+    const S* const rstds = static_cast<const S*>(task.rstd);
     const bool accumulate = task.dweight_partials != nullptr;
     // Sums that nobody wants are taken all the same, so that there is one function to compile.
     if (!accumulate) tile.sums.clear();
@@ -297,10 +274,19 @@ FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_
             for (int i = 0; i < count; i += together) {
                 together = i + backward_rows_together <= count ? backward_rows_together : 1;
                 tile.take(i, together);
+                double mean[backward_rows_together] = {}, rstd[backward_rows_together];
+                for (int k = 0; k < together; ++k) {
+                    if (rstds) {
+                        if (means) mean[k] = means[first + i + k];
+                        rstd[k] = rstds[first + i + k];
+                    } else {
+                        Norm::returned(task, tile.value(k), mean[k], rstd[k]);
+                    }
+                }
                 if (together > 1) {
-                    backward_rows<Norm, backward_rows_together>(tile, 0, first + i);
+                    backward_rows<Norm, backward_rows_together>(tile, 0, mean, rstd);
                 } else {
-                    backward_rows<Norm, 1>(tile, 0, first + i);
+                    backward_rows<Norm, 1>(tile, 0, mean, rstd);
                 }
             }
             tile.write_back(first, count);

@@ -119,7 +119,7 @@ template <class Norm, class X, class T, class Feed>
 class NormRows {
     using C = compute_t<T>;
     using Row = NormRow<X, T>;
-    // Half types are more work than memory, and what has no registers to hide behind one loop gains nothing.
+    // Half types take more work than memory does, and without wide registers there is nothing to hide.
     static constexpr bool can_merge = sizeof(T) == 4 && native<float> > 4;
 
 public:
@@ -143,6 +143,7 @@ public:
         row.known = measured(row);
         for (int i = 1; i < count_; ++i) {
             Row next = feed_.at(i);
+            if constexpr (sizeof(C) == 4) report(row);
             if (!advance(row, next)) {
                 row.known = applied(row);
                 next.known = measured(next);
@@ -150,6 +151,7 @@ public:
             finish(row);
             row = next;
         }
+        if constexpr (sizeof(C) == 4) report(row);
         row.known = applied(row);
         finish(row);
     }
@@ -228,8 +230,13 @@ private:
 
     FASTNORM_INLINE void finish(const Row& row) const {
         feed_.finish(row);
+        if constexpr (sizeof(C) == 8) report(row);
+    }
+
+    // Returns the statistics of a row, if they are wanted: of float and half types before y takes the place
+    // of x, since those that y is written with are not one rounding from the exact ones.
+    FASTNORM_INLINE void report(const Row& row) const {
         if (!task_.mean && !task_.rstd) return;
-        // One rounding from the exact ones, which those that y was written with are not.
         Statistics returned = row.known;
         if constexpr (sizeof(C) == 4) returned = Norm::exact(task_, row.x);
         const std::int64_t place = first_ + row.place;

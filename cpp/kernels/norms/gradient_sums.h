@@ -1,10 +1,8 @@
 // The sums over a row that its gradient needs, of h = dy * weight and d = x - mean: sum h, sum h * d, sum d.
 //
-// They run on row_lanes lanes of the compute type, folded to double; the last one tells what a rounded mean
-// lacks: with |mean| a million deviations a float mean alone would be off by 3 % of a deviation. In float, d
-// = x - shift as in loops/moments.h, whose sums give the statistics in the same pass: sum h * (x - mean) =
-// sum h * d - (mean - shift) * sum h, where the shift is within a deviation of the mean, so that little
-// cancels.
+// They run on row_lanes lanes of the compute type, folded to double every products_together columns. The last
+// one tells what a rounded mean lacks: with |mean| a million deviations a float mean alone would be off by 3
+// % of a deviation.
 #pragma once
 
 #include "kernels/loops/moments.h"
@@ -12,44 +10,50 @@
 
 FASTNORM_TARGET_BEGIN
 
-// The sums of one row of float or half elements, and those that its statistics follow from.
-template <class Sums>
+// The sums of one row of float or half elements. Centred: layer_norm; else rms_norm, which needs sum h * x
+// alone.
+template <bool Centred>
 class GradientSums {
     using V = Vec<float, row_lanes>;
     using D = Vec<double, row_lanes>;
 
 public:
-    FASTNORM_INLINE GradientSums()
-        : h_(broadcast<V>(0)),
-          h_d_(broadcast<V>(0)),
-          h_total_(broadcast<D>(0)),
-          h_d_total_(broadcast<D>(0)) {}
-
-    template <class Source>
-    FASTNORM_INLINE void begin(const Source& source, std::int64_t cols) {
-        statistic_.begin(source, cols);
+    FASTNORM_INLINE void begin(float mean) {
+        mean_ = mean;
+        origin_ = broadcast<V>(mean);
+        FASTNORM_UNROLL
+        for (int kind = 0; kind < kinds; ++kind)
+            part_[kind] = broadcast<V>(0), total_[kind] = broadcast<D>(0);
     }
-    FASTNORM_INLINE void around(float shift) { statistic_.around(shift); }
-    FASTNORM_INLINE float fill() const { return statistic_.fill(); }
-    FASTNORM_INLINE void add(V h, V x, int turn) {
-        const V d = statistic_.add(x, turn);
-        if (Sums::centred) h_ = h_ + h;
-        h_d_ = mul_add(h, d, h_d_);
+    // What lanes past the end are to hold.
+    FASTNORM_INLINE float fill() const { return mean_; }
+    FASTNORM_INLINE void add(V h, V x) {
+        if constexpr (Centred) {
+            const V d = x - origin_;
+            part_[0] = mul_add(h, d, part_[0]);
+            part_[1] = part_[1] + h;
+            part_[2] = part_[2] + d;
+        } else {
+            part_[0] = mul_add(h, x, part_[0]);
+        }
     }
     FASTNORM_INLINE void fold() {
-        statistic_.fold();
-        if (Sums::centred) h_total_ = h_total_ + to_double(h_), h_ = broadcast<V>(0);
-        h_d_total_ = h_d_total_ + to_double(h_d_), h_d_ = broadcast<V>(0);
+        FASTNORM_UNROLL
+        for (int kind = 0; kind < kinds; ++kind) {
+            total_[kind] = total_[kind] + to_double(part_[kind]);
+            part_[kind] = broadcast<V>(0);
+        }
     }
-    FASTNORM_INLINE const Sums& statistic() const { return statistic_; }
-    FASTNORM_INLINE double shift() const { return statistic_.shift(); }
-    FASTNORM_INLINE double h() const { return Sums::centred ? sum(h_total_) : 0; }
-    FASTNORM_INLINE double h_d() const { return sum(h_d_total_); }
+    FASTNORM_INLINE double h_d() const { return sum(total_[0]); }
+    FASTNORM_INLINE double h() const { return Centred ? sum(total_[Centred ? 1 : 0]) : 0; }
+    FASTNORM_INLINE double d() const { return Centred ? sum(total_[Centred ? 2 : 0]) : 0; }
 
 private:
-    Sums statistic_;
-    V h_, h_d_;
-    D h_total_, h_d_total_;
+    static constexpr int kinds = Centred ? 3 : 1;
+    float mean_;
+    V origin_;
+    V part_[kinds];
+    D total_[kinds];
 };
 
 struct RowSums {

@@ -80,15 +80,6 @@ struct LayerNorm {
         return double_centre(x, task.shape.cols, task.eps, mean, rstd);
     }
 
-    template <class X>
-    static FASTNORM_INLINE bool estimate(
-        const NormBackward& task, const Sums& sums, const X*, Statistics& known
-    ) {
-        const RowMoments moments = sums.estimate(task.shape.cols);
-        known = {moments.mean, 1 / std::sqrt(moments.variance + task.eps)};
-        return sums.are_good(moments, task.eps);
-    }
-
     // The statistics the forward would return for a row, rounded as it returns them.
     template <class X>
     static FASTNORM_OUTLINE void returned(const NormBackward& task, const X* x, double& mean, double& rstd) {
@@ -96,9 +87,7 @@ struct LayerNorm {
         if constexpr (sizeof(compute_t<X>) == 8) {
             double_centre(x, cols, task.eps, mean, rstd);
         } else {
-            MomentSums sums;
-            sum_row(sums, StoredRow<X>{x}, cols);
-            const RowMoments moments = sums.finish(x, cols, task.eps);
+            const RowMoments moments = moments_in_double(x, cols);
             mean = float(moments.mean);
             rstd = float(1 / std::sqrt(moments.variance + task.eps));
         }

@@ -62,21 +62,6 @@ struct RmsNorm {
         return {0, scaled_rstd, 0, scale};
     }
 
-    // The sums are those of all columns; where fewer are counted, they are summed again.
-    template <class X>
-    static FASTNORM_INLINE bool estimate(
-        const NormBackward& task, const Sums& sums, const X* x, Statistics& known
-    ) {
-        known.mean = 0;
-        if (task.counted < task.shape.cols) {
-            returned(task, x, known.mean, known.rstd);
-            return true;
-        }
-        const double mean_square = sums.estimate(task.counted);
-        known.rstd = 1 / std::sqrt(mean_square + task.eps);
-        return Sums::is_good(mean_square, task.eps);
-    }
-
     // The statistic the forward would return for a row, rounded as it returns it.
     template <class X>
     static FASTNORM_OUTLINE void returned(const NormBackward& task, const X* x, double&, double& rstd) {
@@ -84,9 +69,7 @@ struct RmsNorm {
             double scale;
             rstd = scaled_rms_rstd(x, task.counted, task.eps, scale) * scale;
         } else {
-            SquareSums sums;
-            sum_row(sums, StoredRow<X>{x}, task.counted);
-            rstd = float(1 / std::sqrt(sums.finish(x, task.counted, task.eps) + task.eps));
+            rstd = float(1 / std::sqrt(SquareSums::in_double(x, task.counted) + task.eps));
         }
     }
 };
