@@ -743,8 +743,14 @@ void test_a_bound_worker_is_set_free() {
     cpu_set_t found = affinity_of_a_worker(2);
     CHECK(CPU_EQUAL(&found, &one));
     CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
-    std::this_thread::sleep_for(20ms);
-    found = affinity_of_a_worker(2);
+    // What callers may run on is asked for now and then; where others keep the processors busy, later.
+    for (int i = 0; i < 50; ++i) {
+        std::this_thread::sleep_for(20ms);
+        found = affinity_of_a_worker(2);
+        cpu_set_t both;
+        CPU_OR(&both, &found, &one);
+        if (CPU_COUNT(&both) > 1) break;
+    }
     CHECK(CPU_COUNT(&found) >= CPU_COUNT(&all) - 1);
     CPU_OR(&found, &found, &one);
     CHECK(CPU_COUNT(&found) > 1);
