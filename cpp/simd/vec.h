@@ -190,6 +190,10 @@ FASTNORM_INLINE Vec<double, N> to_double(Vec<float, N> a) {
     return {to_double(lower(a)), to_double(upper(a))};
 }
 template <int N>
+FASTNORM_INLINE Vec<double, N> to_double(Vec<double, N> a) {
+    return a;
+}
+template <int N>
 FASTNORM_INLINE Vec<float, N> to_float(Vec<double, N> a) {
     return join(to_float(a.lo), to_float(a.hi));
 }

@@ -98,11 +98,11 @@ void attend_backward_query(
         tile.fetch(slot, slots);
         const V decay = softmax.weigh(tile.scores.scores, slots);
         inner = mul_add(
-            inner, in_double(decay), in_double(inner_product<V>(tile.score(0), tile.gradient(0), slots))
+            inner, to_double(decay), to_double(inner_product<V>(tile.score(0), tile.gradient(0), slots))
         );
     });
     const V share = softmax.reciprocal();
-    const V mean = rounded<V>(inner * in_double(share));
+    const V mean = rounded<V>(inner * to_double(share));
     C* stats = static_cast<C*>(task.stats) + (head * forward.queries + first) * attention_stats;
     C lanes[attention_stats][Tile::lanes];
     store(lanes[0], softmax.peak);

@@ -11,14 +11,6 @@ constexpr int weight_lanes = 16;
 template <class C>
 constexpr C lowest = sizeof(C) == 4 ? C(-0x1.fffffep127) : C(-0x1.fffffffffffffp1023);
 
-template <int N>
-FASTNORM_INLINE Vec<double, N> in_double(Vec<float, N> v) {
-    return to_double(v);
-}
-template <int N>
-FASTNORM_INLINE Vec<double, N> in_double(Vec<double, N> v) {
-    return v;
-}
 template <class V>
 using Doubles = Vec<double, lane_count<V>>;
 template <class V>
@@ -71,7 +63,7 @@ struct OnlineSoftmax {
             store(scores + j * lanes, weight);
             return weight;
         });
-        total = mul_add(total, in_double(decay), in_double(sum));
+        total = mul_add(total, to_double(decay), to_double(sum));
         return decay;
     }
 

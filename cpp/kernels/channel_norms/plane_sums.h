@@ -118,9 +118,8 @@ FASTNORM_INLINE PlaneSums segment_sums(const T* x, const T* dy, std::int64_t col
     for_folded_columns(
         cols,
         [&](std::int64_t j, auto step, int turn) FASTNORM_INLINE_LAMBDA {
-            const V value = row.take(j, step, shift);
-            moments.add(value, turn);
-            if constexpr (Products) products.add(load_columns<V>(dy + j, step), value - broadcast<V>(shift));
+            const V d = moments.add(row.take(j, step, shift), turn);
+            if constexpr (Products) products.add(load_columns<V>(dy + j, step), d);
         },
         [&]() FASTNORM_INLINE_LAMBDA {
             moments.fold();

@@ -27,15 +27,6 @@ struct LossRuns {
     double* sums;
 };
 
-template <int N>
-FASTNORM_INLINE Vec<double, N> as_double(Vec<float, N> v) {
-    return to_double(v);
-}
-template <int N>
-FASTNORM_INLINE Vec<double, N> as_double(Vec<double, N> v) {
-    return v;
-}
-
 // Losses and gradients of runs of whole registers. The lanes lie in memory, so that one loop body serves
 // every register width, and are so many that no addition waits for the one before.
 template <class Loss, class T>

@@ -13,7 +13,7 @@ struct SquaredError {
     FASTNORM_INLINE V gradient() const { return difference + difference; }
     template <class Wide>
     FASTNORM_INLINE Wide add_to(Wide sum) const {
-        const Wide wide = as_double(difference);
+        const Wide wide = to_double(difference);
         return mul_add(wide, wide, sum);
     }
 };

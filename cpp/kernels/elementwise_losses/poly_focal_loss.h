@@ -50,7 +50,7 @@ struct FocalTerms {
     FASTNORM_INLINE V gradient() const { return slope; }
     template <class Wide>
     FASTNORM_INLINE Wide add_to(Wide sum) const {
-        return sum + as_double(value);
+        return sum + to_double(value);
     }
 };
 

@@ -29,7 +29,7 @@ FASTNORM_TARGET_BEGIN
 constexpr std::int64_t squares_together = 8 * row_lanes;
 
 // Calls body(j, step, turn) for all columns, `turn` naming one of two accumulators for each vector, and
-// fold() after each `Together` of them.
+// fold() after each squares_together of them.
 template <class Body, class Fold>
 FASTNORM_INLINE void for_folded_columns(std::int64_t cols, Body body, Fold fold) {
     for (std::int64_t begin = 0; begin < cols; begin += squares_together) {
@@ -107,16 +107,21 @@ FASTNORM_INLINE float near_mean(const Source& source, std::int64_t cols) {
     return sum(near + mul_add(some(2 * quarter), share, some(3 * quarter) * share));
 }
 
-// Adds up all columns of a source.
+// Adds all columns of a source to sums that have begun.
 template <class Sums, class Source>
-FASTNORM_INLINE void sum_row(Sums& sums, const Source& source, std::int64_t cols) {
-    sums.begin(source, cols);
+FASTNORM_INLINE void add_columns(Sums& sums, const Source& source, std::int64_t cols) {
     for_folded_columns(
         cols,
         [&](std::int64_t j, auto step, int turn)
             FASTNORM_INLINE_LAMBDA { sums.add(source.take(j, step, sums.fill()), turn); },
         [&]() FASTNORM_INLINE_LAMBDA { sums.fold(); }
     );
+}
+
+template <class Sums, class Source>
+FASTNORM_INLINE void sum_row(Sums& sums, const Source& source, std::int64_t cols) {
+    sums.begin(source, cols);
+    add_columns(sums, source, cols);
 }
 
 struct RowMoments {
@@ -177,7 +182,8 @@ public:
         if (squares_.is_concentrated(squares_.value(), cols)) return moments_in_double(x, cols);
         return are_good(moments, least) ? moments : again(x, cols, least, moments.mean);
     }
-    // The same wherever it is good.
+
+private:
     FASTNORM_INLINE RowMoments estimate(std::int64_t cols) const {
         return moments_of(shift_, sum_.value(), squares_.value(), cols);
     }
@@ -187,7 +193,6 @@ public:
                moments.variance + least >= 0x1p-100;
     }
 
-private:
     // The moments of a row whose first shift was of no use.
     template <class T>
     static FASTNORM_OUTLINE RowMoments again(const T* x, std::int64_t cols, double least, double mean) {
@@ -195,12 +200,7 @@ private:
         if (std::fabs(shift) <= 0x1p120f) {
             MomentSums sums;
             sums.around(shift);
-            for_folded_columns(
-                cols,
-                [&](std::int64_t j, auto step, int turn)
-                    FASTNORM_INLINE_LAMBDA { sums.add(load_columns<V>(x + j, step, shift), turn); },
-                [&]() FASTNORM_INLINE_LAMBDA { sums.fold(); }
-            );
+            add_columns(sums, StoredRow<T>{x}, cols);
             const RowMoments moments = sums.estimate(cols);
             if (sums.are_good(moments, least)) return moments;
         }
@@ -220,22 +220,15 @@ public:
     template <class Source>
     FASTNORM_INLINE void begin(const Source&, std::int64_t) {}
     FASTNORM_INLINE float fill() const { return 0; }
-    // Returns x.
-    FASTNORM_INLINE V add(V x, int turn) {
-        squares_.add_product(x, x, turn);
-        return x;
-    }
+    FASTNORM_INLINE void add(V x, int turn) { squares_.add_product(x, x, turn); }
     FASTNORM_INLINE void fold() { squares_.fold(); }
 
     template <class T>
     FASTNORM_INLINE double finish(const T* x, std::int64_t cols, double least) const {
-        const double mean_square = estimate(cols);
-        const bool good = is_good(mean_square, least) && !squares_.is_concentrated(squares_.value(), cols);
+        const double total = squares_.value(), mean_square = total / double(cols);
+        const bool good = mean_square <= 0x1p100 && mean_square + least >= 0x1p-100 &&
+                          !squares_.is_concentrated(total, cols);
         return good ? mean_square : in_double(x, cols);
-    }
-    FASTNORM_INLINE double estimate(std::int64_t cols) const { return squares_.value() / double(cols); }
-    static FASTNORM_INLINE bool is_good(double mean_square, double least) {
-        return mean_square <= 0x1p100 && mean_square + least >= 0x1p-100;
     }
 
     // The mean square of a row in double lanes.

@@ -79,6 +79,12 @@ FASTNORM_INLINE V normalised(const T* x, Step step, const CentreLanes<V>& centre
     }
 }
 
+// A weight or bias of whole rows in `room`; what an absent one counts as where none is given.
+template <class S>
+FASTNORM_INLINE void copy_parameter(const void* given, S absent, std::int64_t cols, S* room) {
+    for (std::int64_t j = 0; j < cols; ++j) room[j] = given ? static_cast<const S*>(given)[j] : absent;
+}
+
 // weight and bias of the columns; absent ones count as 1 and -0, with which fma(xhat, weight, bias) is
 // exactly what it is without them.
 template <class S>

@@ -18,18 +18,28 @@ FASTNORM_TARGET_BEGIN
 // and 6.6 at 768 columns, 6.1 and 6.6 at 1024, 6.5 and 6.3 at 2048, 9.2 and 7.1 at 3072. *Zen 4.*
 constexpr std::int64_t merged_columns = 1536;
 
-// Weight and bias of whole rows, in whole lines: a vector that lies across two lines takes half as long again
-// to load, and NumPy aligns to 16 bytes. Made once for the rows of a call, unless these are few.
+// Whether the rows of a task are written while the statistics of those after them are taken: not those of
+// half types, which take more work than memory does, and without wide registers there is nothing to hide.
+template <class T>
+constexpr bool can_merge = sizeof(T) == 4 && native<float> > 4;
+template <class Norm, class T>
+FASTNORM_INLINE bool merges(const NormForward& task) {
+    return can_merge<T> && task.shape.rows >= merged_rows && task.shape.cols <= merged_columns &&
+           (Norm::centred || (!task.bias && task.counted == task.shape.cols));
+}
+
+// Weight and bias of such a task, in whole lines: a vector that lies across two lines takes half as long
+// again to load, and NumPy aligns to 16 bytes. Made once for the rows of a call.
 template <class S>
 class WholeParameters {
 public:
     const S* weight = nullptr;
     const S* bias = nullptr;
 
-    FASTNORM_INLINE WholeParameters(const NormForward& task, char*& scratch) {
-        if (task.shape.rows < merged_rows) return;
+    FASTNORM_INLINE WholeParameters(const NormForward& task, bool wanted, bool centred, char*& scratch) {
+        if (!wanted) return;
         weight = whole(task.weight, 1, task.shape.cols, scratch);
-        bias = whole(task.bias, -S(0), task.shape.cols, scratch);
+        if (centred) bias = whole(task.bias, -S(0), task.shape.cols, scratch);
     }
 
 private:
@@ -37,7 +47,7 @@ private:
         S* const room = reinterpret_cast<S*>(scratch);
         scratch += packed_row_bytes(cols, sizeof(S));
         if (given && reinterpret_cast<std::uintptr_t>(given) % 64 == 0) return static_cast<const S*>(given);
-        for (std::int64_t j = 0; j < cols; ++j) room[j] = given ? static_cast<const S*>(given)[j] : absent;
+        copy_parameter(given, absent, cols, room);
         return room;
     }
 };
@@ -119,8 +129,6 @@ template <class Norm, class X, class T, class Feed>
 class NormRows {
     using C = compute_t<T>;
     using Row = NormRow<X, T>;
-    // Half types take more work than memory does, and without wide registers there is nothing to hide.
-    static constexpr bool can_merge = sizeof(T) == 4 && native<float> > 4;
 
 public:
     FASTNORM_INLINE NormRows(
@@ -132,11 +140,7 @@ public:
           feed_(feed),
           first_(first),
           count_(count),
-          counted_(Norm::centred ? task.shape.cols : task.counted),
-          merges_(
-              can_merge && parameters.weight && (Norm::centred || !task.bias) &&
-              counted_ == task.shape.cols && counted_ <= merged_columns
-          ) {}
+          counted_(Norm::centred ? task.shape.cols : task.counted) {}
 
     FASTNORM_INLINE void write() const {
         Row row = feed_.at(0);
@@ -171,9 +175,9 @@ private:
 
     // Writes y of a row while it takes the statistics of the next. False if that cannot be.
     FASTNORM_INLINE bool advance(const Row& row, Row& next) const {
-        if constexpr (can_merge) {
+        if constexpr (can_merge<T>) {
             using V = Vec<C, row_lanes>;
-            if (!merges_ || !fits_float(row.known.mean, row.known.rstd) || feed_.is_far(row) ||
+            if (!parameters_.weight || !fits_float(row.known.mean, row.known.rstd) || feed_.is_far(row) ||
                 (task_.stream && columns_to_alignment(row.y, row_lanes) != 0))
                 return false;
             const std::int64_t cols = task_.shape.cols;
@@ -250,7 +254,6 @@ private:
     const std::int64_t first_;
     const int count_;
     const std::int64_t counted_;
-    const bool merges_;
 };
 
 // How many rows are taken from [first, end) before what is packed is written back: all, where nothing is.
@@ -290,7 +293,7 @@ FASTNORM_INLINE void norm_forward(
     const NormForward& task, std::int64_t begin, std::int64_t end, void* scratch
 ) {
     char* space = static_cast<char*>(scratch);
-    const WholeParameters<compute_t<T>> parameters(task, space);
+    const WholeParameters<compute_t<T>> parameters(task, merges<Norm, T>(task), Norm::centred, space);
     RowTile<T> x(task.shape, task.x, space), y(task.shape, task.y, space);
     const StoredFeed<T> feed(x, y, task);
     int count;

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "kernels/loops/folding.h"
+#include "kernels/norms/centring.h"
 #include "tasks/norms.h"
 
 FASTNORM_TARGET_BEGIN
@@ -33,8 +34,7 @@ public:
         dweight = place(scratch, 0);
         dbias = place(scratch, page_bytes / 2);
         S* const whole = place(scratch, page_bytes / 4);
-        for (std::int64_t j = 0; j < cols; ++j)
-            whole[j] = given_weight ? static_cast<const S*>(given_weight)[j] : 1;
+        copy_parameter(given_weight, S(1), cols, whole);
         weight = whole;
         scratch = end;
     }

@@ -125,7 +125,7 @@ FASTNORM_INLINE void add_norm_forward(
     using C = compute_t<T>;
     const Rows& shape = task.norm.shape;
     char* space = static_cast<char*>(scratch);
-    const WholeParameters<C> parameters(task.norm, space);
+    const WholeParameters<C> parameters(task.norm, merges<Norm, T>(task.norm), Norm::centred, space);
     RowTile<T> x(shape, task.norm.x, space), residual(shape, task.residual, space),
         y(shape, task.norm.y, space);
     RowTile<T> summed(shape, task.summed, space);
