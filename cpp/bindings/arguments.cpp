@@ -41,6 +41,16 @@ bool is_enormous(PyArrayObject* array) {
 
 }  // namespace
 
+void Array::set_panels(PyObject* packed, void* panels, Element type, const npy_intp* shape) {
+    object = reinterpret_cast<PyArrayObject*>(packed);
+    element = type;
+    data_ = static_cast<char*>(panels);
+    ndim_ = 2;
+    own_[0] = shape[0], own_[1] = shape[1], own_[2] = own_[3] = 0;
+    shape_ = own_, strides_ = own_ + 2;
+    in_panels_ = true;
+}
+
 void Array::fix() {
     if (shape_ == own_) return;
     std::copy_n(shape_, ndim_, own_);
@@ -57,6 +67,7 @@ Array& Array::operator=(const Array& other) {
     strides_ = other.strides_;
     ndim_ = other.ndim_;
     contiguous_ = other.contiguous_;
+    in_panels_ = other.in_panels_;
     if (shape_ == other.own_) fix();
     return *this;
 }

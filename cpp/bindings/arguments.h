@@ -68,6 +68,8 @@ public:
         ndim_ = PyArray_NDIM(array);
         contiguous_ = PyArray_IS_C_CONTIGUOUS(array);
     }
+    // The weight in a PackedWeight, which counts as an array here: products read it by its panels.
+    void set_panels(PyObject* packed, void* panels, Element type, const npy_intp* shape);
     Array(const Array& other) { *this = other; }
     Array& operator=(const Array& other);
 
@@ -79,12 +81,13 @@ public:
     const npy_intp* strides() const { return strides_; }
     char* data() const { return data_; }
     bool is_c_contiguous() const { return contiguous_; }
+    bool in_panels() const { return in_panels_; }
     std::int64_t size() const { return View(*this).size(); }
     // Contiguous, at an address that is a multiple of the element's size.
     bool is_plain() const {
         return contiguous_ && are_multiples(reinterpret_cast<std::uintptr_t>(data_), item_size(element));
     }
-    operator View() const& { return {data_, element, ndim_, shape_, strides_, contiguous_}; }
+    operator View() const& { return {data_, element, ndim_, shape_, strides_, contiguous_, in_panels_}; }
     operator View() && = delete;  // it would point to what is gone
 
     // Makes shape and strides its own.
@@ -97,7 +100,7 @@ private:
     char* data_ = nullptr;
     const npy_intp *shape_ = nullptr, *strides_ = nullptr;
     int ndim_ = 0;
-    bool contiguous_ = false;
+    bool contiguous_ = false, in_panels_ = false;
     npy_intp own_[2 * NPY_MAXDIMS];  // shape, then strides
 };
 static_assert(std::is_same_v<npy_intp, std::ptrdiff_t> && NPY_MAXDIMS <= max_axes);

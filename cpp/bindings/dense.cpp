@@ -1,5 +1,7 @@
 #include "bindings/dense.h"
 
+#include "bindings/packed_weight.h"
+
 namespace fastnorm {
 
 namespace {
@@ -34,8 +36,9 @@ std::optional<Activation> as_gate(PyObject* slot) {
     return gate;
 }
 
-MaybeArray as_weight(PyObject* slot, const Array& x, npy_intp depth) {
-    const MaybeArray weight = as_array(slot);
+MaybeArray as_weight(PyObject* slot, const Array& x, npy_intp depth, Packed packed) {
+    MaybeArray weight = as_array(slot);
+    if (!weight && packed == Packed::taken) weight = as_packed_weight(slot);
     if (!weight || weight->ndim() != 2 || weight->shape()[0] != depth) return {};
     if (weight->element != x.element && weight->element != compute_element(x.element)) return {};
     return weight;

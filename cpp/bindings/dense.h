@@ -22,7 +22,9 @@ struct ResultShape {
     }
 };
 
-// A weight (in, out) of x's type or the compute type, for `depth` input features.
-MaybeArray as_weight(PyObject* slot, const Array& x, npy_intp depth);
+// A weight (in, out) of x's type or the compute type, for `depth` input features. A PackedWeight is one for
+// products with the weight as it is; not for those with its transpose, which backwards take too.
+enum class Packed { taken, refused };
+MaybeArray as_weight(PyObject* slot, const Array& x, npy_intp depth, Packed packed);
 
 }  // namespace fastnorm

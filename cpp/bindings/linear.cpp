@@ -46,6 +46,9 @@ struct LayerResult {
     }
 };
 
+// What a result may overlap: not the panels of a packed weight, which no array shows.
+PyObject* memory_of(const Array& weight, PyObject* slot) { return weight.in_panels() ? Py_None : slot; }
+
 // Features of x, the columns of its matrix; nothing where it has no axes.
 std::optional<npy_intp> features(const Array& x) {
     if (x.ndim() == 0) return std::nullopt;
@@ -60,14 +63,14 @@ Outcome linear(const Call<LinearArguments>& call) {
     MaybeArray x = as_array(call.x);
     const std::optional<npy_intp> depth = x ? features(*x) : std::nullopt;
     if (!depth) return not_canonical;
-    MaybeArray weight = as_weight(call.weight, *x, *depth);
+    MaybeArray weight = as_weight(call.weight, *x, *depth, Packed::taken);
     const std::optional<Activation> activation = as_activation(call.activation);
     if (!weight || !activation) return not_canonical;
     const npy_intp cols = weight->shape()[1];
     const Parameter bias = as_vector(call.bias, *x, *weight);
     if (!bias.canonical) return not_canonical;
     if (bias.failed) return finished(nullptr);
-    LayerResult result(*x, cols, out_of(call), {call.x, call.weight, call.bias});
+    LayerResult result(*x, cols, out_of(call), {call.x, memory_of(*weight, call.weight), call.bias});
     if (!result.canonical) return not_canonical;
     if (!result.written) return finished(nullptr);
 
@@ -105,7 +108,7 @@ Outcome linear_backward(const Call<LinearBackwardArguments>& call) {
     MaybeArray x = as_array(call.x);
     const std::optional<npy_intp> depth = x ? features(*x) : std::nullopt;
     if (!depth) return not_canonical;
-    MaybeArray weight = as_weight(call.weight, *x, *depth);
+    MaybeArray weight = as_weight(call.weight, *x, *depth, Packed::refused);
     const std::optional<Activation> activation = as_activation(call.activation);
     if (!weight || !activation) return not_canonical;
     const npy_intp cols = weight->shape()[1];
@@ -141,19 +144,19 @@ struct GatedArguments {
     double beta = 1;
 
     template <class Arguments>
-    explicit GatedArguments(const Call<Arguments>& call) {
+    GatedArguments(const Call<Arguments>& call, Packed packed) {
         x = as_array(call.x);
         const std::optional<npy_intp> depth = x ? features(*x) : std::nullopt;
         if (!depth) return;
-        w_gate = as_weight(call.w_gate, *x, *depth);
-        w_up = as_weight(call.w_up, *x, *depth);
+        w_gate = as_weight(call.w_gate, *x, *depth, packed);
+        w_up = as_weight(call.w_up, *x, *depth, packed);
         const std::optional<Activation> named = as_gate(call.gate);
         const std::optional<double> scale = as_number(call.beta, -HUGE_VAL);
         if (!w_gate || !w_up || !named || !scale || w_gate->shape()[1] != w_up->shape()[1]) return;
         gate = *named, beta = *scale;
         b_gate = as_vector(call.b_gate, *x, *w_gate);
         b_up = as_vector(call.b_up, *x, *w_gate);
-        w_up = as_weight(call.w_up, *x, *depth);  // again: a copy may have released the GIL
+        w_up = as_weight(call.w_up, *x, *depth, packed);  // again: a copy may have released the GIL
         if (!w_up || w_gate->shape()[1] != w_up->shape()[1]) return;
         canonical = b_gate.canonical && b_up.canonical;
         failed = b_gate.failed || b_up.failed;
@@ -170,13 +173,13 @@ struct GatedLinearArguments {
 };
 
 Outcome gated_linear(const Call<GatedLinearArguments>& call) {
-    const GatedArguments arguments(call);
+    const GatedArguments arguments(call, Packed::taken);
     if (!arguments.canonical) return not_canonical;
     if (arguments.failed) return finished(nullptr);
     const Array& x = *arguments.x;
-    LayerResult result(
-        x, arguments.cols(), out_of(call), {call.x, call.w_gate, call.w_up, call.b_gate, call.b_up}
-    );
+    PyObject* const w_gate = memory_of(*arguments.w_gate, call.w_gate);
+    PyObject* const w_up = memory_of(*arguments.w_up, call.w_up);
+    LayerResult result(x, arguments.cols(), out_of(call), {call.x, w_gate, w_up, call.b_gate, call.b_up});
     if (!result.canonical) return not_canonical;
     if (!result.written) return finished(nullptr);
     const GatedLayer layer = arguments.layer();
@@ -192,7 +195,7 @@ struct GatedLinearBackwardArguments {
 };
 
 Outcome gated_linear_backward(const Call<GatedLinearBackwardArguments>& call) {
-    const GatedArguments arguments(call);
+    const GatedArguments arguments(call, Packed::refused);
     if (!arguments.canonical) return not_canonical;
     if (arguments.failed) return finished(nullptr);
     const MaybeArray dy = as_array(call.dy);

@@ -85,7 +85,10 @@ struct MlpForwardArguments {
 Outcome mlp_forward(const Call<MlpForwardArguments>& call) {
     MaybeArray x = as_array(call.x);
     Network network;
-    if (!x || !as_network(*x, call.weights, call.biases, call.activation, call.output_activation, network))
+    if (!x ||
+        !as_network(
+            *x, call.weights, call.biases, call.activation, call.output_activation, Packed::taken, network
+        ))
         return not_canonical;
     Reference copy;
     const std::optional<RowMatrix> rows = as_rows(*x, copy);
@@ -114,7 +117,9 @@ Outcome mlp_backward(const Call<MlpBackwardArguments>& call) {
     MaybeArray dy = as_array(call.dy), x = as_array(call.x);
     Network network;
     if (!x || !dy || dy->element != x->element) return not_canonical;
-    if (!as_network(*x, call.weights, call.biases, call.activation, call.output_activation, network))
+    if (!as_network(
+            *x, call.weights, call.biases, call.activation, call.output_activation, Packed::refused, network
+        ))
         return not_canonical;
     if (dy->ndim() != x->ndim() || dy->shape()[x->ndim() - 1] != network.outputs()) return not_canonical;
     if (!PyArray_CompareLists(dy->shape(), x->shape(), x->ndim() - 1)) return not_canonical;
@@ -188,7 +193,8 @@ struct GivenLesson {
         MaybeArray array = as_array(call.x);
         if (!array || array->ndim() != 2 || array->shape()[0] < 1) return false;
         if (!as_network(
-                *array, call.weights, call.biases, call.activation, call.output_activation, lesson.network
+                *array, call.weights, call.biases, call.activation, call.output_activation, Packed::refused,
+                lesson.network
             ))
             return false;
         const MaybeArray first = as_array(PyTuple_GET_ITEM(call.weights, 0));

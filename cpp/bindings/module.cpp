@@ -1,6 +1,7 @@
 // fastnorm._core: what the extension offers to Python.
 #define FASTNORM_IMPORTS_NUMPY
 #include "bindings/op.h"
+#include "bindings/packed_weight.h"
 
 #include <pybind11/pybind11.h>
 
@@ -44,7 +45,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     } catch (const std::invalid_argument& unavailable) {
         throw import_error(std::string("FASTNORM_TARGET: ") + unavailable.what());
     }
-    if (!fastnorm::prepare_runs() || !fastnorm::register_recycled() || !fastnorm::register_op_type(m.ptr()))
+    if (!fastnorm::prepare_runs() || !fastnorm::register_recycled() || !fastnorm::register_op_type(m.ptr()) ||
+        !fastnorm::register_packed_weight_type(m.ptr()))
         throw py::error_already_set();
     fastnorm::register_runtime(m);
 }

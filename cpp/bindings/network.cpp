@@ -33,7 +33,7 @@ std::optional<RowMatrix> as_rows(Array& array, Reference& copy) {
 
 bool as_network(
     const Array& x, PyObject* weights, PyObject* biases, PyObject* activation, PyObject* output_activation,
-    Network& network
+    Packed packed, Network& network
 ) {
     const std::optional<Activation> hidden = as_activation(activation),
                                     output = as_activation(output_activation);
@@ -45,7 +45,7 @@ bool as_network(
     network.start(x.element, has_biases, std::size_t(count));
     npy_intp in = x.shape()[x.ndim() - 1];
     for (Py_ssize_t l = 0; l < count; ++l) {
-        const MaybeArray weight = as_weight(PyTuple_GET_ITEM(weights, l), x, in);
+        const MaybeArray weight = as_weight(PyTuple_GET_ITEM(weights, l), x, in, packed);
         if (!weight) return false;
         in = weight->shape()[1];
         network.add_layer(*weight, l + 1 == count ? *output : *hidden);

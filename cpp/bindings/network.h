@@ -12,7 +12,7 @@ std::optional<RowMatrix> as_rows(Array& array, Reference& copy);
 // False where the arguments are not canonical.
 bool as_network(
     const Array& x, PyObject* weights, PyObject* biases, PyObject* activation, PyObject* output_activation,
-    Network& network
+    Packed packed, Network& network
 );
 
 }  // namespace fastnorm

@@ -36,7 +36,11 @@ void Network::start(Element element, bool has_biases, std::size_t layers) {
 }
 
 Network::Parameter::Parameter(const View& view)
-    : data(view.data), element(view.element), ndim(view.ndim), contiguous(view.contiguous) {
+    : data(view.data),
+      element(view.element),
+      ndim(view.ndim),
+      contiguous(view.contiguous),
+      in_panels(view.in_panels) {
     std::copy_n(view.shape, ndim, shape);
     std::copy_n(view.strides, ndim, strides);
 }
@@ -66,11 +70,11 @@ void Network::place_parameters(const NetworkUse& use) {
     packed_elements_ = partial_elements_ = 0;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         MlpLayer& layer = layers_[l];
-        const std::int64_t in = mlp_cols(layer.in, size_), out = mlp_cols(layer.out, size_);
+        const std::int64_t in = padded_cols(layer.in, size_), out = padded_cols(layer.out, size_);
         task_.widest = std::max(task_.widest, mlp_step(layer.out, size_));
         Place& place = places_[l];
         place.weight = packed_elements_;
-        packed_elements_ += layer.in * out;
+        if (!parameters_[l].in_panels) packed_elements_ += layer.in * out;
         place.transposed = use.backward && (l > 0 || use.wants_dx) ? packed_elements_ : -1;
         if (place.transposed >= 0) packed_elements_ += layer.out * in;
         place.bias = packed_elements_;
@@ -121,8 +125,12 @@ void Network::pack() noexcept {
         MlpLayer& layer = layers_[l];
         const View weight = parameter(l);
         const std::int64_t row_stride = weight.strides[0], col_stride = weight.strides[1];
-        layer.weight = at(places_[l].weight);
-        copy_matrix(weight, layer.in, layer.out, row_stride, col_stride, layer.weight);
+        if (weight.in_panels) {
+            layer.weight = weight.data;
+        } else {
+            layer.weight = at(places_[l].weight);
+            copy_matrix(weight, layer.in, layer.out, row_stride, col_stride, layer.weight);
+        }
         if (places_[l].transposed >= 0) {
             layer.transposed = at(places_[l].transposed);
             copy_matrix(weight, layer.out, layer.in, col_stride, row_stride, layer.transposed);
@@ -189,11 +197,11 @@ void Network::merge(std::size_t i, double penalty, void* gradient) noexcept {
     task.partial_elements = partial_elements_;
     task.partials = at(partials_at_ + (is_weight ? layer.dweight : layer.dbias));
     task.cols = layer.out;
-    task.row_step = mlp_cols(layer.out, size_);
+    task.row_step = padded_cols(layer.out, size_);
     task.col_step = 1;
     if (is_weight && mlp_is_narrow(layer.in, layer.out, size_)) {
         task.row_step = 1;
-        task.col_step = mlp_cols(layer.in, size_);
+        task.col_step = padded_cols(layer.in, size_);
     }
     task.penalty = is_weight ? penalty : 0;
     task.parameter = view.data;
@@ -212,7 +220,7 @@ double Network::loss() const noexcept {
 double Network::squared_weights() const noexcept {
     double sum = 0;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
-        const std::int64_t count = layers_[l].in * mlp_cols(layers_[l].out, size_);
+        const std::int64_t count = layers_[l].in * padded_cols(layers_[l].out, size_);
         double lanes[4] = {};
         for (std::int64_t i = 0; i < count; ++i) {
             const double value = size_ == 8 ? static_cast<const double*>(layers_[l].weight)[i]
@@ -228,8 +236,8 @@ void Network::copy_matrix(
     const View& source, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
     std::int64_t col_stride, const void* panels
 ) const noexcept {
-    const MlpPack task{rows, cols, source.data, row_stride, col_stride, const_cast<void*>(panels)};
-    kernels().mlp_pack[int(source.element)](task, 0, (rows + depth_block - 1) / depth_block, nullptr);
+    const WeightPanels task{rows, cols, source.data, row_stride, col_stride, const_cast<void*>(panels)};
+    kernels().pack_weight[int(source.element)](task, 0, (rows + depth_block - 1) / depth_block, nullptr);
 }
 
 }  // namespace fastnorm

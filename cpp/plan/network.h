@@ -75,7 +75,7 @@ public:
     std::size_t parameter_count() const { return parameters_.size(); }
     View parameter(std::size_t i) const {
         const Parameter& p = parameters_[i];
-        return {p.data, p.element, p.ndim, p.shape, p.strides, p.contiguous};
+        return {p.data, p.element, p.ndim, p.shape, p.strides, p.contiguous, p.in_panels};
     }
     void* gradient(std::size_t i) { return at(gradients_at_ + parameters_[i].gradient); }
     Element element() const { return element_; }
@@ -102,7 +102,7 @@ private:
         char* data;
         Element element;
         int ndim;
-        bool contiguous;
+        bool contiguous, in_panels;
         std::ptrdiff_t shape[2], strides[2];
         std::int64_t gradient = 0;  // from the first one's
     };

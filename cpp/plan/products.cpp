@@ -33,7 +33,8 @@ MatrixView::MatrixView(const View& array, Element element) {
     const int last = array.ndim - 1;
     const std::int64_t size = item_size(array.element);
     matrix_.data = array.data;
-    matrix_.wide = array.element == compute_element(element);
+    matrix_.wide = array.in_panels || array.element == compute_element(element);
+    matrix_.in_panels = array.in_panels;
     cols_ = array.shape[last];
     if (array.ndim <= 2 || array.contiguous) {
         rows_ = 1;

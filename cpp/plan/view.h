@@ -28,6 +28,7 @@ struct View {
     const std::ptrdiff_t* shape = nullptr;
     const std::ptrdiff_t* strides = nullptr;  // bytes
     bool contiguous = false;                  // in C order, without gaps
+    bool in_panels = false;                   // a packed weight: of the compute type, strides mean nothing
 
     std::int64_t size() const {
         std::int64_t size = 1;

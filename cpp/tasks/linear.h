@@ -35,14 +35,16 @@ struct MatrixAxis {
 };
 
 // `wide` elements are of the compute type, others of the kernel's element type; `aligned` to their size.
+// Those of a packed weight lie `in_panels` (WeightPanels) and have no strides.
 struct Matrix {
     char* data;
     MatrixAxis rows, cols;
     bool wide, aligned;
+    bool in_panels = false;
 };
 
 FASTNORM_INLINE constexpr Matrix transposed(const Matrix& matrix) {
-    return {matrix.data, matrix.cols, matrix.rows, matrix.wide, matrix.aligned};
+    return {matrix.data, matrix.cols, matrix.rows, matrix.wide, matrix.aligned, matrix.in_panels};
 }
 
 // Whether neighbours along the axis are `size` bytes apart.
@@ -54,6 +56,23 @@ FASTNORM_INLINE constexpr bool is_dense(const MatrixAxis& axis, std::int64_t siz
 // the blocks' sums in their order. The error grows as depth_block + depth / depth_block, and 256 terms of a
 // strip of A, six rows, stay in the first-level cache while the panels of B pass by.
 constexpr std::int64_t depth_block = 256;
+
+// Columns as panels hold them: whole cache lines, so that sizes do not depend on the target.
+FASTNORM_INLINE constexpr std::int64_t padded_cols(std::int64_t cols, std::int64_t compute_size) {
+    const std::int64_t lanes = 64 / compute_size;
+    return (cols + lanes - 1) / lanes * lanes;
+}
+
+// A weight and its copy in panels, in the order in which tiles read it: for each block of depth_block rows
+// all columns, padded with zeros, in panels of as many as the target's tile has, one after the other. Element
+// (k, j) of a block that begins at row `first` and has `depth` rows lies in the panel that begins at first *
+// padded_cols + j' * depth, j' being the panel's first column. Strides in bytes; units are blocks.
+struct WeightPanels {
+    std::int64_t rows, cols;
+    char* weight;
+    std::int64_t row_stride, col_stride;
+    void* panels;  // of the compute type
+};
 
 // What becomes of z = A B + bias.
 enum class Finish : int {
@@ -116,7 +135,7 @@ FASTNORM_INLINE void divide(
         return ((whole + count - 1) / count + unit - 1) / unit * unit;
     };
     // Few columns would leave lanes of B empty: then C transposed = B transposed A transposed.
-    task.swapped = task.cols * compute_size <= 64 && task.rows > 4 * task.cols;
+    task.swapped = !task.b.in_panels && task.cols * compute_size <= 64 && task.rows > 4 * task.cols;
     if (task.swapped) {
         const Matrix a = task.a;
         task.a = transposed(task.b), task.b = transposed(a), task.c = transposed(task.c);
@@ -154,7 +173,8 @@ FASTNORM_INLINE void divide(
     const std::int64_t b_step = task.b.rows.stride[0] < 0 ? -task.b.rows.stride[0] : task.b.rows.stride[0];
     const bool b_fits = task.row_block <= 24 || task.depth * b_step <= 32768;
     // Rows without a step between them are what the kernel takes for packed ones.
-    task.packs_b = !(b_fits && b_step > 0 && is_plain(task.b) && is_dense(task.b.cols, compute_size));
+    task.packs_b = !task.b.in_panels &&
+                   !(b_fits && b_step > 0 && is_plain(task.b) && is_dense(task.b.cols, compute_size));
     const std::int64_t a_size = task.a.wide ? compute_size : size;
     task.along_rows = !is_dense(task.a.cols, a_size) && is_dense(task.a.rows, a_size);
     // A is copied where its elements are apart, or where lines of which a strip takes a part share cache

@@ -1,7 +1,7 @@
 // What the kernels of networks of dense layers are given.
 //
 // Everything between input and result is of the compute type, in rows padded to whole registers: `step`
-// elements apart. Weights are copied into panels first (mlp_pack), once for all rows of a call.
+// elements apart. Weights are copied into panels first (pack_weight), once for all rows of a call.
 #pragma once
 
 #include "tasks/linear.h"
@@ -25,16 +25,10 @@ FASTNORM_INLINE constexpr std::int64_t mlp_group_rows(std::int64_t rows) {
     return mlp_block_rows * (in_group < 2 ? 2 : in_group);
 }
 
-// Rows are padded to whole vectors of the widest registers, so that sizes do not depend on the target.
-FASTNORM_INLINE constexpr std::int64_t mlp_cols(std::int64_t cols, std::int64_t compute_size) {
-    const std::int64_t lanes = 64 / compute_size;
-    return (cols + lanes - 1) / lanes * lanes;
-}
-
 // From one row of a block to the next: not a multiple of 2 KiB, which would put the rows into the same sets
 // of the first-level cache.
 FASTNORM_INLINE constexpr std::int64_t mlp_step(std::int64_t cols, std::int64_t compute_size) {
-    const std::int64_t padded = mlp_cols(cols, compute_size);
+    const std::int64_t padded = padded_cols(cols, compute_size);
     return padded * compute_size % 2048 == 0 ? padded + 64 / compute_size : padded;
 }
 
@@ -50,17 +44,9 @@ struct MlpLayer {
     const void* transposed;  // panels of (out, in); null in the first layer where dx is not wanted
     const void* bias;        // padded; or null
     Activation activation;
-    std::int64_t
-        dweight;  // where in a group's partial sums: (in, mlp_cols of out), narrow ones (out, mlp_cols of in)
+    std::int64_t dweight;  // where in a group's partial sums: (in, padded_cols of out), narrow ones (out,
+                           // padded_cols of in)
     std::int64_t dbias;
-};
-
-// Copies a matrix into panels. Strides in bytes; units are blocks of depth_block rows.
-struct MlpPack {
-    std::int64_t rows, cols;
-    const char* source;
-    std::int64_t row_stride, col_stride;
-    void* panels;
 };
 
 // Rows of a batch through all layers, a unit being a block of them. mlp_backward takes a block back right

@@ -27,9 +27,9 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
         weights.emplace_back(std::size_t(in * out * size), '\0');
         for (std::int64_t i = 0; i < in * out; ++i)
             put(s.element, weights.back().data() + i * size, 0.3 * value_at(i, 7 + l));
-        panels.emplace_back(std::size_t(in * mlp_cols(out, wide) * wide), '\xff');
-        transposed.emplace_back(std::size_t(out * mlp_cols(in, wide) * wide), '\xff');
-        biases.emplace_back(std::size_t(mlp_cols(out, wide) * wide), '\0');
+        panels.emplace_back(std::size_t(in * padded_cols(out, wide) * wide), '\xff');
+        transposed.emplace_back(std::size_t(out * padded_cols(in, wide) * wide), '\xff');
+        biases.emplace_back(std::size_t(padded_cols(out, wide) * wide), '\0');
         for (std::int64_t j = 0; j < out; ++j)
             put(compute, biases.back().data() + j * wide, value_at(j, 9 + l));
         MlpLayer layer = {};
@@ -37,20 +37,20 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
         layer.out = out;
         layer.activation = l == 0 ? n.activation : Activation::none;
         layer.dweight = partial;
-        partial += mlp_is_narrow(in, out, wide) ? out * mlp_cols(in, wide) : in * mlp_cols(out, wide);
+        partial += mlp_is_narrow(in, out, wide) ? out * padded_cols(in, wide) : in * padded_cols(out, wide);
         layer.dbias = partial;
-        partial += mlp_cols(out, wide);
+        partial += padded_cols(out, wide);
         widest = std::max(widest, mlp_step(out, wide));
         layers.push_back(layer);
     }
     for (int l = 0; l < 2; ++l) {
         const std::int64_t in = sizes[l], out = sizes[l + 1];
-        const MlpPack pack{in,         out,  weights[std::size_t(l)].data(),
-                           out * size, size, panels[std::size_t(l)].data()};
-        table.mlp_pack[e](pack, 0, (in + depth_block - 1) / depth_block, nullptr);
-        const MlpPack turn{out,  in,         weights[std::size_t(l)].data(),
-                           size, out * size, transposed[std::size_t(l)].data()};
-        table.mlp_pack[e](turn, 0, (out + depth_block - 1) / depth_block, nullptr);
+        const WeightPanels pack{in,         out,  weights[std::size_t(l)].data(),
+                                out * size, size, panels[std::size_t(l)].data()};
+        table.pack_weight[e](pack, 0, (in + depth_block - 1) / depth_block, nullptr);
+        const WeightPanels turn{out,  in,         weights[std::size_t(l)].data(),
+                                size, out * size, transposed[std::size_t(l)].data()};
+        table.pack_weight[e](turn, 0, (out + depth_block - 1) / depth_block, nullptr);
         layers[std::size_t(l)].weight = panels[std::size_t(l)].data();
         layers[std::size_t(l)].transposed = transposed[std::size_t(l)].data();
         layers[std::size_t(l)].bias = biases[std::size_t(l)].data();
@@ -97,8 +97,8 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
             groups,
             partial,
             layer.out,
-            narrow ? 1 : mlp_cols(layer.out, wide),
-            narrow ? mlp_cols(layer.in, wide) : 1,
+            narrow ? 1 : padded_cols(layer.out, wide),
+            narrow ? padded_cols(layer.in, wide) : 1,
             0.25,
             weights[std::size_t(l)].data(),
             layer.out * size,

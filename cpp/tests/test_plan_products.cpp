@@ -1,6 +1,7 @@
 // Arrays as matrices, and dense layers as products, against plain loops.
 #include "check.h"
 #include "plan/linear.h"
+#include "plan/packed_weight.h"
 #include "runtime/dispatch.h"
 #include "views.h"
 
@@ -135,6 +136,35 @@ void test_gated_linear() {
     CHECK(same);
 }
 
+// From any layout into panels and back, and products from panels, which are those from the weight itself.
+void test_packed_weights(Element element, Walk walk) {
+    const std::ptrdiff_t shapes[][2] = {{1, 1},    {7, 16},    {255, 15}, {256, 64},
+                                        {300, 65}, {513, 130}, {0, 3},    {3, 0}};
+    for (const auto& shape : shapes) {
+        const std::int64_t in = shape[0], out = shape[1], rows = 9;
+        TestView x({rows, in}, element), w({in, out}, element, walk), y({rows, out}, element),
+            z({rows, out}, element), back({in, out}, element, walk);
+        x.fill(1), w.fill(2), y.fill(3), z.fill(4), back.fill(5);
+        PackedWeight packed;
+        CHECK(packed.reserve(element, in, out) && packed.bytes() >= w.size() * item_size(element));
+        const View weight = w, target = back;
+        CHECK(packed.pack(weight.data, weight.strides[0], weight.strides[1]) && packed.is_current());
+        CHECK(packed.unpack(target.data, target.strides[0], target.strides[1]));
+        bool same = true;
+        for (std::int64_t i = 0; i < w.size(); ++i) same = same && w.get(i) == back.get(i);
+        const std::ptrdiff_t none[] = {0, 0};
+        const View panels = {
+            static_cast<char*>(packed.panels()), element, 2, packed.shape(), none, false, true
+        };
+        CHECK(run_linear({element, {x, element}, {w, element}, nullptr, Activation::none}, {y, element}));
+        CHECK(
+            run_linear({element, {x, element}, {panels, element}, nullptr, Activation::none}, {z, element})
+        );
+        for (std::int64_t i = 0; i < y.size(); ++i) same = same && y.get(i) == z.get(i);
+        CHECK(same);
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -145,6 +175,7 @@ int main() {
             for (const Walk walk : {Walk::c_order, Walk::reversed_axes, Walk::spread, Walk::backwards}) {
                 test_linear(element, walk, 1);
                 test_linear(element, walk, 2);
+                test_packed_weights(element, walk);
             }
         }
         test_gated_linear();

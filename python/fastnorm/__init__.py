@@ -41,10 +41,12 @@ from .channel_norms import *
 from .class_losses import *
 from .elementwise_losses import *
 from .gates import *
+from .linear import PackedWeight as PackedWeight
 from .linear import gated_linear as gated_linear
 from .linear import gated_linear_backward as gated_linear_backward
 from .linear import linear as linear
 from .linear import linear_backward as linear_backward
+from .linear import pack as pack
 from .memory import *
 from .mlp import *
 from .norms import *

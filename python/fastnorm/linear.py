@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from . import _backend
+from ._arguments.linear import packable
+from ._arguments.rules import Rules
 from ._op import op
 from ._typing import Array, ArrayLike, DenseActivation, Gate
 
-__all__ = ["gated_linear", "gated_linear_backward", "linear", "linear_backward"]
+__all__ = [
+    "PackedWeight",
+    "gated_linear",
+    "gated_linear_backward",
+    "linear",
+    "linear_backward",
+    "pack",
+]
 
 
 @op
@@ -25,8 +37,9 @@ def linear(
     ----------
     x : array_like
         (..., in), float32, float64, float16 or bfloat16, with any strides.
-    weight : array_like
-        (in, out), of x's dtype or float32 where that is a half type; a transposed view is taken as it is.
+    weight : array_like or PackedWeight
+        (in, out), of x's dtype or float32 where that is a half type; a transposed view is taken as it is, and
+        one that `pack` has packed with fewer steps.
     bias : array_like, optional
         (out,), of the same dtypes.
     activation : {'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh', 'silu', 'mish', 'softplus'}, optional
@@ -60,6 +73,10 @@ def linear(
     References
     ----------
     Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3) (2008).
+
+    See Also
+    --------
+    pack : a weight for many calls.
 
     Examples
     --------
@@ -156,7 +173,7 @@ def gated_linear(
     ----------
     x : array_like
         (..., in), float32, float64, float16 or bfloat16, with any strides.
-    w_gate, w_up : array_like
+    w_gate, w_up : array_like or PackedWeight
         (in, out), of x's dtype or float32 where that is a half type.
     b_gate, b_up : array_like, optional
         (out,), of the same dtypes.
@@ -261,3 +278,141 @@ def gated_linear_backward(
     >>> dx, dw_gate.ravel(), dw_up.ravel()
     (array([[12., 12.]]), array([ 6., 12.]), array([3., 6.]))
     """
+
+
+class InterpretedWeight:
+    """What `_core.PackedWeight` is where the extension is not loaded: the twins have nothing to pack."""
+
+    __slots__ = ("_array",)
+    _array: Array
+
+    def __new__(cls, array: Array) -> Any:
+        """Take a copy of a weight."""
+        self = super().__new__(cls)
+        self._array = array.copy()
+        return self
+
+    shape = property(lambda self: self._array.shape)
+    dtype = property(lambda self: self._array.dtype)
+    nbytes = property(lambda self: self._array.nbytes)
+
+    def unpack(self) -> Array:
+        """Return the weight as a new array."""
+        return self._array.copy()
+
+
+if TYPE_CHECKING:
+    _Weight = InterpretedWeight
+else:
+    _Weight = InterpretedWeight if _backend.extension is None else _backend.extension.PackedWeight
+
+
+class PackedWeight(_Weight):
+    """A weight of a dense layer, copied once into the order in which products read it.
+
+    `pack` makes it, and `linear`, `gated_linear` and `mlp_forward` take it wherever they take a weight, with
+    the same bits; their backwards take it too, and unpack it. It does not change: what is written into the
+    array afterwards stays out of it. Any number of threads can use it, it pickles, and `numpy.asarray` gives
+    the weight back.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (in, out), as of the weight.
+    dtype : numpy.dtype
+        That of the weight.
+    nbytes : int
+        What the copy takes: half types are kept as float32, and columns are padded to cache lines.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> packed = fastnorm.pack(np.array([[1.0, 0.0], [2.0, 1.0]]))
+    >>> packed
+    PackedWeight(shape=(2, 2), dtype=float64)
+    >>> np.asarray(packed)
+    array([[1., 0.],
+           [2., 1.]])
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __new__(cls, weight: ArrayLike) -> PackedWeight:
+        """Pack a weight."""
+        packed: PackedWeight = super().__new__(cls, packable(Rules("pack"), weight))
+        return packed
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes: 2."""
+        return 2
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return the weight as a new array."""
+        if copy is False:
+            raise ValueError("a PackedWeight gives its weight back as a copy only")
+        array = self.unpack()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __copy__(self) -> PackedWeight:
+        """Return the same object, which does not change."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> PackedWeight:
+        """Return the same object, which does not change."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, tuple[Array]]:
+        """Pickle the weight: panels are those of one processor."""
+        return type(self), (self.unpack(),)
+
+    def __repr__(self) -> str:
+        """Show shape and dtype."""
+        return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype})"
+
+
+def pack(weight: ArrayLike) -> PackedWeight:
+    """Copy a weight into the order in which products read it, for many of them.
+
+    Each product of more than a few rows copies its weight first. A weight that serves many calls, as in
+    inference, is copied here once.
+
+    Parameters
+    ----------
+    weight : array_like
+        (in, out), float32, float64, float16 or bfloat16, with any strides; ``weight.T`` of a weight that lies
+        as (out, in).
+
+    Returns
+    -------
+    PackedWeight
+        To be given to `linear`, `gated_linear` or `mlp_forward` in place of the weight.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a weight of a wrong dtype, or without exactly two axes.
+
+    Notes
+    -----
+    Reproducibility: the products have the bits that they have with the weight itself.
+
+    References
+    ----------
+    Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3) (2008).
+
+    See Also
+    --------
+    linear, gated_linear, mlp_forward
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> weight = np.array([[1.0, 0.0, -1.0], [2.0, 1.0, 0.5]])
+    >>> packed = fastnorm.pack(weight)
+    >>> fastnorm.linear(np.array([[1.0, -2.0]]), packed)
+    array([[-3., -2., -2.]])
+    """
+    return PackedWeight(weight)

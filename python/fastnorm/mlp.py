@@ -47,7 +47,7 @@ def mlp_forward(
         float32, float64, float16 or bfloat16 of shape (..., features), with any strides.
     weights : sequence of array_like
         One of shape (in, out) for each layer, of x's dtype or float32 for a half type; transposed views are
-        fine.
+        fine, and so is what `pack` made of one.
     biases : sequence of array_like or None
         One of shape (out,) for each layer, None where a layer has none, or None for no biases at all.
     activation, output_activation : str or None

@@ -4,8 +4,10 @@
 #include "targets/kernel.h"
 #include "tasks/linear.h"
 
-#define FASTNORM_LINEAR(kernel)      \
-    kernel(matrix_product, Product); \
-    kernel(column_sums, ColumnSums);
+#define FASTNORM_LINEAR(kernel)        \
+    kernel(matrix_product, Product);   \
+    kernel(column_sums, ColumnSums);   \
+    kernel(pack_weight, WeightPanels); \
+    kernel(unpack_weight, WeightPanels);
 
 FASTNORM_TABLE(LinearKernels, FASTNORM_LINEAR)

@@ -7,6 +7,7 @@
 #include "kernels/linear/gated_linear.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear/matrix_product.h"
+#include "kernels/linear/pack_weight.h"
 #include "kernels/mlp/mlp.h"
 
 FASTNORM_FILL(LinearKernels, FASTNORM_LINEAR)

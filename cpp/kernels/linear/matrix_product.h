@@ -78,18 +78,22 @@ private:
         if (task_.packs_b) {
             strip_.b = packed_b_;
             strip_.b_step = 0;
-            pack_panels(packing_.pack, b, k, depth, j, cols, padded(cols), packed_b_, panel_cols<C>);
+            pack_panels(
+                packing_.pack, b, k, depth, j, cols, padded_cols(cols, size), packed_b_, panel_cols<C>
+            );
+            return;
+        }
+        if (b.in_panels) {
+            strip_.b = reinterpret_cast<const C*>(b.data) + k * padded_cols(task_.cols, size) + j * depth;
+            strip_.b_step = 0;
             return;
         }
         strip_.b = plain_address(b, k, j);
         strip_.b_step = b.rows.stride[0] / size;
         strip_.b_edge = packed_b_;
         const std::int64_t edge = cols % native<C>;
-        if (edge > 0) pack_padded(packing_.pack, b, k, depth, j + cols - edge, edge, packed_b_, padded(edge));
+        if (edge > 0) pack_padded(packing_.pack, b, k, depth, j + cols - edge, edge, packed_b_, native<C>);
     }
-
-    // Columns as whole registers.
-    static std::int64_t padded(std::int64_t cols) { return (cols + native<C> - 1) / native<C> * native<C>; }
 
     void take_a(std::int64_t i, std::int64_t rows, std::int64_t k) {
         const Matrix& a = task_.a;

@@ -110,7 +110,7 @@ void multiply_edge(const Strip<C>& s, const C* b, std::int64_t b_step, C* c, std
 template <class C, int Rows>
 void multiply_rows(const Strip<C>& s) {
     constexpr std::int64_t lanes = native<C>, width = panel_cols<C>;
-    const std::int64_t whole = s.cols / lanes * lanes, padded = whole == s.cols ? whole : whole + lanes;
+    const std::int64_t whole = s.cols / lanes * lanes, padded = padded_cols(s.cols, sizeof(C));
     for (std::int64_t panel = 0; panel < s.cols; panel += width) {
         const C* b = s.b + (s.b_step == 0 ? panel * s.depth : panel);
         const std::int64_t step = s.b_step == 0 ? smaller(width, padded - panel) : s.b_step;

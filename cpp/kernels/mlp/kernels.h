@@ -5,7 +5,6 @@
 #include "tasks/mlp.h"
 
 #define FASTNORM_MLP(kernel)       \
-    kernel(mlp_pack, MlpPack);     \
     kernel(mlp_forward, MlpRows);  \
     kernel(mlp_backward, MlpRows); \
     kernel(mlp_merge, MlpMerge);

@@ -11,48 +11,10 @@
 
 #include "kernels/linear/tile.h"
 #include "kernels/linear/activation.h"
-#include "kernels/linear/packing.h"
+#include "kernels/linear/pack_weight.h"
 #include "tasks/mlp.h"
 
 FASTNORM_TARGET_BEGIN
-
-// A matrix given by its strides in bytes, of elements of `size` bytes.
-struct StridedMatrix {
-    std::int64_t extent[2], stride[2];
-    Matrix matrix;
-
-    StridedMatrix(
-        const void* data, std::int64_t rows, std::int64_t cols, std::int64_t row_stride,
-        std::int64_t col_stride, std::int64_t size, bool wide
-    )
-        : extent{rows, cols}, stride{row_stride, col_stride} {
-        const std::uintptr_t bits =
-            reinterpret_cast<std::uintptr_t>(data) | std::uintptr_t(row_stride | col_stride);
-        char* start = static_cast<char*>(const_cast<void*>(data));
-        matrix = {
-            start, {1, extent, stride}, {1, extent + 1, stride + 1}, wide, bits % std::uintptr_t(size) == 0
-        };
-    }
-    StridedMatrix(const StridedMatrix&) = delete;
-    StridedMatrix& operator=(const StridedMatrix&) = delete;
-};
-
-// Blocks of depth_block rows, each in panels as multiply_rows reads them, of mlp_cols columns in all; padding
-// is zero. Units are blocks.
-template <class T>
-void mlp_pack(const MlpPack& task, std::int64_t begin, std::int64_t end, void*) {
-    using C = compute_t<T>;
-    constexpr bool wide = sizeof(T) == sizeof(C);
-    const StridedMatrix source(
-        task.source, task.rows, task.cols, task.row_stride, task.col_stride, sizeof(T), wide
-    );
-    const std::int64_t padded = mlp_cols(task.cols, sizeof(C));
-    for (std::int64_t block = begin; block < end; ++block) {
-        const std::int64_t k = block * depth_block, depth = smaller(depth_block, task.rows - k);
-        C* panels = static_cast<C*>(task.panels) + k * padded;
-        pack_panels<C>(pack<T>, source.matrix, k, depth, 0, task.cols, padded, panels, panel_cols<C>);
-    }
-}
 
 // A block of rows on its way through the layers.
 template <class C>
@@ -83,7 +45,7 @@ public:
             kept += kept_elements(layer);
             strip.depth = layer.in;
             strip.b = static_cast<const C*>(layer.weight);
-            strip.c = z, strip.c_step = z_step, strip.cols = mlp_cols(layer.out, sizeof(C));
+            strip.c = z, strip.c_step = z_step, strip.cols = padded_cols(layer.out, sizeof(C));
             const Activate<C> activate = functions_of<C>(layer.activation).forward;
             const C* bias = static_cast<const C*>(layer.bias);
             multiply(strip, rows, [&](std::int64_t row, std::int64_t count) FASTNORM_INLINE_LAMBDA {
@@ -116,7 +78,7 @@ public:
         const C* kept = g_;  // which follows what the layers keep
         for (std::int64_t l = task_.count - 1; l >= 0; --l) {
             const MlpLayer& layer = task_.layers[l];
-            const std::int64_t cols = mlp_cols(layer.out, sizeof(C)), z_step = step(layer.out);
+            const std::int64_t cols = padded_cols(layer.out, sizeof(C)), z_step = step(layer.out);
             kept -= kept_elements(layer);
             if (layer.activation != Activation::none) {
                 // relu's a serves for z: its sign is that of z where the derivative is not zero.
@@ -131,7 +93,7 @@ public:
             strip.a = g_, strip.a_row = z_step, strip.a_k = 1;
             strip.b = static_cast<const C*>(layer.transposed);
             strip.depth = layer.out;
-            strip.c = other_g_, strip.c_step = step(layer.in), strip.cols = mlp_cols(layer.in, sizeof(C));
+            strip.c = other_g_, strip.c_step = step(layer.in), strip.cols = padded_cols(layer.in, sizeof(C));
             multiply(strip, rows, [](std::int64_t, std::int64_t) FASTNORM_INLINE_LAMBDA {});
             C* swapped = g_;
             g_ = other_g_;
@@ -153,7 +115,7 @@ private:
     // The block's rows of x: in place where they lie as the products read them, else (false) where they are
     // copied to.
     bool find_x(std::int64_t first) {
-        const std::int64_t cols = task_.layers[0].in, padded = mlp_cols(cols, sizeof(C));
+        const std::int64_t cols = task_.layers[0].in, padded = padded_cols(cols, sizeof(C));
         const std::uintptr_t bits =
             reinterpret_cast<std::uintptr_t>(task_.x) | std::uintptr_t(task_.x_row_stride);
         const bool dense = task_.x_col_stride == std::int64_t(sizeof(C)) && bits % sizeof(C) == 0;
@@ -182,7 +144,7 @@ private:
     void add_parameter_gradients(
         const MlpLayer& layer, const C* a, std::int64_t a_step, std::int64_t rows, C* sums, bool begins
     ) {
-        const std::int64_t cols = mlp_cols(layer.out, sizeof(C)), g_step = step(layer.out);
+        const std::int64_t cols = padded_cols(layer.out, sizeof(C)), g_step = step(layer.out);
         if (layer.dbias >= 0) {
             C* dbias = sums + layer.dbias;
             for (std::int64_t j = 0; j < cols; j += native<C>) {
@@ -199,7 +161,7 @@ private:
         if (mlp_is_narrow(layer.in, layer.out, sizeof(C))) {
             strip.a = g_, strip.a_k = g_step;
             strip.b = a, strip.b_step = a_step;
-            strip.cols = mlp_cols(layer.in, sizeof(C));
+            strip.cols = padded_cols(layer.in, sizeof(C));
             lines = layer.out;
         } else {
             strip.a = a, strip.a_k = a_step;

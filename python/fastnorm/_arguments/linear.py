@@ -106,6 +106,14 @@ def layer(
     return x, weight, bias
 
 
+def packable(rules: Rules, weight: object) -> Array:
+    """Return the weight (in, out) of a layer that is not known yet."""
+    array = rules.array("weight", weight)
+    if array.ndim != 2:
+        raise rules.value_error("weight", f"has shape {array.shape}", "two axes, (in, out)")
+    return array
+
+
 def parameter(rules: Rules, name: str, value: object, x: Array) -> Array:
     """Return a parameter, of x's dtype or float32 where that is a half type."""
     array = rules.array(name, value, like=x)
