@@ -15,11 +15,16 @@ Array = NDArray[Any]
 Embed = Callable[[Array, Array], Array]
 
 
+def arrays(encode: Any) -> dict[str, Array]:
+    """Return the weights, packed or not, as arrays."""
+    return {name: np.asarray(weight) for name, weight in encode.weights.items()}
+
+
 def numpy_encoder(encode: Any) -> Embed:
     """NumPy alone, in place where it can be; SciPy's erf."""
     from scipy.special import erf
 
-    weights, config = encode.weights, encode.config
+    weights, config = arrays(encode), encode.config
     heads, eps = config["num_attention_heads"], np.float32(encode.eps)
 
     def linear(x: Array, name: str) -> Array:
@@ -70,8 +75,8 @@ def numpy_encoder(encode: Any) -> Embed:
     return embed
 
 
-def torch_encoder(encode: Any) -> Embed:
-    """PyTorch, eager, in inference mode."""
+def torch_encoder(encode: Any, compiled: bool = False) -> Embed:
+    """PyTorch in inference mode, eager or compiled (for any number of tokens)."""
     import torch
     from torch.nn import functional
 
@@ -80,7 +85,7 @@ def torch_encoder(encode: Any) -> Embed:
     weights = {
         # PyTorch's own layout: (out, in)
         name: torch.from_numpy(np.ascontiguousarray(weight.T) if name.startswith("encoder.") else weight)
-        for name, weight in encode.weights.items()
+        for name, weight in arrays(encode).items()
     }
     places = torch.from_numpy(encode.places)
 
@@ -92,35 +97,38 @@ def torch_encoder(encode: Any) -> Embed:
             x, (features,), weights[f"{name}.weight"], weights[f"{name}.bias"], encode.eps
         )
 
+    def run(ids: Any, kept: Any) -> Any:
+        words = functional.embedding(ids, weights["embeddings.word_embeddings.weight"])
+        x = layer_norm(words + places[: ids.shape[1]], "embeddings.LayerNorm")
+        for layer in encode.layers:
+            joined = linear(x, f"{layer}.attention.self").unflatten(-1, (3, heads, -1))
+            query, keys, values = joined.permute(2, 0, 3, 1, 4)
+            attended = functional.scaled_dot_product_attention(
+                query, keys, values, attn_mask=kept[:, None, None, :]
+            )
+            attended = linear(attended.transpose(1, 2).flatten(2), f"{layer}.attention.output.dense")
+            x = layer_norm(attended + x, f"{layer}.attention.output.LayerNorm")
+            inner = functional.gelu(linear(x, f"{layer}.intermediate.dense"))
+            x = layer_norm(linear(inner, f"{layer}.output.dense") + x, f"{layer}.output.LayerNorm")
+        mean = (x * kept[:, :, None]).sum(1) / kept.sum(1, keepdim=True)
+        return functional.normalize(mean, dim=1)
+
+    runs = torch.compile(run) if compiled else run
+
     def embed(ids: Array, mask: Array) -> Array:
         with torch.inference_mode():
-            kept = torch.from_numpy(mask)
-            words = functional.embedding(torch.from_numpy(ids), weights["embeddings.word_embeddings.weight"])
-            x = layer_norm(words + places[: ids.shape[1]], "embeddings.LayerNorm")
-            for layer in encode.layers:
-                joined = linear(x, f"{layer}.attention.self").unflatten(-1, (3, heads, -1))
-                query, keys, values = joined.permute(2, 0, 3, 1, 4)
-                attended = functional.scaled_dot_product_attention(
-                    query, keys, values, attn_mask=kept[:, None, None, :]
-                )
-                attended = linear(attended.transpose(1, 2).flatten(2), f"{layer}.attention.output.dense")
-                x = layer_norm(attended + x, f"{layer}.attention.output.LayerNorm")
-                inner = functional.gelu(linear(x, f"{layer}.intermediate.dense"))
-                x = layer_norm(linear(inner, f"{layer}.output.dense") + x, f"{layer}.output.LayerNorm")
-            mean = (x * kept[:, :, None]).sum(1) / kept.sum(1, keepdim=True)
-            return np.asarray(functional.normalize(mean, dim=1))
+            return np.asarray(runs(torch.from_numpy(ids), torch.from_numpy(mask)))
 
     return embed
 
 
-def onnxruntime_encoder(encode: Any, threads: int) -> Embed:
-    """ONNX Runtime, with the fused operators that its optimiser for transformers puts in."""
-    import onnxruntime
+def onnx_model(encode: Any) -> bytes:
+    """Return a model of ONNX with the fused operators that ONNX Runtime's optimiser puts in."""
     from onnx import TensorProto, helper, numpy_helper
 
     nodes: list[Any] = []
     constants = {
-        **encode.weights,
+        **arrays(encode),
         "places": encode.places,
         "zero": np.zeros(1, np.int64),
         "first": np.array([1]),
@@ -173,10 +181,31 @@ def onnxruntime_encoder(encode: Any, threads: int) -> Embed:
         tensors,
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    made: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+    return made
+
+
+def onnxruntime_encoder(encode: Any, threads: int) -> Embed:
+    """ONNX Runtime."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(onnx_model(encode), options, providers=["CPUExecutionProvider"])
     return lambda ids, mask: np.asarray(session.run(None, {"ids": ids, "mask": mask})[0])
+
+
+def openvino_encoder(encode: Any, threads: int) -> Embed:
+    """OpenVINO, in float32, without copies of inputs and results."""
+    import openvino
+
+    options = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    model = openvino.compile_model(openvino.Core().read_model(onnx_model(encode)), "CPU", options)
+    request = model.create_infer_request()
+    return lambda ids, mask: np.asarray(
+        request.infer({"ids": ids, "mask": mask}, share_inputs=True, share_outputs=True)[0]
+    )

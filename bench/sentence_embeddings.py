@@ -1,6 +1,9 @@
-"""The encoder of examples/sentence_embeddings.py beside the same in NumPy, PyTorch (eager) and ONNX Runtime.
+"""The encoder of examples/sentence_embeddings.py beside the same in other libraries.
 
     python bench/sentence_embeddings.py --batch 1,8 --length 32,128 --threads 2
+
+Contenders are NumPy, PyTorch (eager, and compiled on request: it compiles each shape for minutes), ONNX
+Runtime and OpenVINO, as far as they are installed.
 
 All have the same weights and the same tokens, random ones without padding; tokenising is not timed. The
 contenders run in turns, after their embeddings have been compared.
@@ -12,6 +15,7 @@ import argparse
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,9 @@ parser.add_argument("--batch", default="1,8")
 parser.add_argument("--length", default="32,128")
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--seconds", type=float, default=5.0)
+parser.add_argument(
+    "--only", help="contenders beside fastnorm, separated by commas (default: all but compile)"
+)
 parser.add_argument("--model", type=Path, help="folder of the model (default: the installed package)")
 OPTIONS = parser.parse_args()
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -48,15 +55,24 @@ def example() -> Any:
 
 def contenders(encode: Any) -> dict[str, encoders.Embed]:
     """Return the encoders of what is installed."""
-    found = {"fastnorm": encode.embed, "numpy": encoders.numpy_encoder(encode)}
-    try:
-        import torch
+    makers: dict[str, Callable[[], encoders.Embed]] = {
+        "numpy": lambda: encoders.numpy_encoder(encode),
+        "torch": lambda: encoders.torch_encoder(encode),
+        "compile": lambda: encoders.torch_encoder(encode, compiled=True),
+        "onnxruntime": lambda: encoders.onnxruntime_encoder(encode, OPTIONS.threads),
+        "openvino": lambda: encoders.openvino_encoder(encode, OPTIONS.threads),
+    }
+    wanted = OPTIONS.only.split(",") if OPTIONS.only else [name for name in makers if name != "compile"]
+    found = {"fastnorm": encode.embed}
+    for name in wanted:
+        try:
+            if name in ("torch", "compile"):
+                import torch
 
-        torch.set_num_threads(OPTIONS.threads)
-        found["torch"] = encoders.torch_encoder(encode)
-        found["onnxruntime"] = encoders.onnxruntime_encoder(encode, OPTIONS.threads)
-    except ImportError as error:
-        print(f"{error.name} is not installed")
+                torch.set_num_threads(OPTIONS.threads)
+            found[name] = makers[name]()
+        except ImportError as error:
+            print(f"{name}: {error.name} is not installed")
     return found
 
 
@@ -77,7 +93,7 @@ def main() -> None:
             }
             assert max(differences.values()) <= AGREEMENT, differences
             calls = {
-                name: Call(embed, (ids, mask), spins=name in ("torch", "onnxruntime"))
+                name: Call(embed, (ids, mask), spins=name not in ("fastnorm", "numpy"))
                 for name, embed in embeds.items()
             }
             times = time_in_turns(calls, seconds=OPTIONS.seconds, threads=OPTIONS.threads)

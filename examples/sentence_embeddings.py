@@ -102,14 +102,14 @@ class SentenceEncoder:
     ----------
     config : dict
         The settings of the model.
-    weights : dict of str to ndarray
-        By the names in the file; dense layers as (in, out) views, those of query, key and value joined.
+    weights : dict of str to ndarray or PackedWeight
+        By the names in the file; those of dense layers packed as (in, out), query, key and value joined.
     """
 
     def __init__(self, folder: Path, max_length: int = 256) -> None:
         """Read the model."""
         self.config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        self.weights: dict[str, Array] = load_file(folder / "model.safetensors")
+        self.weights: dict[str, Any] = load_file(folder / "model.safetensors")
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         # At least one token between the two markers, at most the positions that the model has learnt.
         self.tokenizer.enable_truncation(min(max(max_length, 3), self.config["max_position_embeddings"]))
@@ -124,7 +124,7 @@ class SentenceEncoder:
                 self.weights[f"{layer}.attention.self.{kind}"] = joined
         for name, weight in self.weights.items():
             if name.startswith("encoder.") and weight.ndim == 2:
-                self.weights[name] = weight.T
+                self.weights[name] = fastnorm.pack(weight.T)
         # Every sentence is the first of its input: its kind of token has one embedding, and so has each
         # place.
         kinds = self.weights["embeddings.token_type_embeddings.weight"]

@@ -163,8 +163,9 @@ FASTNORM_INLINE void divide(
         task.row_block = smaller(task.row_block, 252);
         task.col_block = smaller(task.col_block, 512);
     }
-    // The block of B stays in the second-level cache, of which it takes half, while all strips of A pass by.
-    const std::int64_t cols_in_l2 = l2 / 2 / (depth_block * compute_size) / 64 * 64;
+    // The block of B stays in the second-level cache, of which it takes half, while all strips of A pass by;
+    // a packed one leaves room for the next.
+    const std::int64_t cols_in_l2 = l2 / (task.b.in_panels ? 4 : 2) / (depth_block * compute_size) / 64 * 64;
     const std::int64_t most_cols = cols_in_l2 > 64 ? cols_in_l2 : 64;
     task.packed_cols = parts(task.col_block, (task.col_block + most_cols - 1) / most_cols, 64);
 
