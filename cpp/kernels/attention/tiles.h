@@ -15,6 +15,7 @@
 
 #include "kernels/loops/elements.h"
 #include "simd/rows.h"
+#include "simd/transpose.h"
 #include "tasks/attention.h"
 
 FASTNORM_TARGET_BEGIN
@@ -118,17 +119,18 @@ struct Head {
         const auto distance = [](std::int64_t step) { return step < 0 ? -step : step; };
         return distance(matrix.row_stride) < distance(matrix.col_stride);
     }
-    // Calls body(row, column) for so many rows, along the axis whose steps in memory are smaller: attention
-    // of 8 heads of 128x64 in Fortran order spent three quarters of its time on pages that rows touched once.
+    // Calls body(row, column) for so many rows and the columns from one on, along the axis whose steps in
+    // memory are smaller: attention of 8 heads of 128x64 in Fortran order spent three quarters of its time on
+    // pages that rows touched once.
     template <class Body>
-    FASTNORM_INLINE void for_elements(std::int64_t count, Body body) const {
+    FASTNORM_INLINE void for_elements(std::int64_t count, std::int64_t begin, Body body) const {
         if (lies_along_columns()) {
-            for (std::int64_t c = 0; c < cols; ++c) {
+            for (std::int64_t c = begin; c < cols; ++c) {
                 for (std::int64_t i = 0; i < count; ++i) body(i, c);
             }
         } else {
             for (std::int64_t i = 0; i < count; ++i) {
-                for (std::int64_t c = 0; c < cols; ++c) body(i, c);
+                for (std::int64_t c = begin; c < cols; ++c) body(i, c);
             }
         }
     }
@@ -155,26 +157,70 @@ struct Head {
                 gather(at(first + i, 0), matrix.col_stride, int(sizeof(T)), row, cols);
             }
         } else if (!matrix.contiguous) {
-            for_elements(count, [&](std::int64_t i, std::int64_t c) FASTNORM_INLINE_LAMBDA {
+            for_elements(count, 0, [&](std::int64_t i, std::int64_t c) FASTNORM_INLINE_LAMBDA {
                 packed[i * step + c] = read_widened<T>(at(first + i, c));
             });
         }
         return {packed, step};
     }
 
-    // Rows [first, first + count) as a tile; lanes without a row hold zeros.
-    void read_tile(std::int64_t first, std::int64_t count, C* tile, std::int64_t lanes) const {
-        for_elements(count, [&](std::int64_t i, std::int64_t c) FASTNORM_INLINE_LAMBDA {
+    // Rows [first, first + count) as a tile; lanes without a row hold zeros. Columns that are neighbours are
+    // turned in registers: one by one, the elements of a tile and its result took a quarter of the time of
+    // attention over 128 slots of 32.
+    FASTNORM_OUTLINE void read_tile(
+        std::int64_t first, std::int64_t count, C* tile, std::int64_t lanes
+    ) const {
+        const std::int64_t turned = turn_squares<true>(first, count, tile, lanes);
+        for_elements(count, turned, [&](std::int64_t i, std::int64_t c) FASTNORM_INLINE_LAMBDA {
             tile[c * lanes + i] = read_widened<T>(at(first + i, c));
         });
-        for (std::int64_t c = 0; c < cols && count < lanes; ++c) {
+        for (std::int64_t c = turned; c < cols && count < lanes; ++c) {
             for (std::int64_t i = count; i < lanes; ++i) tile[c * lanes + i] = 0;
         }
     }
-    void write_tile(std::int64_t first, std::int64_t count, const C* tile, std::int64_t lanes) const {
-        for_elements(count, [&](std::int64_t i, std::int64_t c) FASTNORM_INLINE_LAMBDA {
+    FASTNORM_OUTLINE void write_tile(
+        std::int64_t first, std::int64_t count, C* tile, std::int64_t lanes
+    ) const {
+        const std::int64_t turned = turn_squares<false>(first, count, tile, lanes);
+        for_elements(count, turned, [&](std::int64_t i, std::int64_t c) FASTNORM_INLINE_LAMBDA {
             write_narrowed<T>(at(first + i, c), tile[c * lanes + i]);
         });
+    }
+
+private:
+    // Between rows that lie as neighbours and a tile: what fills squares of registers. Returns the columns
+    // done.
+    template <bool reads>
+    FASTNORM_INLINE std::int64_t turn_squares(
+        std::int64_t first, std::int64_t count, C* tile, std::int64_t lanes
+    ) const {
+        constexpr int side = native<C>;
+        using Row = Vec<C, side>;
+        if (!matrix.contiguous) return 0;
+        T none[side] = {};
+        const std::int64_t whole = cols / side * side;
+        for (std::int64_t i = 0; i < (reads ? lanes : count); i += side) {
+            for (std::int64_t c = 0; c < whole; c += side) {
+                T* row[side];
+                for (int k = 0; k < side; ++k)
+                    row[k] = i + k < count ? reinterpret_cast<T*>(at(first + i + k, 0)) + c : none;
+                C* const columns = tile + c * lanes + i;
+                Row square[side];
+                FASTNORM_UNROLL_REGISTERS
+                for (int k = 0; k < side; ++k)
+                    square[k] = reads ? load_row<Row>(row[k]) : load<Row>(columns + k * lanes);
+                transpose(square);
+                FASTNORM_UNROLL_REGISTERS
+                for (int k = 0; k < side; ++k) {
+                    if constexpr (reads) {
+                        store(columns + k * lanes, square[k]);
+                    } else {
+                        store(row[k], as_stored<T>(square[k]));
+                    }
+                }
+            }
+        }
+        return whole;
     }
 };
 
