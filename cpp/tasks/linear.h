@@ -125,6 +125,9 @@ FASTNORM_INLINE constexpr std::int64_t product_scratch(const Product& task, std:
     return (packed_a_elements(task) + packed_b_elements(task) + staged) * compute_size;
 }
 
+// Shares of a thread where B is packed already and costs nothing to divide: whoever is ahead takes more.
+constexpr int packed_shares = 4;
+
 // Divides a product among at most `threads` threads with a second-level cache of l2 bytes each. The sizes are
 // those of the element type and of the compute type.
 FASTNORM_INLINE void divide(
@@ -154,7 +157,7 @@ FASTNORM_INLINE void divide(
         // Threads that share the columns copy the same block of B, those that share the rows read the same A
         // in place.
         if (task.cols >= 128 * threads || task.cols > task.rows) {
-            task.col_block = parts(task.cols, threads, 64);
+            task.col_block = parts(task.cols, task.b.in_panels ? packed_shares * threads : threads, 64);
         } else {
             task.row_block = parts(task.rows, threads, 6);
         }

@@ -45,7 +45,7 @@ public:
                 const bool is_last = k + depth_block >= task_.depth;
                 for (std::int64_t i = first_row; i < last_row; i += packed_a_rows) {
                     const std::int64_t count = smaller(packed_a_rows, last_row - i);
-                    strip_.next = i == first_row ? block_after(k, j, last_col) : nullptr;
+                    strip_.next = i == first_row ? block_after(k, j) : nullptr;
                     take_a(i, count, k);
                     strip_.c = c + i * strip_.c_step;
                     multiply(strip_, count, [&](std::int64_t row, std::int64_t rows) FASTNORM_INLINE_LAMBDA {
@@ -74,11 +74,11 @@ private:
     }
 
     // Where a packed weight has the block that is read after the one that begins at (k, j).
-    const C* block_after(std::int64_t k, std::int64_t j, std::int64_t last_col) const {
+    const C* block_after(std::int64_t k, std::int64_t j) const {
         if (!task_.b.in_panels) return nullptr;
         k += depth_block;
         if (k >= task_.depth) k = 0, j += task_.packed_cols;
-        if (j >= last_col) return nullptr;
+        if (j >= task_.cols) return nullptr;
         return panels_at(k, j, smaller(depth_block, task_.depth - k));
     }
     const C* panels_at(std::int64_t k, std::int64_t j, std::int64_t depth) const {
