@@ -8,14 +8,14 @@ namespace {
 constexpr double forward_nanoseconds = 0.35;
 constexpr double backward_nanoseconds = 0.45;
 
-// Scratch of one thread is a work row, and packing space.
+// Scratch of one thread is its work rows, and packing space.
 Work row_work(const Geometry& geometry, int operands, Element element, double nanoseconds) {
     const Rows& rows = geometry.rows;
-    const std::int64_t work_row = work_row_bytes(rows.cols, item_size(compute_element(element)));
     return {
         rows.rows, rows_per_chunk(rows, item_size(element)),
         nanoseconds * (element == Element::float64 ? 4 : 1) * double(rows.rows * rows.cols),
-        work_row + packing_bytes(geometry, operands, item_size(element))
+        softmax_work_bytes(rows, item_size(compute_element(element))) +
+            packing_bytes(geometry, operands, item_size(element))
     };
 }
 

@@ -10,7 +10,16 @@ FASTNORM_INLINE constexpr std::int64_t work_row_bytes(std::int64_t cols, std::in
     return (cols * size + 63) / 64 * 64;
 }
 
-// y of each row from x. Scratch: a work row in the compute type, and packing space.
+// Rows of up to so many columns may be written while others are read, each having a work row.
+constexpr std::int64_t columns_beside = 1536;
+FASTNORM_INLINE constexpr int work_rows(const Rows& shape, std::int64_t size) {
+    return size == 4 && shape.rows > 1 && shape.cols <= columns_beside ? 2 : 1;
+}
+FASTNORM_INLINE constexpr std::int64_t softmax_work_bytes(const Rows& shape, std::int64_t size) {
+    return work_rows(shape, size) * work_row_bytes(shape.cols, size);
+}
+
+// y of each row from x. Scratch: softmax_work_bytes in the compute type, and packing space.
 struct SoftmaxForward {
     Rows shape;
     Operand x, y;

@@ -23,7 +23,9 @@ Results run(const Forward& forward, const Backward& backward, const Backward& fr
     fill(dy, s, 16);
     const Rows rows = rows_of(s);
     Guarded scratch(
-        std::size_t(work_row_bytes(s.cols, compute_size(s.element)) + 3 * packed_bytes(rows_of(s), size)),
+        std::size_t(
+            softmax_work_bytes(rows_of(s), compute_size(s.element)) + 3 * packed_bytes(rows_of(s), size)
+        ),
         true
     );
     forward[e]({rows, x.operand(s), y.operand(s), s.stream}, 0, s.rows, scratch.data());

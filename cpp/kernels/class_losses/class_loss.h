@@ -56,7 +56,8 @@ template <class T>
 void class_loss(const ClassLoss& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
     char* space = static_cast<char*>(scratch);
-    C* e = take_work_row<C>(space, task.shape.cols);
+    C* const e = reinterpret_cast<C*>(space);
+    space += work_row_bytes(task.shape.cols, sizeof(C));
     RowTile<T> logits(task.shape, task.logits, space), gradient(task.shape, task.gradient, space),
         probabilities(task.shape, task.probabilities, space);
     const C* dloss = static_cast<const C*>(task.dloss);

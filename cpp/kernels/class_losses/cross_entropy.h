@@ -2,8 +2,7 @@
 // in the cache; focal_loss and poly_loss are made of it.
 //
 //   p_j = exp(z_j) / S, w = class weights (1 where there are none), C classes, W = sum w_j
-//   l_j = -log p_j = lift + (m - z_j): both parts >= 0, and lift keeps its digits near 0
-//         (loops/exponential_rows.h)
+//   l_j = -log p_j = (reference - z_j) + lift, which keeps its digits near 0 (loops/exponential_rows.h)
 //   u   = 1 - p_t, from the other exponentials where p_t > 1/2
 //
 // A class, label smoothing a, b = a/C:
@@ -47,7 +46,7 @@ public:
     FASTNORM_INLINE Label label(std::int64_t t) {
         row_.try_dominant(t);
         const double lift = row_.lift();
-        const double l = lift + (row_.maximum() - double(widen(z_[t])));
+        const double l = lift + (row_.reference() - double(widen(z_[t])));
         const double p = double(e_[t]) / row_.sum, u = row_.complement(t),
                      w = weight_ ? double(weight_[t]) : 1;
         return {t, lift, l, p, u, w};
@@ -61,7 +60,10 @@ public:
     FASTNORM_INLINE double smoothed(double loss, const Label& label) const {
         if (!(smoothing() > 0)) return loss;
         loss = (1 - smoothing()) * loss;
-        if (task_.losses) loss += share() * (task_.weight_sum * label.lift + weighted_distances());
+        if (task_.losses) {
+            const C m = row_maximum(z_, cols_);
+            loss += share() * (task_.weight_sum * lift_above(m, label.lift) + weighted_distances(m));
+        }
         return loss;
     }
 
@@ -90,13 +92,14 @@ public:
         row_.find_dominant();
         const double total = in_row([&](std::int64_t j, auto step, V like)
                                         FASTNORM_INLINE_LAMBDA { return weighted(q, j, step, like); });
-        const V maximum = broadcast<V>(C(row_.maximum())), zero = broadcast<V>(0);
+        const C m = row_maximum(z_, cols_);
+        const V maximum = broadcast<V>(m), zero = broadcast<V>(0);
         // A class of probability 0 adds nothing, also where its logit is -infinity.
         const double distances = in_row([&](std::int64_t j, auto step, V like) FASTNORM_INLINE_LAMBDA {
             const V value = weighted(q, j, step, like);
             return select(value == zero, zero, value * (maximum - load_columns<V>(z_ + j, step)));
         });
-        return {q, total, total * row_.lift() + distances};
+        return {q, total, total * lift_above(m, row_.lift()) + distances};
     }
 
     // 1 - sum q_j p_j.
@@ -166,11 +169,15 @@ private:
         const U value = smoothed_probability(q, j, step, like);
         return weight_ ? value * load_columns<U>(weight_ + j, step) : value;
     }
+    // log(sum exp(z_j - m)) from the lift, which is above the reference.
+    FASTNORM_INLINE double lift_above(C m, double lift) const {
+        return lift + (row_.reference() - double(m));
+    }
     // sum w_j (m - z_j)
-    FASTNORM_INLINE double weighted_distances() const {
-        const V maximum = broadcast<V>(C(row_.maximum()));
+    FASTNORM_INLINE double weighted_distances(C m) const {
+        const V maximum = broadcast<V>(m);
         return sum_columns<C>(cols_, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-            const V distance = maximum - load_columns<V>(z_ + j, step, C(row_.maximum()));
+            const V distance = maximum - load_columns<V>(z_ + j, step, m);
             return weight_ ? distance * load_columns<V>(weight_ + j, step) : distance;
         });
     }

@@ -1,21 +1,22 @@
 // The exponentials of a row and their sum: what softmax, log_softmax and the losses over classes are made of.
 //
-// A row x is taken as e_j = exp(x_j - shift) 2^-power in the compute type and S = sum e_j in double. Where
-// the maximum m lies between 0 and an end that leaves room for the sum, shift and power are 0: exponentials
-// and maximum then come from one pass over the row. Otherwise a second pass takes shift = 0 and as power the
-// integer nearest to m/ln(2), or, where |m| is large, shift = m and power = 0. All these subtractions are
-// exact (an integer from an integer; m from elements within a factor of two of it), so that every e_j has the
-// relative accuracy of the exponential itself (1.07 ULP), however small it is; x_j - m would be rounded, and
-// that error counts |x_j - m| times. The largest e_j is at least 0.7, so no ratio e_j / S loses bits to an
-// e_j that is subnormal.
+// A row x is taken as e_j = exp(x_j - shift) 2^-power in the compute type and S = sum e_j in double. Where S
+// with shift = 0 and power = 0 is at least 1 and leaves room, one pass over the row does, without its
+// maximum. Otherwise the maximum m is taken, and a second pass takes shift = 0 and as power the integer
+// nearest to m/ln(2), or, where |m| is large, shift = m and power = 0. All these subtractions are exact (an
+// integer from an integer; m from elements within a factor of two of it), so that every e_j has the relative
+// accuracy of the exponential itself (1.07 ULP), however small it is; x_j - m would be rounded, and that
+// error counts |x_j - m| times. S is at least 0.7, so no ratio e_j / S loses bits to an e_j that is
+// subnormal.
 //
-// The natural scale of a loss is lift = log(sum exp(x_j - m)) >= 0. Where one element holds more than half of
-// S, lift is log1p(rest / that element), the rest being summed without it: a lift near 0 keeps its relative
-// accuracy.
+// log(sum exp(x_j)) is a reference and what lies above it, the lift: log S above 0, or above m after a second
+// pass. Where one element holds more than half of S, it is the reference, and the lift is log1p(rest / its
+// exponential), the rest being summed without it: a lift near 0 keeps its relative accuracy.
 #pragma once
 
 #include <limits>
 
+#include "kernels/loops/beside.h"
 #include "kernels/loops/elementwise.h"
 #include "kernels/loops/row_sums.h"
 #include "simd/logarithm.h"
@@ -74,19 +75,27 @@ FASTNORM_INLINE Vec<double, N> scaled_exp(Vec<double, N> x, Vec<double, N> power
     return scale(broadcast<Vec<double, N>>(1) + e.s, e.n - power);
 }
 
+// exp(x) likewise, for every x: it is taken for the end beyond those where results round to 0 and infinity.
+template <class V>
+FASTNORM_INLINE V exp_of_row(V x) {
+    constexpr bool is_float = sizeof(element_t<V>) == 4;
+    const V lowest = broadcast<V>(is_float ? -105 : -746), highest = broadcast<V>(is_float ? 89 : 710);
+    return scaled_exp(max(lowest, min(highest, x)), broadcast<V>(0));
+}
+
 // How the elements of a row are shifted; `finite` if its maximum is.
 template <class C>
 struct Shift {
-    C maximum, shift, floor, power;
+    C reference, shift, floor, power;
     bool finite;
 
     // Elements that lie `reach` or more below the maximum have exponentials that round to 0. From twice that
     // on, the maximum is subtracted exactly.
     static constexpr C reach = sizeof(C) == 4 ? C(105) : C(746);
-    // Sums of exponentials of up to this do not overflow.
-    static constexpr C end = sizeof(C) == 4 ? C(80) : C(600);
+    // Sums of exponentials of up to this have not overflowed, nor do their products with gradients.
+    static constexpr double end = sizeof(C) == 4 ? 0x1p100 : 0x1p900;
 
-    static FASTNORM_INLINE Shift none(C maximum) { return {maximum, 0, -reach, 0, true}; }
+    static FASTNORM_INLINE Shift none() { return {0, 0, -reach, 0, true}; }
     static FASTNORM_INLINE Shift of(C maximum) {
         const bool near = maximum > -2 * reach && maximum < 2 * reach;
         const C magic = Reduction<C>::magic;
@@ -101,46 +110,77 @@ struct Shift {
     FASTNORM_INLINE V exponentials(V x) const {
         return scaled_exp(max(broadcast<V>(floor), x - broadcast<V>(shift)), broadcast<V>(power));
     }
-    // log(sum exp(x_j - maximum)) from S, with an absolute error of about that of log S.
+    // log(sum exp(x_j - reference)) from S, with an absolute error of about that of log S.
     FASTNORM_INLINE double lift(double sum) const {
         using L = LogarithmLayout<double>;
-        const double offset = double(maximum) - double(shift) - double(power) * L::ln2_high;
+        const double offset = double(reference) - double(shift) - double(power) * L::ln2_high;
         return log_at(sum) - (offset - double(power) * L::ln2_low);
     }
 };
 
-// e_j of a whole row under a shift; returns S, NaN where the row has a NaN.
+// What is known of the e_j of a row.
+struct PowerSum {
+    double value;       // S, NaN where the row has a NaN
+    bool concentrated;  // whether one lane holds more than half of S; else no element does
+    double second = 0;  // another sum, if one was taken meanwhile
+
+    FASTNORM_INLINE explicit PowerSum(Vec<double, row_lanes> lanes)
+        : value(sum(lanes)), concentrated(any(lanes > broadcast<Vec<double, row_lanes>>(0.5 * value))) {}
+    FASTNORM_INLINE explicit PowerSum(Both<Vec<double, row_lanes>> lanes) : PowerSum(lanes.first) {
+        second = sum(lanes.second);
+    }
+};
+
+// e_j of a whole row under a shift.
 template <class T>
-double row_exponentials(const T* x, compute_t<T>* e, std::int64_t cols, const Shift<compute_t<T>> shift) {
+PowerSum row_exponentials(const T* x, compute_t<T>* e, std::int64_t cols, const Shift<compute_t<T>> shift) {
     using C = compute_t<T>;
     using V = Vec<C, row_lanes>;
-    return sum_columns<C>(cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+    return PowerSum(sum_in_lanes<C>(cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
         V value = shift.exponentials(load_columns<V>(x + j, step, -LogarithmLayout<C>::infinity));
         store_columns(e + j, value, step);
         return value;
-    });
+    }));
 }
 
-// The same without a shift, and the maximum (NaN disregarded; -infinity where there is none). Meanwhile
-// fetches the lines of the row `target`.
-template <class T>
-double row_exponentials(
-    const T* x, compute_t<T>* e, std::int64_t cols, const T* target, compute_t<T>& maximum
+// The same without a shift. Beside it another row is written, or else the lines of the row `fetched` are;
+// terms(j, step, e_j) is what is summed: e_j, or Both that and something else.
+template <class T, class Beside, class Terms>
+PowerSum row_exponentials(
+    const T* x, compute_t<T>* e, std::int64_t cols, const T* fetched, const Beside& beside, Terms terms
 ) {
     using C = compute_t<T>;
     using V = Vec<C, row_lanes>;
-    const V least = broadcast<V>(-LogarithmLayout<C>::infinity), floor = broadcast<V>(-Shift<C>::reach);
-    V most = least;
-    const double result = sum_columns<C>(cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-        prefetch_write(const_cast<T*>(target) + j);
+    const Beside other = beside;
+    const V floor = broadcast<V>(-Shift<C>::reach);
+    return PowerSum(sum_in_lanes<C>(cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        if constexpr (std::is_same_v<Beside, Nothing>) prefetch_write(const_cast<T*>(fetched) + j);
+        const auto written = other.take(j, step);
         const V value = load_columns<V>(x + j, step, -LogarithmLayout<C>::infinity);
-        most = max(value, most);
         const V power = scaled_exp(max(floor, value), broadcast<V>(0));
+        const auto term = terms(j, step, power);
+        other.put(j, written, step);
         store_columns(e + j, power, step);
+        return term;
+    }));
+}
+struct PowersAlone {
+    template <class Step, class V>
+    FASTNORM_INLINE V operator()(std::int64_t, Step, V power) const {
         return power;
+    }
+};
+
+// The largest element of a row (NaN disregarded; -infinity where there is none).
+template <class T>
+compute_t<T> row_maximum(const T* x, std::int64_t cols) {
+    using C = compute_t<T>;
+    using V = Vec<C, row_lanes>;
+    V most = broadcast<V>(-LogarithmLayout<C>::infinity);
+    for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+        most = max(load_columns<V>(x + j, step, -LogarithmLayout<C>::infinity), most);
     });
-    maximum = largest(most);
-    return result;
+    return largest(most);
 }
 
 // sum of e_j without column `left_out`.
@@ -165,29 +205,26 @@ FASTNORM_INLINE const T* fetched_meanwhile(const T* x, const T* result, std::int
     return x + (cols * std::int64_t(sizeof(T)) <= longest ? cols : fetched_ahead);
 }
 
-// The work row at the beginning of the scratch, which moves on.
-template <class C>
-FASTNORM_INLINE C* take_work_row(char*& space, std::int64_t cols) {
-    C* row = reinterpret_cast<C*>(space);
-    space += work_row_bytes(cols, sizeof(C));
-    return row;
-}
-
 // One row of exponentials, what softmax and the losses start from.
 template <class T>
 class ExponentialRow {
 public:
     using C = compute_t<T>;
 
-    // Fills e and S; meanwhile fetches the lines of the row `target`.
-    FASTNORM_INLINE ExponentialRow(const T* x, C* e, std::int64_t cols, const T* target)
-        : x_(x), e_(e), cols_(cols) {
-        C maximum;
-        sum = row_exponentials(x, e, cols, target, maximum);
-        shift_ = Shift<C>::none(maximum);
-        if (maximum >= 0 && maximum <= Shift<C>::end) return;
-        shift_ = Shift<C>::of(maximum);
-        sum = shift_.finite ? row_exponentials(x, e, cols, shift_) : std::numeric_limits<double>::quiet_NaN();
+    // Fills e and S; beside it writes another row, or else fetches the lines of the row `fetched`.
+    FASTNORM_INLINE ExponentialRow(const T* x, C* e, std::int64_t cols, const T* fetched)
+        : ExponentialRow(x, e, cols, row_exponentials(x, e, cols, fetched, Nothing{}, PowersAlone{})) {}
+
+    // Goes on from what is known of the e_j without a shift.
+    FASTNORM_INLINE ExponentialRow(const T* x, C* e, std::int64_t cols, const PowerSum& powers)
+        : sum(powers.value),
+          x_(x),
+          e_(e),
+          cols_(cols),
+          shift_(Shift<C>::none()),
+          concentrated_(powers.concentrated) {
+        if (sum >= 1 && sum <= Shift<C>::end) return;
+        begin_again();
     }
 
     double sum;                  // S; NaN for a row without a finite maximum or with a NaN
@@ -199,15 +236,16 @@ public:
         if (!(2 * double(e_[column]) > sum)) return;
         dominant = column;
         rest = row_rest(e_, cols_, column);
+        shift_.reference = widen(x_[column]);
     }
-    // Finds the dominant column if there is one: then lift < log(2) = 0.6931...
+    // Finds the dominant column if there is one.
     FASTNORM_INLINE void find_dominant() {
-        if (shift_.lift(sum) < 0.6932) try_dominant(column_of(x_, cols_, shift_.maximum));
+        if (concentrated_) try_dominant(column_above(e_, cols_, C(0.5 * sum)));
     }
 
-    FASTNORM_INLINE double maximum() const { return shift_.maximum; }
-
-    // log(sum exp(x_j - maximum)): relatively accurate once the dominant column is known, if there is one.
+    // log(sum exp(x_j)) is reference() + lift(), and the lift relatively accurate once the dominant column is
+    // known, if there is one.
+    FASTNORM_INLINE double reference() const { return shift_.reference; }
     FASTNORM_INLINE double lift() const {
         return dominant < 0 ? shift_.lift(sum) : log1p_at(rest / double(e_[dominant]));
     }
@@ -217,10 +255,20 @@ public:
     }
 
 private:
+    // The same with a shift.
+    FASTNORM_OUTLINE void begin_again() {
+        shift_ = Shift<C>::of(row_maximum(x_, cols_));
+        sum = std::numeric_limits<double>::quiet_NaN();
+        if (!shift_.finite) return;
+        const PowerSum powers = row_exponentials(x_, e_, cols_, shift_);
+        sum = powers.value, concentrated_ = powers.concentrated;
+    }
+
     const T* x_;
     C* e_;
     std::int64_t cols_;
     Shift<C> shift_;
+    bool concentrated_;
 };
 
 FASTNORM_TARGET_END

@@ -69,4 +69,9 @@ private:
     std::int64_t first_ = 0;
 };
 
+// How many rows are taken from [first, end) before what is packed is written back: all, where nothing is.
+FASTNORM_INLINE int rows_of_tile(std::int64_t first, std::int64_t end, bool packed) {
+    return int(smaller(packed ? tile_rows : std::int64_t(1) << 30, end - first));
+}
+
 FASTNORM_TARGET_END

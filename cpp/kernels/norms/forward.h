@@ -256,11 +256,6 @@ private:
     const std::int64_t counted_;
 };
 
-// How many rows are taken from [first, end) before what is packed is written back: all, where nothing is.
-FASTNORM_INLINE int rows_of_tile(std::int64_t first, std::int64_t end, bool packed) {
-    return int(smaller(packed ? tile_rows : std::int64_t(1) << 30, end - first));
-}
-
 // Rows as they are stored.
 template <class T>
 class StoredFeed {

@@ -14,41 +14,60 @@ FASTNORM_TARGET_BEGIN
 template <class T>
 void log_softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    using V = Argument<T, 1>;
+    struct Known {
+        C rounded, correction, lift;
+        std::int64_t dominant;
+    };
     const std::int64_t cols = task.shape.cols;
-    char* space = static_cast<char*>(scratch);
-    C* e = take_work_row<C>(space, cols);
-    for_rows<T>(task, begin, end, space, [&](const T* x, T* y) {
-        ExponentialRow<T> row(x, e, cols, fetched_meanwhile<T>(x, y, cols, task.stream));
-        row.find_dominant();
-        const double lift = row.sum == row.sum ? row.lift() : row.sum;
-        const double m = row.maximum(), high = m + lift, part = high - m,
-                     rest = (m - (high - part)) + (lift - part);
-        const C rounded = C(high);
-        const C correction = C((high - double(rounded)) + rest);
-        const Span<T, T, 1, 1> span{{}, x, {x + cols}, {y}};
-        fill_span(span, cols, task.stream, [=](V value) FASTNORM_INLINE_LAMBDA {
-            return (value - broadcast<V>(rounded)) - broadcast<V>(correction);
-        });
-        if (row.dominant >= 0) narrow(C(-lift), y[row.dominant]);
-    });
+    for_rows<T>(
+        task, begin, end, scratch,
+        [&](const RowPlace<T>& place, const auto& beside) FASTNORM_INLINE_LAMBDA {
+            const T* const fetched = fetched_meanwhile<T>(place.x, place.y, cols, task.stream);
+            const PowerSum powers = row_exponentials(place.x, place.e, cols, fetched, beside, PowersAlone{});
+            ExponentialRow<T> row(place.x, place.e, cols, powers);
+            row.find_dominant();
+            const double lift = row.sum == row.sum ? row.lift() : row.sum;
+            const double m = row.reference(), high = m + lift, part = high - m,
+                         rest = (m - (high - part)) + (lift - part);
+            const C rounded = C(high);
+            return Known{rounded, C((high - double(rounded)) + rest), C(lift), row.dominant};
+        },
+        [&](const Known& known, const RowPlace<T>& row) FASTNORM_INLINE_LAMBDA {
+            const Span<T, T, 1, 1> span{{}, row.x, {row.x + cols}, {row.y}};
+            return written_row(span, [=](auto value) FASTNORM_INLINE_LAMBDA {
+                using V = decltype(value);
+                return (value - broadcast<V>(known.rounded)) - broadcast<V>(known.correction);
+            });
+        },
+        [](const Known& known, const RowPlace<T>& row) FASTNORM_INLINE_LAMBDA {
+            if (known.dominant >= 0) narrow(-known.lift, row.y[known.dominant]);
+        }
+    );
 }
 
 template <class T>
 void log_softmax_backward(const SoftmaxBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    using V = Argument<T, 2>;
     const std::int64_t cols = task.shape.cols;
-    char* space = static_cast<char*>(scratch);
-    C* e = take_work_row<C>(space, cols);
-    for_rows<T>(task, begin, end, space, [&](const T* dy, const T* x, T* dx) {
-        const ExponentialRow<T> row(x, e, cols, fetched_meanwhile<T>(x, dx, cols, task.stream));
-        const C factor = C(row_sum<C>(dy, cols) / row.sum);
-        const Span<T, C, 2, 1> span{{dy}, e, {x + cols, dy + cols}, {dx}};
-        fill_span(span, cols, task.stream, [=](V upstream, V power) FASTNORM_INLINE_LAMBDA {
-            return negative_mul_add(power, broadcast<V>(factor), upstream);
-        });
-    });
+    for_rows<T>(
+        task, begin, end, scratch,
+        [&](const RowPlace<T>& row, const auto& beside) FASTNORM_INLINE_LAMBDA {
+            const T* const dy = row.dy;
+            const GradientRow<T> sums(
+                row, cols, task.stream, beside,
+                [=](std::int64_t j, auto step, auto power)
+                    FASTNORM_INLINE_LAMBDA { return load_columns<decltype(power)>(dy + j, step); },
+                [&]() FASTNORM_INLINE_LAMBDA { return row_sum<C>(dy, cols); }
+            );
+            return C(sums.products / sums.powers);
+        },
+        [&](C factor, const RowPlace<T>& row) FASTNORM_INLINE_LAMBDA {
+            const Span<T, C, 2, 1> span{{row.dy}, row.e, {row.x + cols, row.dy + cols}, {row.y}};
+            return written_row(span, [=](auto upstream, auto power) FASTNORM_INLINE_LAMBDA {
+                return negative_mul_add(power, broadcast<decltype(power)>(factor), upstream);
+            });
+        }
+    );
 }
 
 // The rows of x are those of y.
@@ -57,15 +76,21 @@ void log_softmax_backward_from_result(
     const SoftmaxBackward& task, std::int64_t begin, std::int64_t end, void* scratch
 ) {
     using C = compute_t<T>;
-    using V = Argument<T, 2>;
     const std::int64_t cols = task.shape.cols;
-    for_rows<T>(task, begin, end, static_cast<char*>(scratch), [&](const T* dy, const T* y, T* dx) {
-        const C factor = C(row_sum<C>(dy, cols));
-        const Span<T, T, 2, 1> span{{dy}, y, {y + cols, dy + cols}, {dx}};
-        fill_span(span, cols, task.stream, [=](V upstream, V result) FASTNORM_INLINE_LAMBDA {
-            return negative_mul_add(exp(result), broadcast<V>(factor), upstream);
-        });
-    });
+    for_rows<T>(
+        task, begin, end, scratch,
+        [&](const RowPlace<T>& row, const auto& beside) FASTNORM_INLINE_LAMBDA {
+            return C(sum_beside<C>(cols, beside, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+                return load_columns<Vec<C, row_lanes>>(row.dy + j, step);
+            }));
+        },
+        [&](C factor, const RowPlace<T>& row) FASTNORM_INLINE_LAMBDA {
+            const Span<T, T, 2, 1> span{{row.dy}, row.x, {row.x + cols, row.dy + cols}, {row.y}};
+            return written_row(span, [=](auto upstream, auto result) FASTNORM_INLINE_LAMBDA {
+                return negative_mul_add(exp_of_row(result), broadcast<decltype(result)>(factor), upstream);
+            });
+        }
+    );
 }
 
 FASTNORM_TARGET_END

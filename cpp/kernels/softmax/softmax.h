@@ -13,35 +13,50 @@ FASTNORM_TARGET_BEGIN
 template <class T>
 void softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    using V = Argument<T, 1>;
     const std::int64_t cols = task.shape.cols;
-    char* space = static_cast<char*>(scratch);
-    C* e = take_work_row<C>(space, cols);
-    for_rows<T>(task, begin, end, space, [&](const T* x, T* y) {
-        const ExponentialRow<T> row(x, e, cols, fetched_meanwhile<T>(x, y, cols, task.stream));
-        const C factor = C(1 / row.sum);
-        const Span<T, C, 1, 1> span{{}, e, {x + cols}, {y}};
-        fill_span(span, cols, task.stream, [=](V power) FASTNORM_INLINE_LAMBDA {
-            return power * broadcast<V>(factor);
-        });
-    });
+    for_rows<T>(
+        task, begin, end, scratch,
+        [&](const RowPlace<T>& row, const auto& beside) FASTNORM_INLINE_LAMBDA {
+            const T* const fetched = fetched_meanwhile<T>(row.x, row.y, cols, task.stream);
+            const PowerSum powers = row_exponentials(row.x, row.e, cols, fetched, beside, PowersAlone{});
+            return C(1 / ExponentialRow<T>(row.x, row.e, cols, powers).sum);
+        },
+        [&](C factor, const RowPlace<T>& row) FASTNORM_INLINE_LAMBDA {
+            const Span<T, C, 1, 1> span{{}, row.e, {row.x + cols}, {row.y}};
+            return written_row(span, [=](auto power) FASTNORM_INLINE_LAMBDA {
+                return power * broadcast<decltype(power)>(factor);
+            });
+        }
+    );
 }
 
 template <class T>
 void softmax_backward(const SoftmaxBackward& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    using V = Argument<T, 2>;
+    struct Known {
+        C factor, mean;
+    };
     const std::int64_t cols = task.shape.cols;
-    char* space = static_cast<char*>(scratch);
-    C* e = take_work_row<C>(space, cols);
-    for_rows<T>(task, begin, end, space, [&](const T* dy, const T* x, T* dx) {
-        const ExponentialRow<T> row(x, e, cols, fetched_meanwhile<T>(x, dx, cols, task.stream));
-        const C factor = C(1 / row.sum), mean = C(row_dot(dy, e, cols) / row.sum);
-        const Span<T, C, 2, 1> span{{dy}, e, {x + cols, dy + cols}, {dx}};
-        fill_span(span, cols, task.stream, [=](V upstream, V power) FASTNORM_INLINE_LAMBDA {
-            return (power * broadcast<V>(factor)) * (upstream - broadcast<V>(mean));
-        });
-    });
+    for_rows<T>(
+        task, begin, end, scratch,
+        [&](const RowPlace<T>& row, const auto& beside) FASTNORM_INLINE_LAMBDA {
+            const T* const dy = row.dy;
+            const GradientRow<T> sums(
+                row, cols, task.stream, beside,
+                [=](std::int64_t j, auto step, auto power)
+                    FASTNORM_INLINE_LAMBDA { return power * load_columns<decltype(power)>(dy + j, step); },
+                [&]() FASTNORM_INLINE_LAMBDA { return row_dot(dy, row.e, cols); }
+            );
+            return Known{C(1 / sums.powers), C(sums.products / sums.powers)};
+        },
+        [&](const Known& known, const RowPlace<T>& row) FASTNORM_INLINE_LAMBDA {
+            const Span<T, C, 2, 1> span{{row.dy}, row.e, {row.x + cols, row.dy + cols}, {row.y}};
+            return written_row(span, [=](auto upstream, auto power) FASTNORM_INLINE_LAMBDA {
+                using V = decltype(power);
+                return (power * broadcast<V>(known.factor)) * (upstream - broadcast<V>(known.mean));
+            });
+        }
+    );
 }
 
 // The rows of x are those of y.
@@ -50,18 +65,22 @@ void softmax_backward_from_result(
     const SoftmaxBackward& task, std::int64_t begin, std::int64_t end, void* scratch
 ) {
     using C = compute_t<T>;
-    using V = Argument<T, 2>;
-    using W = Vec<C, row_lanes>;
     const std::int64_t cols = task.shape.cols;
-    for_rows<T>(task, begin, end, static_cast<char*>(scratch), [&](const T* dy, const T* y, T* dx) {
-        const C mean = C(sum_columns<C>(cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-            return load_columns<W>(dy + j, step) * load_columns<W>(y + j, step);
-        }));
-        const Span<T, T, 2, 1> span{{dy}, y, {y + cols, dy + cols}, {dx}};
-        fill_span(span, cols, task.stream, [=](V upstream, V result) FASTNORM_INLINE_LAMBDA {
-            return result * (upstream - broadcast<V>(mean));
-        });
-    });
+    for_rows<T>(
+        task, begin, end, scratch,
+        [&](const RowPlace<T>& row, const auto& beside) FASTNORM_INLINE_LAMBDA {
+            return C(sum_beside<C>(cols, beside, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+                using V = Vec<C, row_lanes>;
+                return load_columns<V>(row.dy + j, step) * load_columns<V>(row.x + j, step);
+            }));
+        },
+        [&](C mean, const RowPlace<T>& row) FASTNORM_INLINE_LAMBDA {
+            const Span<T, T, 2, 1> span{{row.dy}, row.x, {row.x + cols, row.dy + cols}, {row.y}};
+            return written_row(span, [=](auto upstream, auto result) FASTNORM_INLINE_LAMBDA {
+                return result * (upstream - broadcast<decltype(result)>(mean));
+            });
+        }
+    );
 }
 
 FASTNORM_TARGET_END
