@@ -3,8 +3,8 @@
 //
 // Accuracy, float32: 1.07 ULP from the exponential (see loops/exponential_rows.h), rounding errors of S, 1/S
 // and the product: below 4 ULP for entries of every size, but 4.9 at worst in rows that few elements dominate
-// or whose additions all round one way. A row whose maximum is not finite (all -infinity, or one infinity), or
-// that has a NaN, is NaN.
+// or whose additions all round one way. A row whose maximum is not finite (all -infinity, or one infinity),
+// or that has a NaN, is NaN.
 #pragma once
 
 #include "kernels/softmax/rows.h"
