@@ -13,7 +13,7 @@ constexpr int fold_rows = 2 * tile_rows;
 // Along a row, in row_lanes lanes. Exponentials and what they are multiplied by: eight terms a lane as a
 // tree, whose three roundings err by at most 3 * 2^-24 of the sum of magnitudes (a chain of 16 by 15 * 2^-24:
 // a row of softmax whose lanes are each 1 and many terms that vanish beside it then errs by 15 ULP). 512 x
-// 768 of softmax takes 73 to 75 us with four terms, 71 with eight, 68 with sixteen (one Zen 4 core).
+// 768 of softmax takes 5 to 8 % longer with four terms (one Zen 4 core).
 constexpr std::int64_t columns_together = 8 * row_lanes;
 // The 32 products that the gradient of a norm is made of err by at most 32 * 2^-24 relative to the sum of
 // magnitudes, typically 3 * 2^-24.
