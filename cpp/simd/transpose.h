@@ -56,6 +56,24 @@ FASTNORM_INLINE void load_column_group(Row row, Vec<C, N> (&columns)[column_grou
     }
 }
 
+// The columns of such a group back to rows.
+template <class Row, class C, int N>
+FASTNORM_INLINE void store_column_group(Row row, Vec<C, N> (&columns)[column_group<C>]) {
+    if constexpr (N == native<C> && has_pieces) {
+        transpose_pieces(columns);
+        FASTNORM_UNROLL
+        for (int j = 0; j < column_group<C>; ++j) store_pieces(row, j, column_group<C>, columns[j]);
+    } else if constexpr (N == native<C>) {
+        for (int j = 0; j < column_group<C>; ++j) store(row(0) + j, columns[j]);
+    } else {
+        Vec<C, N / 2> lower_rows[column_group<C>], upper_rows[column_group<C>];
+        for (int j = 0; j < column_group<C>; ++j)
+            lower_rows[j] = lower(columns[j]), upper_rows[j] = upper(columns[j]);
+        store_column_group(row, lower_rows);
+        store_column_group([&](int i) FASTNORM_INLINE_LAMBDA { return row(i + N / 2); }, upper_rows);
+    }
+}
+
 // ---- elements moved, whatever they are --------------------------------------------------------------------
 
 // A strip is sixteen bytes of each of `strip_rows` rows, `strip_columns` elements of `Size` bytes.

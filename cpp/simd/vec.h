@@ -20,8 +20,8 @@
 //   looks_up_rows      whether rows of a table are better loaded and transposed than columns looked up; it
 //                      then has store_bits
 //   stream_alignment   of addresses for stream, in bytes
-// and, where registers are of sixteen bytes and more, load_pieces, transpose_pieces and transpose_halves
-// (transpose.h); lookup32 and one_minus_where where it has better ones.
+// and, where registers are of sixteen bytes and more, load_pieces, store_pieces, transpose_pieces and
+// transpose_halves (transpose.h); lookup32 and one_minus_where where it has better ones.
 #pragma once
 
 #include "simd/storage.h"

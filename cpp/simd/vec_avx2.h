@@ -115,6 +115,15 @@ FASTNORM_INLINE void load_pieces(Row row, int first, int apart, Vec<double, 4>& 
     load_pieces(row, first, apart, pieces);
     v = {_mm256_castps_pd(pieces.r)};
 }
+template <class Row>
+FASTNORM_INLINE void store_pieces(Row row, int first, int apart, Vec<float, 8> v) {
+    store_piece(row(first), _mm256_castps256_ps128(v.r));
+    store_piece(row(first + apart), _mm256_extractf128_ps(v.r, 1));
+}
+template <class Row>
+FASTNORM_INLINE void store_pieces(Row row, int first, int apart, Vec<double, 4> v) {
+    store_pieces(row, first, apart, Vec<float, 8>{_mm256_castpd_ps(v.r)});
+}
 FASTNORM_INLINE void store_bits(std::uint32_t* target, Bits<float, 8> bits) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(target), bits.r);
 }

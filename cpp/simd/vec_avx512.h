@@ -144,6 +144,17 @@ FASTNORM_INLINE void load_pieces(Row row, int first, int apart, Vec<double, 8>& 
     load_pieces(row, first, apart, pieces);
     v = {_mm512_castps_pd(pieces.r)};
 }
+template <class Row>
+FASTNORM_INLINE void store_pieces(Row row, int first, int apart, Vec<float, 16> v) {
+    store_piece(row(first), _mm512_castps512_ps128(v.r));
+    store_piece(row(first + apart), _mm512_extractf32x4_ps(v.r, 1));
+    store_piece(row(first + 2 * apart), _mm512_extractf32x4_ps(v.r, 2));
+    store_piece(row(first + 3 * apart), _mm512_extractf32x4_ps(v.r, 3));
+}
+template <class Row>
+FASTNORM_INLINE void store_pieces(Row row, int first, int apart, Vec<double, 8> v) {
+    store_pieces(row, first, apart, Vec<float, 16>{_mm512_castpd_ps(v.r)});
+}
 
 FASTNORM_INLINE __m512 widen_sixteen(__m256i halves, const float16*) { return _mm512_cvtph_ps(halves); }
 FASTNORM_INLINE __m512 widen_sixteen(__m256i halves, const bfloat16*) {

@@ -156,6 +156,9 @@ FASTNORM_REGISTER_COMPARE(double, 2, pd)
 FASTNORM_INLINE __m128 load_piece(const void* address) {
     return _mm_loadu_ps(static_cast<const float*>(address));
 }
+FASTNORM_INLINE void store_piece(void* address, __m128 piece) {
+    _mm_storeu_ps(static_cast<float*>(address), piece);
+}
 
 // Eight rows of eight elements of two bytes, transposed: element j of row i, at source[i] + from, goes to
 // place i of column j, target[j] + to.
@@ -236,6 +239,14 @@ FASTNORM_INLINE void load_pieces(Row row, int first, int, Vec<float, 4>& v) {
 template <class Row>
 FASTNORM_INLINE void load_pieces(Row row, int first, int, Vec<double, 2>& v) {
     v = {_mm_castps_pd(load_piece(row(first)))};
+}
+template <class Row>
+FASTNORM_INLINE void store_pieces(Row row, int first, int, Vec<float, 4> v) {
+    store_piece(row(first), v.r);
+}
+template <class Row>
+FASTNORM_INLINE void store_pieces(Row row, int first, int, Vec<double, 2> v) {
+    store_piece(row(first), _mm_castpd_ps(v.r));
 }
 #endif
 

@@ -15,6 +15,7 @@
 
 #include "kernels/loops/moments.h"
 #include "kernels/loops/row_tile.h"
+#include "kernels/norms/few_backward.h"
 #include "kernels/norms/gradient_sums.h"
 #include "kernels/norms/parameter_sums.h"
 
@@ -254,8 +255,15 @@ FASTNORM_INLINE void backward_rows(Tile& tile, int k, const double* mean, const 
 // The rows of a tile's task that lie in blocks [begin, end). Norm is LayerNorm or RmsNorm:
 //   Norm::centred
 //   Norm::returned(task, x, mean, rstd)   the statistics of a row as the forward returns them
-template <class Norm, class Tile>
-FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_t end) {
+// In place of FewBackward where there is none.
+template <class S>
+struct RowsOnly {
+    static constexpr bool write(const ParameterSums<S>&, std::int64_t, int, std::int64_t) { return false; }
+};
+
+// `few` takes tiles of rows of few columns, where it is given.
+template <class Norm, class Tile, class Few>
+FASTNORM_INLINE void backward_blocks(Tile& tile, Few* few, std::int64_t begin, std::int64_t end) {
     using S = compute_t<typename Tile::Element>;
     const NormBackward& task = tile.task;
     const S* const means = static_cast<const S*>(task.mean);
@@ -268,8 +276,9 @@ FASTNORM_INLINE void backward_blocks(Tile& tile, std::int64_t begin, std::int64_
         if (accumulate) tile.sums.start(task, block);
         for (std::int64_t first = block * task.block_rows; first < last; first += tile_rows) {
             const int count = int(smaller(tile_rows, last - first));
-            tile.fetch(first, count);
             if (accumulate) tile.sums.expect(count);
+            if (few && few->write(tile.sums, first, count, last)) continue;
+            tile.fetch(first, count);
             int together;
             for (int i = 0; i < count; i += together) {
                 together = i + backward_rows_together <= count ? backward_rows_together : 1;
@@ -300,7 +309,13 @@ FASTNORM_INLINE void norm_backward(
     const NormBackward& task, std::int64_t begin, std::int64_t end, void* scratch
 ) {
     BackwardTile<T> tile(task, static_cast<char*>(scratch));
-    backward_blocks<Norm>(tile, begin, end);
+    if constexpr (takes_few<T>) {
+        FewBackward few(task, element_of<T>, Norm::centred);
+        backward_blocks<Norm>(tile, few.takes() ? &few : nullptr, begin, end);
+    } else {
+        RowsOnly<compute_t<T>>* const few = nullptr;
+        backward_blocks<Norm>(tile, few, begin, end);
+    }
 }
 
 FASTNORM_TARGET_END

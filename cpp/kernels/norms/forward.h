@@ -9,6 +9,7 @@
 #include "kernels/loops/moments.h"
 #include "kernels/loops/row_tile.h"
 #include "kernels/norms/centring.h"
+#include "kernels/norms/few_forward.h"
 #include "tasks/norms.h"
 
 FASTNORM_TARGET_BEGIN
@@ -291,13 +292,25 @@ FASTNORM_INLINE void norm_forward(
     const WholeParameters<compute_t<T>> parameters(task, merges<Norm, T>(task), Norm::centred, space);
     RowTile<T> x(task.shape, task.x, space), y(task.shape, task.y, space);
     const StoredFeed<T> feed(x, y, task);
-    int count;
-    for (std::int64_t first = begin; first < end; first += count) {
-        count = rows_of_tile(first, end, !(task.x.contiguous && task.y.contiguous));
+    const bool packed = !(task.x.contiguous && task.y.contiguous);
+    const auto write_rows = [&](std::int64_t first, std::int64_t last) FASTNORM_INLINE_LAMBDA {
+        const int count = rows_of_tile(first, last, packed);
         x.fetch(first, count);
         y.select(first);
         NormRows<Norm, T, T, StoredFeed<T>>(task, parameters, feed, first, count).write();
         y.write_back(first, count);
+        return count;
+    };
+    std::int64_t count, by_row = end;
+    if constexpr (takes_few<T>) {
+        const FewForward few(task, element_of<T>, Norm::centred);
+        if (few.takes()) by_row = begin;
+        for (std::int64_t first = begin; first < end; first += count) {
+            count = first < by_row ? 0 : few.write(first, end, by_row);
+            if (count == 0) count = write_rows(first, by_row);
+        }
+    } else {
+        for (std::int64_t first = begin; first < end; first += count) count = write_rows(first, by_row);
     }
 }
 

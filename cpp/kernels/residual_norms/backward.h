@@ -160,7 +160,8 @@ FASTNORM_INLINE void add_norm_backward(
     static_assert(backward_rows_together <= summed_rows, "scratch is for summed_rows");
     AddBackwardTile<T> tile(task, static_cast<char*>(scratch));
     if (task.norm.dy.data) {
-        backward_blocks<Norm>(tile, begin, end);
+        RowsOnly<compute_t<T>>* const few = nullptr;
+        backward_blocks<Norm>(tile, few, begin, end);
     } else {
         pass_on_blocks(tile, begin, end);
     }

@@ -1,0 +1,170 @@
+// Rows of few columns moved to columns and back, for the tiles of all families (loops/column_tile.h): once
+// for a target, in the object of copies.
+#pragma once
+
+#include "kernels/loops/column_tile.h"
+#include "simd/transpose.h"
+
+FASTNORM_TARGET_BEGIN
+
+// Contiguous rows are transposed in registers, a group of columns at a time, the last group overlapping the
+// one before. Of rows shorter than a group the first columns of the next row are moved too, for which they
+// are to have room past their end.
+FASTNORM_INLINE std::int64_t start_of_group(std::int64_t j, std::int64_t cols) {
+    return cols < column_group<float> ? 0 : smaller(j, cols - column_group<float>);
+}
+FASTNORM_OUTLINE void transpose_rows(
+    const float* rows, std::int64_t step, std::int64_t cols, float* columns
+) {
+    for (std::int64_t next = 0; next < cols; next += column_group<float>) {
+        const std::int64_t j = start_of_group(next, cols);
+        TileFloats some[column_group<float>];
+        load_column_group([=](int i) FASTNORM_INLINE_LAMBDA { return rows + i * step + j; }, some);
+        FASTNORM_UNROLL
+        for (int k = 0; k < column_group<float>; ++k) store(columns + (j + k) * tile_rows, some[k]);
+    }
+}
+FASTNORM_OUTLINE void transpose_columns(
+    const float* columns, std::int64_t cols, float* rows, std::int64_t step
+) {
+    for (std::int64_t next = 0; next < cols; next += column_group<float>) {
+        const std::int64_t start = start_of_group(next, cols);
+        TileFloats some[column_group<float>];
+        FASTNORM_UNROLL
+        for (int k = 0; k < column_group<float>; ++k) {
+            const std::int64_t j = start + k;
+            some[k] = load<TileFloats>(columns + (j < cols ? j * tile_rows : (j - cols) * tile_rows + 1));
+        }
+        store_column_group([=](int i) FASTNORM_INLINE_LAMBDA { return rows + i * step + start; }, some);
+    }
+}
+
+// Whether tiles are transposed where they are, but for the last one of rows that are shorter than a group.
+// Others, and that, pass through memory as dense as the array, where half types are widened.
+template <class T>
+FASTNORM_INLINE bool transposes_in_place(std::int64_t cols, bool more) {
+    return sizeof(T) == sizeof(float) && (cols >= column_group<float> || more);
+}
+
+// A strip of rows that are a step apart, the first of them at `row`, to `columns`; and back.
+template <class T>
+void rows_to_columns(const FewColumns& rows, const char* row, std::int64_t tiles, float* columns) {
+    const std::int64_t cols = rows.shape->cols, step = rows.operand->outer_stride[rows.shape->outer_axes - 1];
+    alignas(64) float dense[strip_elements + tile_rows];
+    for (; tiles > 0; --tiles, row += tile_rows * step, columns += tile_rows * cols) {
+        if (rows.lines) {
+            for (std::int64_t j = 0; j < cols; ++j)
+                store(
+                    columns + j * tile_rows,
+                    load<TileFloats>(reinterpret_cast<const T*>(row + rows.offset[j]))
+                );
+        } else if (transposes_in_place<T>(cols, tiles > 1)) {
+            transpose_rows(
+                reinterpret_cast<const float*>(row), step / std::int64_t(sizeof(float)), cols, columns
+            );
+        } else {
+            for (std::int64_t k = 0; k < cols * tile_rows; k += tile_rows)
+                store(dense + k, load<TileFloats>(reinterpret_cast<const T*>(row) + k));
+            transpose_rows(dense, cols, cols, columns);
+        }
+    }
+}
+template <class T>
+void columns_to_rows(const FewColumns& rows, const float* columns, std::int64_t tiles, char* row) {
+    const std::int64_t cols = rows.shape->cols, step = rows.operand->outer_stride[rows.shape->outer_axes - 1];
+    alignas(64) float dense[strip_elements + tile_rows];
+    for (; tiles > 0; --tiles, row += tile_rows * step, columns += tile_rows * cols) {
+        if (rows.lines) {
+            for (std::int64_t j = 0; j < cols; ++j)
+                store(reinterpret_cast<T*>(row + rows.offset[j]), load<TileFloats>(columns + j * tile_rows));
+        } else if (transposes_in_place<T>(cols, tiles > 1)) {
+            // What is written past the end of a tile is written again by the next one.
+            transpose_columns(
+                columns, cols, reinterpret_cast<float*>(row), step / std::int64_t(sizeof(float))
+            );
+        } else {
+            transpose_columns(columns, cols, dense, cols);
+            for (std::int64_t k = 0; k < cols * tile_rows; k += tile_rows)
+                store(reinterpret_cast<T*>(row) + k, load<TileFloats>(dense + k));
+        }
+    }
+}
+
+FASTNORM_INLINE char* address_of_row(const FewColumns& rows, std::int64_t row) {
+    const Rows& shape = *rows.shape;
+    return rows.operand->data +
+           strided_offset(row, shape.outer_axes, shape.outer_extent, rows.operand->outer_stride);
+}
+
+// Rows longer than this are moved to be read: their columns may lie in one set of the first-level cache, and
+// are read several times.
+constexpr std::int64_t columns_in_place = 4;
+
+FASTNORM_INLINE bool is_in_place(const FewColumns& rows) {
+    return rows.lines && rows.element == Element::float32 && rows.shape->inner_axes == 1;
+}
+FASTNORM_INLINE Strip strip_in_place(const FewColumns& rows, std::int64_t first) {
+    constexpr std::int64_t line = tile_rows * std::int64_t(sizeof(float));
+    return {address_of_row(rows, first), rows.operand->inner_stride[0], line, false};
+}
+FASTNORM_INLINE Strip strip_in_room(const FewColumns& rows, float* room) {
+    constexpr std::int64_t line = tile_rows * std::int64_t(sizeof(float));
+    return {reinterpret_cast<char*>(room), line, line * rows.shape->cols, true};
+}
+
+FASTNORM_TARGET_END
+
+namespace fastnorm {
+namespace FASTNORM_TARGET {
+
+bool describe_columns(const Rows& shape, const Operand& operand, Element element, FewColumns& rows) {
+    if (is_compact) return false;
+    rows.shape = &shape;
+    rows.operand = &operand;
+    rows.element = element;
+    const std::int64_t step = operand.outer_stride[shape.outer_axes - 1], size = item_size(element);
+    std::uintptr_t places = reinterpret_cast<std::uintptr_t>(operand.data);
+    for (int axis = 0; axis < shape.outer_axes; ++axis) places |= std::uintptr_t(operand.outer_stride[axis]);
+    for (std::int64_t j = 0; j < shape.cols; ++j) {
+        rows.offset[j] = strided_offset(j, shape.inner_axes, shape.inner_extent, operand.inner_stride);
+        places |= std::uintptr_t(rows.offset[j]);
+    }
+    rows.lines = step == size;
+    const bool dense = step == shape.cols * size;
+    const bool transposes =
+        operand.contiguous && (dense || (size == sizeof(float) && shape.cols >= column_group<float>));
+    return (rows.lines || transposes) && std::int64_t(places) % size == 0;
+}
+
+std::int64_t rows_of_strip(const Rows& shape, std::int64_t first, std::int64_t count, std::int64_t& run) {
+    const std::int64_t extent = shape.outer_extent[shape.outer_axes - 1];
+    run = smaller(count, extent - first % extent);
+    return smaller(run / tile_rows, few_columns / shape.cols) * tile_rows;
+}
+
+Strip strip_to_read(const FewColumns& rows, std::int64_t first, std::int64_t count, float* room) {
+    if constexpr (!is_compact) {
+        if (is_in_place(rows) && rows.shape->cols <= columns_in_place) return strip_in_place(rows, first);
+        const auto move = rows.element == Element::float32   ? rows_to_columns<float>
+                          : rows.element == Element::float16 ? rows_to_columns<float16>
+                                                             : rows_to_columns<bfloat16>;
+        move(rows, address_of_row(rows, first), count / tile_rows, room);
+    }
+    return strip_in_room(rows, room);
+}
+
+Strip strip_to_write(const FewColumns& rows, std::int64_t first, float* room) {
+    return is_in_place(rows) ? strip_in_place(rows, first) : strip_in_room(rows, room);
+}
+
+void write_strip(const FewColumns& rows, std::int64_t first, std::int64_t count, const float* columns) {
+    if constexpr (!is_compact) {
+        const auto move = rows.element == Element::float32   ? columns_to_rows<float>
+                          : rows.element == Element::float16 ? columns_to_rows<float16>
+                                                             : columns_to_rows<bfloat16>;
+        move(rows, columns, count / tile_rows, address_of_row(rows, first));
+    }
+}
+
+}  // namespace FASTNORM_TARGET
+}  // namespace fastnorm

@@ -1,0 +1,151 @@
+// Rows of few columns, sixteen at a time, held column by column: lane i of vector j is element j of row i.
+//
+// A row of three numbers fills three lanes of sixteen, and its sums are a chain of additions; sixteen rows
+// fill all lanes, and what is done to a row once is done to sixteen at once. A kernel that does to each lane
+// what its loop over rows does to a row, in the same order, makes the same bits.
+#pragma once
+
+#include "kernels/loops/elements.h"
+#include "simd/rows.h"
+
+namespace fastnorm {
+namespace FASTNORM_TARGET {
+
+// The longest rows that are taken so.
+constexpr std::int64_t few_columns = 32;
+
+// One operand of float or half elements whose rows have few columns, and how they lie.
+struct FewColumns {
+    const Rows* shape;
+    const Operand* operand;
+    Element element;
+    bool lines;                        // columns are lines: rows along the last outer axis are neighbours
+    std::int64_t offset[few_columns];  // of the columns, in bytes
+};
+
+// A strip is tiles one after the other, as floats in memory of its own, or where they are in the array: bytes
+// between the columns of a tile, and between tiles.
+struct Strip {
+    char* first;
+    std::int64_t step, next;
+    bool moved;
+};
+constexpr std::int64_t strip_elements = few_columns * tile_rows;
+
+// Functions for all families, in the object of copies: see kernels/copies/move_columns.h.
+//
+// Says how an operand lies; false where its rows are to be taken one by one.
+bool describe_columns(const Rows& shape, const Operand& operand, Element element, FewColumns& rows);
+// Rows from `first` on, of `count`, that are whole tiles of a strip, and how many there are to the end of the
+// last outer axis.
+std::int64_t rows_of_strip(const Rows& shape, std::int64_t first, std::int64_t count, std::int64_t& run);
+// The strip of such rows, to be read or written; in `room` where it has to be moved.
+Strip strip_to_read(const FewColumns& rows, std::int64_t first, std::int64_t count, float* room);
+Strip strip_to_write(const FewColumns& rows, std::int64_t first, float* room);
+// Writes rows that have been moved.
+void write_strip(const FewColumns& rows, std::int64_t first, std::int64_t count, const float* columns);
+
+}  // namespace FASTNORM_TARGET
+}  // namespace fastnorm
+
+FASTNORM_TARGET_BEGIN
+
+template <class T>
+constexpr Element element_of = Element::float32;
+template <>
+constexpr Element element_of<float16> = Element::float16;
+template <>
+constexpr Element element_of<bfloat16> = Element::bfloat16;
+
+using TileFloats = Vec<float, tile_rows>;
+using TileDoubles = Vec<double, tile_rows>;
+
+// The columns of a tile.
+class TileColumns {
+public:
+    // The tile from row i of the strip on.
+    FASTNORM_INLINE TileColumns(const Strip& strip, std::int64_t i)
+        : first_(strip.first + i / tile_rows * strip.next), step_(strip.step) {}
+    FASTNORM_INLINE TileFloats at(std::int64_t j) const {
+        return load<TileFloats>(reinterpret_cast<const float*>(first_ + j * step_));
+    }
+    FASTNORM_INLINE void put(std::int64_t j, TileFloats column) const {
+        store(reinterpret_cast<float*>(first_ + j * step_), column);
+    }
+
+private:
+    char* first_;
+    std::int64_t step_;
+};
+
+// K vectors that are added lane by lane, and sums that begin with their first terms.
+struct FirstTerm {
+    static constexpr bool value = true;
+};
+struct NextTerm {
+    static constexpr bool value = false;
+};
+template <class V, int K>
+struct Several {
+    V of[K];
+
+    FASTNORM_INLINE void add(const Several& other) {
+        FASTNORM_UNROLL
+        for (int k = 0; k < K; ++k) of[k] = of[k] + other.of[k];
+    }
+    template <class Order>
+    FASTNORM_INLINE void add(int k, V term, Order) {
+        of[k] = Order::value ? term : of[k] + term;
+    }
+    template <class Order>
+    FASTNORM_INLINE void add_product(int k, V a, V b, Order) {
+        of[k] = Order::value ? a * b : mul_add(a, b, of[k]);
+    }
+};
+
+// sum(v) of vectors along rows, for rows that lie across lanes: terms(l) is what lane l of v would be, of
+// which `count` are not 0. Sums along rows begin with +0, so that what cancels or vanishes is +0: added in
+// the end, it does the same.
+template <class V, int K, class Terms>
+FASTNORM_INLINE Several<V, K> fold_lanes(std::int64_t count, Terms terms) {
+    Several<V, K> quarter[row_lanes / 4], half, pair, total;
+    for (int l = 0; l < row_lanes / 4 && l < count; ++l) {
+        for (int m = 0; m < 8 && l + m < count; m += 4) {
+            for (int g = 0; g < 16 && l + m + g < count; g += 8) {
+                const Several<V, K> lane = terms(l + m + g);
+                if (g == 0) {
+                    pair = lane;
+                } else {
+                    pair.add(lane);
+                }
+            }
+            if (m == 0) {
+                half = pair;
+            } else {
+                half.add(pair);
+            }
+        }
+        quarter[l] = half;
+    }
+    total = quarter[0];
+    if (count > 2) total.add(quarter[2]);
+    if (count > 3) quarter[1].add(quarter[3]);
+    if (count > 1) total.add(quarter[1]);
+    for (int k = 0; k < K; ++k) total.of[k] = total.of[k] + broadcast<V>(0);
+    return total;
+}
+// The same of up to four, without a detour through memory.
+template <class V, int K, class Terms>
+FASTNORM_INLINE Several<V, K> fold_four_lanes(std::int64_t count, Terms terms) {
+    Several<V, K> even = terms(0);
+    if (count > 2) even.add(terms(2));
+    if (count > 1) {
+        Several<V, K> odd = terms(1);
+        if (count > 3) odd.add(terms(3));
+        even.add(odd);
+    }
+    for (int k = 0; k < K; ++k) even.of[k] = even.of[k] + broadcast<V>(0);
+    return even;
+}
+
+FASTNORM_TARGET_END
