@@ -1,12 +1,17 @@
 // The kernels of layer_norm and rms_norm, as kernels.h tests them.
 #include <algorithm>
+#include <cmath>
 
 #include "kernels.h"
 
 namespace {
 
-// Runs the named norm forward and backward; every output must have been written.
-Results run_norm(const KernelTable& table, const Shape& s, bool rms, bool has_weight, bool has_bias) {
+// Runs the named norm forward and backward on what fill(array, shape, salt) writes; every output must have
+// been written.
+template <class Fill>
+Results run_norm(
+    const KernelTable& table, const Shape& s, bool rms, bool has_weight, bool has_bias, Fill fill
+) {
     if (s.cols == 0) return {};  // no kernel runs on rows of nothing
     const std::int64_t size = item_size(s.element), compute = compute_size(s.element);
     const int e = int(s.element);
@@ -152,15 +157,79 @@ void test_over_channels() {
     }
 }
 
+// Kinds of rows, told apart by how they are taken where there are few columns.
+enum class Kind {
+    plain,    // one in three is far from 0
+    simple,   // constant, -0, equal but for one element, a million deviations from 0
+    special,  // plain, but for a few that are not finite, overflow or vanish
+    count
+};
+
+double few_value(Kind kind, std::int64_t row, std::int64_t col, int salt) {
+    std::uint64_t bits = std::uint64_t(row * 1009 + col * 31 + salt) * 0x9e3779b97f4a7c15u;
+    bits = (bits ^ bits >> 29) * 0xbf58476d1ce4e5b9u;
+    const double uniform = double(bits >> 11) * 0x1p-52 - 1;
+    const double rare[] = {HUGE_VAL, std::nan(""), 1e38, 1e-42, -0.0};
+    switch (kind) {
+        case Kind::simple: {
+            const double level = 1 + double(row % 7);
+            if (row % 4 == 0) return level;
+            if (row % 4 == 1) return -0.0;
+            return row % 4 == 2 ? level + double(col == row % 5) : 1e6 * level + uniform;
+        }
+        case Kind::special:
+            if (row % 19 == 11 && col % 3 == 0) return rare[(row / 19 + salt) % 5];
+            return uniform;
+        default:
+            return uniform + double(row % 3 == 0) * 1000;
+    }
+}
+
+// Rows of few columns that are taken together have the bits of those that are taken one by one, which a
+// layout with spread elements is.
+void test_few_columns() {
+    const Targets targets;
+    std::vector<const KernelTable*> tables = targets.fused;
+    tables.push_back(&scalar::kernel_table());
+    for (const Element element : elements_of_kernels) {
+        for (std::int64_t cols = 1; cols <= 34; ++cols) {
+            for (std::int64_t rows = 1; rows <= 70; rows += rows >= 30 && rows < 50 ? 1 : 10) {
+                const Kind kind = Kind((rows + cols / 3) % int(Kind::count));
+                const auto fill = [&](const TestArray& array, const Shape& s, int salt) {
+                    for (std::int64_t r = 0; r < s.rows; ++r) {
+                        for (std::int64_t j = 0; j < s.cols; ++j)
+                            put(s.element, array.at(r, j), few_value(kind, r, j, salt));
+                    }
+                };
+                for (const KernelTable* table : tables) {
+                    for (const bool rms : {false, true}) {
+                        const auto run = [&](Layout layout) {
+                            const Shape s{rows, cols, element, layout, (rows + cols) % 2 == 0, false};
+                            return run_norm(*table, s, rms, cols % 3 != 0, cols % 2 == 0, fill);
+                        };
+                        const Results expected = run(Layout::spread);
+                        CHECK(run(Layout::contiguous) == expected);
+                        CHECK(run(Layout::neighbouring_rows) == expected);
+                    }
+                }
+            }
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
+    test_few_columns();
     test_over_channels();
     for (const bool rms : {false, true}) {
         compare_all([&](const KernelTable& table, const Shape& s) {
             const bool has_weight = (s.cols / 2) % 2 == 0 || s.rows == 6,
                        has_bias = s.cols % 2 == 0 || s.rows == 37;
-            return run_norm(table, s, rms, has_weight, has_bias);
+            return run_norm(
+                table, s, rms, has_weight, has_bias,
+                [](const TestArray& array, const Shape& shape, int salt) { fill(array, shape, salt); }
+            );
         });
     }
     return check::report();

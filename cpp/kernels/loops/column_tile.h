@@ -78,6 +78,24 @@ private:
     std::int64_t step_;
 };
 
+// results.put(j, column(j)) of all columns, a few at a time: loads come before stores, which they would wait
+// for where both lie at the same place of their pages, as the planes of an image may.
+template <class Column>
+FASTNORM_INLINE void put_columns(std::int64_t cols, TileColumns results, Column column) {
+    constexpr int together = 4;
+    for (std::int64_t first = 0; first < cols; first += together) {
+        TileFloats some[together];
+        FASTNORM_UNROLL
+        for (int k = 0; k < together; ++k) {
+            if (first + k < cols) some[k] = column(first + k);
+        }
+        FASTNORM_UNROLL
+        for (int k = 0; k < together; ++k) {
+            if (first + k < cols) results.put(first + k, some[k]);
+        }
+    }
+}
+
 // K vectors that are added lane by lane, and sums that begin with their first terms.
 struct FirstTerm {
     static constexpr bool value = true;

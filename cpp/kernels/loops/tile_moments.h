@@ -28,13 +28,17 @@ moments_of_tile(TileDoubles shift, TileDoubles sum, TileDoubles squares, std::in
 
 // near_mean of the rows.
 FASTNORM_INLINE TileFloats near_mean_of_tile(TileColumns columns, std::int64_t cols) {
-    using V = TileFloats;
-    const V share = broadcast<V>(1.0f / row_lanes);
-    const auto term = [&](int l) FASTNORM_INLINE_LAMBDA { return columns.at(l < cols ? l : 0) * share; };
-    V quarter[row_lanes / 4];
-    FASTNORM_UNROLL
-    for (int l = 0; l < row_lanes / 4; ++l)
-        quarter[l] = (term(l) + term(l + 8)) + (term(l + 4) + term(l + 12));
+    const TileFloats share = broadcast<TileFloats>(1.0f / row_lanes), past = columns.at(0) * share;
+    const auto term = [&](int l) FASTNORM_INLINE_LAMBDA { return l < cols ? columns.at(l) * share : past; };
+    TileFloats quarter[row_lanes / 4];
+    if (cols <= row_lanes / 4) {
+        const TileFloats others = past + past;
+        FASTNORM_UNROLL
+        for (int l = 0; l < row_lanes / 4; ++l) quarter[l] = (term(l) + past) + others;
+    } else {
+        for (int l = 0; l < row_lanes / 4; ++l)
+            quarter[l] = (term(l) + term(l + 8)) + (term(l + 4) + term(l + 12));
+    }
     return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
 }
 
@@ -51,7 +55,7 @@ FASTNORM_INLINE Several<TileDoubles, Kinds> folded_columns(std::int64_t cols, bo
         for (int k = 0; k < Kinds; ++k) total.of[k] = to_double(part.of[k]);
         return total;
     };
-    if (sizeof(C) == 4 && cols <= row_lanes / 4) {
+    if (cols <= row_lanes / 4) {
         return fold_four_lanes<TileDoubles, Kinds>(cols, [&](std::int64_t j) FASTNORM_INLINE_LAMBDA {
             Part part;
             add(part, j, FirstTerm{});
@@ -81,7 +85,7 @@ FASTNORM_INLINE Several<TileDoubles, Kinds> folded_columns(std::int64_t cols, bo
 }
 
 // The moments around a shift. False in lanes whose shift has misled them, as MomentSums::are_good.
-FASTNORM_OUTLINE Mask<double, tile_rows> moments_around(
+FASTNORM_INLINE Mask<double, tile_rows> moments_around(
     TileFloats shift, TileColumns columns, std::int64_t cols, double least, TileMoments& moments
 ) {
     const auto sums = folded_columns<2, float>(
@@ -124,24 +128,27 @@ FASTNORM_INLINE TileFloats likely_shift(TileFloats near, TileColumns columns, st
 
 // MomentSums of the rows. False where one of them needs moments_in_double, and where a mean may be beyond
 // 2^120.
-FASTNORM_OUTLINE bool moments_of_tile(
+FASTNORM_INLINE bool moments_of_tile(
     TileColumns columns, std::int64_t cols, double least, TileMoments& moments
 ) {
-    using V = TileFloats;
-    const V near = near_mean_of_tile(columns, cols), most = broadcast<V>(0x1p119f);
-    if (!all(abs(near) <= most)) return false;
-    if (!is_compact && cols >= 3 && cols <= 10) {
-        const V shift = likely_shift(near, columns, cols);
-        if (all(moments_around(shift, columns, cols, least, moments)) && all(abs(shift) <= most)) return true;
+    enum { likely, first, second };  // the shift
+    const TileFloats near = near_mean_of_tile(columns, cols), most = broadcast<TileFloats>(0x1p119f);
+    const bool may_mislead = cols >= 3 && cols <= 10;
+    TileFloats shift = may_mislead ? likely_shift(near, columns, cols) : near;
+    TileMoments before;
+    Mask<double, tile_rows> was_good;
+    for (int attempt = may_mislead ? likely : first;; ++attempt) {
+        if (!all(abs(shift) <= most)) return false;
+        const auto good = moments_around(shift, columns, cols, least, moments);
+        if (attempt == second) {
+            moments.mean = select(was_good, before.mean, moments.mean);
+            moments.variance = select(was_good, before.variance, moments.variance);
+            return all(was_good | good);
+        }
+        if (all(good)) return true;
+        shift = attempt == first ? to_float(moments.mean) : near;
+        before = moments, was_good = good;
     }
-    const auto good = moments_around(near, columns, cols, least, moments);
-    if (all(good)) return true;
-    TileMoments second;
-    const V shift = to_float(moments.mean);
-    const auto good_again = moments_around(shift, columns, cols, least, second);
-    moments.mean = select(good, moments.mean, second.mean);
-    moments.variance = select(good, moments.variance, second.variance);
-    return all(good | good_again) && all(abs(shift) <= most);
 }
 
 // moments_in_double of the rows.

@@ -95,7 +95,8 @@ FASTNORM_OUTLINE bool backward_tile(
     TileGradient gradient;
     if (!gradient_of_tile(task, centred, sums.weight, first, dy, x, gradient)) return false;
     for (std::int64_t next = 0; next < cols; next += group) {
-        TileFloats some_dy[group], some_xhat[group];
+        // Loads come before stores: see put_columns.
+        TileFloats some_dy[group], some_xhat[group], some_dx[group];
         FASTNORM_UNROLL
         for (int k = 0; k < group; ++k) {
             const std::int64_t j = next + k;
@@ -104,8 +105,12 @@ FASTNORM_OUTLINE bool backward_tile(
             const TileFloats dy_j = dy.at(j), xhat = gradient.centre.normalised(x.at(j));
             const TileFloats along =
                 j < counted ? mul_add(xhat, gradient.slope, gradient.offset) : broadcast<TileFloats>(0);
-            dx.put(j, mul_add(dy_j * broadcast<TileFloats>(sums.weight[j]), gradient.centre.rstd, along));
+            some_dx[k] = mul_add(dy_j * broadcast<TileFloats>(sums.weight[j]), gradient.centre.rstd, along);
             some_dy[k] = dy_j, some_xhat[k] = xhat;
+        }
+        FASTNORM_UNROLL
+        for (int k = 0; k < group; ++k) {
+            if (next + k < cols) dx.put(next + k, some_dx[k]);
         }
         if (task.dweight_partials) add_rows(some_dy, some_xhat, sums.dweight + next, sums.dbias + next);
     }

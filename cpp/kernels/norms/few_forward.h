@@ -26,11 +26,11 @@ FASTNORM_OUTLINE bool normalise_tile(
     }
     const float* const weights = static_cast<const float*>(task.weight);
     const float* const biases = static_cast<const float*>(task.bias);
-    for (std::int64_t j = 0; j < cols; ++j) {
+    put_columns(cols, results, [&](std::int64_t j) FASTNORM_INLINE_LAMBDA {
         const TileFloats weight = broadcast<TileFloats>(weights ? weights[j] : 1),
                          bias = broadcast<TileFloats>(biases ? biases[j] : -0.0f);
-        results.put(j, mul_add(centre.normalised(columns.at(j)), weight, bias));
-    }
+        return mul_add(centre.normalised(columns.at(j)), weight, bias);
+    });
     return true;
 }
 
