@@ -46,11 +46,11 @@ FASTNORM_INLINE bool transposes_in_place(std::int64_t cols, bool more) {
     return sizeof(T) == sizeof(float) && (cols >= column_group<float> || more);
 }
 
-// A strip of rows that are a step apart, the first of them at `row`, to `columns`; and back.
+// A band of rows that are a step apart, the first of them at `row`, to `columns`; and back.
 template <class T>
 void rows_to_columns(const FewColumns& rows, const char* row, std::int64_t tiles, float* columns) {
     const std::int64_t cols = rows.shape->cols, step = rows.operand->outer_stride[rows.shape->outer_axes - 1];
-    alignas(64) float dense[strip_elements + tile_rows];
+    alignas(64) float dense[band_elements + tile_rows];
     for (; tiles > 0; --tiles, row += tile_rows * step, columns += tile_rows * cols) {
         if (rows.lines) {
             for (std::int64_t j = 0; j < cols; ++j)
@@ -72,7 +72,7 @@ void rows_to_columns(const FewColumns& rows, const char* row, std::int64_t tiles
 template <class T>
 void columns_to_rows(const FewColumns& rows, const float* columns, std::int64_t tiles, char* row) {
     const std::int64_t cols = rows.shape->cols, step = rows.operand->outer_stride[rows.shape->outer_axes - 1];
-    alignas(64) float dense[strip_elements + tile_rows];
+    alignas(64) float dense[band_elements + tile_rows];
     for (; tiles > 0; --tiles, row += tile_rows * step, columns += tile_rows * cols) {
         if (rows.lines) {
             for (std::int64_t j = 0; j < cols; ++j)
@@ -97,17 +97,18 @@ FASTNORM_INLINE char* address_of_row(const FewColumns& rows, std::int64_t row) {
 }
 
 // Rows longer than this are moved to be read: their columns may lie in one set of the first-level cache, and
-// are read several times.
+// are read several times. layer_norm over 16 planes of 32 KiB, one Zen 4 core: 14 ns a row in place, 11
+// moved.
 constexpr std::int64_t columns_in_place = 4;
 
 FASTNORM_INLINE bool is_in_place(const FewColumns& rows) {
     return rows.lines && rows.element == Element::float32 && rows.shape->inner_axes == 1;
 }
-FASTNORM_INLINE Strip strip_in_place(const FewColumns& rows, std::int64_t first) {
+FASTNORM_INLINE Band band_in_place(const FewColumns& rows, std::int64_t first) {
     constexpr std::int64_t line = tile_rows * std::int64_t(sizeof(float));
     return {address_of_row(rows, first), rows.operand->inner_stride[0], line, false};
 }
-FASTNORM_INLINE Strip strip_in_room(const FewColumns& rows, float* room) {
+FASTNORM_INLINE Band band_in_room(const FewColumns& rows, float* room) {
     constexpr std::int64_t line = tile_rows * std::int64_t(sizeof(float));
     return {reinterpret_cast<char*>(room), line, line * rows.shape->cols, true};
 }
@@ -136,28 +137,28 @@ bool describe_columns(const Rows& shape, const Operand& operand, Element element
     return (rows.lines || transposes) && std::int64_t(places) % size == 0;
 }
 
-std::int64_t rows_of_strip(const Rows& shape, std::int64_t first, std::int64_t count, std::int64_t& run) {
+std::int64_t rows_of_band(const Rows& shape, std::int64_t first, std::int64_t count, std::int64_t& run) {
     const std::int64_t extent = shape.outer_extent[shape.outer_axes - 1];
     run = smaller(count, extent - first % extent);
     return smaller(run / tile_rows, few_columns / shape.cols) * tile_rows;
 }
 
-Strip strip_to_read(const FewColumns& rows, std::int64_t first, std::int64_t count, float* room) {
+Band band_to_read(const FewColumns& rows, std::int64_t first, std::int64_t count, float* room) {
     if constexpr (!is_compact) {
-        if (is_in_place(rows) && rows.shape->cols <= columns_in_place) return strip_in_place(rows, first);
+        if (is_in_place(rows) && rows.shape->cols <= columns_in_place) return band_in_place(rows, first);
         const auto move = rows.element == Element::float32   ? rows_to_columns<float>
                           : rows.element == Element::float16 ? rows_to_columns<float16>
                                                              : rows_to_columns<bfloat16>;
         move(rows, address_of_row(rows, first), count / tile_rows, room);
     }
-    return strip_in_room(rows, room);
+    return band_in_room(rows, room);
 }
 
-Strip strip_to_write(const FewColumns& rows, std::int64_t first, float* room) {
-    return is_in_place(rows) ? strip_in_place(rows, first) : strip_in_room(rows, room);
+Band band_to_write(const FewColumns& rows, std::int64_t first, float* room) {
+    return is_in_place(rows) ? band_in_place(rows, first) : band_in_room(rows, room);
 }
 
-void write_strip(const FewColumns& rows, std::int64_t first, std::int64_t count, const float* columns) {
+void write_band(const FewColumns& rows, std::int64_t first, std::int64_t count, const float* columns) {
     if constexpr (!is_compact) {
         const auto move = rows.element == Element::float32   ? columns_to_rows<float>
                           : rows.element == Element::float16 ? columns_to_rows<float16>

@@ -137,13 +137,13 @@ public:
     ) {
         if (first >= end_ && !start(first, last)) return false;
         const std::int64_t i = first - begin_;
-        const TileColumns dy(dy_strip_, i), x(x_strip_, i), dx(dx_strip_, i);
+        const TileColumns dy(dy_band_, i), x(x_band_, i), dx(dx_band_, i);
         const bool good = backward_tile(task_, centred_, sums, first, dy, x, dx);
         if (!good || first + count == end_) {
             // Rows that are taken one by one are written by themselves.
             const std::int64_t done = good ? end_ : first;
-            if (dx_strip_.moved && done > written_)
-                write_strip(dx_, written_, done - written_, x_room_ + (written_ - begin_) * task_.shape.cols);
+            if (dx_band_.moved && done > written_)
+                write_band(dx_, written_, done - written_, x_room_ + (written_ - begin_) * task_.shape.cols);
             written_ = first + count;
         }
         return good;
@@ -152,12 +152,12 @@ public:
 private:
     FASTNORM_INLINE bool start(std::int64_t first, std::int64_t last) {
         std::int64_t run;
-        const std::int64_t count = rows_of_strip(task_.shape, first, last - first, run);
+        const std::int64_t count = rows_of_band(task_.shape, first, last - first, run);
         if (count == 0) return false;
         // dx takes the place of x.
-        dx_strip_ = strip_to_write(dx_, first, x_room_);
-        x_strip_ = strip_to_read(x_, first, count, x_room_);
-        dy_strip_ = strip_to_read(dy_, first, count, dy_room_);
+        dx_band_ = band_to_write(dx_, first, x_room_);
+        x_band_ = band_to_read(x_, first, count, x_room_);
+        dy_band_ = band_to_read(dy_, first, count, dy_room_);
         begin_ = written_ = first, end_ = first + count;
         return true;
     }
@@ -166,9 +166,9 @@ private:
     const bool centred_;
     FewColumns dy_, x_, dx_;
     const bool takes_;
-    Strip dy_strip_, x_strip_, dx_strip_;
+    Band dy_band_, x_band_, dx_band_;
     std::int64_t begin_ = 0, written_ = 0, end_ = 0;
-    alignas(64) float dy_room_[strip_elements], x_room_[strip_elements];
+    alignas(64) float dy_room_[band_elements], x_room_[band_elements];
 };
 
 FASTNORM_TARGET_END

@@ -47,22 +47,22 @@ public:
     FASTNORM_INLINE bool takes() const { return takes_; }
 
     // Writes y of the first rows of [first, end) and returns how many. Where that is none, those before
-    // `by_row` are to be taken one by one: the end of an axis, or a strip with a row that NormRows has to
+    // `by_row` are to be taken one by one: the end of an axis, or a band with a row that NormRows has to
     // take.
     FASTNORM_OUTLINE std::int64_t write(std::int64_t first, std::int64_t end, std::int64_t& by_row) const {
-        alignas(64) float room[strip_elements];
+        alignas(64) float room[band_elements];
         std::int64_t run, done = 0;
-        const std::int64_t count = rows_of_strip(task_.shape, first, end - first, run);
+        const std::int64_t count = rows_of_band(task_.shape, first, end - first, run);
         by_row = first + (count > 0 ? count : run);
         if (count == 0) return 0;
-        const Strip target = strip_to_write(y_, first, room);
-        const Strip source = strip_to_read(x_, first, count, room);
+        const Band target = band_to_write(y_, first, room);
+        const Band source = band_to_read(x_, first, count, room);
         while (done < count) {
             const TileColumns columns(source, done), results(target, done);
             if (!normalise_tile(task_, centred_, first + done, columns, results)) break;
             done += tile_rows;
         }
-        if (target.moved && done > 0) write_strip(y_, first, done, room);
+        if (target.moved && done > 0) write_band(y_, first, done, room);
         return done;
     }
 

@@ -8,7 +8,8 @@
 
 FASTNORM_TARGET_BEGIN
 
-// Whether the rows of a task are taken so: fewer are taken one by one.
+// Whether the rows of a task are taken so: fewer are taken one by one, as calls of few rows are not to pay
+// for the tiles.
 constexpr std::int64_t few_rows = 2 * tile_rows;
 FASTNORM_INLINE bool has_few_columns(const Rows& shape, double eps) {
     return shape.cols <= few_columns && shape.rows >= few_rows && eps <= 0x1p100;
