@@ -61,13 +61,13 @@ def test_no_weak_symbols() -> None:
 
 
 def test_one_public_symbol() -> None:
-    """Each object defines what fills its family's table, copies also move_rows and gather for all families,
-    linear also what fills the table of mlp, and nothing else.
+    """Each object defines what fills its family's table, copies also what moves rows for all families (move_rows,
+    gather, band_to_read, write_band), linear also what fills the table of mlp, and nothing else.
     """
     for path in objects():
         target = target_of(path)
         public = [name for kind, name in symbols(path) if kind.isupper() and kind != "U"]
-        others = {"copies": ("move_rows(", "gather("), "linear": ("fill(fastnorm::MlpKernels",)}
+        others = {"copies": ("move_rows(", "gather(", "band_to_read(", "write_band("), "linear": ("fill(fastnorm::MlpKernels",)}
         for other in others.get(path.parent.name, ()):
             public.remove(next(name for name in public if f"{target}::{other}" in name))
         assert len(public) == 1, f"{target}, {path.name}: {public}"
