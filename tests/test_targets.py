@@ -67,7 +67,10 @@ def test_one_public_symbol() -> None:
     for path in objects():
         target = target_of(path)
         public = [name for kind, name in symbols(path) if kind.isupper() and kind != "U"]
-        others = {"copies": ("move_rows(", "gather(", "band_to_read(", "write_band("), "linear": ("fill(fastnorm::MlpKernels",)}
+        others = {
+            "copies": ("move_rows(", "gather(", "band_to_read(", "write_band("),
+            "linear": ("fill(fastnorm::MlpKernels",),
+        }
         for other in others.get(path.parent.name, ()):
             public.remove(next(name for name in public if f"{target}::{other}" in name))
         assert len(public) == 1, f"{target}, {path.name}: {public}"
