@@ -61,8 +61,8 @@ def test_no_weak_symbols() -> None:
 
 
 def test_one_public_symbol() -> None:
-    """Each object defines what fills its family's table, copies also what moves rows for all families (move_rows,
-    gather, band_to_read, write_band), linear also what fills the table of mlp, and nothing else.
+    """Each object defines what fills its family's table, copies also what moves rows for all families
+    (move_rows, gather, band_to_read, write_band), linear also what fills the table of mlp, and nothing else.
     """
     for path in objects():
         target = target_of(path)
