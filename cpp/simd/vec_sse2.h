@@ -311,7 +311,11 @@ template <>
 struct Memory<Vec<float, 2>> {
     template <class S>
     static FASTNORM_INLINE Vec<float, 2> load(const S* source) {
-        return {_mm_setr_ps(widen(source[0]), widen(source[1]), 0, 0)};
+        if constexpr (sizeof(S) == 2) {
+            return {widen_each(source, 2, 0)};
+        } else {
+            return {_mm_setr_ps(source[0], source[1], 0, 0)};
+        }
     }
 };
 
