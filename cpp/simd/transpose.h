@@ -74,6 +74,98 @@ FASTNORM_INLINE void store_column_group(Row row, Vec<C, N> (&columns)[column_gro
     }
 }
 
+// ---- squares ----------------------------------------------------------------------------------------------
+
+// Lanes of two halves each, of which the even ones come first. Targets with instructions for float16 have
+// their own.
+template <class V>
+FASTNORM_INLINE void widen_pairs(V pairs, V& even, V& odd, const bfloat16*) {
+    even = from_bits(as_bits(pairs) << 16);
+    odd = from_bits(as_bits(pairs) & broadcast_bits<V>(0xffff0000));
+}
+
+// The rows of a square `step` elements apart, or one by one. row(i) is called once for each, rows that differ
+// by square_group in turn.
+template <class C>
+constexpr int square_group = has_pieces ? column_group<C> : 1;
+
+template <class S, class C>
+struct SteppedRows {
+    static constexpr int strips = native<C> / square_group<C>;
+    const S* at[strips];
+    std::int64_t step;
+
+    FASTNORM_INLINE SteppedRows(const S* first, std::int64_t between) : step(between) {
+        FASTNORM_UNROLL
+        for (int strip = 0; strip < strips; ++strip) {
+            at[strip] = strip == 0 ? first : at[strip - 1] + square_group<C> * step;
+            FASTNORM_WALKED(at[strip]);
+        }
+    }
+    FASTNORM_INLINE const S* operator()(int i) {
+        const int strip = i / square_group<C>;
+        const S* const row = at[strip];
+        at[strip] += step;
+        FASTNORM_WALKED(at[strip]);
+        return row;
+    }
+};
+
+// square[k] lane i = element k of row i. Pieces of sixteen bytes are brought together from memory and turned;
+// halves as pairs. All of a row is loaded at once, since lines of rows that are far apart may share a set of
+// the cache. between(n), for n from 0 to N - 1, is what is done meanwhile.
+template <class S, class C, int N, class Rows, class Between>
+FASTNORM_INLINE void load_square(Rows row, Vec<C, N> (&square)[N], Between between) {
+    using V = Vec<C, N>;
+    constexpr int group = square_group<C>, strips = N / group;
+    if constexpr (has_pieces && N * sizeof(S) >= 16) {
+        constexpr int groups = N * int(sizeof(S)) / 16;
+        V pieces[groups][group];
+        FASTNORM_UNROLL
+        for (int j = 0; j < group; ++j) {
+            const S* rows[strips];
+            FASTNORM_UNROLL
+            for (int strip = 0; strip < strips; ++strip) rows[strip] = row(strip * group + j);
+            FASTNORM_UNROLL
+            for (int p = 0; p < groups; ++p) {
+                const auto piece = [&](int i) FASTNORM_INLINE_LAMBDA {
+                    return reinterpret_cast<const char*>(rows[i / group]) + 16 * p;
+                };
+                load_pieces(piece, j, group, pieces[p][j]);
+            }
+            FASTNORM_UNROLL
+            for (int strip = 0; strip < strips; ++strip) between(j * strips + strip);
+        }
+        FASTNORM_UNROLL
+        for (int p = 0; p < groups; ++p) {
+            transpose_pieces(pieces[p]);
+            FASTNORM_UNROLL
+            for (int j = 0; j < group; ++j) {
+                if constexpr (sizeof(S) == 2) {
+                    V* const pair = square + 2 * (p * group + j);
+                    widen_pairs(pieces[p][j], pair[0], pair[1], static_cast<const S*>(nullptr));
+                } else {
+                    square[p * group + j] = pieces[p][j];
+                }
+            }
+        }
+    } else {
+        FASTNORM_UNROLL
+        for (int j = 0; j < group; ++j) {
+            FASTNORM_UNROLL
+            for (int strip = 0; strip < strips; ++strip) {
+                square[strip * group + j] = load<V>(row(strip * group + j));
+                between(j * strips + strip);
+            }
+        }
+        transpose(square);
+    }
+}
+template <class S, class C, int N, class Rows>
+FASTNORM_INLINE void load_square(Rows row, Vec<C, N> (&square)[N]) {
+    load_square<S>(row, square, [](int) FASTNORM_INLINE_LAMBDA {});
+}
+
 // ---- elements moved, whatever they are --------------------------------------------------------------------
 
 // A strip is sixteen bytes of each of `strip_rows` rows, `strip_columns` elements of `Size` bytes.

@@ -134,6 +134,19 @@ FASTNORM_INLINE __m256 widen_eight(__m128i halves, const float16*) { return _mm2
 FASTNORM_INLINE __m256 widen_eight(__m128i halves, const bfloat16*) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
 }
+// Lanes of two halves each, of which the even ones come first.
+FASTNORM_INLINE __m256 widen_low_halves(__m256i lanes) {
+    return _mm256_cvtph_ps(
+        _mm_packus_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1))
+    );
+}
+FASTNORM_INLINE void widen_pairs(
+    Vec<float, 8> pairs, Vec<float, 8>& even, Vec<float, 8>& odd, const float16*
+) {
+    const __m256i bits = _mm256_castps_si256(pairs.r);
+    even = {widen_low_halves(_mm256_and_si256(bits, _mm256_set1_epi32(0xffff)))};
+    odd = {widen_low_halves(_mm256_srli_epi32(bits, 16))};
+}
 FASTNORM_INLINE __m128i narrow_eight(__m256 values, const float16*) {
     return _mm256_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }

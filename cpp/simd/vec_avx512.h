@@ -133,10 +133,13 @@ FASTNORM_INLINE void interleave(Vec<double, 8> a, Vec<double, 8> b, Vec<double, 
 FASTNORM_REGISTER_TRANSPOSE_PIECES(16, _mm512)
 template <class Row>
 FASTNORM_INLINE void load_pieces(Row row, int first, int apart, Vec<float, 16>& v) {
-    const __m512 one = _mm512_castps128_ps512(load_piece(row(first)));
-    const __m512 two = _mm512_insertf32x4(one, load_piece(row(first + apart)), 1);
-    const __m512 three = _mm512_insertf32x4(two, load_piece(row(first + 2 * apart)), 2);
-    v = {_mm512_insertf32x4(three, load_piece(row(first + 3 * apart)), 3)};
+    const __m256 lo = _mm256_insertf128_ps(
+        _mm256_castps128_ps256(load_piece(row(first))), load_piece(row(first + apart)), 1
+    );
+    const __m256 hi = _mm256_insertf128_ps(
+        _mm256_castps128_ps256(load_piece(row(first + 2 * apart))), load_piece(row(first + 3 * apart)), 1
+    );
+    v = {_mm512_insertf32x8(_mm512_castps256_ps512(lo), hi, 1)};
 }
 template <class Row>
 FASTNORM_INLINE void load_pieces(Row row, int first, int apart, Vec<double, 8>& v) {
@@ -170,6 +173,15 @@ FASTNORM_INLINE __m256i narrow_sixteen(__m512 values, const bfloat16*) {
     const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
     const __mmask16 nan = _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q);
     return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_blend_epi32(nan, rounded, quiet), 16));
+}
+
+// Lanes of two halves each, of which the even ones come first.
+FASTNORM_INLINE void widen_pairs(
+    Vec<float, 16> pairs, Vec<float, 16>& even, Vec<float, 16>& odd, const float16*
+) {
+    const __m512i bits = _mm512_castps_si512(pairs.r);
+    even = {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(bits))};
+    odd = {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)))};
 }
 
 template <>

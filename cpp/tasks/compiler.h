@@ -44,6 +44,14 @@
 #define FASTNORM_PREFETCH(address, write, locality) static_cast<void>(address)
 #endif
 
+// Keeps an address in one register that is walked: compilers would compute the addresses of an unrolled loop
+// one by one from what it began with, and keep more of them than there are registers.
+#if defined(__GNUC__)
+#define FASTNORM_WALKED(address) __asm__("" : "+r"(address))
+#else
+#define FASTNORM_WALKED(address) static_cast<void>(address)
+#endif
+
 // Where a target would rather be small than fast, functions of simd/math.h are calls, and loops over columns
 // have one body.
 #if defined(FASTNORM_COMPACT)

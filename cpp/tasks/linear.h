@@ -74,6 +74,10 @@ struct WeightPanels {
     void* panels;  // of the compute type
 };
 
+// Columns that one row of A takes at a time where B is read by rows: their chains stay in the first-level
+// cache, and B is read in lines of a page or two, which prefetchers follow.
+constexpr std::int64_t one_row_cols = 2048;
+
 // What becomes of z = A B + bias.
 enum class Finish : int {
     activate,  // C = activation(z)
@@ -97,6 +101,7 @@ struct Product {
     std::int64_t row_block, col_block;
     std::int64_t packed_cols;  // columns of B that a thread takes at a time
     bool packs_a, packs_b;     // copied first, else read in place
+    bool one_row;              // B is read in place, once
     bool along_rows;           // neighbours in memory are rows of A, else columns
     bool swapped;              // computed transposed
     bool staged;               // C takes no tiles in place: a unit is computed in scratch
@@ -187,6 +192,16 @@ FASTNORM_INLINE void divide(
         task.along_rows && task.a.cols.stride[0] % 256 == 0 && task.cols * compute_size > 256;
     const bool a_lines = task.along_rows || is_dense(task.a.cols, a_size);
     task.packs_a = !(a_lines && is_plain(task.a)) || (collides && task.rows > 1);
+
+    // One row has what reads B in place; a packed weight is read as fast.
+    task.one_row = task.rows == 1 && !task.b.in_panels && task.cols >= 16 && task.depth >= 16;
+    if (task.one_row) {
+        task.along_rows = false;
+        task.packs_a = !(is_plain(task.a) && is_dense(task.a.cols, compute_size));
+        const bool b_lines = is_dense(task.b.cols, task.b.wide ? compute_size : size);
+        const std::int64_t most = !b_lines ? 64 : is_plain(task.b) ? one_row_cols : task.packed_cols;
+        task.packed_cols = smaller(parts(task.col_block, 1, 64), most);
+    }
 }
 
 // sums[j] = the sum over rows of column j. A call covers columns [begin, end).

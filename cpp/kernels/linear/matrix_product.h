@@ -8,8 +8,9 @@
 // + depth / depth_block) * 2^-24.
 #pragma once
 
-#include "kernels/linear/tile.h"
 #include "kernels/linear/finish.h"
+#include "kernels/linear/one_row.h"
+#include "kernels/linear/tile.h"
 
 FASTNORM_TARGET_BEGIN
 
@@ -19,8 +20,8 @@ class ProductUnit {
     static constexpr std::int64_t size = sizeof(C);
 
 public:
-    ProductUnit(const Product& task, const Packing<C>& packing, void* scratch)
-        : task_(task), packing_(packing), finish_(task, packing.pack) {
+    ProductUnit(const Product& task, const Packing<C>& packing, MultiplyRow<C> narrow_row, void* scratch)
+        : task_(task), packing_(packing), narrow_row_(narrow_row), finish_(task, packing.pack) {
         packed_a_ = static_cast<C*>(scratch);
         packed_b_ = packed_a_ + packed_a_elements(task);
         staged_ = packed_b_ + packed_b_elements(task);
@@ -41,13 +42,21 @@ public:
             do {
                 strip_.depth = smaller(depth_block, task_.depth - k);
                 strip_.accumulate = k > 0;
-                take_b(k, j);
+                if (!one_row()) take_b(k, j);
                 const bool is_last = k + depth_block >= task_.depth;
                 for (std::int64_t i = first_row; i < last_row; i += packed_a_rows) {
                     const std::int64_t count = smaller(packed_a_rows, last_row - i);
                     strip_.next = i == first_row ? block_after(k, j) : nullptr;
                     take_a(i, count, k);
                     strip_.c = c + i * strip_.c_step;
+                    if (one_row()) {
+                        multiply_one_row(
+                            strip_.a, k, strip_.depth, j, strip_.cols, strip_.c, task_.b, packing_.pack,
+                            narrow_row_
+                        );
+                        if (is_last) finish_.apply(strip_.c, strip_.c_step, 1, strip_.cols, i, j);
+                        continue;
+                    }
                     multiply(strip_, count, [&](std::int64_t row, std::int64_t rows) FASTNORM_INLINE_LAMBDA {
                         if (!is_last) return;
                         finish_.apply(
@@ -126,8 +135,12 @@ private:
         }
     }
 
+    // Where code is to be small, one row is multiplied as others are.
+    bool one_row() const { return !is_compact && task_.one_row; }
+
     const Product& task_;
     const Packing<C> packing_;
+    const MultiplyRow<C> narrow_row_;
     const RowFinish<C> finish_;
     C* packed_a_;
     C* packed_b_;
@@ -137,9 +150,10 @@ private:
 
 template <class C>
 void multiply_units(
-    const Product& task, const Packing<C>& packing, std::int64_t begin, std::int64_t end, void* scratch
+    const Product& task, const Packing<C>& packing, MultiplyRow<C> narrow_row, std::int64_t begin,
+    std::int64_t end, void* scratch
 ) {
-    ProductUnit<C> work(task, packing, scratch);
+    ProductUnit<C> work(task, packing, narrow_row, scratch);
     const std::int64_t across = (task.cols + task.col_block - 1) / task.col_block;
     for (std::int64_t unit = begin; unit < end; ++unit) {
         const std::int64_t row = unit / across * task.row_block, col = unit % across * task.col_block;
@@ -151,7 +165,10 @@ void multiply_units(
 
 template <class T>
 void matrix_product(const Product& task, std::int64_t begin, std::int64_t end, void* scratch) {
-    multiply_units<compute_t<T>>(task, packing_of<T>(), begin, end, scratch);
+    using C = compute_t<T>;
+    MultiplyRow<C> narrow_row = nullptr;
+    if constexpr (sizeof(T) < sizeof(C) && !is_compact) narrow_row = multiply_row_of<T, C>;
+    multiply_units<C>(task, packing_of<T>(), narrow_row, begin, end, scratch);
 }
 
 FASTNORM_TARGET_END

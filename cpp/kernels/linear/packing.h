@@ -33,7 +33,7 @@ void pack_lines(
     }
     std::int64_t transposed_cols = 0;
     if (source.aligned && is_dense(source.rows, size) && rows >= lanes) {
-        // Squares of lanes x lanes elements, read along the rows' axis and turned in registers.
+        // Squares read along the rows' axis and turned in registers.
         transposed_cols = cols / lanes * lanes;
         const std::int64_t whole_rows = rows / lanes * lanes;
         for (std::int64_t j = 0; j < transposed_cols; j += lanes) {
@@ -42,10 +42,10 @@ void pack_lines(
                 line[l] = source.data + offset_along(source.cols, first_col + j + l) + first_row * size;
             for (std::int64_t i = 0; i < whole_rows; i += lanes) {
                 V square[lanes];
-                FASTNORM_UNROLL_REGISTERS
-                for (int l = 0; l < lanes; ++l)
-                    square[l] = load_row<V>(reinterpret_cast<const S*>(line[l]) + i);
-                transpose(square);
+                load_square<S>(
+                    [&](int l) FASTNORM_INLINE_LAMBDA { return reinterpret_cast<const S*>(line[l]) + i; },
+                    square
+                );
                 FASTNORM_UNROLL_REGISTERS
                 for (int l = 0; l < lanes; ++l) store(target + (i + l) * step + j, square[l]);
             }
