@@ -21,9 +21,20 @@ extern const NativeOp memory_ops[];
 extern const NativeOp optim_ops[];
 
 inline const NativeOp* const families[] = {
-    norm_ops,       channel_norm_ops,         residual_norm_ops,    activation_ops, gate_ops, softmax_ops,
-    class_loss_ops, linear_cross_entropy_ops, elementwise_loss_ops, linear_ops,     mlp_ops,  attention_ops,
-    memory_ops,     optim_ops,
+    norm_ops,
+    channel_norm_ops,
+    residual_norm_ops,
+    activation_ops,
+    gate_ops,
+    softmax_ops,
+    class_loss_ops,
+    linear_cross_entropy_ops,
+    elementwise_loss_ops,
+    linear_ops,
+    mlp_ops,
+    attention_ops,
+    memory_ops,
+    optim_ops,
 };
 
 }  // namespace fastnorm

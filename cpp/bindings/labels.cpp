@@ -45,9 +45,8 @@ Labels as_labels(
     const std::int64_t count = PyArray_SIZE(given);
     const double nanoseconds = double(count);
     Labels labels;
-    labels.array = PyArray_TYPE(given) == NPY_INT64 && PyArray_ISCARRAY_RO(given)
-                       ? Reference(Py_NewRef(slot))
-                       : copy_integers(given, x);
+    labels.array = PyArray_TYPE(given) == NPY_INT64 && PyArray_ISCARRAY_RO(given) ? Reference(Py_NewRef(slot))
+                                                                                  : copy_integers(given, x);
     if (!labels.array) return labels;
     bool all_valid = true, is_class = false;
     {

@@ -52,7 +52,9 @@ struct ClassifierResults {
         const Array dx_array(dx.array(), loss.element),
             dweight_array(dweight.array(), compute_element(loss.element));
         const ClassifierGradients gradients{
-            {dx_array, loss.element}, {dweight_array, loss.element}, dbias ? PyArray_DATA(dbias.array()) : nullptr
+            {dx_array, loss.element},
+            {dweight_array, loss.element},
+            dbias ? PyArray_DATA(dbias.array()) : nullptr
         };
         return run_classifier_gradients(loss, gradients);
     }
@@ -104,7 +106,7 @@ Outcome classifier_loss(const ClassifierArguments& slots) {
     if (*return_grad && !results.create(*x, *weight, bool(bias.array))) return finished(nullptr);
     if (!slots.dloss && !is_reduced && !(loss_array = new_losses(*x, axes))) return finished(nullptr);
     double* const row_losses = slots.dloss ? nullptr : static_cast<double*>(losses.data());
-    ClassifierLoss loss{e,           {*x, e},      {*weight, e}, bias.data(), labels.data(), label_smoothing,
+    ClassifierLoss loss{e,          {*x, e},      {*weight, e}, bias.data(), labels.data(), label_smoothing,
                         row_losses, dloss.data(), factor};
     double divisor = 1, total = 0;
     if (!run_planned(classifier_loss_nanoseconds(loss, *return_grad), [&] {
@@ -117,7 +119,9 @@ Outcome classifier_loss(const ClassifierArguments& slots) {
             if (is_reduced) {
                 total = sum_of(row_losses, rows);
             } else {
-                kernels().round_losses[int(e)]({row_losses, PyArray_DATA(loss_array.array())}, 0, rows, nullptr);
+                kernels().round_losses[int(e)](
+                    {row_losses, PyArray_DATA(loss_array.array())}, 0, rows, nullptr
+                );
             }
             return true;
         })) {

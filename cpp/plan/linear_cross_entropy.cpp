@@ -27,9 +27,7 @@ constexpr double logit_nanoseconds = 0.5;
 // Part of a matrix of two axes.
 class Part {
 public:
-    Part(
-        const Matrix& whole, std::int64_t row, std::int64_t rows, std::int64_t col, std::int64_t cols
-    )
+    Part(const Matrix& whole, std::int64_t row, std::int64_t rows, std::int64_t col, std::int64_t cols)
         : extent_{rows, cols}, stride_{whole.rows.stride[0], whole.cols.stride[0]} {
         char* const data = whole.data + row * stride_[0] + col * stride_[1];
         matrix_ = {data, {1, extent_, stride_}, {1, extent_ + 1, stride_ + 1}, whole.wide, whole.aligned};
@@ -78,9 +76,7 @@ public:
         task.scale = loss_.scale;
         const std::int64_t chunk = std::max<std::int64_t>(4096 / std::max<std::int64_t>(cols, 1), 1);
         const double nanoseconds = logit_nanoseconds * double(count) * double(cols);
-        return run(
-            kernels().linear_cross_entropy[int(loss_.element)], task, {count, chunk, nanoseconds, 0}
-        );
+        return run(kernels().linear_cross_entropy[int(loss_.element)], task, {count, chunk, nanoseconds, 0});
     }
 
 private:
@@ -114,7 +110,8 @@ public:
           depth_(loss.x.cols()),
           classes_(loss.weight.cols()),
           totals_(std::size_t(gradients.dbias ? classes_ : 0) * sizeof(double)) {
-        if (totals_ && gradients.dbias) std::memset(totals_.data(), 0, std::size_t(classes_) * sizeof(double));
+        if (totals_ && gradients.dbias)
+            std::memset(totals_.data(), 0, std::size_t(classes_) * sizeof(double));
     }
 
     explicit operator bool() const { return bool(totals_); }
@@ -154,12 +151,9 @@ private:
         const Part dx(results_.dx.matrix(), row, count, 0, depth_);
         // Few rows as columns of the transposed product, which reads a weight along its rows where they lie
         // so: 32 rows of 768 with 32000 classes take 103 GFLOP/s and not 71 (Zen 4, one core).
-        const std::int64_t size =
-            item_size(weight.wide ? compute_element(loss_.element) : loss_.element);
+        const std::int64_t size = item_size(weight.wide ? compute_element(loss_.element) : loss_.element);
         if (count <= 2 * least_rows && is_dense(weight.cols, size)) {
-            return run_product(
-                layer_product(weight, transposed(dz), nullptr, transposed(dx)), loss_.element
-            );
+            return run_product(layer_product(weight, transposed(dz), nullptr, transposed(dx)), loss_.element);
         }
         return run_product(layer_product(dz, transposed(weight), nullptr, dx), loss_.element);
     }
@@ -184,9 +178,8 @@ bool run_classifier_loss(const ClassifierLoss& loss) noexcept {
     const std::int64_t rows = loss.x.rows(), classes = loss.weight.cols();
     if (rows == 0) return true;
     const std::int64_t row_block = std::min(rows, most_rows);
-    const std::int64_t col_block = std::min(
-        std::max(logits_together / row_block / class_block * class_block, class_block), classes
-    );
+    const std::int64_t col_block =
+        std::min(std::max(logits_together / row_block / class_block * class_block, class_block), classes);
     const LossRows loss_rows(loss, row_block);
     const MatrixBuffer logits(row_block, col_block, loss.element);
     if (!loss_rows || !logits) return false;
@@ -206,8 +199,7 @@ bool run_classifier_loss(const ClassifierLoss& loss) noexcept {
 // share a buffer. The order of the terms of dweight and dbias follows from the shape.
 bool run_classifier_gradients(const ClassifierLoss& loss, const ClassifierGradients& gradients) noexcept {
     const std::int64_t rows = loss.x.rows(), depth = loss.x.cols(), classes = loss.weight.cols();
-    const std::int64_t together =
-        std::max(logits_together / classes / least_rows * least_rows, least_rows);
+    const std::int64_t together = std::max(logits_together / classes / least_rows * least_rows, least_rows);
     const std::int64_t first = rows > together && depth > together ? std::min(rows, depth) : 0;
     const LossRows loss_rows(loss, std::max(first, together));
     const GradientSums sums(loss, gradients);

@@ -5,8 +5,8 @@
 
 namespace fastnorm {
 
-// The loss of logits x W + bias against labels, and its gradients. x and dx are matrices of two axes; bias and
-// dbias are contiguous, of the compute type, or null.
+// The loss of logits x W + bias against labels, and its gradients. x and dx are matrices of two axes; bias
+// and dbias are contiguous, of the compute type, or null.
 struct ClassifierLoss {
     Element element;
     MatrixView x, weight;

@@ -5,9 +5,9 @@
 #include "targets/kernel.h"
 #include "tasks/class_losses.h"
 
-#define FASTNORM_CLASS_LOSSES(kernel) \
-    kernel(class_loss, ClassLoss);                       \
-    kernel(linear_cross_entropy, LinearCrossEntropy);    \
+#define FASTNORM_CLASS_LOSSES(kernel)                 \
+    kernel(class_loss, ClassLoss);                    \
+    kernel(linear_cross_entropy, LinearCrossEntropy); \
     kernel(round_losses, RoundLosses);
 
 FASTNORM_TABLE(ClassLossKernels, FASTNORM_CLASS_LOSSES)
