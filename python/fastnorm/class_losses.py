@@ -471,14 +471,14 @@ def linear_cross_entropy(
     -----
     Memory: beside the results 4 MiB of float32 logits, or those of 32 rows, whichever is more, and some
     copies, whatever the number of rows. The loss alone takes some columns of the logits of many rows at a
-    time. With the gradients all columns of some rows are there: first of as many rows as x has features, where
-    dweight will be. These are three products, as many as with an array of all logits.
+    time. With the gradients all columns of some rows are there: first of as many rows as x has features,
+    where dweight will be. These are three products, as many as with an array of all logits.
 
     Accuracy: logits err as the outputs of `linear`; half types keep them in float32. The loss of given logits
     is as good as that of `cross_entropy`, and the gradients err as those of `linear`.
 
-    Reproducibility: as in `linear` and `cross_entropy`; the loss has the same bits with and without gradients.
-    The order of the sums of dweight and dbias depends on the shape alone.
+    Reproducibility: as in `linear` and `cross_entropy`; the loss has the same bits with and without
+    gradients. The order of the sums of dweight and dbias depends on the shape alone.
 
     References
     ----------
@@ -514,8 +514,8 @@ def linear_cross_entropy_backward(
 ) -> tuple[Array, Array, Array | None]:
     """Gradients of `linear_cross_entropy`.
 
-    With ``dz = softmax(z) - q``, ``z = x @ weight + bias``, for each row times dloss and the share of the mean:
-    ``dx = dz @ weight.T``, ``dweight = x.T @ dz`` and ``dbias = dz.sum(rows)``.
+    With ``z = x @ weight + bias`` and ``dz = softmax(z) - q`` for each row, times dloss and the share of the
+    mean: ``dx = dz @ weight.T``, ``dweight = x.T @ dz`` and ``dbias = dz.sum(rows)``.
 
     Parameters
     ----------

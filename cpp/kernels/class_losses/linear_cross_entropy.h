@@ -87,6 +87,7 @@ private:
                 const V value = load_columns<V>(z + j, step, -infinity);
                 return select(value == broadcast<V>(-infinity), broadcast<V>(0), value);
             });
+            return;
         }
         if (!(task_.label_smoothing > 0)) return;
         const V maximum = broadcast<V>(C(row_.maximum));

@@ -150,7 +150,7 @@ def logits_of(inputs: Arguments) -> tuple[Array, Array]:
 
 
 def classifier_bounds(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
-    """The error of the logits, which moves log-sum-exp and a logit by no more, and that of the loss itself."""
+    """The error of the logits, by which log-sum-exp and a logit move at most, and that of the loss itself."""
     dtype, target = inputs[0].dtype, inputs[2]
     logits, error = logits_of(inputs)
     exact = np.abs(reference.cross_entropy(logits, target, **keywords))
