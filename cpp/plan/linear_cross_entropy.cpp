@@ -10,8 +10,8 @@ namespace fastnorm {
 
 namespace {
 
-// Logits that are kept at a time, or columns of them that are copied: 4 MiB of float32.
-constexpr std::int64_t logits_together = std::int64_t(1) << 20;
+// Logits that are there at a time, or columns of them that are copied: 3 MiB of float32.
+constexpr std::int64_t logits_together = std::int64_t(3) << 18;
 
 // Rows of which the gradient keeps all logits: a product with so few rows waits for the weight (Zen 4, one
 // core, 32 rows of 768 with 32000 classes: 62 to 103 GFLOP/s by product, 48 rows 69 to 106), and more would
@@ -19,7 +19,7 @@ constexpr std::int64_t logits_together = std::int64_t(1) << 20;
 constexpr std::int64_t least_rows = 32;
 
 // Rows of the loss alone, of whose logits there are some columns at a time.
-constexpr std::int64_t most_rows = 2048;
+constexpr std::int64_t most_rows = 1024;
 
 // One thread's time for a logit beside the products, with its gradient: exponentials and maxima.
 constexpr double logit_nanoseconds = 0.5;
@@ -31,6 +31,11 @@ public:
         : extent_{rows, cols}, stride_{whole.rows.stride[0], whole.cols.stride[0]} {
         char* const data = whole.data + row * stride_[0] + col * stride_[1];
         matrix_ = {data, {1, extent_, stride_}, {1, extent_ + 1, stride_ + 1}, whole.wide, whole.aligned};
+    }
+    // The first elements of a row as a contiguous matrix.
+    Part(const Matrix& row, std::int64_t rows, std::int64_t cols)
+        : extent_{rows, cols}, stride_{cols * row.cols.stride[0], row.cols.stride[0]} {
+        matrix_ = {row.data, {1, extent_, stride_}, {1, extent_ + 1, stride_ + 1}, row.wide, row.aligned};
     }
     Part(const Part&) = delete;
     Part& operator=(const Part&) = delete;
@@ -101,6 +106,11 @@ bool copy_rows(const Matrix& from, const Matrix& to, Element element) {
     return run_units({from.rows.extent[0], 16, nanoseconds, 0}, call, &body);
 }
 
+// Columns of so many rows that are copied at a time.
+std::int64_t columns_copied(std::int64_t rows, std::int64_t classes) {
+    return std::min(std::max<std::int64_t>(logits_together / rows / 64 * 64, 64), classes);
+}
+
 // The gradients from dz of some rows: dx of those, and their terms of dweight and dbias.
 class GradientSums {
 public:
@@ -126,17 +136,14 @@ public:
 
     // The same of the first rows, whose dz lies where dweight is to be: of a block of columns after the other
     // it is copied, and dweight takes its place.
-    bool take_in_place(std::int64_t count) const {
+    bool take_in_place(std::int64_t count, const Matrix& space) const {
         const Matrix& dweight = results_.dweight.matrix();
         if (!take_dbias_and_dx(Part(dweight, 0, count, 0, classes_), 0, count)) return false;
-        const std::int64_t most =
-            std::min(std::max<std::int64_t>(logits_together / count / 64 * 64, 64), classes_);
-        const MatrixBuffer copy(count, most, loss_.element);
-        if (!copy) return false;
+        const std::int64_t most = columns_copied(count, classes_);
         const Part x(loss_.x.matrix(), 0, count, 0, depth_);
         for (std::int64_t col = 0; col < classes_ && goes_on(); col += most) {
             const std::int64_t cols = std::min(most, classes_ - col);
-            const Part dz(copy.matrix(), 0, count, 0, cols), block(dweight, 0, depth_, col, cols);
+            const Part dz(space, count, cols), block(dweight, 0, depth_, col, cols);
             if (!copy_rows(Part(dweight, 0, count, col, cols), dz, loss_.element)) return false;
             if (!run_product(layer_product(transposed(x), dz, nullptr, block), loss_.element)) return false;
         }
@@ -201,20 +208,21 @@ bool run_classifier_gradients(const ClassifierLoss& loss, const ClassifierGradie
     const std::int64_t rows = loss.x.rows(), depth = loss.x.cols(), classes = loss.weight.cols();
     const std::int64_t together = std::max(logits_together / classes / least_rows * least_rows, least_rows);
     const std::int64_t first = rows > together && depth > together ? std::min(rows, depth) : 0;
+    const std::int64_t copied = first > 0 ? first * columns_copied(first, classes) : 0;
+    const MatrixBuffer space(1, std::max(copied, std::min(together, rows - first) * classes), loss.element);
     const LossRows loss_rows(loss, std::max(first, together));
     const GradientSums sums(loss, gradients);
-    if (!loss_rows || !sums) return false;
+    if (!space || !loss_rows || !sums) return false;
     if (first > 0) {
         const Part logits(gradients.dweight.matrix(), 0, first, 0, classes);
-        if (!loss_rows.take(logits, 0, first, 0, classes, true) || !sums.take_in_place(first)) return false;
+        if (!loss_rows.take(logits, 0, first, 0, classes, true)) return false;
+        if (!sums.take_in_place(first, space.matrix())) return false;
         if (first == rows) return true;
     }
-    const MatrixBuffer buffer(std::min(together, rows - first), classes, loss.element);
-    if (!buffer) return false;
     std::int64_t row = first;
     do {
         const std::int64_t count = std::min(together, rows - row);
-        const Part logits(buffer.matrix(), 0, count, 0, classes);
+        const Part logits(space.matrix(), count, classes);
         if (!loss_rows.take(logits, row, count, 0, classes, true) || !sums.take(logits, row, count))
             return false;
         row += count;

@@ -469,7 +469,7 @@ def linear_cross_entropy(
 
     Notes
     -----
-    Memory: beside the results 4 MiB of float32 logits, or those of 32 rows, whichever is more, and some
+    Memory: beside the results 3 MiB of float32 logits, or those of 32 rows, whichever is more, and some
     copies, whatever the number of rows. The loss alone takes some columns of the logits of many rows at a
     time. With the gradients all columns of some rows are there: first of as many rows as x has features,
     where dweight will be. These are three products, as many as with an array of all logits.
