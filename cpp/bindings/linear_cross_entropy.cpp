@@ -72,7 +72,7 @@ Outcome classifier_loss(const ClassifierArguments& slots) {
     Axes axes;
     axes.count = 1;
     axes.axis[0] = x->ndim() - 1;
-    MaybeArray weight = as_weight(slots.weight, *x, depth);
+    MaybeArray weight = as_weight(slots.weight, *x, depth, Packed::refused);
     if (!weight || weight->shape()[1] == 0) return not_canonical;
     weight->fix();
     const npy_intp classes = weight->shape()[1];
