@@ -64,11 +64,7 @@ private:
     // Columns [first, first + cols).
     void take_block(std::int64_t first, std::int64_t cols) {
         const C* z = z_ + (first - task_.first);
-        V most = broadcast<V>(-infinity);
-        for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-            most = max(load_columns<V>(z + j, step, -infinity), most);
-        });
-        const C highest = largest(most);
+        const C highest = row_maximum(z, cols);
         if (double(highest) > row_.maximum) {
             if (first > 0) row_.distances += double(first) * (double(highest) - row_.maximum);
             row_.others *= ratio(Shift<C>::of(C(row_.maximum)), Shift<C>::of(highest));
@@ -77,7 +73,7 @@ private:
         const Shift<C> shift = Shift<C>::of(C(row_.maximum));
         if (shift.finite) {
             C e[class_block];
-            double sum = row_exponentials(z, e, cols, shift);
+            double sum = row_exponentials(z, e, cols, shift).value;
             if (label_ >= first && label_ < first + cols) sum = row_rest(e, cols, label_ - first);
             row_.others += sum;
         } else {
