@@ -11,6 +11,7 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
+from fastnorm import reference
 from numpy.typing import NDArray
 from tolerances import assert_same_bits
 
@@ -213,3 +214,169 @@ def test_labels_of_any_integer_type(dtype: str, backend: str) -> None:
     expected = fastnorm.cross_entropy(logits, np.array([2, 1]), ignore_index=1)
     given = np.array([2, 1]).astype(dtype)
     assert fastnorm.cross_entropy(logits, given, ignore_index=1) == expected
+
+
+# linear_cross_entropy
+
+
+def classifier(rng: np.random.Generator, rows: int, size: int, classes: int, dtype: Any = np.float32) -> Any:
+    """x, a weight of variance 1/in, classes of which some are ignored, and a bias."""
+    x, bias = rng.standard_normal((rows, size)), rng.standard_normal(classes)
+    weight = rng.standard_normal((size, classes)) / math.sqrt(size)
+    target = rng.integers(0, classes, rows)
+    target[3::5] = -100
+    return x.astype(dtype), weight.astype(dtype), target, bias.astype(dtype)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_loss_of_given_logits(
+    name: str, label_smoothing: float, implementation: str, rng: np.random.Generator
+) -> None:
+    """As good as that of cross_entropy where maxima grow from block to block, where rows are far from 0, and
+    where nearly all lies on one class, the target's or another.
+    """
+    steps = np.arange(1300.0)
+    rows = [
+        *(steps / 10, -steps / 10, 3 * steps, steps - 5000, steps + 5000, -3 * steps - 700),
+        *(np.where(steps == column, peak, 0) for column, peak in ((700, 40.0), (3, 90.0), (1299, 1e4))),
+        *(np.where(steps < 600, -np.inf, 1.0), np.where(steps < 1200, -1e36, 1e36), np.full(1300, -1e30)),
+        rng.standard_normal(1300),
+    ]
+    for row in rows:
+        logits = row.astype(name)[None]
+        # The twin in float64 rounds each distance, and adds them in another order.
+        spread = np.ptp(row[np.isfinite(row)])
+        unit = 2.0**-24 if name == "float32" else 2.0**-53 * (row.size + spread)
+        for target in (700, 3, 1299, 0, 650):
+            exact, dexact = reference.cross_entropy(
+                logits.astype(np.float64), [target], label_smoothing=label_smoothing, return_grad=True
+            )
+            loss, _, dweight, _ = fastnorm.linear_cross_entropy(
+                np.ones((1, 1), name), logits, [target], label_smoothing=label_smoothing, return_grad=True
+            )
+            assert loss == exact or abs(loss - exact) <= 16 * unit * abs(exact)
+            if np.isfinite(exact):
+                share = label_smoothing / row.size
+                assert np.all(np.abs(dweight - dexact) <= 16 * unit * (np.abs(dexact) + share) + 1e-38)
+
+
+def test_special_logits(implementation: str) -> None:
+    """NaN and infinity make a row's loss NaN, as in cross_entropy, and leave the other rows alone."""
+    logits = np.zeros((5, 700), np.float32)
+    logits[0, 650], logits[1, 3], logits[2] = np.nan, np.inf, -np.inf
+    target = np.array([1, 3, 0, 5, -100])
+    expected = fastnorm.cross_entropy(logits, target, reduction="none")
+    losses = [
+        fastnorm.linear_cross_entropy(np.ones((1, 1), np.float32), row[None], [t], reduction="none")[0]
+        for row, t in zip(logits, target, strict=True)
+    ]
+    np.testing.assert_array_equal(np.isnan(losses), [True, True, True, False, False])
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "size", "classes"), [(300, 20, 1100), (100, 40, 33_000), (70, 20, 33_000)])
+def test_layer_and_loss_in_one(
+    rows: int, size: int, classes: int, native: ModuleType, rng: np.random.Generator
+) -> None:
+    """With the logits in one block, in dweight and in several: near linear and cross_entropy, with and
+    without gradients, and equal bits for any number of threads, layout, and batch.
+    """
+    x, weight, target, bias = classifier(rng, rows, size, classes)
+    logits = fastnorm.linear(x, weight, bias)
+    loss, dlogits = fastnorm.cross_entropy(logits, target, return_grad=True)
+    expected = fastnorm.linear_backward(dlogits, x, weight, bias)
+    with fastnorm.threads(1):
+        got, *gradients = fastnorm.linear_cross_entropy(x, weight, target, bias, return_grad=True)
+    np.testing.assert_allclose(got, loss, rtol=1e-6)
+    for one, other in zip(gradients, expected, strict=True):
+        assert np.linalg.norm(one - other) <= 1e-6 * np.linalg.norm(other)
+    np.testing.assert_array_equal(gradients[0][3::5], 0)
+    layouts = (x, weight), (np.asfortranarray(x), np.asfortranarray(weight)), (x[::-1].copy()[::-1], weight)
+    for threads in (1, 2, 3):
+        with fastnorm.threads(threads):
+            assert fastnorm.linear_cross_entropy(x, weight, target, bias) == got
+            for one, other in layouts:
+                again = fastnorm.linear_cross_entropy(one, other, target, bias, return_grad=True)
+                assert again[0] == got
+                for a, b in zip(again[1:], gradients, strict=True):
+                    assert_same_bits(a, b)
+    dx, dweight, dbias = fastnorm.linear_cross_entropy_backward(1.0, x, weight, target, bias)
+    for a, b in zip((dx, dweight, dbias), gradients, strict=True):
+        assert_same_bits(a, b)
+    losses = fastnorm.linear_cross_entropy(x, weight, target, bias, reduction="none")
+    for chosen in (slice(0, 1), slice(7, 20), slice(60, 61)):
+        some, dsome, *_ = fastnorm.linear_cross_entropy(
+            x[chosen], weight, target[chosen], bias, reduction="none", return_grad=True
+        )
+        assert_same_bits(some, losses[chosen])
+        _, dall, *_ = fastnorm.linear_cross_entropy(
+            x, weight, target, bias, reduction="sum", return_grad=True
+        )
+        assert_same_bits(dsome, dall[chosen])
+
+
+def test_axes_of_rows(backend: str, rng: np.random.Generator) -> None:
+    """Leading axes are rows, in any order of memory; one row alone gives a scalar."""
+    x, weight, target, bias = classifier(rng, 24, 6, 7)
+    losses, dx, dweight, dbias = fastnorm.linear_cross_entropy(
+        x, weight, target, bias, reduction="none", return_grad=True
+    )
+    moved = np.moveaxis(x.reshape(2, 3, 4, 6), 2, 0).copy()
+    of_axes = fastnorm.linear_cross_entropy(
+        np.moveaxis(moved, 0, 2), weight, target.reshape(2, 3, 4), bias, reduction="none", return_grad=True
+    )
+    for got, expected in zip(of_axes, (losses, dx, dweight, dbias), strict=True):
+        assert got.shape == (expected.shape if got.ndim == 2 and got.shape[0] == 6 else got.shape)
+        assert_same_bits(got.reshape(expected.shape), expected)
+    one = fastnorm.linear_cross_entropy(x[0], weight, target[0], bias, reduction="none")
+    assert isinstance(one, np.float32)
+    assert one == losses[0]
+
+
+def test_no_features(backend: str) -> None:
+    """The logits are the bias."""
+    bias = np.array([0.0, 1.0, 2.0])
+    loss, dx, dweight, dbias = fastnorm.linear_cross_entropy(
+        np.empty((2, 0)), np.empty((0, 3)), [0, 2], bias, return_grad=True
+    )
+    expected, dlogits = fastnorm.cross_entropy(np.tile(bias, (2, 1)), [0, 2], return_grad=True)
+    np.testing.assert_allclose(loss, expected, rtol=1e-15)
+    assert dx.shape == (2, 0)
+    assert dweight.shape == (0, 3)
+    np.testing.assert_allclose(dbias, dlogits.sum(0), rtol=1e-14)
+
+
+def test_nothing_to_average_over_a_layer(implementation: str) -> None:
+    for rows, target in ((2, [-100, -100]), (0, np.empty(0, int))):
+        x, weight = np.ones((rows, 3)), np.ones((3, 4))
+        loss, *gradients = fastnorm.linear_cross_entropy(x, weight, target, np.ones(4), return_grad=True)
+        assert np.isnan(loss)
+        for gradient, shape in zip(gradients, ((rows, 3), (3, 4), (4,)), strict=True):
+            np.testing.assert_array_equal(gradient, np.zeros(shape))
+        assert fastnorm.linear_cross_entropy(x, weight, target, reduction="sum") == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"weight": np.ones((4, 5))}, ValueError, r"weight has shape \(4, 5\), needs \(3, out\)"),
+        ({"weight": np.ones((3, 0))}, ValueError, r"weight has shape \(3, 0\), needs at least one class"),
+        ({"target": [0, 4]}, ValueError, "target has the class 4, needs 0 to 3, or ignore_index -100"),
+        ({"target": [0, 1, 2]}, ValueError, r"target has shape \(3,\), needs \(2,\)"),
+        ({"target": np.ones((2, 4))}, TypeError, "target has dtype float64, needs integer classes"),
+        ({"bias": np.ones(3)}, ValueError, r"bias has shape \(3,\), needs \(4,\)"),
+        ({"x": np.float64(1)}, ValueError, "x has no axes"),
+        ({"label_smoothing": 2.0}, ValueError, "label_smoothing is 2.0, needs at most 1"),
+    ],
+)
+def test_bad_arguments_of_a_classifier(
+    changed: dict[str, Any], error: type[Exception], message: str, backend: str
+) -> None:
+    arguments: dict[str, Any] = {"x": np.ones((2, 3)), "weight": np.ones((3, 4)), "target": [0, 1]}
+    with pytest.raises(error, match=f"linear_cross_entropy: {message}"):
+        fastnorm.linear_cross_entropy(**{**arguments, **changed})
+    with pytest.raises(error, match=f"linear_cross_entropy_backward: {message}"):
+        fastnorm.linear_cross_entropy_backward(1.0, **{**arguments, **changed})
+    with pytest.raises(TypeError, match="dloss has dtype float32, needs float64 as x"):
+        fastnorm.linear_cross_entropy_backward(np.float32(1), **arguments)

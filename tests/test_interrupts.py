@@ -11,6 +11,9 @@ CALLS = {
     "attention_backward": "attention_backward(*[*normal(4, 8000, 32)] * 4)",
     "linear": "linear(*normal(6000, 6000), *normal(6000, 6000))",
     "linear_backward": "linear_backward(*normal(3000, 6000), *normal(3000, 6000), *normal(6000, 6000))",
+    "linear_cross_entropy": "linear_cross_entropy(*normal(6000, 768), *normal(768, 32_000), np.arange(6000))",
+    "linear_cross_entropy_backward": "linear_cross_entropy_backward("
+    "np.float32(1), *normal(2048, 768), *normal(768, 32_000), np.arange(2048))",
     "mlp_forward": "mlp_forward(*normal(60_000, 1000), [*normal(1000, 1000)] * 3, None)",
 }
 PRELUDE = """

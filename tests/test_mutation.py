@@ -95,6 +95,9 @@ SHAPES = {
     "attention": ("attention(x, x, x)", "x"),
     "cross_entropy": ("cross_entropy(x, labels)", "labels"),
     "cross_entropy without reduction": ("cross_entropy(x, labels, reduction='none')", "x"),
+    "linear_cross_entropy": ("linear_cross_entropy(x, w, labels, b[:256])", "labels"),
+    "linear_cross_entropy of a weight": ("linear_cross_entropy(x, w, labels, return_grad=True)", "w"),
+    "linear_cross_entropy_backward": ("linear_cross_entropy_backward(1.0, x, w, labels)", "x"),
     "add_layer_norm": ("add_layer_norm(x, x.copy(), b)", "x"),
 }
 
@@ -139,6 +142,7 @@ INTEGERS = (
     "net.step(x, labels, loss='cross_entropy', optimizer=sgd)",
     "cross_entropy(x, labels, return_grad=True)",
     "cross_entropy(x, labels, weight=weight, ignore_index=1)",
+    "linear_cross_entropy(x, np.eye(4, dtype=f), labels, return_grad=True)",
     "poly_loss(x, labels)",
 )
 

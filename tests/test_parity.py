@@ -31,6 +31,7 @@ WITHOUT_OUT = (
     "mlp_forward",
     "cross_entropy",
     "focal_loss",
+    "linear_cross_entropy",
     "mse_loss",
     "poly_focal_loss",
     "poly_loss",

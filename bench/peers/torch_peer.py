@@ -442,6 +442,23 @@ def with_gradient(loss: Callable[..., torch.Tensor], sample: Sample) -> Call:
     return Call(run)
 
 
+def linear_cross_entropy(sample: Sample) -> Call:
+    """The layer, the sum of the losses of its outputs, and the graph backwards."""
+    x, weight, target, bias = (tensor(sample.arrays[name]) for name in ("x", "weight", "target", "bias"))
+    assert x is not None
+    assert weight is not None
+    assert bias is not None
+    parameters = [parameter.requires_grad_() for parameter in (x, weight, bias)]
+
+    def run() -> tuple[torch.Tensor, ...]:
+        with torch.enable_grad():
+            logits = functional.linear(x, weight.T, bias)
+            value = functional.cross_entropy(logits, target, reduction="sum")
+        return value.detach(), *torch.autograd.grad(value, parameters)
+
+    return Call(run)
+
+
 def unary(name: str, sample: Sample) -> Call:
     """An activation of x alone, by its name."""
     return Call(activation(name), (tensors(sample)["x"],), sample.keywords)
@@ -522,6 +539,7 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "poly_focal_loss": poly_focal_loss(1.0),
 }
 CALLS |= {name: partial(with_gradient, loss) for name, loss in LOSSES.items()}
+CALLS["linear_cross_entropy"] = linear_cross_entropy
 for function in (_add_layer_norm, _add_rms_norm, _deep_norm):
     op = function.__name__.lstrip("_")
     CALLS[op], CALLS[f"{op}_backward"] = partial(_call, function), partial(_backward, function)

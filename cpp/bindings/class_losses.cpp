@@ -2,6 +2,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/families.h"
+#include "bindings/labels.h"
 #include "bindings/reductions.h"
 #include "bindings/run.h"
 #include "plan/class_losses.h"
@@ -25,14 +26,6 @@ struct ClassArguments {
         : logits(call.logits), target(call.target), reduction(call.reduction), axis(call.axis) {}
 };
 
-bool as_share(PyObject* slot, double& value) {
-    if (!slot) return true;
-    const std::optional<double> number = as_number(slot, 0);
-    if (!number || *number > 1) return false;
-    value = *number;
-    return true;
-}
-
 // The coefficients of poly_loss, a float or a tuple of floats: how many there are, and their values.
 std::int64_t coefficient_count(PyObject* slot) {
     if (!slot) return 0;
@@ -46,90 +39,6 @@ bool as_coefficients(PyObject* slot, std::int64_t count, Element element, double
         values[i] = *value;
     }
     return true;
-}
-
-// Class labels as contiguous int64, -1 for those that are ignored.
-struct Labels {
-    Reference array;
-    bool canonical = true;
-
-    const std::int64_t* data() const { return static_cast<const std::int64_t*>(PyArray_DATA(array.array())); }
-};
-
-Labels not_labels() {
-    Labels labels;
-    labels.canonical = false;
-    return labels;
-}
-
-// An empty array with an error set where there is no memory.
-Labels as_labels(PyObject* slot, Array& logits, const Axes& axes, std::optional<std::int64_t> ignored) {
-    if (!PyArray_CheckExact(slot)) return not_labels();
-    PyArrayObject* given = reinterpret_cast<PyArrayObject*>(slot);
-    if (!PyArray_ISINTEGER(given) || PyArray_ISBYTESWAPPED(given)) return not_labels();
-    if (PyArray_NDIM(given) != logits.ndim() - 1) return not_labels();
-    int kept = 0;
-    for (int i = 0; i < logits.ndim(); ++i) {
-        if (!axes.contains(i) && PyArray_DIM(given, kept++) != logits.shape()[i]) return not_labels();
-    }
-    // No unsigned number is a negative one, though it may be converted to it.
-    if (PyArray_ISUNSIGNED(given) && ignored && *ignored < 0) ignored.reset();
-    const std::int64_t classes = logits.shape()[axes.axis[0]], count = PyArray_SIZE(given);
-    const double nanoseconds = double(count);
-    Labels labels;
-    labels.array = PyArray_TYPE(given) == NPY_INT64 && PyArray_ISCARRAY_RO(given)
-                       ? Reference(Py_NewRef(slot))
-                       : copy_integers(given, logits);
-    if (!labels.array) return labels;
-    bool all_valid = true, is_class = false;
-    {
-        const ReleasedGil released(nanoseconds > gil_nanoseconds);
-        const std::int64_t* values = labels.data();
-        for (std::int64_t i = 0; i < count; ++i) {
-            const std::int64_t value = values[i];
-            const bool in_range = std::uint64_t(value) < std::uint64_t(classes);
-            all_valid = all_valid && (in_range || value == ignored);
-            is_class = is_class || (in_range && value == ignored);
-        }
-    }
-    if (!all_valid) return not_labels();
-    if (is_class) {
-        // Of as many as there are rows, whatever has become of the caller's array.
-        Reference own = new_array(1, &count, NPY_INT64);
-        if (own) {
-            const ReleasedGil released(nanoseconds > gil_nanoseconds);
-            const std::int64_t* values = labels.data();
-            std::int64_t* marked = static_cast<std::int64_t*>(PyArray_DATA(own.array()));
-            for (std::int64_t i = 0; i < count; ++i) marked[i] = values[i] == ignored ? -1 : values[i];
-        }
-        labels.array = std::move(own);
-    }
-    return labels;
-}
-
-// dloss of every row, of x's type, in the compute type.
-Parameter as_row_gradient(PyObject* slot, Array& x, const Axes& axes) {
-    Parameter gradient;
-    MaybeArray array = as_array(slot);
-    gradient.canonical = array && array->element == x.element && array->ndim() == x.ndim() - 1;
-    int kept = 0;
-    for (int i = 0; i < x.ndim() && gradient.canonical; ++i) {
-        if (!axes.contains(i)) gradient.canonical = array->shape()[kept++] == x.shape()[i];
-    }
-    if (!gradient.canonical) return gradient;
-    gradient.array = as_contiguous(*array, compute_type_number(x.element), x);
-    gradient.failed = !gradient.array;
-    return gradient;
-}
-
-// A new array for the losses of the rows, of x's type and of its shape without the class axis.
-Reference new_losses(const Array& x, const Axes& axes) {
-    npy_intp shape[NPY_MAXDIMS];
-    int ndim = 0;
-    for (int i = 0; i < x.ndim(); ++i) {
-        if (!axes.contains(i)) shape[ndim++] = x.shape()[i];
-    }
-    return new_array(ndim, shape, type_number_of(x.element));
 }
 
 // A loss over classes where `dloss` is null, else its backward.
@@ -156,12 +65,7 @@ Outcome class_loss(const ClassArguments& slots) {
         task.gamma = *gamma;
     }
     std::optional<std::int64_t> ignored;
-    if (slots.ignore_index) {
-        int overflow = 0;
-        if (!PyLong_CheckExact(slots.ignore_index)) return not_canonical;
-        ignored = PyLong_AsLongLongAndOverflow(slots.ignore_index, &overflow);
-        if (overflow) return not_canonical;
-    }
+    if (slots.ignore_index && !(ignored = as_class(slots.ignore_index))) return not_canonical;
     const Parameter weight = slots.weight ? as_parameter(slots.weight, *logits, axes) : Parameter{};
     if (!weight.canonical) return not_canonical;
     if (weight.failed) return finished(nullptr);
@@ -185,7 +89,7 @@ Outcome class_loss(const ClassArguments& slots) {
         if (slots.gamma || probabilities->element != logits->element || !same_shape(*probabilities, *logits))
             return not_canonical;
     } else {
-        labels = as_labels(slots.target, *logits, axes, ignored);
+        labels = as_labels(slots.target, *logits, axes, classes, ignored);
         if (!labels.canonical) return not_canonical;
         if (!labels.array) return finished(nullptr);
         task.labels = labels.data();

@@ -114,9 +114,12 @@ bool run_product(Product task, Element element) noexcept {
 bool run_weight_gradients(
     const Matrix& x, const Matrix& dz, Element element, const Matrix& dweight, void* dbias
 ) noexcept {
-    if (!run_product(layer_product(transposed(x), dz, nullptr, dweight), element)) return false;
-    if (!dbias) return true;
-    const ColumnSums sums{length(dz.rows), length(dz.cols), dz, dbias};
+    return run_product(layer_product(transposed(x), dz, nullptr, dweight), element) &&
+           (!dbias || run_column_sums(dz, element, dbias, nullptr));
+}
+
+bool run_column_sums(const Matrix& matrix, Element element, void* result, double* totals) noexcept {
+    const ColumnSums sums{length(matrix.rows), length(matrix.cols), matrix, result, totals};
     return run(
         kernels().column_sums[int(element)], sums,
         {sums.cols, column_sums_strip, column_sum_nanoseconds * double(sums.rows * sums.cols), 0}

@@ -56,4 +56,8 @@ bool run_weight_gradients(
     const Matrix& x, const Matrix& dz, Element element, const Matrix& dweight, void* dbias
 ) noexcept;
 
+// The sums of a matrix's columns over its rows, contiguous, of the compute type; `totals` are those of rows
+// before, to which these are added, or null.
+bool run_column_sums(const Matrix& matrix, Element element, void* sums, double* totals) noexcept;
+
 }  // namespace fastnorm

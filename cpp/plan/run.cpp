@@ -44,6 +44,8 @@ std::int64_t chunks_per_slice(const Work& work, int threads) {
 
 Poll* set_poll(Poll* poll) noexcept { return std::exchange(poll_of_thread, poll); }
 
+bool goes_on() noexcept { return !poll_of_thread || poll_of_thread->goes_on(); }
+
 int threads_for(const Work& work) noexcept {
     if (work.units <= work.units_per_chunk) return 1;
     const std::int64_t worthwhile = worthwhile_threads(work.nanoseconds / 1000);

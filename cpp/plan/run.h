@@ -52,6 +52,9 @@ protected:
 };
 Poll* set_poll(Poll* poll) noexcept;
 
+// Asks the poll of this thread, between kernels of which none takes long by itself; true where it has none.
+bool goes_on() noexcept;
+
 // Work of more than `long_nanoseconds` is done in slices of about `slice_nanoseconds`, after each of which
 // the poll is asked: what a person at the keyboard takes for at once.
 constexpr double long_nanoseconds = 1e8, slice_nanoseconds = 5e7;

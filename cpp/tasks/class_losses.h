@@ -26,6 +26,31 @@ struct ClassLoss {
     bool stream;        // write the gradient past the caches
 };
 
+// What is known of a row of logits z after some of its columns: m is their maximum, t the class of the row.
+struct ClassRow {
+    double maximum;    // m
+    double others;     // the exponentials but that of t, as loops/exponential_rows.h shifts them for m
+    double distances;  // sum m - z_j, with label smoothing
+    double target;     // z_t, once its column has been met
+};
+
+// Cross entropy of rows that are met a few columns at a time: columns [first, last) of them in the compute
+// type, `first` a multiple of class_block, all columns in their order by one call or more. The call with the
+// last column gives the losses. A call is over rows [begin, end).
+constexpr std::int64_t class_block = 512;
+struct LinearCrossEntropy {
+    void* logits;
+    std::int64_t step;  // from row to row, in elements
+    std::int64_t first, last, classes;
+    const std::int64_t* labels;  // as above
+    ClassRow* rows;
+    double label_smoothing;
+    double* losses;       // one a row, or null
+    bool wants_gradient;  // leaves it in place of the logits, which then are all there
+    const void* dloss;    // as above
+    double scale;
+};
+
 // Losses rounded to the element type.
 struct RoundLosses {
     const double* losses;

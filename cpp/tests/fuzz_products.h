@@ -6,10 +6,44 @@
 #include "fuzz_run.h"
 #include "plan/attention.h"
 #include "plan/linear.h"
+#include "plan/linear_cross_entropy.h"
 #include "plan/memory.h"
 #include "plan/training.h"
 
 namespace {
+
+void classify(Run& run) {
+    const Element element = run.source.element();
+    const std::int64_t rows = run.source.extent(), in = run.source.extent(),
+                       classes = 1 + run.source.extent();
+    const FuzzArray x(run, {rows, in}, element), weight(run, {in, classes}, element);
+    const FuzzArray dx(run, {rows, in}, element, false),
+        bias = parameter(run, classes, element), dloss = parameter(run, rows, element),
+        losses = parameter(run, rows, Element::float64), again = parameter(run, rows, Element::float64),
+        dweight = parameter(run, in * classes, element, false),
+        dbias = parameter(run, classes, element, false);
+    std::vector<std::int64_t> labels;
+    for (std::int64_t i = 0; i < rows; ++i) labels.push_back(i % 5 == 3 ? -1 : i * 7 % classes);
+    const std::ptrdiff_t shape[] = {in, classes}, size = item_size(compute_element(element)),
+                         strides[] = {classes * size, size};
+    const View contiguous{dweight.at(0), compute_element(element), 2, shape, strides, true};
+    ClassifierLoss loss{
+        element,
+        {x, element},
+        {weight, element},
+        bias.at(0),
+        labels.data(),
+        run.source.flag() ? 0.1 : 0,
+        reinterpret_cast<double*>(losses.at(0)),
+        run.source.flag() ? dloss.at(0) : nullptr,
+        0.5
+    };
+    expect(run_classifier_gradients(loss, {{dx, element}, {contiguous, element}, dbias.at(0)}));
+    loss.losses = reinterpret_cast<double*>(again.at(0));
+    expect(run_classifier_loss(loss));
+    losses.add_to(run), again.add_to(run), dx.add_to(run), dweight.add_to(run), dbias.add_to(run);
+    x.check_unchanged(), weight.check_unchanged();
+}
 
 void dense(Run& run) {
     const Element element = run.source.element();
@@ -45,6 +79,7 @@ void dense(Run& run) {
     }
     y.add_to(run), dx.add_to(run), dweight.add_to(run), dbias.add_to(run);
     x.check_unchanged(), weight.check_unchanged(), dy.check_unchanged();
+    if (run.source.flag()) classify(run);
 }
 
 void attend(Run& run) {

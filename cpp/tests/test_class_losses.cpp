@@ -1,4 +1,6 @@
 // The losses over classes, as kernels.h tests them.
+#include <limits>
+
 #include "kernels.h"
 
 namespace {
@@ -47,9 +49,68 @@ Results run(const Kernel& kernel, const Shape& s, Target target, double gamma, i
     return {{elements(gradient, s), losses.content()}};
 }
 
+// The loss of rows that are met in two calls, and the gradient of rows met in one. Where the layout is not
+// contiguous, the rows lie apart.
+Results run_online(const KernelTable& table, const Shape& s, double label_smoothing) {
+    if (s.cols == 0) return {};
+    const Element element = s.element == Element::float64 ? Element::float64 : Element::float32;
+    const Shape apart{s.rows,   s.layout == Layout::contiguous ? s.cols : s.cols + 24,
+                      element,  Layout::contiguous,
+                      s.at_end, false};
+    const Shape rows{s.rows, s.cols, element, Layout::contiguous, s.at_end, false};
+    const std::int64_t size = item_size(element), split = s.cols > class_block ? class_block : s.cols;
+    TestArray values(rows, size), logits(apart, size);
+    fill(values, rows, 25);
+    std::vector<std::int64_t> labels(std::size_t(s.rows));
+    for (std::int64_t r = 0; r < s.rows; ++r) labels[std::size_t(r)] = label_of(r, s.cols);
+    // A class that holds nearly all, in the first block and the last; a row that has nothing finite at first.
+    if (s.rows > 4) {
+        put(element, values.at(1, 7 % s.cols), 40);
+        put(element, values.at(2, s.cols - 1), 90);
+        for (std::int64_t j = 0; j + 1 < s.cols; ++j)
+            put(element, values.at(4, j), -std::numeric_limits<double>::infinity());
+    }
+    for (std::int64_t r = 0; r < s.rows; ++r)
+        std::memcpy(logits.at(r, 0), values.at(r, 0), std::size_t(s.cols * size));
+    Guarded dloss(std::size_t(s.rows * size), true), losses(std::size_t(s.rows) * sizeof(double), true);
+    Guarded known(std::size_t(s.rows) * sizeof(ClassRow), true);
+    fill_parameters(dloss, element, s.rows, 28);
+    LinearCrossEntropy task = {};
+    task.logits = logits.memory.data();
+    task.step = apart.cols;
+    task.last = split, task.classes = s.cols;
+    task.labels = labels.data();
+    task.rows = reinterpret_cast<ClassRow*>(known.data());
+    task.label_smoothing = label_smoothing;
+    task.losses = reinterpret_cast<double*>(losses.data());
+    task.dloss = dloss.data();
+    task.scale = 0.25;
+    const auto run = [&] { table.linear_cross_entropy[int(s.element)](task, 0, s.rows, nullptr); };
+    run();
+    if (split < s.cols) {
+        task.logits = logits.memory.data() + split * size;
+        task.first = split, task.last = s.cols;
+        run();
+    }
+    const std::string apart_losses = losses.content();
+    task.logits = logits.memory.data();
+    task.first = 0, task.last = s.cols;
+    task.wants_gradient = true;
+    run();
+    CHECK(losses.content() == apart_losses);
+    std::string gradient;
+    for (std::int64_t r = 0; r < s.rows; ++r) gradient.append(logits.at(r, 0), std::size_t(s.cols * size));
+    return {{gradient, apart_losses}};
+}
+
 }  // namespace
 
 int main() {
+    for (const double label_smoothing : {0.0, 0.1}) {
+        compare_all([&](const KernelTable& table, const Shape& s) {
+            return run_online(table, s, label_smoothing);
+        });
+    }
     for (const Target target : {Target::labels, Target::smoothed, Target::probabilities}) {
         for (const double gamma : {0.0, 1.5}) {
             for (const int terms : {0, 2}) {

@@ -78,14 +78,47 @@ std::string run_product(
     return result;
 }
 
+// The same of float32 or float64 without a bias, in one call or in one for each block of terms.
+std::string run_blocks(
+    const KernelTable& table, ProductShape s, Element element, const Setting& setting, bool apart
+) {
+    const std::int64_t size = item_size(element), step = apart ? depth_block : s.depth;
+    TestMatrix a(s.rows, s.depth, element, setting.a, false), b(s.depth, s.cols, element, setting.b, false);
+    TestMatrix c(s.rows, s.cols, element, Layout::contiguous, false);
+    fill_matrix(a, 1);
+    fill_matrix(b, 2);
+    for (std::int64_t k = 0; k < s.depth; k += step) {
+        Product task = {};
+        task.rows = s.rows, task.cols = s.cols, task.depth = std::min(step, s.depth - k);
+        task.a = a.matrix(true), task.b = b.matrix(true), task.c = c.matrix(true);
+        task.a.data += k * a.array.inner_stride;
+        task.b.data += k * b.array.outer_stride;
+        task.accumulates = k > 0;
+        divide(task, size, size, setting.threads, setting.l2);
+        Guarded scratch(std::size_t(product_scratch(task, size) + 63) / 64 * 64, true);
+        table.matrix_product[int(element)](task, 0, product_units(task), scratch.data());
+    }
+    return elements(c.array, c.shape);
+}
+
+// In one call, or with the first rows in a call of their own.
 std::string run_sums(
-    const KernelTable& table, std::int64_t rows, std::int64_t cols, Element element, Layout layout
+    const KernelTable& table, std::int64_t rows, std::int64_t cols, Element element, Layout layout,
+    std::int64_t first = 0
 ) {
     const Element compute = element == Element::float64 ? Element::float64 : Element::float32;
     TestMatrix m(rows, cols, element, layout, cols % 2 == 0);
     fill_matrix(m, 5);
     Guarded sums(std::size_t(cols * item_size(compute)), rows % 2 == 0);
-    const ColumnSums task{rows, cols, m.matrix(element == compute), sums.data()};
+    ColumnSums task{rows, cols, m.matrix(element == compute), sums.data(), nullptr};
+    std::vector<double> totals(std::size_t(cols), 0);
+    if (first > 0) {
+        task.totals = totals.data();
+        task.rows = first;
+        table.column_sums[int(element)](task, 0, cols, nullptr);
+        task.rows = rows - first;
+        task.matrix.data += first * m.array.outer_stride;
+    }
     table.column_sums[int(element)](task, 0, cols, nullptr);
     return sums.content();
 }
@@ -126,11 +159,23 @@ int main() {
                 }
             }
         }
+        for (const ProductShape& shape : {ProductShape{31, 257, 65}, {6, 513, 16}, {40, 600, 3}}) {
+            if (element != Element::float32 && element != Element::float64) continue;
+            for (const Setting& setting : settings) {
+                for (const KernelTable* table : tables) {
+                    CHECK(
+                        run_blocks(*table, shape, element, setting, true) ==
+                        run_blocks(*table, shape, element, setting, false)
+                    );
+                }
+            }
+        }
         for (const std::int64_t rows : {0, 1, 32, 100}) {
             const std::string expected = run_sums(scalar::kernel_table(), rows, 70, element, rows_first);
             for (const Layout layout : {rows_first, cols_first, apart}) {
                 for (const KernelTable* table : tables)
                     CHECK(run_sums(*table, rows, 70, element, layout) == expected);
+                if (rows > 32) CHECK(run_sums(*tables[0], rows, 70, element, layout, 32) == expected);
                 if (plain) run_sums(*plain, rows, 70, element, layout);
             }
         }

@@ -1,6 +1,7 @@
 // Arrays as matrices, and dense layers as products, against plain loops.
 #include "check.h"
 #include "plan/linear.h"
+#include "plan/linear_cross_entropy.h"
 #include "plan/packed_weight.h"
 #include "runtime/dispatch.h"
 #include "views.h"
@@ -165,6 +166,55 @@ void test_packed_weights(Element element, Walk walk) {
     }
 }
 
+// Losses of rows against a layer's outputs and their gradients: `classes` in one buffer, in some, or with the
+// first rows in dweight.
+void test_classifier(std::int64_t rows, std::int64_t in, std::int64_t classes, Walk walk, int threads) {
+    set_num_threads(threads);
+    constexpr Element e = Element::float64;
+    TestView x({rows, in}, e, walk), w({in, classes}, e, walk), b({classes}, e), dloss({rows}, e);
+    TestView dx({rows, in}, e, walk), dw({in, classes}, e), db({classes}, e);
+    x.fill(1), w.fill(2), b.fill(3), dloss.fill(4);
+    std::vector<std::int64_t> labels;
+    for (std::int64_t r = 0; r < rows; ++r) labels.push_back(r % 5 == 3 ? -1 : r * 7 % classes);
+    std::vector<double> losses(std::size_t(rows), -1), again(std::size_t(rows), -1);
+    ClassifierLoss loss{e, {x, e}, {w, e}, b.at(0), labels.data(), 0, losses.data(), dloss.at(0), 0.5};
+    CHECK(run_classifier_gradients(loss, {{dx, e}, {dw, e}, db.at(0)}));
+    loss.losses = again.data();
+    CHECK(run_classifier_loss(loss));
+    CHECK(losses == again);
+
+    std::vector<double> z(std::size_t(classes), 0), dw_exact(std::size_t(in * classes)), db_exact(z.size());
+    bool same = true;
+    for (std::int64_t r = 0; r < rows; ++r) {
+        const std::int64_t t = labels[std::size_t(r)];
+        if (t < 0) same = same && losses[std::size_t(r)] == 0;
+        double sum = 0;
+        for (std::int64_t j = 0; j < classes; ++j) {
+            double& value = z[std::size_t(j)] = b.get(j);
+            for (std::int64_t k = 0; k < in; ++k) value += x.get(r * in + k) * w.get(k * classes + j);
+            sum += std::exp(value);
+        }
+        if (t >= 0) same = same && is_near(losses[std::size_t(r)], std::log(sum) - z[std::size_t(t)], 1e-13);
+        std::vector<double> dx_exact(std::size_t(in), 0);
+        for (std::int64_t j = 0; j < classes && t >= 0; ++j) {
+            const double p = std::exp(z[std::size_t(j)]) / sum, dz = 0.5 * dloss.get(r) * (p - (j == t));
+            db_exact[std::size_t(j)] += dz;
+            for (std::int64_t k = 0; k < in; ++k) {
+                dx_exact[std::size_t(k)] += dz * w.get(k * classes + j);
+                dw_exact[std::size_t(k * classes + j)] += dz * x.get(r * in + k);
+            }
+        }
+        for (std::int64_t k = 0; k < in; ++k)
+            same = same && is_near(dx.get(r * in + k), dx_exact[std::size_t(k)], 1e-13);
+    }
+    for (std::int64_t j = 0; j < classes; ++j)
+        same = same && is_near(db.get(j), db_exact[std::size_t(j)], 1e-13);
+    for (std::int64_t i = 0; i < in * classes; ++i)
+        same = same && is_near(dw.get(i), dw_exact[std::size_t(i)], 1e-13);
+    CHECK(same);
+    set_num_threads(0);
+}
+
 }  // namespace
 
 int main() {
@@ -179,6 +229,11 @@ int main() {
             }
         }
         test_gated_linear();
+        for (const Walk walk : {Walk::c_order, Walk::reversed_axes, Walk::spread, Walk::backwards})
+            test_classifier(9, 20, 37, walk, 1);
+        test_classifier(70, 3, 33000, Walk::c_order, 2);
+        test_classifier(50, 40, 33000, Walk::c_order, 1);
+        test_classifier(36, 40, 33000, Walk::reversed_axes, 2);
     }
     return check::report();
 }

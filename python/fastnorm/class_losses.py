@@ -1,5 +1,5 @@
-"""Losses of scores against classes: cross entropy, focal loss and PolyLoss, each with its gradient in the
-same pass.
+"""Losses of scores against classes: cross entropy, also with the layer that computes the scores, focal loss
+and PolyLoss, each with its gradient in the same pass.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ __all__ = [
     "cross_entropy_backward",
     "focal_loss",
     "focal_loss_backward",
+    "linear_cross_entropy",
+    "linear_cross_entropy_backward",
     "poly_loss",
     "poly_loss_backward",
 ]
@@ -368,6 +370,208 @@ def focal_loss_backward(
     >>> import fastnorm
     >>> fastnorm.focal_loss_backward(1.0, np.array([[4.0, 2.0, 1.0]]), [0]).round(4)
     array([[-0.0108,  0.0079,  0.0029]])
+    """
+
+
+@overload
+def linear_cross_entropy(
+    x: ArrayLike,
+    weight: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    return_grad: Literal[False] = False,
+) -> LossResult: ...
+@overload
+def linear_cross_entropy(
+    x: ArrayLike,
+    weight: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    return_grad: Literal[True],
+) -> tuple[LossResult, Array, Array, Array | None]: ...
+@overload
+def linear_cross_entropy(
+    x: ArrayLike,
+    weight: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    return_grad: bool,
+) -> LossResult | tuple[LossResult, Array, Array, Array | None]: ...
+@op
+def linear_cross_entropy(
+    x: ArrayLike,
+    weight: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array, Array, Array | None]:
+    """Cross entropy of a dense layer's outputs against classes, without an array of all outputs.
+
+    ``cross_entropy(x @ weight + bias, target)``, the loss at the end of a language model.
+
+    Parameters
+    ----------
+    x : array_like
+        (..., in), float32, float64, float16 or bfloat16, with any strides.
+    weight : array_like
+        (in, classes), of x's dtype or float32 where that is a half type; a transposed view is taken as it is.
+    target : array_like
+        (...), classes of any integer type.
+    bias : array_like, optional
+        (classes,), of the same dtypes as weight.
+    label_smoothing : float, default 0.0
+        The share a of the target that is spread evenly: ``q = (1 - a) * target + a / classes``.
+    ignore_index : int, default -100
+        Rows with this class have loss and gradient 0 and do not count in the mean.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        ``'mean'`` divides by the number of rows that are not ignored.
+    return_grad : bool, default False
+        Whether to return the gradients too, for which no product is computed twice.
+
+    Returns
+    -------
+    loss : scalar or ndarray
+        A NumPy scalar of x's dtype, as `numpy.sum` gives; with ``'none'`` an array of target's shape. A mean
+        over no rows, or only ignored ones, is NaN, as in PyTorch.
+    dx : ndarray
+        Only with `return_grad`, as all that follow: the gradient of the loss (of its sum with ``'none'``), of
+        x's shape and dtype.
+    dweight : ndarray
+        (in, classes), float32 where x is of a half type, else of x's dtype.
+    dbias : ndarray or None
+        (classes,), of the same dtype; None without a bias.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range
+        among them.
+
+    See Also
+    --------
+    linear, cross_entropy : The two that it is made of.
+
+    Notes
+    -----
+    Memory: beside the results 3 MiB of float32 logits, or those of 32 rows, whichever is more, and some
+    copies, whatever the number of rows. The loss alone takes some columns of the logits of many rows at a
+    time. With the gradients all columns of some rows are there: first of as many rows as x has features,
+    where dweight will be. These are three products, as many as with an array of all logits.
+
+    Accuracy: logits err as the outputs of `linear`; half types keep them in float32. The loss of given logits
+    is as good as that of `cross_entropy`, and the gradients err as those of `linear`.
+
+    Reproducibility: as in `linear` and `cross_entropy`; the loss has the same bits with and without
+    gradients. The order of the sums of dweight and dbias depends on the shape alone.
+
+    References
+    ----------
+    Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", arXiv:2411.09009 (2024).
+    Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv:1805.02867 (2018).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x = np.array([[1.0, 2.0], [0.0, -1.0]])
+    >>> weight = np.array([[2.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    >>> fastnorm.linear_cross_entropy(x, weight, [0, 2], reduction="none").round(4)
+    array([0.1698, 0.5514])
+    >>> loss, dx, dweight, dbias = fastnorm.linear_cross_entropy(x, weight, [0, 2], return_grad=True)
+    >>> dx.round(4)
+    array([[-0.1352, -0.021 ],
+           [ 0.    ,  0.2119]])
+    """
+
+
+@op
+def linear_cross_entropy_backward(
+    dloss: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike,
+    target: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> tuple[Array, Array, Array | None]:
+    """Gradients of `linear_cross_entropy`.
+
+    With ``z = x @ weight + bias`` and ``dz = softmax(z) - q`` for each row, times dloss and the share of the
+    mean: ``dx = dz @ weight.T``, ``dweight = x.T @ dz`` and ``dbias = dz.sum(rows)``.
+
+    Parameters
+    ----------
+    dloss : array_like
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array
+        like the loss.
+    x, weight, target, bias : array_like
+        The arguments of the forward.
+    label_smoothing : float, default 0.0
+        As in the forward, as all that follow.
+    ignore_index : int, default -100
+        As in the forward.
+    reduction : {'mean', 'sum', 'none'}, default 'mean'
+        As in the forward.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape and dtype.
+    dweight : ndarray
+        (in, classes), float32 where x is of a half type, else of x's dtype.
+    dbias : ndarray or None
+        (classes,), of the same dtype; None without a bias.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape; a class outside the range
+        among them.
+
+    See Also
+    --------
+    linear_cross_entropy : With ``return_grad=True`` it gives the same gradients with the loss, at no cost.
+
+    Notes
+    -----
+    Memory: as `linear_cross_entropy` with its gradients.
+
+    Accuracy: logits err as the outputs of `linear`; half types keep them in float32. The gradients err as
+    those of `linear`.
+
+    Reproducibility: as in `linear` and `cross_entropy`. The order of the sums of dweight and dbias depends on
+    the shape alone.
+
+    References
+    ----------
+    Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", arXiv:2411.09009 (2024).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> x, weight = np.array([[1.0, 2.0]]), np.array([[2.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    >>> dx, dweight, dbias = fastnorm.linear_cross_entropy_backward(1.0, x, weight, [0])
+    >>> dx.round(4)
+    array([[-0.2704, -0.042 ]])
     """
 
 

@@ -66,6 +66,8 @@ def kind_of(names: frozenset[str], defaults: Options) -> Kind:
         return ATTENTION if "scale" in names else MEMORY_READ
     if "w_gate" in names or {"weight", "activation"} <= names:
         return DENSE
+    if {"weight", "target", "x"} <= names:
+        return CLASSIFIERS
     if "prediction" in names:
         return SQUARES
     if "logits" in names:
@@ -152,6 +154,16 @@ def dense(shape: Shape, dtype: str, options: Options, draw: Draw, names: frozens
     for name in sorted({"bias", "b_gate", "b_up"} & names):
         given[name] = plain(name, (out,), dtype)
     return given
+
+
+def classifiers(
+    shape: Shape, dtype: str, options: Options, draw: Draw, names: frozenset[str]
+) -> dict[str, Any]:
+    """Shapes are (..., rows, in, classes)."""
+    target = integers("target", shape[:-2], shape[-1])
+    if "ignore_index" not in options:
+        target.reshape(-1)[3::4] = -100
+    return dense(shape, dtype, options, draw, names) | {"target": target}
 
 
 def network(shape: Shape, dtype: str, options: Options, draw: Draw, names: frozenset[str]) -> dict[str, Any]:
@@ -318,6 +330,13 @@ LABELS = Kind(
 )
 SQUARES = Kind(ROWS, FEW_ROWS, squares, (Variant("gradient", {"return_grad": True}, ROWS),))
 DENSE = Kind(LAYERS, FEW_LAYERS, dense)
+# Around blocks of columns, and more rows than are together: with their logits in dweight, and without.
+CLASSIFIERS = Kind(
+    (*LAYERS, (30, 9, 1100), (100, 40, 33_000), (70, 20, 33_000)),
+    (*FEW_LAYERS, (4, 5, 600)),
+    classifiers,
+    (Variant("gradient", {"return_grad": True}, LAYERS),),
+)
 NETWORK = Kind(NETWORKS, FEW_NETWORKS, network, (Variant("no biases", {"biases": "none"}, FEW_NETWORKS),))
 SHARED = Variant("shared keys", {"keys": "shared"}, ((2, 3, 33, 70, 20, 24), (3, 5, 130, 16, 16)))
 ATTENTION = Kind(

@@ -1,5 +1,6 @@
 #include "kernels/class_losses/kernels.h"
 
 #include "kernels/class_losses/class_loss.h"
+#include "kernels/class_losses/linear_cross_entropy.h"
 
 FASTNORM_FILL(ClassLossKernels, FASTNORM_CLASS_LOSSES)

@@ -1,11 +1,13 @@
-// The kernels of cross_entropy, focal_loss and poly_loss: loss and gradient in one pass.
+// The kernels of cross_entropy, focal_loss and poly_loss, loss and gradient in one pass, and the one that
+// linear_cross_entropy has between its products.
 #pragma once
 
 #include "targets/kernel.h"
 #include "tasks/class_losses.h"
 
-#define FASTNORM_CLASS_LOSSES(kernel) \
-    kernel(class_loss, ClassLoss);    \
+#define FASTNORM_CLASS_LOSSES(kernel)                 \
+    kernel(class_loss, ClassLoss);                    \
+    kernel(linear_cross_entropy, LinearCrossEntropy); \
     kernel(round_losses, RoundLosses);
 
 FASTNORM_TABLE(ClassLossKernels, FASTNORM_CLASS_LOSSES)

@@ -19,7 +19,7 @@ void column_sums(const ColumnSums& task, std::int64_t begin, std::int64_t end, v
     double total[strip];
     for (std::int64_t first = begin; first < end; first += strip) {
         const std::int64_t cols = smaller(strip, end - first);
-        for (std::int64_t j = 0; j < cols; ++j) total[j] = 0;
+        for (std::int64_t j = 0; j < cols; ++j) total[j] = task.totals ? task.totals[first + j] : 0;
         for (std::int64_t row = 0; row < task.rows; row += fold_rows) {
             const std::int64_t rows = smaller(fold_rows, task.rows - row);
             pack<T>(task.matrix, row, rows, first, cols, packed, strip);
@@ -36,7 +36,10 @@ void column_sums(const ColumnSums& task, std::int64_t begin, std::int64_t end, v
             });
         }
         C* sums = static_cast<C*>(task.sums) + first;
-        for (std::int64_t j = 0; j < cols; ++j) sums[j] = C(total[j]);
+        for (std::int64_t j = 0; j < cols; ++j) {
+            sums[j] = C(total[j]);
+            if (task.totals) task.totals[first + j] = total[j];
+        }
     }
 }
 

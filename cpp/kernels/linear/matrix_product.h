@@ -41,7 +41,7 @@ public:
             std::int64_t k = 0;
             do {
                 strip_.depth = smaller(depth_block, task_.depth - k);
-                strip_.accumulate = k > 0;
+                strip_.accumulate = task_.accumulates || k > 0;
                 if (!one_row()) take_b(k, j);
                 const bool is_last = k + depth_block >= task_.depth;
                 for (std::int64_t i = first_row; i < last_row; i += packed_a_rows) {

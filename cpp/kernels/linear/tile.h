@@ -66,7 +66,9 @@ FASTNORM_OUTLINE void multiply_tile(
         FASTNORM_UNROLL
         for (int v = 0; v < Vectors; ++v) {
             sum[r][v] = broadcast<V>(0);
-            FASTNORM_PREFETCH(c + r * c_step + v * lanes, 1, 3);  // arrives meanwhile
+            // For the next tile: memory takes longer than few terms. 32 terms with C of 98 MB, Zen 4, one
+            // core: 82 GFLOP/s with that of this tile and 95 so.
+            FASTNORM_PREFETCH(c + r * c_step + (Vectors + v) * lanes, 1, 3);
         }
     }
     const std::int64_t a_row = s.a_row, a_k = s.a_k;

@@ -7,6 +7,7 @@ from typing import cast, get_args
 import numpy as np
 
 from .._typing import Array, Reduction
+from .linear import layer, result_like
 from .rules import Axes, Rules, shown
 
 REDUCTIONS: tuple[str, ...] = get_args(Reduction)
@@ -98,6 +99,47 @@ def focal_loss_backward(
     return loss_gradient(rules, dloss, logits, one_axis, reduced), logits, target, power, reduced, one_axis
 
 
+def linear_cross_entropy(
+    rules: Rules,
+    x: object,
+    weight: object,
+    target: object,
+    bias: object,
+    label_smoothing: object,
+    ignore_index: object,
+    reduction: object,
+    return_grad: object,
+) -> tuple[Array, Array, Array, Array | None, float, int, Reduction, bool]:
+    """Return the canonical arguments of `linear_cross_entropy`."""
+    x, weight, bias, logits = classifier(rules, x, weight, bias)
+    ignored = ignored_class(rules, ignore_index)
+    target = class_target(rules, target, logits, x.ndim - 1, ignored, probabilities=False)
+    share = smoothing(rules, label_smoothing)
+    reduced = reduction_of(rules, reduction)
+    return x, weight, target, bias, share, ignored, reduced, rules.flag("return_grad", return_grad)
+
+
+def linear_cross_entropy_backward(
+    rules: Rules,
+    dloss: object,
+    x: object,
+    weight: object,
+    target: object,
+    bias: object,
+    label_smoothing: object,
+    ignore_index: object,
+    reduction: object,
+) -> tuple[Array | float, Array, Array, Array, Array | None, float, int, Reduction]:
+    """Return the canonical arguments of `linear_cross_entropy_backward`."""
+    x, weight, bias, logits = classifier(rules, x, weight, bias)
+    ignored = ignored_class(rules, ignore_index)
+    target = class_target(rules, target, logits, x.ndim - 1, ignored, probabilities=False)
+    share = smoothing(rules, label_smoothing)
+    reduced = reduction_of(rules, reduction)
+    dloss = loss_gradient(rules, dloss, logits, x.ndim - 1, reduced, of="x")
+    return dloss, x, weight, target, bias, share, ignored, reduced
+
+
 def poly_loss(
     rules: Rules,
     logits: object,
@@ -158,6 +200,16 @@ def classes(rules: Rules, logits: object, axis: object) -> tuple[Array, int]:
             "logits", f"has shape {array.shape}", f"at least one class along axis {one_axis}"
         )
     return array, one_axis
+
+
+def classifier(
+    rules: Rules, x: object, weight: object, bias: object
+) -> tuple[Array, Array, Array | None, Array]:
+    """Return x, the layer of at least one class, and an array like its outputs, which takes no memory."""
+    x, weight, bias = layer(rules, x, weight, bias)
+    if weight.shape[1] == 0:
+        raise rules.value_error("weight", f"has shape {weight.shape}", "at least one class along axis 1")
+    return x, weight, bias, result_like(x, weight)
 
 
 def class_target(
@@ -224,12 +276,12 @@ def coefficients(rules: Rules, value: object, logits: Array) -> Coefficients:
 
 
 def loss_gradient(
-    rules: Rules, value: object, logits: Array, axis: int, reduction: Reduction
+    rules: Rules, value: object, logits: Array, axis: int, reduction: Reduction, of: str = "logits"
 ) -> Array | float:
     """Return the gradient of the loss: an array for each row without a reduction, else a float."""
     array = rules.array("dloss", value, like=logits)
     if array.dtype != logits.dtype:
-        raise rules.type_error("dloss", f"has dtype {array.dtype}", f"{logits.dtype} as logits")
+        raise rules.type_error("dloss", f"has dtype {array.dtype}", f"{logits.dtype} as {of}")
     shape: tuple[int, ...] = ()
     if reduction == "none":
         shape = tuple(size for number, size in enumerate(logits.shape) if number != axis)

@@ -1,4 +1,4 @@
-"""Losses over classes: cross_entropy, focal_loss and poly_loss, with the losses of the rows."""
+"""Losses over classes, with the losses of the rows. A problem of linear_cross_entropy is one of `linear`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import reference
+from ..reference.linear import before_activation
+from . import linear
 from .bounds import SMALLEST, TERM, last_rounding, roundoff, summed
 from .spec import (
     GRADIENT,
@@ -23,6 +25,7 @@ from .spec import (
     Spec,
     Variant,
     Workload,
+    wide,
 )
 
 LOSS_ROUNDINGS = (
@@ -133,6 +136,49 @@ def numpy_poly_loss(logits: Array, target: Array, epsilon: float = 1.0) -> Pair:
     return (surprise + epsilon * (1 - right))[..., 0], (p - numpy_one_hot(p, target)) * (1 + epsilon * right)
 
 
+def classifier_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
+    """x, a weight that gives logits of moderate spread, classes and a bias."""
+    x, weight, bias = linear.linear_inputs(draw, shape, variant)
+    return x, weight, draw.rng.integers(0, shape[-1], shape[:-2]), bias
+
+
+def logits_of(inputs: Arguments) -> tuple[Array, Array]:
+    """Logits in float64, and by how much they may err in a row."""
+    x, weight, _, bias = inputs
+    error = linear.product_bound(x, weight, x.dtype, bias)
+    return before_activation(x, weight, bias), np.max(error, axis=-1, initial=0.0)
+
+
+def classifier_bounds(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """The error of the logits, by which log-sum-exp and a logit move at most, and that of the loss itself."""
+    dtype, target = inputs[0].dtype, inputs[2]
+    logits, error = logits_of(inputs)
+    exact = np.abs(reference.cross_entropy(logits, target, **keywords))
+    own, *_ = forward_bound("cross_entropy", (logits, target), keywords)
+    if dtype != np.float64:
+        own = LOSS_ROUNDINGS * roundoff(dtype) * exact
+    return (2 * error + own + last_rounding(exact, dtype),)
+
+
+def classifier_backward_bounds(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """The error of dz, of which that of the logits moves each p by a factor, and those of the products with
+    it.
+    """
+    (dloss,), (x, weight, target, bias) = dys, inputs
+    dtype = x.dtype
+    logits, error = logits_of(inputs)
+    _, terms = magnitudes("cross_entropy", (logits, target), keywords)
+    slope = np.abs(wide(dloss))[..., None]
+    dz = slope * terms
+    moved = slope * reference.softmax(logits) * np.expm1(2 * error)[..., None]
+    dz_error = moved + 2 * summed(dz, logits.shape[-1] + 16, dtype)
+    dx = linear.product_bound(dz, weight.T, dtype) + dz_error @ np.abs(wide(weight)).T
+    return (
+        dx + linear.rounding_of(dz, weight, dtype),
+        *linear.weight_bounds(x, dz, dz_error, dtype, has_bias=bias is not None),
+    )
+
+
 def with_gradient(loss: LossAndGradient) -> Callable[..., Any]:
     """The formula of an op from the losses and gradients of rows or elements."""
 
@@ -156,6 +202,31 @@ def of_gradient(loss: LossAndGradient) -> Callable[..., Any]:
         return dx
 
     return formula
+
+
+def numpy_linear_cross_entropy(
+    x: Array,
+    weight: Array,
+    target: Array,
+    bias: Array | None = None,
+    *,
+    reduction: str,
+    return_grad: bool = False,
+) -> Any:
+    """The layer by BLAS, the loss of its outputs, and the layer's gradients."""
+    loss = with_gradient(numpy_cross_entropy)(
+        linear.numpy_linear(x, weight, bias), target, reduction=reduction, return_grad=return_grad
+    )
+    return (loss[0], *linear.numpy_linear_backward(loss[1], x, weight, bias)) if return_grad else loss
+
+
+def numpy_linear_cross_entropy_backward(
+    dloss: Array, x: Array, weight: Array, target: Array, bias: Array | None = None, *, reduction: str
+) -> tuple[Array | None, ...]:
+    """The same from the gradient of the loss."""
+    logits = linear.numpy_linear(x, weight, bias)
+    dz = of_gradient(numpy_cross_entropy)(dloss, logits, target, reduction=reduction)
+    return linear.numpy_linear_backward(dz, x, weight, bias)
 
 
 def loss_op(
@@ -240,4 +311,45 @@ poly_loss = loss_op(
         Variant("probabilities", keywords={**ROWS, "epsilon": 1.0}),
     ),
     (*SOFT_BAD, ("epsilon", "a", TypeError), ("epsilon", (1.0, np.inf), ValueError)),
+)
+CLASSIFIER = Variant("bias", ("bias",), ROWS)
+TRAINED = Variant("sum with gradient", ("bias",), WITH_GRADIENT.keywords)
+linear_cross_entropy = Spec(
+    "linear_cross_entropy",
+    classifier_inputs,
+    (
+        CLASSIFIER,
+        Variant("no_bias", keywords=ROWS),
+        Variant("smoothed", ("bias",), {**ROWS, "label_smoothing": 0.1}),
+    ),
+    ("x", "weight", "bias"),
+    GRADIENT,
+    GRADIENT,
+    classifier_bounds,
+    classifier_backward_bounds,
+    numpy_linear_cross_entropy,
+    numpy_linear_cross_entropy_backward,
+    checked=(CLASSIFIER, TRAINED),
+    table=(CLASSIFIER, TRAINED),
+    workloads=(
+        Workload(
+            TRAINED,
+            shapes=((1, 64), (32, 768), (512, 768), (4096, 1024)),
+            backward=False,
+        ),
+    ),
+    problem=linear.square,
+    shapes=linear.SHAPES,
+    large=(*linear.LARGE, (70, 40, 33_000)),
+    empty=linear.EMPTY,
+    batches=(),  # in test_class_losses.py: x alone has the rows of the batch
+    dense_results=False,
+    bad=(
+        ("weight", linear.WRONG, ValueError),
+        ("weight", linear.WRONG[0], ValueError),
+        ("weight", np.ones((7, 0), np.float32), ValueError),
+        ("bias", linear.WRONG[0, :1], ValueError),
+        ("target", np.zeros((3, 4), np.float32), TypeError),
+        *(bad for bad in (*BAD, *SOFT_BAD[2:]) if bad[0] != "axis"),
+    ),
 )

@@ -14,6 +14,7 @@ import numpy as np
 from .._arguments.class_losses import Coefficients
 from .._typing import Array, LossResult, Reduction
 from ._results import result
+from .linear import before_activation, layer_gradients
 from .softmax import exponentials
 
 
@@ -80,6 +81,44 @@ def focal_loss_backward(
     with np.errstate(all="ignore"):
         rows = rows_of(logits, target, axis)
         return pulled_back(dloss, focal_rows(rows, gamma)[1], rows, logits, axis, reduction)
+
+
+def linear_cross_entropy(
+    x: Array,
+    weight: Array,
+    target: Array,
+    bias: Array | None,
+    label_smoothing: float,
+    ignore_index: int,
+    reduction: Reduction,
+    return_grad: bool,
+) -> LossResult | tuple[LossResult, Array, Array, Array | None]:
+    """Twin of `fastnorm.linear_cross_entropy`."""
+    logits = before_activation(x, weight, bias)
+    loss, dlogits = cross_entropy(
+        logits, target, None, label_smoothing, ignore_index, reduction, logits.ndim - 1, return_grad=True
+    )
+    with np.errstate(all="ignore"):
+        loss = loss.astype(x.dtype)[()]
+    return (loss, *layer_gradients(dlogits, x, weight, bias)) if return_grad else loss
+
+
+def linear_cross_entropy_backward(
+    dloss: Array | float,
+    x: Array,
+    weight: Array,
+    target: Array,
+    bias: Array | None,
+    label_smoothing: float,
+    ignore_index: int,
+    reduction: Reduction,
+) -> tuple[Array, Array, Array | None]:
+    """Twin of `fastnorm.linear_cross_entropy_backward`."""
+    logits = before_activation(x, weight, bias)
+    dlogits = cross_entropy_backward(
+        dloss, logits, target, None, label_smoothing, ignore_index, reduction, logits.ndim - 1
+    )
+    return layer_gradients(dlogits, x, weight, bias)
 
 
 def poly_loss(
