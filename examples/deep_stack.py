@@ -1,4 +1,7 @@
-"""Why deep_norm exists: a stack of a hundred post-norm blocks that trains, beside one that does not.
+"""A deep stack that trains
+========================
+
+Why deep_norm exists: a stack of a hundred post-norm blocks that trains, beside one that does not.
 
 Each block is ``x = layer_norm(alpha * x + f(x))`` with a feed-forward f of two layers. With alpha = 1 and
 Xavier's weights (plain post-norm) the first step of training changes the output the more the deeper the stack

@@ -1,4 +1,7 @@
-"""Batch norm of a batch that is spread over several processes, forward and backward.
+"""Batch norm over processes
+=========================
+
+Batch norm of a batch that is spread over several processes, forward and backward.
 
 Each process holds a part of the batch. They exchange the moments of their parts, three numbers a channel, and
 normalise by the merged ones, which are those of the whole batch; in the backward they exchange the sums

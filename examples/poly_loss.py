@@ -1,4 +1,7 @@
-"""Cross entropy, focal loss and PolyLoss on scikit-learn's handwritten digits, over several seeds.
+"""Cross entropy, focal loss and PolyLoss
+======================================
+
+Cross entropy, focal loss and PolyLoss on scikit-learn's handwritten digits, over several seeds.
 
 The same network with one hidden layer learns the digits with each loss. A seed is a split of the data,
 initial weights and an order of the batches, and all losses share it, so that their differences from cross

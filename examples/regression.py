@@ -1,4 +1,7 @@
-"""scikit-learn's multi-layer perceptrons and fastnorm's side by side on real data: diabetes, and digits.
+"""Beside scikit-learn's networks
+==============================
+
+scikit-learn's multi-layer perceptrons and fastnorm's side by side on real data: diabetes, and digits.
 
     python examples/regression.py [--seeds 5] [--epochs 100] [--plot curves.png]
 

@@ -1,4 +1,7 @@
-"""Sentence embeddings: a real BERT encoder (all-MiniLM-L6-v2) that runs on fastnorm alone, and a search with
+"""A sentence encoder
+==================
+
+Sentence embeddings: a real BERT encoder (all-MiniLM-L6-v2) that runs on fastnorm alone, and a search with
 it.
 
 Dense layers with their GELU, attention, residual norms and the mean over the tokens of a sentence are one
