@@ -17,8 +17,11 @@ sys.path.insert(0, str(DOCS / "_ext"))
 
 import gallery  # noqa: E402
 import generate  # noqa: E402
+import plots  # noqa: E402
 
-generate.write(DOCS)  # before Sphinx looks which pages there are
+# Before Sphinx looks which pages and pictures there are.
+generate.write(DOCS)
+plots.draw(DOCS / "_generated" / "gains.svg")
 
 project = "fastnorm"
 author = "the fastnorm developers"

@@ -51,7 +51,7 @@ def test_examples(document: Path, native: ModuleType) -> None:
 
 def test_every_block_says_its_language() -> None:
     """What is neither run nor a command is not an example of Python."""
-    known = {"python", "pycon", "bash", "", "{include}", "{toctree}", "{raw}"}
+    known = {"python", "pycon", "bash", "", "{include}", "{toctree}", "{raw}", "{image}"}
     for document in DOCUMENTS:
         for fence in re.findall(r"^```(\S*)[^\n]*\n(?:.*?)^```$", document.read_text("utf-8"), re.M | re.S):
             assert fence in known, (document.name, fence)
