@@ -202,7 +202,7 @@ def show_updates(x: Array, labels: NDArray[Any], depths: Sequence[int], picture:
     axes.legend()
     figure.savefig(picture)
     pyplot.close(figure)
-    print(f"drawn in {picture}: with deep_norm the line stays level, with alpha = 1 it rises with the depth")
+    print(f"drawn in {picture}: with deep_norm the line stays level, with alpha = 1 it rises far above")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -247,3 +247,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+# sphinx_gallery_thumbnail_path = "gallery_results/deep_stack.svg"

@@ -122,3 +122,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     raise SystemExit(main())
+
+# sphinx_gallery_thumbnail_path = "gallery_results/regression.svg"

@@ -399,3 +399,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+# sphinx_gallery_thumbnail_path = "gallery_results/sentence_embeddings.svg"
