@@ -80,5 +80,5 @@ def with_stored_results(page: str, source: str) -> str:
     shown += [".. code-block:: console", "", f"   {command}", *(f"   {line}" for line in lines), ""]
     shown += ["The program", "-----------", "", ""]
     marker = ".. GENERATED FROM PYTHON SOURCE LINES"
-    start, introduction, code = source.split(marker, 2)
-    return marker.join([start, introduction + "\n".join(shown), code])
+    introduction, code = source.split(marker, 1)
+    return introduction + "\n".join(shown) + marker + code

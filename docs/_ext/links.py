@@ -33,7 +33,8 @@ class Page(HTMLParser):
 
 def broken(site: Path) -> list[str]:
     """Return what leads nowhere."""
-    pages = {path: Page(path.read_text("utf-8")) for path in site.rglob("*.html") if "_static" not in path.parts}
+    paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]
+    pages = {path: Page(path.read_text("utf-8")) for path in paths}
     found = []
     for path, page in pages.items():
         for link in sorted(page.links):

@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib as mpl
 
 mpl.use("Agg")
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.ticker import NullFormatter, ScalarFormatter  # noqa: E402
+from matplotlib import pyplot
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 DOCS = Path(__file__).resolve().parent.parent
 
@@ -26,7 +26,7 @@ def rows(first_cell: str) -> Iterator[list[str]]:
 
 def number(cell: str) -> float:
     """Return a figure of a table, NaN where there is none."""
-    return float("nan") if cell == "–" else float(cell)
+    return float("nan") if cell == "\N{EN DASH}" else float(cell)
 
 
 def draw(path: Path) -> None:
