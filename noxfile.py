@@ -57,7 +57,7 @@ def sklearn(session: nox.Session, versions: list[str]) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation into build/site, with warnings as errors, and follow its internal links."""
     session.install(".[docs]")
-    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-j", "auto", "docs", "build/site")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "docs", "build/site")
     session.run("python", "docs/_ext/links.py", "build/site")
 
 
