@@ -1,4 +1,4 @@
-"""Tasks for developers: `nox -s tests`, `lint`, `targets`, `fuzz`, `sklearn`, `bench`."""
+"""Tasks for developers: `nox -s tests`, `lint`, `targets`, `fuzz`, `sklearn`, `bench`, `docs`."""
 
 import nox
 
@@ -51,6 +51,14 @@ def sklearn(session: nox.Session, versions: list[str]) -> None:
     """Test the estimators with the oldest and the newest version of scikit-learn."""
     session.install(".[test,sklearn]", *versions)
     session.run("python", "-m", "pytest", "tests/test_sklearn.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/site, with warnings as errors, and follow its internal links."""
+    session.install(".[docs]")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "docs", "build/site")
+    session.run("python", "docs/_ext/links.py", "build/site")
 
 
 @nox.session

@@ -1,4 +1,7 @@
-"""Batch norm of a batch that is spread over several processes, forward and backward.
+"""Batch norm over processes
+=========================
+
+Batch norm of a batch that is spread over several processes, forward and backward.
 
 Each process holds a part of the batch. They exchange the moments of their parts, three numbers a channel, and
 normalise by the merged ones, which are those of the whole batch; in the backward they exchange the sums
@@ -17,6 +20,7 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import fastnorm
@@ -89,12 +93,47 @@ def run(
     return y, dx, results[0][2], results[0][3]
 
 
+def plot(x: Array, sizes: Sequence[int], path: Path) -> None:
+    """Draw mean and deviation of each channel, of the parts and of the whole batch."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        print("no picture, as matplotlib is missing: pip install matplotlib")
+        return
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    parts = [part for part in np.split(x, np.cumsum(sizes)[:-1]) if len(part)]
+    moments = [fastnorm.moments(part, 0) for part in parts]
+    figure, axes = pyplot.subplots(figsize=(7, 3.6), layout="constrained")
+    channels = np.arange(x.shape[1])
+    for number, of_part in enumerate(moments):
+        place = channels + 0.5 * (number + 1) / (len(moments) + 1) - 0.25
+        label = f"a part of {int(of_part.count)} rows"
+        axes.errorbar(place, of_part.mean, np.sqrt(of_part.m2 / of_part.count), fmt=".", label=label)
+    merged = functools.reduce(Moments.merge, moments)
+    for channel, mean in zip(channels, merged.mean, strict=True):
+        axes.hlines(mean, channel - 0.4, channel + 0.4, color="black")
+    axes.set(xlabel="channel", ylabel="mean, and deviation")
+    axes.legend(fontsize=8)
+    figure.savefig(path)
+    pyplot.close(figure)
+    print(f"drawn in {path}: each part has moments of its own, the black lines are the merged means")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare with one process; the exit status is 1 where the results differ by more than rounding."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description="Batch norm of a batch that is spread over processes.")
     parser.add_argument("--processes", type=int, default=3)
     parser.add_argument("--rows", type=int, default=1000, help="of the whole batch")
     parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        default=Path("distributed_batch_norm.svg"),
+        help="the picture (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     if min(options.processes, options.rows - 1, options.channels) < 1:
         parser.error("needs one process, one channel and two rows at least")
@@ -117,8 +156,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         difference = float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
         worst = max(worst, difference)
         print(f"  {name:8} differs by {difference:.1e} of its norm")
+    plot(x, [int(size) for size in sizes], options.plot)
     return 0 if worst < 1e-5 else 1
 
 
 if __name__ == "__main__":
     sys.exit(main())
+
+# sphinx_gallery_thumbnail_path = "gallery_results/distributed_batch_norm.svg"

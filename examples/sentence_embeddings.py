@@ -1,4 +1,7 @@
-"""Sentence embeddings: a real BERT encoder (all-MiniLM-L6-v2) that runs on fastnorm alone, and a search with
+"""A sentence encoder
+==================
+
+Sentence embeddings: a real BERT encoder (all-MiniLM-L6-v2) that runs on fastnorm alone, and a search with
 it.
 
 Dense layers with their GELU, attention, residual norms and the mean over the tokens of a sentence are one
@@ -316,6 +319,32 @@ def show_shares(watches: dict[str, Stopwatch]) -> None:
     print(f"{'total':20}" + "".join(f"{1e3 * watch.total:10.1f} ms {1:6.0%}" for watch in watches.values()))
 
 
+def plot_shares(watches: dict[str, Stopwatch], path: Path) -> None:
+    """Draw the share of each part of the work, a bar for each backend."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        print("no picture, as matplotlib is missing: pip install matplotlib")
+        return
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 1.6 + 0.5 * len(watches)), layout="constrained")
+    names = [f"{name}\n{1e3 * watch.total:.0f} ms" for name, watch in watches.items()]
+    left = np.zeros(len(watches))
+    for part in next(iter(watches.values())).seconds:
+        shares = np.array([100 * watch.seconds[part] / watch.total for watch in watches.values()])
+        axes.barh(names, shares, left=left, label=part)
+        left += shares
+    axes.set(xlabel="share of the time (%)", xlim=(0, 100))
+    axes.invert_yaxis()
+    figure.legend(loc="outside upper center", ncols=5, fontsize=8)
+    figure.savefig(path)
+    pyplot.close(figure)
+    print(f"drawn in {path}: most of the time goes into the dense layers")
+
+
 def positive(text: str) -> int:
     """Read an int of 1 or more from the command line."""
     value = int(text)
@@ -337,6 +366,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=positive, default=8, help="texts a batch (default: %(default)s)")
     parser.add_argument("--length", type=positive, default=128, help="longest text, in tokens (default: 128)")
     parser.add_argument("--repeats", type=positive, default=2, help="runs, the fastest counts (default: 2)")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        default=Path("sentence_embeddings.svg"),
+        help="the picture (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
 
     encode = SentenceEncoder(options.model or find_model(), options.length)
@@ -351,6 +386,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             embeddings[name], watches[name] = measure(encode, texts, options.batch_size, options.repeats)
     print(f"\n{options.sentences} texts of at most {options.length} tokens")
     show_shares(watches)
+    plot_shares(watches, options.plot)
     if "reference" in watches:
         print("(the reference twins compute in float64 and are written to be right, not fast)")
     if len(embeddings) < 2:
@@ -363,3 +399,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+# sphinx_gallery_thumbnail_path = "gallery_results/sentence_embeddings.svg"

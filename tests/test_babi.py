@@ -223,13 +223,15 @@ def test_a_small_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     seconds.
     """
     options = ["--tasks", "1,4", "--variant", "PE", "--hops", "1", "--questions", "200", "--epochs", "3"]
+    options += ["--plot", str(tmp_path / "errors.svg")]
     assert run.main([*options, "--seeds", "2"]) == 0
     shown = capsys.readouterr().out
     for part in ("generated stories, not the public data set", "1 single-supporting-fact", " to ", "mean"):
         assert part in shown
     for part in ("train", "test"):
         (tmp_path / f"qa1_single-supporting-fact_{part}.txt").write_text(write(generate(1, 100, part=part)))
-    assert run.main(["--tasks", "1", "--variant", "PE+LS+RN", "--epochs", "1", "--data", str(tmp_path)]) == 0
+    options = ["--tasks", "1", "--variant", "PE+LS+RN", "--epochs", "1", *options[-2:]]
+    assert run.main([*options, "--data", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert f"data of {tmp_path}" in shown
     assert "paper" in shown

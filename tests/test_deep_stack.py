@@ -67,7 +67,7 @@ def test_gradients_of_the_stack(example: ModuleType, backend: str, rng: np.rando
 
 
 def test_a_hundred_blocks_learn(
-    example: ModuleType, native: ModuleType, capsys: pytest.CaptureFixture[str]
+    example: ModuleType, native: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Thirty steps: well below guessing with deep_norm, no better than guessing without."""
     x, labels, _, _ = example.digits()
@@ -79,6 +79,7 @@ def test_a_hundred_blocks_learn(
     assert final[True] < 1.0
     assert final[False] > 0.8 * np.log(example.CLASSES)
     arguments = ["--blocks", "4", "--depths", "4", "--steps", "2", "--batch", "8"]
+    arguments += ["--plot", str(tmp_path / "updates.svg")]
     assert example.main(arguments) in (0, 1)
     assert "deep_norm" in capsys.readouterr().out
 

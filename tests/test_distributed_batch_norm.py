@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).resolve().parent.parent / "examples" / "distributed_batc
 
 
 @pytest.mark.parametrize(("processes", "rows"), [(1, 20), (3, 200), (4, 5)])
-def test_several_processes_agree_with_one(processes: int, rows: int) -> None:
+def test_several_processes_agree_with_one(processes: int, rows: int, tmp_path: Path) -> None:
     """Parts may be uneven and, with as few rows, empty."""
     command = [
         sys.executable,
@@ -23,8 +23,10 @@ def test_several_processes_agree_with_one(processes: int, rows: int) -> None:
         str(rows),
         "--channels",
         "3",
+        "--plot",
+        str(tmp_path / "moments.svg"),
     ]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     for name in ("y", "dx", "dweight", "dbias"):
         assert f"  {name} " in finished.stdout

@@ -61,16 +61,14 @@ def test_the_command(
     example: ModuleType, native: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--seeds", "2", "--train-size", "100", "--epochs", "1", "--hidden", "8"]
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        picture = None
-    else:
-        picture = tmp_path / "accuracies.svg"
-        arguments += ["--plot", str(picture)]
-    assert example.main(arguments) == 0
+    picture = tmp_path / "accuracies.svg"
+    assert example.main([*arguments, "--plot", str(picture)]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in example.LOSSES)
-    assert picture is None or picture.stat().st_size > 1000
+    if importlib.util.find_spec("matplotlib"):
+        assert f"drawn in {picture}" in shown
+        assert picture.stat().st_size > 1000
+    else:
+        assert "pip install matplotlib" in shown
     with pytest.raises(SystemExit):
         example.main(["--seeds", "1"])

@@ -54,7 +54,9 @@ def long_text(example: ModuleType) -> str:
     return " ".join(passage.text for passage in example.documentation()[:20])
 
 
-def test_it_runs_and_the_backends_agree(example: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_runs_and_the_backends_agree(
+    example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = [
         "--sentences",
         "3",
@@ -66,6 +68,8 @@ def test_it_runs_and_the_backends_agree(example: ModuleType, capsys: pytest.Capt
         "24",
         "--repeats",
         "1",
+        "--plot",
+        str(tmp_path / "shares.svg"),
     ]
     assert example.main([*arguments, "--backend", *BACKENDS]) == 0
     shown = capsys.readouterr().out

@@ -118,6 +118,33 @@ def show(tasks: Sequence[int], errors: np.ndarray, options: argparse.Namespace) 
     print(f"{'mean':<28}{errors.mean():8.1f}{'':14}{means}".rstrip())
 
 
+def plot(tasks: Sequence[int], errors: np.ndarray, options: argparse.Namespace) -> None:
+    """Draw the error of each task and seed, and the paper's where it has them."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        print("no picture, as matplotlib is missing: pip install matplotlib")
+        return
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 1.2 + 0.25 * len(tasks)), layout="constrained")
+    names = [f"{task} {TASKS[task].name}" for task in tasks]
+    axes.barh(names, errors.mean(axis=0), color="#0072B2", alpha=0.6, label="mean of the seeds")
+    for found in errors:
+        axes.plot(found, names, ".", color="black", ms=5)
+    paper = PAPER.get((options.variant, options.hops, options.joint))
+    if paper:
+        axes.plot([paper[task - 1] for task in tasks], names, "D", color="#D55E00", ms=5, label="paper")
+    axes.set(xlabel="error in the test (%)", xlim=(0, None))
+    axes.invert_yaxis()
+    axes.legend()
+    figure.savefig(options.plot)
+    pyplot.close(figure)
+    print(f"drawn in {options.plot}: bars near 0 are tasks that are solved, a point is a training")
+
+
 def report(options: argparse.Namespace) -> None:
     """Train all models of the paper's table that have not been, and write the document."""
 
@@ -167,6 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="of the report, taken up again (%(default)s)",
     )
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="of the public data set's text files")
+    parser.add_argument(
+        "--plot", type=Path, default=Path("babi.svg"), help="the picture (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     tasks = [int(number) for number in options.tasks.split(",")]
     if unknown := [number for number in tasks if number not in TASKS]:
@@ -179,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     errors = np.array([test_errors(tasks, options, seed)[0] for seed in range(options.seeds)])
     show(tasks, errors, options)
+    plot(tasks, errors, options)
     print(f"{time.perf_counter() - started:.0f} s")
     return 0
 
