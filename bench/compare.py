@@ -16,8 +16,8 @@ from pathlib import Path
 import peers
 import tables
 from comparison import BrokenContractError, Comparison, Request, fits
+from fastnorm._report.workloads import WORKLOADS, format_shape, parse_shape
 from worker import default_threads, workers
-from workloads import WORKLOADS, format_shape, parse_shape
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

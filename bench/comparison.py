@@ -13,18 +13,16 @@ import numpy as np
 import peers
 from fastnorm import _backend
 from fastnorm._report.accuracy import Outcome, judge
+from fastnorm._report.contenders import ADD, FASTNORM, copy_rates, peer_calls
 from fastnorm._report.timing import Ratio, Timing, time_in_turns
+from fastnorm._report.workloads import WORKLOADS
 from fastnorm._specs import Call, Sample, flat
 from numpy.typing import NDArray
-from workloads import WORKLOADS
 
-FASTNORM, FASTNORM_OUT = "fastnorm", "fastnorm out="
-ADD, ADD_OUT = "np.add", "np.add out="
+FASTNORM_OUT, ADD_OUT = f"{FASTNORM} out=", f"{ADD} out="
 OURS = {FASTNORM: ADD, FASTNORM_OUT: ADD_OUT}  # each with the np.add that it is held against
 PER_ROW = ("target", "dloss")  # of a loss over classes: they have no class axis
 BLOCK_ROWS = 1024  # rows that the twin sees at a time, so that float64 copies of a large array stay small
-PEER_TOLERANCE = 1e-3  # a peer computes the same function, if not as exactly
-HALF_PEER_TOLERANCE = 3e-2
 MEMORY_FACTOR = 16  # arrays of x's size that fastnorm, the peers and their temporaries need at worst
 
 
@@ -175,31 +173,9 @@ def contenders(
         targets = tuple(np.empty_like(array) for array in ours if array is not None)
         calls[FASTNORM_OUT] = sample.call(out=targets if len(targets) > 1 else targets[0])
         calls[ADD_OUT] = Call(np.add, (x, x), {"out": np.empty_like(x)})
-    expected = [widened(array) for array in ours if array is not None]
-    found, left_out = peers.load(request.peers, request.threads)
-    for name, peer in found.items():
-        build = peer.CALLS.get(sample.op)
-        try:
-            call = build(sample) if build else None
-            results = call() if call else None
-        except Exception as error:  # a peer that fails, say on a type it does not know, stops nobody else
-            left_out[name] = f"failed ({type(error).__name__}: {str(error).splitlines()[0][:100]})"
-            continue
-        if call is None:
-            left_out[name] = "has no such op"
-            continue
-        theirs = [widened(peer.to_numpy(result)) for result in flat(results) if result is not None]
-        difference = peers.largest_difference(theirs, expected)
-        if difference > (PEER_TOLERANCE if x.dtype.itemsize > 2 else HALF_PEER_TOLERANCE):
-            left_out[name] = f"computes something else: differs by {difference:.1e}"
-        else:
-            calls[name] = replace(call, spins=peer.SPINS)
-    return calls, left_out
-
-
-def widened(array: NDArray[Any]) -> NDArray[Any]:
-    """Return half-precision arrays in float32, others as they are."""
-    return array.astype(np.float32) if array.dtype.itemsize == 2 else array
+    found, missing = peers.load(request.peers, request.threads)
+    theirs, left_out = peer_calls(sample, ours, found)
+    return calls | theirs, missing | left_out
 
 
 def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
@@ -248,17 +224,3 @@ def validate(sample: Sample, results: Sequence[NDArray[Any] | None]) -> Outcome:
 def has_rows_of(x: NDArray[Any], array: Any) -> bool:
     """Tell whether an array has the shape of x but for the length of the rows."""
     return not isinstance(array, list) and array.ndim == x.ndim and array.shape[:-1] == x.shape[:-1]
-
-
-def copy_rates(n_bytes: int, threads: int) -> dict[str, float]:
-    """Return bytes a second, read and written, of copying an array of `n_bytes` in warm memory, by what
-    copies it.
-
-    np.copyto is faster where the arrays fit in a cache, fastnorm's copy past the caches where they do not.
-    """
-    source = np.ones(max(n_bytes // 8, 1))
-    copy = Call(np.copyto, (np.empty_like(source), source))
-    rates = {"np.copyto": 2 * source.nbytes / time_in_turns({"copy": copy}, seconds=0.05)["copy"].best}
-    if _backend.name() == "native":
-        rates["fastnorm"] = float(_backend.load_extension().copy_bandwidth(n_bytes, threads)) * 1e9
-    return rates

@@ -9,8 +9,8 @@ import peers
 import pytest
 import tables
 from comparison import Comparison, Request, fits
+from fastnorm._report.workloads import WORKLOADS, format_shape, parse_shape
 from worker import default_threads, workers
-from workloads import WORKLOADS, format_shape, parse_shape
 
 COMPARISONS = pytest.StashKey[list[Comparison]]()
 

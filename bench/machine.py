@@ -1,33 +1,13 @@
-"""What a result depends on besides the code: the machine, the versions, and who else was using the
-processors.
-"""
+"""What a result depends on besides code and machine: free memory, and who else used the processors."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-LIBRARIES = ("fastnorm", "numpy", "scipy", "torch", "jax", "onnxruntime")
-
-
-def describe() -> dict[str, str]:
-    """Return the processor, the system and the versions of the libraries."""
-    found = {
-        "cpu": _cpu_name(),
-        "cpus": str(os.cpu_count()),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-    found["python"] = platform.python_version()
-    for name in LIBRARIES:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
 
 
 def available_bytes() -> int | None:
@@ -66,11 +46,3 @@ def _busy_seconds() -> float | None:
         return None
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
     return (user + nice + system + irq + softirq + steal) / float(os.sysconf("SC_CLK_TCK"))
-
-
-def _cpu_name() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"

@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import fastnorm
-import machine
 import numpy as np
 from fastnorm import reference
+from fastnorm._report.machine import describe
 from fastnorm._report.timing import Ratio, time_in_turns
+from fastnorm._report.workloads import format_shape
 from fastnorm._specs import Array, Call, Sample, Spec, Variant, calls, dtypes, flat, make_sample, mapped
-from workloads import format_shape
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from layouts import column_major, every_other, reversed_axes, transposed
@@ -218,7 +218,7 @@ def record(every: Sequence[Case], path: Path) -> None:
     """Write gains and shares of the sample, one case a line."""
     found = [f for case in sampled(every) if (f := measure(case, CHECK_SECONDS))]
     rows = ",\n".join(f"{json.dumps(f.label)}: {json.dumps(f.to_json())}" for f in found)
-    head = json.dumps({**machine.describe(), "threads": fastnorm.get_num_threads()})
+    head = json.dumps({**describe(), "threads": fastnorm.get_num_threads()})
     path.write_text(f'{{"machine": {head},\n"cases": {{\n{rows}\n}}}}\n', encoding="utf-8")
     print(f"{len(found)} cases written to {path}")
 

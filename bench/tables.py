@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import machine
-from comparison import ADD, ADD_OUT, FASTNORM, FASTNORM_OUT, OURS, Comparison
+from comparison import ADD_OUT, FASTNORM_OUT, OURS, Comparison
+from fastnorm._report.contenders import ADD, FASTNORM
+from fastnorm._report.machine import describe
 from fastnorm._report.timing import format_seconds
-from workloads import format_shape
+from fastnorm._report.workloads import format_shape
 
 # Beyond these a row is marked: its numbers would not repeat.
 NOISY_SPREAD = 0.1
@@ -90,7 +91,7 @@ def summary(comparisons: Iterable[Comparison]) -> dict[str, Any]:
             },
         }
         rows.append(row)
-    return {"machine": machine.describe(), "rows": rows}
+    return {"machine": describe(), "rows": rows}
 
 
 def save(comparisons: Iterable[Comparison], path: Path) -> None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from comparison import FASTNORM, Comparison
+from comparison import Comparison
+from fastnorm._report.contenders import FASTNORM
+from fastnorm._report.workloads import WORKLOADS
 from pytest_benchmark.fixture import BenchmarkFixture
-from workloads import WORKLOADS
 
 
 class Replay:

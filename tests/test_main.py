@@ -2,64 +2,129 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import fastnorm
 import numpy as np
 import pytest
 from fastnorm import __main__ as command
 from fastnorm import _specs, reference
-from fastnorm._report import accuracy, check, timing
+from fastnorm._report import accuracy, check, console, speed, timing
 from fastnorm._specs import Call, Spec, Variant, flat, formula_of, make_sample, spec_of
 
 FLOAT32 = np.dtype(np.float32)
-ENVIRONMENT = os.environ | {"PYTHONIOENCODING": "utf-8"}
-
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
+ENVIRONMENT["PYTHONIOENCODING"] = "utf-8"
 
 FEW = ("layer_norm", "rms_norm", "gelu")  # of the ops, for runs that are not about all of them
+WIDTH = 80
 
 
-def run(*arguments: str, hide: tuple[str, ...] = (), few: bool = False) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, hide: tuple[str, ...] = (), few: bool = False, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command in a new process in which the modules of `hide` cannot be imported."""
     code = f"import sys, runpy; sys.modules.update(dict.fromkeys({hide!r}))\n"
     if few:
         code += f"from fastnorm import _specs; few = tuple(map(_specs.spec_of, {FEW!r})); "
         code += "_specs.specs = lambda: few\n"
+        code += f"from fastnorm._report import speed; speed.TABLE = (*{FEW!r}, 'gelu_backward')\n"
+        code += f"speed.PICTURED = {FEW!r}\n"
     code += "runpy.run_module('fastnorm', run_name='__main__', alter_sys=True)"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
         check=False,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | environment,
     )
 
 
-def test_a_run_checks_and_times_every_op() -> None:
-    finished = run("--quick")
+def assert_right(finished: subprocess.CompletedProcess[str]) -> list[str]:
+    """Assert that a run went well; return its lines."""
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert "Every op keeps its contract." in finished.stdout
-    assert "Geometric mean" in finished.stdout
-    for spec, backward in _specs.calls():
-        assert f"{spec.called(backward=backward)} " in finished.stdout
+    assert finished.stderr == ""
+    assert finished.stdout.isascii()
+    return finished.stdout.splitlines()
+
+
+def words(lines: list[str]) -> set[str]:
+    return {word for line in lines for word in line.split()}
+
+
+def test_a_run_checks_and_times_what_people_use_on_one_screen() -> None:
+    lines = assert_right(run("--quick"))
+    assert len(lines) <= 50
+    assert max(map(len, lines)) <= WIDTH
+    assert lines[1].startswith("fastnorm ")
+    names = {spec.called(backward=backward) for spec, backward in _specs.calls()}
+    types = len(_specs.dtypes())
+    assert any(line.startswith(f"Every contract kept: {len(names)} ops, {types} types") for line in lines)
+    assert words(lines) >= {*speed.TABLE, *(_specs.family_of(spec.name) for spec in _specs.specs())}
+    assert any("times as fast as NumPy" in line for line in lines)
+    for name in speed.TABLE:
+        *_, line = [line for line in lines if line.startswith(f"{name} ")]  # families have such names too
+        assert re.search(r"\d (ns|us|ms) ", line), line  # the unit stands
 
 
 @pytest.mark.parametrize("hide", [("rich",), ("rich", "scipy", "scipy.special", "ml_dtypes")], ids=str)
 def test_a_run_needs_numpy_only(hide: tuple[str, ...]) -> None:
-    finished = run("--quick", hide=hide, few=True)
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert "Every op keeps its contract." in finished.stdout
-    assert "Geometric mean" in finished.stdout
+    lines = assert_right(run("--quick", hide=hide, few=True))
+    assert any(line.startswith("Every contract kept") for line in lines)
+    assert any(line.startswith("Geometric mean") for line in lines)
+    assert ("pip install scipy" in " ".join(lines)) == ("scipy" in hide)
+
+
+def test_a_run_on_the_reference_backend() -> None:
+    lines = assert_right(run("--quick", few=True, FASTNORM_BACKEND="reference"))
+    assert any("Every contract kept" in line for line in lines)
+    assert any("reference backend is active" in line for line in lines)
+
+
+def test_a_run_prints_ascii_without_colours_to_what_is_no_terminal() -> None:
+    lines = assert_right(run("--quick", few=True, TERM="dumb", PYTHONIOENCODING="ascii"))
+    assert "\x1b" not in "".join(lines)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_narrow_terminal_has_fewer_columns_and_whole_words(columns: int) -> None:
+    lines = assert_right(run("--quick", few=True, COLUMNS=str(columns)))
+    assert max(map(len, lines)) <= columns
+    assert {"layer_norm", "gelu_backward", "512x768", "NumPy", "norms", "activations"} <= words(lines)
+    (line,) = [line for line in lines if line.startswith("gelu_backward")]
+    assert re.search(r"\d (us|ms) ", line)
+
+
+def test_a_full_run_has_every_op_type_target_and_shape() -> None:
+    lines = assert_right(run("check", "--full", few=True, COLUMNS="40"))  # wide, as it is no terminal
+    for name in ("layer_norm", "rms_norm_backward", "gelu"):
+        for dtype in _specs.dtypes():
+            (row,) = [line.split() for line in lines if line.split()[:2] == [name, dtype.name]]
+            assert len(row) == 2 + len(fastnorm.available_targets()) + 2
+    compared = assert_right(
+        run("compare", "--op", "layer_norm", "--shape", "all", "--quick", "--peers", "numpy")
+    )
+    assert {"1x64", "32x768", "512x768", "4096x1024"} <= words(compared)
 
 
 def test_the_checks_alone_take_no_times() -> None:
-    finished = run("check", "--quick", "--plain", few=True)
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert "contract" in finished.stdout
-    assert "NumPy" not in finished.stdout
+    lines = assert_right(run("check", "--quick", "--plain", few=True))
+    assert any("contract" in line for line in lines)
+    assert not any("Speed" in line for line in lines)
+
+
+def test_the_table_alone_checks_nothing() -> None:
+    lines = assert_right(run("speed", "--quick", few=True))
+    assert not any("contract" in line for line in lines)
+    assert any("Speed" in line for line in lines)
 
 
 def test_info_prints_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,23 +134,179 @@ def test_info_prints_the_configuration(capsys: pytest.CaptureFixture[str]) -> No
     assert shown == capsys.readouterr().out
 
 
-def test_a_bad_word_is_refused() -> None:
-    finished = run("speedy")
+REFUSED = [
+    (["speedy"], "speedy"),
+    (["--quick", "--full"], "--full"),
+    (["--plot", "speed.gif"], "neither .svg nor .png"),
+    (["--json", "no/such/folder/a.json"], "no folder"),
+    (["compare", "--op", "layer_nrm"], "layer_nrm"),
+    (["compare", "--shape", "3y4"], "3y4"),
+    (["compare", "--peers", "tensorflow"], "tensorflow"),
+    (["compare", "--threads", "0"], "1 or more"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "text"), REFUSED, ids=str)
+def test_what_is_refused_before_anything_runs(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(arguments)
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert text in shown.err
+    assert shown.out == ""
+
+
+def test_a_picture_without_matplotlib_says_what_to_install() -> None:
+    finished = run("speed", "--plot", "speed.svg", hide=("matplotlib",))
     assert finished.returncode == 2
-    assert "speedy" in finished.stderr
+    assert "pip install matplotlib" in finished.stderr
 
 
-@pytest.mark.parametrize("plain", [True, False])
+def test_a_picture_and_all_figures(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    picture, figures = tmp_path / "speed.svg", tmp_path / "figures.json"
+    assert_right(run("--quick", "--plot", str(picture), "--json", str(figures), few=True))
+    text = picture.read_text("utf-8")
+    assert all(word in text for word in (*FEW, "GB/s", "NumPy", "copy"))
+    content = json.loads(figures.read_text("utf-8"))
+    assert {row["op"] for row in content["checks"]} == {*FEW, *(f"{name}_backward" for name in FEW)}
+    assert all(row["errors"].keys() == set(fastnorm.available_targets()) for row in content["checks"])
+    assert {(row["workload"], row["shape"]) for row in content["rows"]} >= {
+        ("gelu", "1x64"),
+        ("gelu", "512x768"),
+    }
+    assert all(row["seconds"]["fastnorm"] > 0 for row in content["rows"])
+
+
+def test_a_comparison_names_what_is_not_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["compare", "--quick", "--op", "relu,softmax_backward", "--shape", "32x48,7x9"]
+    assert command.main([*arguments, "--threads", str(fastnorm.get_num_threads())]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith(("relu", "softmax"))] == ["32x48", "7x9"] * 2
+    assert any("pip install torch" in line for line in lines) == (importlib.util.find_spec("torch") is None)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of pipes of POSIX")
+def test_a_reader_that_has_seen_enough() -> None:
+    shell = f"{sys.executable} -m fastnorm check --quick | head -n 1"
+    finished = subprocess.run(
+        ["sh", "-c", shell], capture_output=True, text=True, check=False, env=ENVIRONMENT
+    )
+    assert finished.stderr == ""
+    assert len(finished.stdout.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of terminals of POSIX")
+@pytest.mark.parametrize("plain", [False, True])
+def test_colours_and_progress_on_a_terminal(plain: bool) -> None:
+    import pty
+
+    parent, child = pty.openpty()
+    environment = ENVIRONMENT | {"TERM": "xterm", "COLUMNS": "80"}
+    environment.pop("NO_COLOR", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastnorm", "check", "--quick", *(["--plain"] if plain else [])],
+        stdout=child,
+        stderr=child,
+        env=environment,
+    )
+    os.close(child)
+    shown = b""
+    try:
+        while part := os.read(parent, 65536):
+            shown += part
+    except OSError:  # Linux says so that the other end is closed
+        pass
+    os.close(parent)
+    assert process.wait() == 0
+    assert (b"\x1b[" in shown) == (b"checks [" in shown) == (not plain)
+    assert b"Every contract kept" in shown
+
+
 def test_a_wrong_result_is_found_and_fails_the_run(
-    plain: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(_specs, "specs", lambda: tuple(map(spec_of, FEW)))
     right = fastnorm.rms_norm
     monkeypatch.setattr(
         fastnorm, "rms_norm", lambda *args, **kwargs: right(*args, **kwargs) * np.float32(1.000001)
     )
-    assert command.main(["check", "--quick", *(["--plain"] if plain else [])]) == 1
-    assert "broke the contract" in capsys.readouterr().out
+    assert command.main(["check", "--quick", "--json", str(tmp_path / "broken.json")]) == 1
+    shown = capsys.readouterr().out
+    assert "contracts broken" in shown
+    assert "Please report this" in shown
+    assert re.search(r"rms_norm float32 on \w+: error [\d.]+, allowed 4 norm", shown)
+    rows = json.loads((tmp_path / "broken.json").read_text("utf-8"))["checks"]
+    assert {row["op"] for row in rows if row["broken"]} == {"rms_norm"}
+
+
+@pytest.mark.skipif(not {"avx2", "avx512"} <= {*fastnorm.available_targets()}, reason="needs both targets")
+def test_other_bits_on_another_target_are_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_specs, "specs", lambda: (spec_of("layer_norm"),))
+    right = fastnorm.layer_norm
+
+    def nudged(*args: Any, **kwargs: Any) -> Any:
+        y = right(*args, **kwargs)
+        if (
+            fastnorm.active_target() == "avx2"
+            and isinstance(y, np.ndarray)
+            and y.size
+            and y.dtype == np.float32
+        ):
+            y.flat[-1] = np.nextafter(y.flat[-1], np.float32(9))
+        return y
+
+    monkeypatch.setattr(fastnorm, "layer_norm", nudged)
+    assert command.main(["check", "--quick"]) == 1
+    assert "layer_norm float32 has other bits on avx2" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.skipif(fastnorm.get_num_threads() < 2, reason="needs two threads")
+def test_other_bits_on_one_thread_are_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_specs, "specs", lambda: (spec_of("relu"),))
+    right = fastnorm.relu
+
+    def nudged(*args: Any, **kwargs: Any) -> Any:
+        y = right(*args, **kwargs)
+        return np.copysign(y, -1) if fastnorm.get_num_threads() == 1 else y
+
+    monkeypatch.setattr(fastnorm, "relu", nudged)
+    assert command.main(["check"]) == 1
+    assert "relu float32 has other bits on one thread" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_op_that_raises_is_reported_and_the_others_are_checked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_specs, "specs", lambda: tuple(map(spec_of, FEW)))
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(fastnorm, "rms_norm", failing)
+    assert command.main(["check", "--quick"]) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "rms_norm float32 raises RuntimeError: no such instruction" in shown
+    assert "activations" in shown
+
+
+@pytest.mark.parametrize("extent", check.Extent)
+def test_each_shape_and_each_variant_is_tried(extent: check.Extent) -> None:
+    shapes = set(check.QUICK_SHAPES if extent is check.Extent.QUICK else check.SHAPES)
+    for spec in _specs.specs():
+        tried = list(check.samples(spec, FLOAT32, extent=extent))
+        if extent is not check.Extent.QUICK:
+            for variant in spec.checked_of(backward=False):
+                wanted = {**variant.keywords, **variant.numbers}.items()
+                assert any(wanted <= sample.keywords.items() for sample in tried), (spec.name, variant.label)
+        if spec.name in ("layer_norm", "gelu", "softmax"):
+            assert {sample.x.shape for sample in tried} >= shapes
 
 
 def test_every_op_has_a_contract_and_samples() -> None:
@@ -132,7 +353,7 @@ FORMULA_KEYWORDS = {"approximate", "reduction", "return_grad"}  # the formulas k
 def test_the_numpy_formulas_compute_what_the_ops_compute(spec: Spec, backward: bool) -> None:
     for variant in (
         *spec.variants,
-        *spec.table_of(backward=backward),
+        *spec.checked_of(backward=backward),
         *(work.variant for work in spec.timed),
     ):
         function = formula_of(spec, variant.keywords, backward=backward)
@@ -186,3 +407,25 @@ def test_the_report_is_not_loaded_by_the_package() -> None:
     code = "import sys, fastnorm; names = ('fastnorm._report', 'fastnorm._specs')\n"
     code += "sys.exit(any(name.startswith(names) for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_table_leaves_out_columns_by_rank(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = [
+        console.Column("name", 5, left=True),
+        console.Column("a", 6, 1, group="first"),
+        console.Column("b", 6, 2, group="first"),
+        console.Column("c", 6, 2, group="second"),
+    ]
+    for width, head in (
+        (29, "name        a       b       c"),
+        (28, "name        a"),
+        (12, "name"),
+        (3, "name"),
+    ):
+        monkeypatch.setenv("COLUMNS", str(width))
+        console.Console().table(columns).row(["x", "1", "2", "3"])
+        shown = capsys.readouterr().out.splitlines()
+        assert head in shown
+        assert ("second" in shown[0]) == (width == 29)

@@ -276,7 +276,7 @@ def test_fit_learns_and_repeats(backend: str) -> None:
     assert_same_bits(curves[0], curves[1])
     assert curves[0][-1] < 0.2
     assert (net(x).argmax(axis=1) == y).mean() > 0.95
-    assert len(net.fit(x, y, epochs=1, loss="cross_entropy", progress=True)) == 1
+    assert len(net.fit(x, y, epochs=1, loss="cross_entropy")) == 1
 
 
 def test_backward_of_the_last_forward(backend: str, rng: np.random.Generator) -> None:

@@ -1,67 +1,25 @@
-"""The libraries that fastnorm is timed against, one module each.
-
-A peer module has `SPINS`, whether its threads keep running after a call, `prepare(threads)`, called before
-anything runs, `to_numpy(array)`, and in `CALLS`, by the name of the op, functions that turn a `Sample` into
-the `Call` that a user of the library would write. They return None where the library cannot do what the
-sample asks for. Arrays are converted before the timing.
+"""The libraries that fastnorm is timed against, beside what `fastnorm._report.peers` has, which says how such
+a module looks.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
 
-import numpy as np
-from fastnorm import activations
-from fastnorm._specs import Call, Sample, spec_of
-from numpy.typing import NDArray
+from fastnorm._report import peers
+from fastnorm._report.peers import Peer
 
-Builder = Callable[[Sample], Call | None]
-DEFAULT = ("numpy", "torch", "jax", "onnxruntime")
+DEFAULT = (*peers.PEERS, "jax", "onnxruntime")
 OPTIONAL = ("torch_compile",)  # compiles for seconds for each workload and shape
-
-# Those of x alone, with options or without, which other libraries mostly have under the same names.
-UNARY_ACTIVATIONS = tuple(
-    name
-    for name in activations.__all__
-    if not name.endswith("_backward") and spec_of(name).differentiable == ("x",)
-)
-
-
-class Peer(Protocol):
-    """What a peer module offers."""
-
-    SPINS: bool
-    CALLS: Mapping[str, Builder]
-
-    def prepare(self, threads: int) -> None:
-        """Fix the number of threads."""
-
-    def to_numpy(self, array: Any) -> NDArray[Any]:
-        """View an array of the library as one of NumPy."""
 
 
 def load(names: Sequence[str], threads: int) -> tuple[dict[str, Peer], dict[str, str]]:
     """Import and prepare peers; return them, and for those that are not installed the reason."""
-    peers: dict[str, Peer] = {}
+    ready: dict[str, Peer] = {}
     missing: dict[str, str] = {}
     for name in names:
-        try:
-            peer = cast("Peer", importlib.import_module(f"peers.{name}_peer"))
-            peer.prepare(threads)
-            peers[name] = peer
-        except ImportError as error:
-            missing[name] = f"not installed ({error.name})"
-    return peers, missing
-
-
-def largest_difference(theirs: Sequence[NDArray[Any]], ours: Sequence[NDArray[Any]]) -> float:
-    """Return the largest difference of some results, relative to the largest result of each array."""
-    differences = []
-    for a, b in zip(theirs, ours, strict=True):
-        if a.shape != b.shape:
-            return float("inf")
-        scale = float(np.abs(b).max(initial=0.0))
-        differences.append(float(np.abs(a - b).max(initial=0.0)) / scale if scale else 0.0)
-    return max(differences)
+        package = peers.__name__ if name == "numpy" else __name__
+        found, left_out = peers.load([name], threads, package)
+        ready |= found
+        missing |= left_out
+    return ready, missing

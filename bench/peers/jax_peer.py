@@ -9,10 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fastnorm._report.peers import UNARY_ACTIVATIONS, Builder
 from fastnorm._specs import Call, Sample, spec_of
 from numpy.typing import NDArray
-
-from peers import UNARY_ACTIVATIONS, Builder
 
 SPINS = True
 

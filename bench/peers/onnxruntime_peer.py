@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from fastnorm._report.peers import UNARY_ACTIVATIONS, Builder
 from fastnorm._specs import Call, Sample
 from fastnorm._specs.activations import GATE_SPECS
 from numpy.typing import NDArray
 from onnx import defs, helper
-
-from peers import UNARY_ACTIVATIONS, Builder
 
 SPINS = True
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from fastnorm._report.peers import Builder
 from fastnorm._specs import Call, Sample
 
-from peers import Builder, torch_peer
+from peers import torch_peer
 from peers.torch_peer import SPINS, prepare, to_numpy
 
 __all__ = ["CALLS", "SPINS", "prepare", "to_numpy"]

@@ -200,7 +200,8 @@ FASTNORM_INLINE void divide(
     task.packs_a = !(a_lines && is_plain(task.a)) || (collides && task.rows > 1);
 
     // One row has what reads B in place; a packed weight is read as fast.
-    task.one_row = task.rows == 1 && !task.b.in_panels && task.cols >= 16 && task.depth >= 16;
+    task.one_row =
+        task.rows == 1 && !task.b.in_panels && !task.accumulates && task.cols >= 16 && task.depth >= 16;
     if (task.one_row) {
         task.along_rows = false;
         task.packs_a = !(is_plain(task.a) && is_dense(task.a.cols, compute_size));

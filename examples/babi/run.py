@@ -61,9 +61,9 @@ def train(
         seed=seed,
     )
 
-    def progress(epoch: fastnorm.memory.Epoch) -> None:
+    def progress(epoch: fastnorm.Epoch) -> None:
         text = f"{label}, seed {seed}, epoch {epoch.number}: loss {epoch.loss:.3f}"
-        text += f", held out {epoch.validation_error:.1%}"
+        text += f", held out {epoch.validation:.1%}"
         print(f"\r{text:<78}", end="", file=sys.stderr, flush=True)
 
     history = model.fit(

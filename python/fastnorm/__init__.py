@@ -16,7 +16,7 @@ if "__all__" in globals():
         del globals()[_shared]
 
 from . import _interpreter as _interpreter  # first: it refuses what the others would hang on
-from . import _threadpoolctl, _vjp
+from . import _progress, _threadpoolctl, _vjp
 from . import activations as _activations
 from . import attention as _attention
 from . import channel_norms as _channel_norms
@@ -31,6 +31,7 @@ from . import optim as _optim
 from . import residual_norms as _residual_norms
 from . import runtime as _runtime
 from . import softmax as _softmax
+from ._progress import *
 from ._vjp import *
 from .activations import *
 from .attention import attention as attention
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from . import reference
 
 __all__ = ["reference"]
+__all__ += _progress.__all__
 __all__ += _vjp.__all__
 __all__ += _activations.__all__
 __all__ += _attention.__all__

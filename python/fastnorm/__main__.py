@@ -3,39 +3,170 @@
 from __future__ import annotations
 
 import argparse
+import json
+import math
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from . import runtime
-from ._report.check import check
-from ._report.console import make_console
-from ._report.speed import speed
+from . import _backend, runtime
+from ._report.check import Extent, check
+from ._report.console import Console
+from ._report.machine import describe
+from ._report.peers import PEERS
+from ._report.speed import TABLE, compare, pictured, speed
+from ._report.workloads import WORKLOADS, parse_shape
+
+COMMANDS = {
+    "check": "only the checks",
+    "speed": "only the speed table",
+    "compare": "times beside the libraries that are installed",
+    "info": "the configuration",
+}
+INTERRUPTED, PIPE_CLOSED = 130, 141  # the exit status that shells give to these signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 1 where an op breaks its contract."""
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads has seen enough; the interpreter would complain when it flushes once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "info":
+        runtime.show_config()
+        return 0
+    if options.plot:
+        try:
+            from ._report.picture import draw
+        except ImportError:
+            parser.error("--plot needs matplotlib: pip install matplotlib")
+    for path in filter(None, (options.json, options.plot)):
+        if not path.parent.is_dir():
+            parser.error(f"{path}: there is no folder {path.parent}")
+
+    chosen = _what_to_compare(parser, options) if options.command == "compare" else None
+    extent = Extent.QUICK if options.quick else Extent.FULL if options.full else Extent.NORMAL
+    console = Console(plain=options.plain, wide=options.full)
+    machine = describe()
+    _introduce(console, machine)
+    content: dict[str, Any] = {"machine": machine, "checks": [], "rows": []}
+    right = True
+    if options.command in (None, "check"):
+        checked = check(console, extent)
+        right = not any(found.broken for found in checked)
+        content["checks"] = [found.row() for found in checked]
+    if options.command is None:
+        console.line()
+    figures = []
+    if options.command in (None, "speed"):
+        figures = speed(console, extent)
+    elif chosen:
+        figures = compare(console, extent, *chosen)
+    content["rows"] = [found.row() for found in figures]
+    if options.json:
+        options.json.write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
+        console.line(f"All figures: {options.json}")
+    if options.plot:
+        shown = figures if chosen else pictured(console, figures)
+        draw({**content, "rows": [found.row() for found in shown]}, options.plot)
+        console.line(f"Picture: {options.plot}")
+    if options.command is None:
+        _what_next(console)
+    return 0 if right else 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fastnorm",
         description="Checks every op against its NumPy twin on this machine, then prints a speed table.",
     )
+    listed = "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
     parser.add_argument(
-        "command",
-        nargs="?",
-        choices=["check", "speed", "info"],
-        help="only the checks, only the speed table, or the configuration (default: checks and speed table)",
+        "command", nargs="?", choices=COMMANDS, help=f"{listed} (default: checks and speed table)"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer shapes and shorter timings")
-    parser.add_argument("--plain", action="store_true", help="plain text even where rich is installed")
-    options = parser.parse_args(arguments)
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--quick", action="store_true", help="20 seconds: fewer shapes, shorter timings")
+    extent.add_argument("--full", action="store_true", help="every op, type, target and shape: minutes")
+    parser.add_argument("--plain", action="store_true", help="neither colours nor progress")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    parser.add_argument(
+        "--plot", type=_picture, metavar="FILE", help="draw the speed over the size of the arrays: .svg, .png"
+    )
+    group = parser.add_argument_group("what compare takes")
+    group.add_argument("--op", metavar="NAMES", help="comma-separated, or all (default: those of the table)")
+    group.add_argument(
+        "--shape", metavar="SHAPES", default="512x768", help="comma-separated, or all (default: %(default)s)"
+    )
+    group.add_argument("--threads", type=int, metavar="N", help="default: as many as fastnorm takes")
+    group.add_argument("--peers", metavar="NAMES", default=",".join(PEERS), help="default: %(default)s")
+    return parser
 
-    if options.command == "info":
-        runtime.show_config()
-        return 0
-    console = make_console(options.plain)
-    right = options.command == "speed" or check(console, quick=options.quick)
-    if options.command != "check":
-        speed(console, quick=options.quick)
-    return 0 if right else 1
+
+def _picture(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in (".svg", ".png"):
+        raise argparse.ArgumentTypeError(f"{text} is neither .svg nor .png")
+    return path
+
+
+def _what_to_compare(
+    parser: argparse.ArgumentParser, options: argparse.Namespace
+) -> tuple[list[str], list[tuple[int, ...]] | None, list[str]]:
+    """Return names, shapes and libraries; set the number of threads."""
+    names = list(WORKLOADS) if options.op == "all" else (options.op or ",".join(TABLE)).split(",")
+    if unknown := [name for name in names if name not in WORKLOADS]:
+        parser.error(f"--op has {', '.join(unknown)}, needs some of {', '.join(WORKLOADS)}")
+    libraries = options.peers.split(",")
+    if unknown := [name for name in libraries if name not in PEERS]:
+        parser.error(f"--peers has {', '.join(unknown)}, needs some of {', '.join(PEERS)}")
+    try:
+        every = options.shape == "all"
+        shapes = None if every else [parse_shape(text) for text in options.shape.split(",")]
+    except ValueError:
+        parser.error(f"--shape is {options.shape}, needs shapes such as 512x768, comma-separated")
+    if options.threads is not None:
+        if options.threads < 1:
+            parser.error(f"--threads is {options.threads}, needs 1 or more")
+        runtime.set_num_threads(options.threads)
+    return names, shapes, libraries
+
+
+def _introduce(console: Console, machine: dict[str, str]) -> None:
+    """Print the machine and the versions."""
+    console.line(f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['system']}")
+    on = "the reference backend"
+    if _backend.name() == "native":
+        threads = runtime.get_num_threads()
+        on = f"{runtime.active_target()}, {threads} thread{'s' if threads > 1 else ''}"
+    names = {"python": "Python", "numpy": "NumPy", "scipy": "SciPy"}
+    versions = [f"{name} {machine[key]}" for key, name in names.items() if key in machine]
+    console.line(f"fastnorm {machine.get('fastnorm', 'unknown')} on {on}; {', '.join(versions)}")
+    console.line()
+
+
+def _what_next(console: Console) -> None:
+    console.line("Next: help(fastnorm) lists the ops; python -m fastnorm compare times PyTorch,")
+    console.line("  --full takes every op, type, target and shape, --help says what else there is.")
+
+
+def _finite(value: Any) -> Any:
+    """Return the same content as JSON can hold it: None for what is no number."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import copy
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -17,6 +18,7 @@ from ._arguments.mlp import float_dtype
 from ._arguments.rules import MOST_ELEMENTS, Rules, is_half, plain
 from ._files import Archive, write
 from ._op import op
+from ._progress import Epoch, Progress, checked_progress, telling
 from ._typing import Array, ArrayLike
 from .attention import memory_read, memory_read_backward
 from .class_losses import cross_entropy
@@ -42,16 +44,6 @@ def embedding_sums_backward(
     dys: Sequence[ArrayLike], tables: Sequence[ArrayLike], words: ArrayLike, encoding: ArrayLike
 ) -> tuple[Array, ...]:
     """Gradients of `embedding_sums` with respect to the tables."""
-
-
-class Epoch(NamedTuple):
-    """What `MemN2N.fit` tells of an epoch."""
-
-    number: int  # from 1 on; the epochs of the linear start count too
-    linear: bool
-    learning_rate: float
-    loss: float  # mean over the questions of the epoch
-    validation_error: float  # share of wrong answers among those held out, NaN where none were
 
 
 class MemN2N:
@@ -301,7 +293,7 @@ class MemN2N:
         clip: float = 40.0,
         validation: float = 0.1,
         seed: int | None = None,
-        progress: Callable[[Epoch], object] | None = None,
+        progress: Progress = False,
     ) -> list[Epoch]:
         """Train by stochastic gradient descent on the loss summed over a batch.
 
@@ -332,13 +324,16 @@ class MemN2N:
             Share of the questions, the last, that is held out.
         seed : int, optional
             Of batches and noise.
-        progress : callable, optional
-            Called with the `Epoch` after each.
+        progress : bool or callable, default False
+            True shows a bar with loss, validation and the time that is left, of tqdm or rich (extra
+            `progress`). A function is called with the `Epoch` after each; an exception of it ends training
+            with the parameters of that epoch.
 
         Returns
         -------
         list of Epoch
-            The epochs in order.
+            The epochs in order, those of the linear start first. `loss` is the mean over the questions of the
+            epoch, `validation` the share of wrong answers among those held out.
         """
         stories, questions = self._checked(stories, questions)
         answers = self._words("answers", answers, 1)
@@ -348,8 +343,7 @@ class MemN2N:
             RULES, epochs, batch_size, learning_rate, decay, decay_every, linear_start, noise, clip
         )
         validation = _rules.share(RULES, "validation", validation)
-        if progress is not None and not callable(progress):
-            raise RULES.type_error("progress", f"has type {type(progress).__name__}", "a function or None")
+        progress = checked_progress(RULES, progress)
         held = math.ceil(len(stories) * validation)
         count = len(stories) - held
         if count < batch_size:
@@ -362,27 +356,30 @@ class MemN2N:
         history = []
         was_linear = self.linear
         try:
-            for number in range(1, linear_start + epochs + 1):
-                self.linear = number <= linear_start
-                later = number - linear_start
-                if later > 0 and later % decay_every == 0:
-                    learning_rate *= decay
-                loss = 0.0
-                for _ in range(count // batch_size):
-                    batch = rng.integers(0, count, batch_size)
-                    told = sentences[batch]
-                    if noise:
-                        self._move_ages(told, rng, noise)
-                    logits, saved = self._forward(told, questions[batch])
-                    total, dlogits = cross_entropy(logits, answers[batch], reduction="sum", return_grad=True)
-                    loss += float(total)
-                    self._descend(self._backward(saved, dlogits), learning_rate, clip)
-                wrong = self._predict(sentences[count:], questions[count:]) != answers[count:]
-                error = float(np.mean(wrong)) if held else math.nan
-                loss /= count // batch_size * batch_size
-                history.append(Epoch(number, self.linear, learning_rate, loss, error))
-                if progress is not None:
-                    progress(history[-1])
+            with telling(progress, linear_start + epochs) as tell:
+                for number in range(1, linear_start + epochs + 1):
+                    started = time.perf_counter()
+                    self.linear = number <= linear_start
+                    later = number - linear_start
+                    if later > 0 and later % decay_every == 0:
+                        learning_rate *= decay
+                    loss = 0.0
+                    for _ in range(count // batch_size):
+                        batch = rng.integers(0, count, batch_size)
+                        told = sentences[batch]
+                        if noise:
+                            self._move_ages(told, rng, noise)
+                        logits, saved = self._forward(told, questions[batch])
+                        total, dlogits = cross_entropy(
+                            logits, answers[batch], reduction="sum", return_grad=True
+                        )
+                        loss += float(total)
+                        self._descend(self._backward(saved, dlogits), learning_rate, clip)
+                    wrong = self._predict(sentences[count:], questions[count:]) != answers[count:]
+                    error = float(np.mean(wrong)) if held else math.nan
+                    loss /= count // batch_size * batch_size
+                    history.append(Epoch(number, loss, error, time.perf_counter() - started))
+                    tell(history[-1])
         except BaseException:
             self.linear = was_linear
             raise

@@ -6,6 +6,7 @@ import copy
 import math
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -18,6 +19,7 @@ from ._arguments.optim import Rule
 from ._arguments.rules import Rules, plain
 from ._files import Archive, write
 from ._op import op
+from ._progress import Epoch, Progress, checked_progress, telling
 from ._typing import Array, ArrayLike, DenseActivation
 from .optim import SGD, Adam, Optimizer
 
@@ -430,7 +432,7 @@ class MLP:
         loss: str = "mse",
         optimizer: Optimizer | None = None,
         shuffle: bool = True,
-        progress: bool = False,
+        progress: Progress = False,
     ) -> Array:
         """Train for some passes over the data and return the mean loss of each.
 
@@ -450,8 +452,10 @@ class MLP:
             As in `step`.
         shuffle : bool, default True
             Take the rows in a new random order in each epoch.
-        progress : bool, default False
-            Show a progress bar, if tqdm or rich is installed.
+        progress : bool or callable, default False
+            True shows a bar with the loss and the time that is left, of tqdm or rich (extra `progress`). A
+            function is called with the `Epoch` after each; nothing is held out, so its `validation` is NaN.
+            An exception of the function ends training with the parameters of that epoch.
 
         Returns
         -------
@@ -466,7 +470,7 @@ class MLP:
         rules = Rules("fit")
         epochs = rules.integer("epochs", epochs, minimum=0)
         batch_size = rules.integer("batch_size", batch_size, minimum=1)
-        shuffle, progress = rules.flag("shuffle", shuffle), rules.flag("progress", progress)
+        shuffle, progress = rules.flag("shuffle", shuffle), checked_progress(rules, progress)
         loss = rules.choice("loss", loss, _rules.MLP_LOSSES)
         network = (self._weights, self._biases, self.activation, self.output_activation)
         chosen = self._optimizer("fit", optimizer)
@@ -479,9 +483,12 @@ class MLP:
             finite(rules, "target", wanted)
             batch_size = min(batch_size, len(taken))
             losses: list[float] = []
-            for _ in progress_bar(range(epochs), shown=progress):
-                order = self._rng.permutation(len(taken)) if shuffle else None
-                losses.append(mlp_train(*checked[:9], rule, order, batch_size))  # type: ignore[call-arg]
+            with telling(progress, epochs) as tell:
+                for number in range(1, epochs + 1):
+                    started = time.perf_counter()
+                    order = self._rng.permutation(len(taken)) if shuffle else None
+                    losses.append(mlp_train(*checked[:9], rule, order, batch_size))  # type: ignore[call-arg]
+                    tell(Epoch(number, losses[-1], math.nan, time.perf_counter() - started))
         except BaseException:
             chosen._forget_unused()
             raise
@@ -604,18 +611,3 @@ def initial_weight(
         return (math.sqrt(2 / n) * rng.standard_normal((n, m))).astype(dtype)
     bound = math.sqrt(6 / (n + m))
     return rng.uniform(-bound, bound, (n, m)).astype(dtype)
-
-
-def progress_bar(values: range, *, shown: bool) -> Iterable[int]:
-    """Return the values, shown as they are passed where tqdm or rich is installed."""
-    if not shown:
-        return values
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        try:
-            from rich.progress import track
-        except ImportError:
-            return values
-        return track(values, description="epochs")
-    return tqdm(values, unit="epoch")  # type: ignore[no-any-return]

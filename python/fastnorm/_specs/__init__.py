@@ -45,6 +45,7 @@ __all__ = [
     "backward_name",
     "calls",
     "dtypes",
+    "family_of",
     "flat",
     "formula_of",
     "is_float_array",
@@ -70,11 +71,18 @@ def calls() -> list[tuple[Spec, bool]]:
 @functools.cache
 def spec_of(op: str) -> Spec:
     """Return the specification of an op."""
-    family = getattr(fastnorm, op).__module__.rpartition(".")[2]
+    family = family_of(op)
     found = getattr(importlib.import_module(f"{__name__}.{family}"), op, None)
     if not isinstance(found, Spec) or found.name != op:
         raise LookupError(f"{op} has no specification in {__name__}.{family}")
     return found
+
+
+@functools.cache
+def family_of(op: str) -> str:
+    """Return the family that an op belongs to."""
+    module: str = getattr(fastnorm, op).__module__
+    return module.rpartition(".")[2]
 
 
 def dtypes() -> list[np.dtype[Any]]:

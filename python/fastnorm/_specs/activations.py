@@ -269,7 +269,6 @@ gelu = activation(
     numpy_gelu_backward,
     variants=FORMS,
     errors=gelu_twin_error,
-    table=FORMS,
     workloads=(Workload(FORMS[0]), Workload(FORMS[1], "tanh")),
 )
 
@@ -343,7 +342,6 @@ swish = Spec(
     lambda x, beta=1.0: x / (1.0 + np.exp(-beta * x)),
     numpy_swish_backward,
     checked=(ONE, Variant("columns")),
-    table=(Variant("columns"),),
     workloads=(Workload(Variant("1.5", numbers={"beta": 1.5})),),
     bad=(
         ("beta", "text", TypeError),

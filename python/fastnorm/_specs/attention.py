@@ -221,7 +221,6 @@ def read_op(
         forward_bounds(query_axis),
         backward_bounds(query_axis),
         *formulas,
-        table=(),
         workloads=(Workload(variants[0], shapes=timed),),
         problem=problem,
         rowwise=False,

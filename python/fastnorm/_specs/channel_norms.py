@@ -339,7 +339,6 @@ batch_norm = channel_op(
     ),
     formula=numpy_batch_norm,
     backward_formula=numpy_batch_norm_backward,
-    table=(EVALUATION,),
     workloads=(
         Workload(TRAINING, shapes=TIMED),
         Workload(EVALUATION, "evaluation", TIMED, backward=False),
@@ -379,7 +378,6 @@ group_norm = channel_op(
     ),
     formula=numpy_group_norm,
     backward_formula=numpy_group_norm_backward,
-    table=(),
     workloads=(Workload(GROUPS, shapes=TIMED_IMAGES),),
     axes=2,
     shapes=SHAPES,

@@ -248,7 +248,6 @@ def loss_op(
         with_gradient(loss),
         of_gradient(loss),
         checked=(PLAIN, WITH_GRADIENT),
-        table=(PLAIN, WITH_GRADIENT),
         workloads=(Workload(WITH_GRADIENT, shapes=TIMED, backward=False),),
         bad=(*bad, *BAD),
         dense_results=False,
@@ -330,7 +329,6 @@ linear_cross_entropy = Spec(
     numpy_linear_cross_entropy,
     numpy_linear_cross_entropy_backward,
     checked=(CLASSIFIER, TRAINED),
-    table=(CLASSIFIER, TRAINED),
     workloads=(
         Workload(
             TRAINED,

@@ -133,7 +133,6 @@ def loss_op(
         with_gradient(loss),
         of_gradient(loss),
         checked=(PLAIN, WITH_GRADIENT),
-        table=(PLAIN, WITH_GRADIENT),
         workloads=(Workload(WITH_GRADIENT, backward=False),),
         **more,
     )

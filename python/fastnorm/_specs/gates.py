@@ -255,7 +255,6 @@ geglu = gate_op(
     ),
     (numpy_geglu, numpy_geglu_backward),
     FORMS[1:],
-    table=FORMS,
     workloads=TWO_AND_PACKED,
 )
 reglu = gate_op(

@@ -276,7 +276,6 @@ gated_linear = Spec(
     numpy_gated_linear,
     numpy_gated_linear_backward,
     checked=(NO_BIASES, BIASES, Variant("gelu", ("b_gate",), {"gate": "gelu"})),
-    table=(BIASES,),
     problem=square,
     shapes=SHAPES,
     large=LARGE,

@@ -187,7 +187,6 @@ mlp_forward = Spec(
     numpy_mlp_forward,
     numpy_mlp_backward,
     checked=(NO_BIASES, Variant("gelu", ("biases",), {"activation": "gelu"})),
-    table=(),
     workloads=(Workload(PLAIN, shapes=TIMED[:-1]),),
     problem=network_of,
     shapes=problems(SHAPES),

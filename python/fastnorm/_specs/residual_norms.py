@@ -203,5 +203,4 @@ deep_norm = sum_op(
     (Variant("weight and bias", BOTH, {"alpha": 3.75}), Variant("far mean", (), {"alpha": 1.5})),
     with_sum=False,
     formula=numpy_deep_norm,
-    table=(),
 )

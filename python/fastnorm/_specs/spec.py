@@ -139,8 +139,7 @@ class Spec:
     # What ``python -m fastnorm`` holds to the contracts: else all variants. Contracts in ULP or relative to
     # the result leave out what cancels.
     checked: tuple[Variant, ...] | None = None
-    table: tuple[Variant, ...] | None = None  # what it times: else the first variant
-    workloads: tuple[Workload, ...] | None = None  # of the benchmarks: else the first variant
+    workloads: tuple[Workload, ...] | None = None  # what is timed: else the first variant
     problem: Callable[[Shape], Shape] = lambda shape: shape  # of an x of this shape
     axes: int = 1  # the least number of axes that x needs
     rowwise: bool = True  # rows of x, and of what is shaped like it, may be checked apart
@@ -227,15 +226,13 @@ class Spec:
 
     def checked_of(self, *, backward: bool) -> tuple[Variant, ...]:
         """The variants of the forward or the backward that ``python -m fastnorm`` checks."""
-        return _of(self.variants if self.checked is None else self.checked, backward)
-
-    def table_of(self, *, backward: bool) -> tuple[Variant, ...]:
-        """The variants of the forward or the backward in its table of times."""
-        return _of(self.variants[:1] if self.table is None else self.table, backward)
+        variants = self.variants if self.checked is None else self.checked
+        # A backward has none of a forward that returns its gradient.
+        return tuple(v for v in variants if not (backward and "return_grad" in v.keywords))
 
     @property
     def timed(self) -> tuple[Workload, ...]:
-        """What the benchmarks time."""
+        """What is timed."""
         return (Workload(self.variants[0]),) if self.workloads is None else self.workloads
 
     def known_to_backward(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,11 +266,6 @@ class Spec:
         with fastnorm.backend("reference"):
             results = as_tuple(self.twin(*inputs, **keywords))[: len(self.output_gradients)]
         return tuple(np.asarray(rng.standard_normal(y.shape)).astype(y.dtype) for y in results)
-
-
-def _of(variants: tuple[Variant, ...], backward: bool) -> tuple[Variant, ...]:
-    """Leave out of a backward's variants those of a forward that returns its gradient."""
-    return tuple(v for v in variants if not (backward and "return_grad" in v.keywords))
 
 
 def backward_name(op: str) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from fastnorm._specs import Sample, Spec, Variant, backward_name, make_sample, specs
+
+from .._specs import Sample, Spec, Variant, backward_name, make_sample, specs
 
 
 @dataclass(frozen=True)

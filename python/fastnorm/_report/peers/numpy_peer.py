@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from fastnorm._specs import Call, Sample, backward_name, formula_of, specs
 from numpy.typing import NDArray
 
-from peers import Builder
+from ..._specs import Call, Sample, backward_name, formula_of, specs
+from . import Builder
 
 SPINS = False
 
