@@ -48,7 +48,10 @@ Results run_attention(
             put(compute, mask.data() + i * size, value < 0.5 ? value : -HUGE_VAL);
         }
     }
-    const std::int64_t scratch_bytes = attention_scratch_bytes(dim, width);
+    Attention extents = {};
+    extents.slots = slots, extents.dim = dim, extents.width = width;
+    const std::int64_t head_bytes = attention_head_scratch_bytes(extents, compute_size(s.element));
+    const std::int64_t scratch_bytes = std::max(attention_tile_scratch_bytes(extents), head_bytes);
     // A sum's place before the first would lie before the scratch.
     const bool is_empty = s.rows * slots * dim * width == 0;
     Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), !is_empty || s.at_end);
@@ -84,6 +87,16 @@ Results run_attention(
     table.attention_backward_keys[e](backward, 0, heads * tiles_of(slots, tile), scratch.data());
     for (const TestHeads* gradient : {&dquery, &dkeys, &dvalues})
         results.outputs.push_back(gradient->content());
+
+    // By head: the same bits.
+    TestHeads head_dquery(s, s.rows, dim, 0), head_dkeys(s, slots, dim, 0), head_dvalues(s, slots, width, 0);
+    AttentionBackward by_head = backward;
+    by_head.dquery = head_dquery.matrix();
+    by_head.dkeys = head_dkeys.matrix(), by_head.dvalues = head_dvalues.matrix();
+    table.attention_backward_heads[e](by_head, 0, heads, scratch.data());
+    CHECK(head_dquery.content() == results.outputs[2]);
+    CHECK(head_dkeys.content() == results.outputs[3]);
+    CHECK(head_dvalues.content() == results.outputs[4]);
 
     // Each query by itself, which other kernels may do: the same bits.
     if (s.layout == Layout::contiguous && kind != MaskKind::boolean) {

@@ -28,12 +28,23 @@ struct RowBlock {
     FASTNORM_INLINE const C* row(std::int64_t i) const { return data + i * step; }
 };
 
+// Vectors of the lanes, one for each row that a tile meets, `step` numbers apart.
+template <class C>
+struct LaneRows {
+    C* data;
+    std::int64_t step;
+    FASTNORM_INLINE C* row(std::int64_t j) const { return data + j * step; }
+    FASTNORM_INLINE LaneRows from(std::int64_t first) const { return {row(first), step}; }
+};
+
 // Chains that run at once: with a tile of two 64-byte registers 16 of 32 registers hold sums; with registers
 // of 32 bytes 8 of 16.
 constexpr int chains = native<float> == 16 ? 8 : native<float> == 8 ? 2 : 1;
 
 template <int K, class V, class C>
-FASTNORM_INLINE void products_of(const C* tile, RowBlock<C> rows, std::int64_t j, std::int64_t cols, C* out) {
+FASTNORM_INLINE void products_of(
+    const C* tile, RowBlock<C> rows, std::int64_t j, std::int64_t cols, LaneRows<C> out
+) {
     constexpr int lanes = lane_count<V>;
     V sums[K];
     const C* row[K];
@@ -45,12 +56,13 @@ FASTNORM_INLINE void products_of(const C* tile, RowBlock<C> rows, std::int64_t j
         for (int k = 0; k < K; ++k) sums[k] = mul_add(a, broadcast<V>(row[k][c]), sums[k]);
     }
     FASTNORM_UNROLL
-    for (int k = 0; k < K; ++k) store(out + (j + k) * lanes, sums[k]);
+    for (int k = 0; k < K; ++k) store(out.row(j + k), sums[k]);
 }
 
 template <class V, int K = chains, class C>
 void products(
-    const C* tile, RowBlock<C> rows, std::int64_t count, std::int64_t cols, C* out, std::int64_t j = 0
+    const C* tile, RowBlock<C> rows, std::int64_t count, std::int64_t cols, LaneRows<C> out,
+    std::int64_t j = 0
 ) {
     for (; j + K <= count; j += K) products_of<K, V>(tile, rows, j, cols, out);
     if constexpr (K > 1) products<V, K / 2>(tile, rows, count, cols, out, j);
@@ -58,14 +70,14 @@ void products(
 
 template <int K, class V, class C>
 FASTNORM_INLINE void accumulate_of(
-    const C* weights, RowBlock<C> rows, std::int64_t count, std::int64_t c, V decay, C* sums
+    LaneRows<C> weights, RowBlock<C> rows, std::int64_t count, std::int64_t c, V decay, C* sums
 ) {
     constexpr int lanes = lane_count<V>;
     V parts[K];
     FASTNORM_UNROLL
     for (int k = 0; k < K; ++k) parts[k] = broadcast<V>(0);
     for (std::int64_t j = 0; j < count; ++j) {
-        const V w = load<V>(weights + j * lanes);
+        const V w = load<V>(weights.row(j));
         const C* row = rows.row(j) + c;
         FASTNORM_UNROLL
         for (int k = 0; k < K; ++k) parts[k] = mul_add(w, broadcast<V>(row[k]), parts[k]);
@@ -79,7 +91,7 @@ FASTNORM_INLINE void accumulate_of(
 
 template <class V, int K = chains, class C>
 void accumulate(
-    const C* weights, RowBlock<C> rows, std::int64_t count, std::int64_t cols, V decay, C* sums,
+    LaneRows<C> weights, RowBlock<C> rows, std::int64_t count, std::int64_t cols, V decay, C* sums,
     std::int64_t c = 0
 ) {
     for (; c + K <= cols; c += K) accumulate_of<K, V>(weights, rows, count, c, decay, sums);
