@@ -21,15 +21,18 @@
 
 FASTNORM_TARGET_BEGIN
 
-template <class T, class V>
-void attend(const Attention& task, std::int64_t head, std::int64_t first, std::int64_t count, char* scratch) {
-    using Tile = ScoreTile<T, V>;
+template <class V>
+void attend(
+    const Attention& task, const Moves<element_t<V>>& moves, std::int64_t head, std::int64_t first,
+    std::int64_t count, char* scratch
+) {
+    using Tile = ScoreTile<V>;
     Tile tile(
-        task, task.query, task.keys, task.mask.row_stride, task.mask.col_stride, head, first, count, scratch
+        task, moves, task.query, task.keys, task.mask.row_stride, task.mask.col_stride, head, first, count, scratch
     );
     const auto scores = Tile::take_block(scratch);
     auto* sums = Tile::take_zeros(scratch, task.width);
-    Head<T> values(task, task.values, task.width, head);
+    Head<element_t<V>> values(task, moves, task.values, task.width, head);
     values.take_space(scratch);
     OnlineSoftmax<V> softmax;
     for_blocks(task.slots, [&](std::int64_t slot, std::int64_t slots) {
@@ -44,17 +47,16 @@ void attend(const Attention& task, std::int64_t head, std::int64_t first, std::i
     });
     const V share = softmax.reciprocal();
     if (!task.linear) Tile::multiply(sums, task.width, share);
-    Head<T>(task, task.y, task.width, head).write_tile(first, count, sums, Tile::lanes);
+    Head<element_t<V>>(task, moves, task.y, task.width, head).write_tile(first, count, sums, Tile::lanes);
     if (!task.weights.data) return;
-    const Head<T> weights(task, task.weights, task.slots, head);
+    const Head<element_t<V>> weights(task, moves, task.weights, task.slots, head);
     for_blocks(task.slots, [&](std::int64_t slot, std::int64_t slots) {
         task.linear ? tile.fetch_linear(slot, slots, scores) : void(tile.fetch(slot, slots, scores));
         for (std::int64_t j = 0; j < slots; ++j) {
             auto* lane = scores.row(j);
             if (!task.linear) store(lane, weight_of(load<V>(lane) - softmax.peak) * share);
-            for (std::int64_t i = 0; i < count; ++i)
-                write_narrowed<T>(weights.at(first + i, slot + j), lane[i]);
         }
+        weights.columns(slot, slots).write_tile(first, count, scores.data, Tile::lanes);
     });
 }
 
@@ -66,7 +68,8 @@ void attention_forward(const Attention& task, std::int64_t begin, std::int64_t e
         return;
     }
     for_tiles<T>(task.queries, begin, end, [&](auto tile, auto head, auto first, auto count) {
-        attend<T, typename decltype(tile)::V>(task, head, first, count, static_cast<char*>(scratch));
+        using V = typename decltype(tile)::V;
+        attend<V>(task, moves_of<T>, head, first, count, static_cast<char*>(scratch));
     });
 }
 

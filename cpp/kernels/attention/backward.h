@@ -21,19 +21,20 @@ FASTNORM_TARGET_BEGIN
 
 // dquery of a tile, and the statistics of its queries. P and dS are left in rows for the slots, for all of
 // them where `keeps`, else for a block.
-template <class T, class V>
+template <class V>
 void attend_backward_tile(
-    const AttentionBackward& task, std::int64_t head, std::int64_t first, std::int64_t count, bool keeps,
-    LaneRows<compute_t<T>> all_weights, LaneRows<compute_t<T>> all_gradients, char* scratch
+    const AttentionBackward& task, const Moves<element_t<V>>& moves, std::int64_t head, std::int64_t first,
+    std::int64_t count, bool keeps, LaneRows<element_t<V>> all_weights,
+    LaneRows<element_t<V>> all_gradients, char* scratch
 ) {
-    using C = compute_t<T>;
-    using Tile = ScoreTile<T, V>;
+    using C = element_t<V>;
+    using Tile = ScoreTile<V>;
     const Attention& forward = task.forward;
     Tile scores(
-        forward, forward.query, forward.keys, forward.mask.row_stride, forward.mask.col_stride, head, first,
+        forward, moves, forward.query, forward.keys, forward.mask.row_stride, forward.mask.col_stride, head, first,
         count, scratch
     );
-    GradientTile<T, V> tile(scores, task.dy, forward.values, head, scratch);
+    GradientTile<V> tile(scores, task.dy, forward.values, head, scratch);
     C* sums = Tile::take_zeros(scratch, forward.dim);
     const LaneRows<C> online = Tile::take_block(scratch);
     // Calls body(slot, slots, P, dP, whether it is the last block).
@@ -77,7 +78,7 @@ void attend_backward_tile(
         accumulate<V>(gradients, keys, slots, forward.dim, broadcast<V>(1), sums);
     });
     Tile::multiply(sums, forward.dim, broadcast<V>(C(forward.scale)));
-    Head<T>(forward, task.dquery, forward.dim, head).write_tile(first, count, sums, Tile::lanes);
+    Head<C>(forward, moves, task.dquery, forward.dim, head).write_tile(first, count, sums, Tile::lanes);
 }
 
 // Rows for P or dS of the slots.
@@ -88,9 +89,10 @@ FASTNORM_INLINE LaneRows<C> take_lane_rows(char*& scratch, std::int64_t rows, st
     return {data, step};
 }
 
-template <class T>
-void attend_backward_head(const AttentionBackward& task, std::int64_t head, char* scratch) {
-    using C = compute_t<T>;
+template <class C>
+void attend_backward_head(
+    const AttentionBackward& task, const Moves<C>& moves, PutSums<C> put, std::int64_t head, char* scratch
+) {
     const Attention& forward = task.forward;
     const std::int64_t slots = whole_slot_groups(forward.slots);
     const LaneRows<C> weights = take_lane_rows<C>(scratch, slots, attention_block),
@@ -100,35 +102,37 @@ void attend_backward_head(const AttentionBackward& task, std::int64_t head, char
     const RowRegisters query_row{forward.dim}, value_row{forward.width};
     C* const dkeys = query_row.take_zeros<C>(scratch, slots);
     C* const dvalues = value_row.take_zeros<C>(scratch, slots);
-    Head<T> query(forward, forward.query, forward.dim, head), dy(forward, task.dy, forward.width, head);
+    Head<C> query(forward, moves, forward.query, forward.dim, head),
+        dy(forward, moves, task.dy, forward.width, head);
     query.take_space(scratch), dy.take_space(scratch);
     for_blocks(forward.queries, [&](std::int64_t first, std::int64_t count) {
         const std::int64_t tiles = tiles_of(count, tile_bytes / std::int64_t(sizeof(C)));
-        for_tiles<T>(count, 0, tiles, [&](auto tile, auto, auto lane, auto lanes) {
-            attend_backward_tile<T, typename decltype(tile)::V>(
-                task, head, first + lane, lanes, true, {weights.data + lane, weights.step},
+        for_tiles<C>(count, 0, tiles, [&](auto tile, auto, auto lane, auto lanes) {
+            attend_backward_tile<typename decltype(tile)::V>(
+                task, moves, head, first + lane, lanes, true, {weights.data + lane, weights.step},
                 {gradients.data + lane, gradients.step}, scratch
             );
         });
         accumulate_slots(weights.data, slots, dy.rows(first, count), count, value_row, dvalues);
         accumulate_slots(gradients.data, slots, query.rows(first, count), count, query_row, dkeys);
     });
-    put_sums(Head<T>(forward, task.dkeys, forward.dim, head), forward.slots, query_row, dkeys, C(forward.scale));
-    put_sums(Head<T>(forward, task.dvalues, forward.width, head), forward.slots, value_row, dvalues, C(1));
+    put({forward, moves, task.dkeys, forward.dim, head}, forward.slots, query_row, dkeys, C(forward.scale));
+    put({forward, moves, task.dvalues, forward.width, head}, forward.slots, value_row, dvalues, C(1));
 }
 
-template <class T, class V>
+template <class V>
 void attend_backward_keys(
-    const AttentionBackward& task, std::int64_t head, std::int64_t first, std::int64_t count, char* scratch
+    const AttentionBackward& task, const Moves<element_t<V>>& moves, std::int64_t head, std::int64_t first,
+    std::int64_t count, char* scratch
 ) {
-    using C = compute_t<T>;
-    using Tile = ScoreTile<T, V>;
+    using C = element_t<V>;
+    using Tile = ScoreTile<V>;
     const Attention& forward = task.forward;
     Tile scores(
-        forward, forward.keys, forward.query, forward.mask.col_stride, forward.mask.row_stride, head, first,
+        forward, moves, forward.keys, forward.query, forward.mask.col_stride, forward.mask.row_stride, head, first,
         count, scratch
     );
-    GradientTile<T, V> tile(scores, forward.values, task.dy, head, scratch);
+    GradientTile<V> tile(scores, forward.values, task.dy, head, scratch);
     const LaneRows<C> weights = Tile::take_block(scratch), gradients = Tile::take_block(scratch);
     C* dkeys = Tile::take_zeros(scratch, forward.dim);
     C* dvalues = Tile::take_zeros(scratch, forward.width);
@@ -151,8 +155,8 @@ void attend_backward_keys(
         );
     });
     Tile::multiply(dkeys, forward.dim, broadcast<V>(C(forward.scale)));
-    Head<T>(forward, task.dkeys, forward.dim, head).write_tile(first, count, dkeys, Tile::lanes);
-    Head<T>(forward, task.dvalues, forward.width, head).write_tile(first, count, dvalues, Tile::lanes);
+    Head<C>(forward, moves, task.dkeys, forward.dim, head).write_tile(first, count, dkeys, Tile::lanes);
+    Head<C>(forward, moves, task.dvalues, forward.width, head).write_tile(first, count, dvalues, Tile::lanes);
 }
 
 template <class T>
@@ -160,7 +164,7 @@ void attention_backward_heads(
     const AttentionBackward& task, std::int64_t begin, std::int64_t end, void* scratch
 ) {
     for (std::int64_t head = begin; head < end; ++head)
-        attend_backward_head<T>(task, head, static_cast<char*>(scratch));
+        attend_backward_head(task, moves_of<T>, put_sums<T>, head, static_cast<char*>(scratch));
 }
 
 template <class T>
@@ -180,7 +184,7 @@ void attention_backward_query(
         const std::int64_t kept = keeps ? task.forward.slots : attention_block;
         const auto weights = take_lane_rows<compute_t<T>>(space, kept, lane_count<V>),
                    gradients = take_lane_rows<compute_t<T>>(space, kept, lane_count<V>);
-        attend_backward_tile<T, V>(task, head, first, count, keeps, weights, gradients, space);
+        attend_backward_tile<V>(task, moves_of<T>, head, first, count, keeps, weights, gradients, space);
     });
 }
 
@@ -191,8 +195,8 @@ void attention_backward_keys(
 ) {
     if (task.forward.queries == 1) return;
     for_tiles<T>(task.forward.slots, begin, end, [&](auto tile, auto head, auto first, auto count) {
-        attend_backward_keys<T, typename decltype(tile)::V>(
-            task, head, first, count, static_cast<char*>(scratch)
+        attend_backward_keys<typename decltype(tile)::V>(
+            task, moves_of<T>, head, first, count, static_cast<char*>(scratch)
         );
     });
 }

@@ -8,28 +8,28 @@ FASTNORM_TARGET_BEGIN
 
 // One side of the scores in the lanes: a tile of queries (of keys in the backward for keys) and the blocks it
 // meets.
-template <class T, class V>
+template <class V>
 struct ScoreTile {
-    using C = compute_t<T>;
+    using C = element_t<V>;
     static constexpr int lanes = lane_count<V>;
 
     const Attention& task;
-    Head<T> rows;  // of the other side
+    Head<C> rows;  // of the other side
     std::int64_t first, count;
     TileMask<C> mask;
     C* tile;
 
     FASTNORM_INLINE ScoreTile(
-        const Attention& attention, const HeadMatrix& in_lanes, const HeadMatrix& in_rows,
+        const Attention& attention, const Moves<C>& moves, const HeadMatrix& in_lanes, const HeadMatrix& in_rows,
         std::int64_t lane_stride, std::int64_t row_stride, std::int64_t head, std::int64_t first_lane,
         std::int64_t lane_total, char*& scratch
     )
         : task(attention),
-          rows(attention, in_rows, attention.dim, head),
+          rows(attention, moves, in_rows, attention.dim, head),
           first(first_lane),
           count(lane_total) {
         tile = take(scratch, task.dim);
-        const Head<T> own(task, in_lanes, task.dim, head);
+        const Head<C> own(task, moves, in_lanes, task.dim, head);
         own.read_tile(first, count, tile, lanes);
         rows.take_space(scratch);
         mask = {task.mask_kind, nullptr, lane_stride, row_stride, lanes, nullptr};
@@ -82,21 +82,21 @@ struct ScoreTile {
 };
 
 // dP of a tile and the rows of a block, beside the scores.
-template <class T, class V>
+template <class V>
 struct GradientTile {
-    using C = compute_t<T>;
-    using Tile = ScoreTile<T, V>;
+    using C = element_t<V>;
+    using Tile = ScoreTile<V>;
     Tile scores;
-    Head<T> rows;  // values, or dy
+    Head<C> rows;  // values, or dy
     C* tile;       // dy, or values
 
     FASTNORM_INLINE GradientTile(
         Tile score_tile, const HeadMatrix& in_lanes, const HeadMatrix& in_rows, std::int64_t head,
         char*& scratch
     )
-        : scores(score_tile), rows(score_tile.task, in_rows, score_tile.task.width, head) {
+        : scores(score_tile), rows(score_tile.task, score_tile.rows.moves, in_rows, score_tile.task.width, head) {
         tile = Tile::take(scratch, scores.task.width);
-        const Head<T> own(scores.task, in_lanes, scores.task.width, head);
+        const Head<C> own(scores.task, scores.rows.moves, in_lanes, scores.task.width, head);
         own.read_tile(scores.first, scores.count, tile, Tile::lanes);
         rows.take_space(scratch);
     }

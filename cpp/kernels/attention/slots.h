@@ -45,7 +45,7 @@ struct SlotProducts {
     using C = compute_t<T>;
     using V = Vec<C, weight_lanes>;
 
-    Head<T> slots;
+    Head<C> slots;
     const C* vector;
 
     // The vector is copied: a result may be written over it before it is needed again.
@@ -53,8 +53,8 @@ struct SlotProducts {
         const Attention& task, const HeadMatrix& of_vector, const HeadMatrix& of_slots, std::int64_t cols,
         std::int64_t head, char*& scratch
     )
-        : slots(task, of_slots, cols, head) {
-        vector = Head<T>(task, of_vector, cols, head).take_space(scratch, 1).packed_rows(0, 1).data;
+        : slots(task, moves_of<T>, of_slots, cols, head) {
+        vector = Head<C>(task, moves_of<T>, of_vector, cols, head).take_space(scratch, 1).packed_rows(0, 1).data;
         slots.take_space(scratch);
     }
 
@@ -255,7 +255,7 @@ FASTNORM_OUTLINE void accumulate_slots(
 // Writes register i of a row.
 template <class T, class V>
 FASTNORM_INLINE void put_register(
-    const Head<T>& to, std::int64_t at_row, RowRegisters row, std::int64_t i, V value
+    const Head<element_t<V>>& to, std::int64_t at_row, RowRegisters row, std::int64_t i, V value
 ) {
     const int lanes = int(smaller(weight_lanes, row.width));
     char* const target = to.at(at_row, row.column(i));
@@ -270,7 +270,7 @@ FASTNORM_INLINE void put_register(
 
 // Writes rows of sums, each times `scale`.
 template <class T, class C = compute_t<T>>
-void put_sums(const Head<T>& to, std::int64_t rows, RowRegisters row, const C* sums, C scale) {
+void put_sums(const Head<C>& to, std::int64_t rows, RowRegisters row, const C* sums, C scale) {
     if (!to.matrix.contiguous) {
         to.for_elements(rows, 0, [&](std::int64_t j, std::int64_t c) FASTNORM_INLINE_LAMBDA {
             write_narrowed<T>(to.at(j, c), sums[j * row.step() + row.place(c)] * scale);
@@ -281,9 +281,12 @@ void put_sums(const Head<T>& to, std::int64_t rows, RowRegisters row, const C* s
     for (std::int64_t j = 0; j < rows; ++j) {
         for (std::int64_t i = 0; i < row.count(); ++i) {
             const V sum = load<V>(sums + j * row.step() + i * weight_lanes);
-            put_register(to, j, row, i, sum * broadcast<V>(scale));
+            put_register<T>(to, j, row, i, sum * broadcast<V>(scale));
         }
     }
 }
+template <class C>
+using PutSums =
+    void (*)(const Head<C>& to, std::int64_t rows, RowRegisters row, const C* sums, C scale);
 
 FASTNORM_TARGET_END
