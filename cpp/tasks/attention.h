@@ -76,7 +76,9 @@ FASTNORM_INLINE constexpr std::int64_t attention_tile_scratch_bytes(const Attent
 }
 // By head, for numbers of `size` bytes: the same for a block of queries; sums of the slots, columns as whole
 // groups of sixteen; another two packed blocks.
-FASTNORM_INLINE constexpr std::int64_t attention_head_scratch_bytes(const Attention& task, std::int64_t size) {
+FASTNORM_INLINE constexpr std::int64_t attention_head_scratch_bytes(
+    const Attention& task, std::int64_t size
+) {
     const std::int64_t columns = (task.dim + 15) / 16 * 16 + (task.width + 15) / 16 * 16;
     const std::int64_t kept = whole_slot_groups(task.slots) * (2 * attention_block + columns) * size;
     return kept + 2 * attention_scratch_bytes(task.dim, task.width);

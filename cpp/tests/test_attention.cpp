@@ -136,6 +136,38 @@ void test_empty() {
     }
 }
 
+// Both ways of the backward, which run_attention compares, around the boundaries of tiles, blocks and groups
+// of slots, and with more slots than are kept.
+void test_ways() {
+    const Targets targets;
+    const auto run = [&](Shape s, std::int64_t slots, std::int64_t width, std::int64_t number) {
+        const MaskKind kind = MaskKind(number % 3);
+        const bool linear = number % 4 == 3;
+        s.layout = number % 5 == 4 ? Layout::spread : Layout::contiguous;
+        Results first;
+        for (const KernelTable* table : targets.fused) {
+            const Results results = run_attention(*table, s, kind, linear, slots, width);
+            if (first.outputs.empty()) first = results;
+            CHECK(results == first);
+        }
+        if (targets.plain) run_attention(*targets.plain, s, kind, linear, slots, width);
+    };
+    std::int64_t number = 0;
+    for (const Element element : elements_of_kernels) {
+        for (const std::int64_t queries : {2, 16, 17, 31, 32, 33, 48, 49, 63, 64, 65, 97, 129}) {
+            for (const std::int64_t slots : {1, 7, 8, 9, 63, 64, 65, 129}) {
+                const std::int64_t dim = number % 7 == 0 ? 32 : number % 7 == 1 ? 5 : 19, width = 35 - dim;
+                run({queries, dim, element, Layout::contiguous, number % 2 == 0, false}, slots, width,
+                    number);
+                ++number;
+            }
+        }
+    }
+    const std::int64_t many = attention_kept_slots + 3;
+    for (const std::int64_t i : {0, 1, 2})
+        run({70, 3, Element::float32, Layout::contiguous, true, false}, many, 2, i);
+}
+
 }  // namespace
 
 int main() {
@@ -149,5 +181,6 @@ int main() {
         );
     });
     test_empty();
+    test_ways();
     return check::report();
 }

@@ -28,7 +28,8 @@ void attend(
 ) {
     using Tile = ScoreTile<V>;
     Tile tile(
-        task, moves, task.query, task.keys, task.mask.row_stride, task.mask.col_stride, head, first, count, scratch
+        task, moves, task.query, task.keys, task.mask.row_stride, task.mask.col_stride, head, first, count,
+        scratch
     );
     const auto scores = Tile::take_block(scratch);
     auto* sums = Tile::take_zeros(scratch, task.width);

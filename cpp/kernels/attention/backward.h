@@ -24,15 +24,15 @@ FASTNORM_TARGET_BEGIN
 template <class V>
 void attend_backward_tile(
     const AttentionBackward& task, const Moves<element_t<V>>& moves, std::int64_t head, std::int64_t first,
-    std::int64_t count, bool keeps, LaneRows<element_t<V>> all_weights,
-    LaneRows<element_t<V>> all_gradients, char* scratch
+    std::int64_t count, bool keeps, LaneRows<element_t<V>> all_weights, LaneRows<element_t<V>> all_gradients,
+    char* scratch
 ) {
     using C = element_t<V>;
     using Tile = ScoreTile<V>;
     const Attention& forward = task.forward;
     Tile scores(
-        forward, moves, forward.query, forward.keys, forward.mask.row_stride, forward.mask.col_stride, head, first,
-        count, scratch
+        forward, moves, forward.query, forward.keys, forward.mask.row_stride, forward.mask.col_stride, head,
+        first, count, scratch
     );
     GradientTile<V> tile(scores, task.dy, forward.values, head, scratch);
     C* sums = Tile::take_zeros(scratch, forward.dim);
@@ -129,8 +129,8 @@ void attend_backward_keys(
     using Tile = ScoreTile<V>;
     const Attention& forward = task.forward;
     Tile scores(
-        forward, moves, forward.keys, forward.query, forward.mask.col_stride, forward.mask.row_stride, head, first,
-        count, scratch
+        forward, moves, forward.keys, forward.query, forward.mask.col_stride, forward.mask.row_stride, head,
+        first, count, scratch
     );
     GradientTile<V> tile(scores, forward.values, task.dy, head, scratch);
     const LaneRows<C> weights = Tile::take_block(scratch), gradients = Tile::take_block(scratch);
@@ -150,9 +150,7 @@ void attend_backward_keys(
             }
         }
         accumulate<V>(weights, tile.rows.rows(query, queries), queries, forward.width, one, dvalues);
-        accumulate<V>(
-            gradients, tile.scores.rows.rows(query, queries), queries, forward.dim, one, dkeys
-        );
+        accumulate<V>(gradients, tile.scores.rows.rows(query, queries), queries, forward.dim, one, dkeys);
     });
     Tile::multiply(dkeys, forward.dim, broadcast<V>(C(forward.scale)));
     Head<C>(forward, moves, task.dkeys, forward.dim, head).write_tile(first, count, dkeys, Tile::lanes);

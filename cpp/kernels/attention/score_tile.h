@@ -20,9 +20,9 @@ struct ScoreTile {
     C* tile;
 
     FASTNORM_INLINE ScoreTile(
-        const Attention& attention, const Moves<C>& moves, const HeadMatrix& in_lanes, const HeadMatrix& in_rows,
-        std::int64_t lane_stride, std::int64_t row_stride, std::int64_t head, std::int64_t first_lane,
-        std::int64_t lane_total, char*& scratch
+        const Attention& attention, const Moves<C>& moves, const HeadMatrix& in_lanes,
+        const HeadMatrix& in_rows, std::int64_t lane_stride, std::int64_t row_stride, std::int64_t head,
+        std::int64_t first_lane, std::int64_t lane_total, char*& scratch
     )
         : task(attention),
           rows(attention, moves, in_rows, attention.dim, head),
@@ -94,7 +94,8 @@ struct GradientTile {
         Tile score_tile, const HeadMatrix& in_lanes, const HeadMatrix& in_rows, std::int64_t head,
         char*& scratch
     )
-        : scores(score_tile), rows(score_tile.task, score_tile.rows.moves, in_rows, score_tile.task.width, head) {
+        : scores(score_tile),
+          rows(score_tile.task, score_tile.rows.moves, in_rows, score_tile.task.width, head) {
         tile = Tile::take(scratch, scores.task.width);
         const Head<C> own(scores.task, scores.rows.moves, in_lanes, scores.task.width, head);
         own.read_tile(scores.first, scores.count, tile, Tile::lanes);

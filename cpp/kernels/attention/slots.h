@@ -39,6 +39,12 @@ struct RowSoftmax {
     FASTNORM_INLINE C reciprocal() const { return total == 0 ? C(0) : C(1 / total); }
 };
 
+// Slots that come from memory, as more bytes than this for all heads do, are fetched so many rows before they
+// are multiplied, if they lie one after the other: no prefetcher of the processor follows pieces of sixteen
+// rows. 12 heads of 4096 slots of 64, 24 MiB, Zen 4, one core: 2.0 to 3.1 ms without and 1.1 to 1.3 with it,
+// where a read takes 0.7; of what is in the cache fetching again costs 5 %.
+constexpr std::int64_t far_bytes = std::int64_t(16) << 20, rows_ahead = attention_block;
+
 // Products of a single vector with the slots, which stand in the lanes; each is the same chain as in a tile.
 template <class T>
 struct SlotProducts {
@@ -47,6 +53,7 @@ struct SlotProducts {
 
     Head<C> slots;
     const C* vector;
+    bool are_far;
 
     // The vector is copied: a result may be written over it before it is needed again.
     FASTNORM_INLINE SlotProducts(
@@ -54,8 +61,10 @@ struct SlotProducts {
         std::int64_t head, char*& scratch
     )
         : slots(task, moves_of<T>, of_slots, cols, head) {
-        vector = Head<C>(task, moves_of<T>, of_vector, cols, head).take_space(scratch, 1).packed_rows(0, 1).data;
+        vector =
+            Head<C>(task, moves_of<T>, of_vector, cols, head).take_space(scratch, 1).packed_rows(0, 1).data;
         slots.take_space(scratch);
+        are_far = 2 * task.heads * task.slots * cols * std::int64_t(sizeof(C)) > far_bytes;
     }
 
     // Calls body(slot, products) for the slots of a block, sixteen at a time, and returns their rows. Whole
@@ -79,7 +88,15 @@ struct SlotProducts {
         };
         V sum = broadcast<V>(0), columns[group];
         std::int64_t c = 0;
+        constexpr int line = 64 / int(sizeof(C)), fetched = weight_lanes * group / line;
+        const bool fetches = are_far && step == cols;
+        const C* next = row + rows_ahead * step;
         for (; c + group <= cols; c += group) {
+            if (fetches) {
+                FASTNORM_UNROLL
+                for (int k = 0; k < fetched; ++k) FASTNORM_PREFETCH(next + k * line, 0, 3);
+                next += fetched * line;
+            }
             load_column_group(row_from(c), columns);
             FASTNORM_UNROLL
             for (int j = 0; j < group; ++j) sum = mul_add(columns[j], broadcast<V>(vector[c + j]), sum);
@@ -231,7 +248,9 @@ void accumulate_rows(
 // The same for `slots` rows of sums, a multiple of slot_group, whose weights stand attention_block apart, one
 // for each of the rows: sums of two registers for as many slots as registers hold.
 template <class C>
-constexpr int slots_at_once = native<float> == 16 ? 32 / int(sizeof(C)) : native<float> == 8 ? 2 : 1;
+constexpr int slots_at_once = native<float> == 16  ? 32 / int(sizeof(C))
+                              : native<float> == 8 ? 2
+                                                   : 1;
 
 template <class C>
 FASTNORM_OUTLINE void accumulate_slots(
@@ -286,7 +305,6 @@ void put_sums(const Head<C>& to, std::int64_t rows, RowRegisters row, const C* s
     }
 }
 template <class C>
-using PutSums =
-    void (*)(const Head<C>& to, std::int64_t rows, RowRegisters row, const C* sums, C scale);
+using PutSums = void (*)(const Head<C>& to, std::int64_t rows, RowRegisters row, const C* sums, C scale);
 
 FASTNORM_TARGET_END
