@@ -91,18 +91,53 @@ Work attention_work(const Attention& task, Element element) {
 
 namespace {
 
+// The products of the backward as multiples of a forward's, with what goes with them: of both kernels by
+// tile, and of the one by head.
+constexpr double query_products = 1.8, key_products = 2, head_products = 2.8;
+
+Work with_scratch(Work work, std::int64_t bytes) {
+    work.scratch_bytes = bytes;
+    return work;
+}
+
 Work query_work(const Attention& task, Element element) {
-    return tile_work(task, element, task.queries, 2.5);
+    return with_scratch(
+        tile_work(task, element, task.queries, query_products), attention_tile_scratch_bytes(task)
+    );
 }
 
 // The first kernel has done all for a single query.
 Work key_work(const Attention& task, Element element) {
-    return task.queries == 1 ? Work{} : tile_work(task, element, task.slots, 2);
+    if (task.queries == 1) return {};
+    return with_scratch(
+        tile_work(task, element, task.slots, key_products), attention_tile_scratch_bytes(task)
+    );
+}
+
+Work head_work(const Attention& task, Element element) {
+    Work work = tile_work(task, element, task.queries, head_products);
+    work.units = task.heads;
+    work.units_per_chunk = std::max<std::int64_t>(
+        1, std::int64_t(chunk_nanoseconds * double(work.units) / std::max(work.nanoseconds, 1.0))
+    );
+    const std::int64_t size = item_size(compute_element(element));
+    return with_scratch(work, attention_head_scratch_bytes(task, size));
+}
+
+// Whether the backward goes by head: where there are heads enough for the threads to be done sooner than by
+// tile.
+bool goes_by_head(const Attention& task, Element element) {
+    if (task.queries == 1 || task.slots > attention_kept_slots) return false;
+    const Work work = head_work(task, element);
+    const std::int64_t threads = threads_for(work);
+    const std::int64_t turns = (task.heads + threads - 1) / threads;
+    return double(turns * threads) * head_products <= double(task.heads) * (query_products + key_products);
 }
 
 }  // namespace
 
 double attention_backward_nanoseconds(const Attention& task, Element element) {
+    if (goes_by_head(task, element)) return head_work(task, element).nanoseconds;
     return query_work(task, element).nanoseconds + key_work(task, element).nanoseconds;
 }
 
@@ -111,9 +146,11 @@ std::int64_t attention_stats_bytes(const Attention& task, Element element) {
 }
 
 bool run_attention_backward(const AttentionBackward& task, Element element) noexcept {
-    const Work queries = query_work(task.forward, element), keys = key_work(task.forward, element);
-    return run(kernels().attention_backward_query[int(element)], task, queries) &&
-           run(kernels().attention_backward_keys[int(element)], task, keys);
+    const Attention& forward = task.forward;
+    if (goes_by_head(forward, element))
+        return run(kernels().attention_backward_heads[int(element)], task, head_work(forward, element));
+    return run(kernels().attention_backward_query[int(element)], task, query_work(forward, element)) &&
+           run(kernels().attention_backward_keys[int(element)], task, key_work(forward, element));
 }
 
 }  // namespace fastnorm

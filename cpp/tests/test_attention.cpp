@@ -48,7 +48,10 @@ Results run_attention(
             put(compute, mask.data() + i * size, value < 0.5 ? value : -HUGE_VAL);
         }
     }
-    const std::int64_t scratch_bytes = attention_scratch_bytes(dim, width);
+    Attention extents = {};
+    extents.slots = slots, extents.dim = dim, extents.width = width;
+    const std::int64_t head_bytes = attention_head_scratch_bytes(extents, compute_size(s.element));
+    const std::int64_t scratch_bytes = std::max(attention_tile_scratch_bytes(extents), head_bytes);
     // A sum's place before the first would lie before the scratch.
     const bool is_empty = s.rows * slots * dim * width == 0;
     Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), !is_empty || s.at_end);
@@ -84,6 +87,16 @@ Results run_attention(
     table.attention_backward_keys[e](backward, 0, heads * tiles_of(slots, tile), scratch.data());
     for (const TestHeads* gradient : {&dquery, &dkeys, &dvalues})
         results.outputs.push_back(gradient->content());
+
+    // By head: the same bits.
+    TestHeads head_dquery(s, s.rows, dim, 0), head_dkeys(s, slots, dim, 0), head_dvalues(s, slots, width, 0);
+    AttentionBackward by_head = backward;
+    by_head.dquery = head_dquery.matrix();
+    by_head.dkeys = head_dkeys.matrix(), by_head.dvalues = head_dvalues.matrix();
+    table.attention_backward_heads[e](by_head, 0, heads, scratch.data());
+    CHECK(head_dquery.content() == results.outputs[2]);
+    CHECK(head_dkeys.content() == results.outputs[3]);
+    CHECK(head_dvalues.content() == results.outputs[4]);
 
     // Each query by itself, which other kernels may do: the same bits.
     if (s.layout == Layout::contiguous && kind != MaskKind::boolean) {
@@ -123,6 +136,38 @@ void test_empty() {
     }
 }
 
+// Both ways of the backward, which run_attention compares, around the boundaries of tiles, blocks and groups
+// of slots, and with more slots than are kept.
+void test_ways() {
+    const Targets targets;
+    const auto run = [&](Shape s, std::int64_t slots, std::int64_t width, std::int64_t number) {
+        const MaskKind kind = MaskKind(number % 3);
+        const bool linear = number % 4 == 3;
+        s.layout = number % 5 == 4 ? Layout::spread : Layout::contiguous;
+        Results first;
+        for (const KernelTable* table : targets.fused) {
+            const Results results = run_attention(*table, s, kind, linear, slots, width);
+            if (first.outputs.empty()) first = results;
+            CHECK(results == first);
+        }
+        if (targets.plain) run_attention(*targets.plain, s, kind, linear, slots, width);
+    };
+    std::int64_t number = 0;
+    for (const Element element : elements_of_kernels) {
+        for (const std::int64_t queries : {2, 16, 17, 31, 32, 33, 48, 49, 63, 64, 65, 97, 129}) {
+            for (const std::int64_t slots : {1, 7, 8, 9, 63, 64, 65, 129}) {
+                const std::int64_t dim = number % 7 == 0 ? 32 : number % 7 == 1 ? 5 : 19, width = 35 - dim;
+                run({queries, dim, element, Layout::contiguous, number % 2 == 0, false}, slots, width,
+                    number);
+                ++number;
+            }
+        }
+    }
+    const std::int64_t many = attention_kept_slots + 3;
+    for (const std::int64_t i : {0, 1, 2})
+        run({70, 3, Element::float32, Layout::contiguous, true, false}, many, 2, i);
+}
+
 }  // namespace
 
 int main() {
@@ -136,5 +181,6 @@ int main() {
         );
     });
     test_empty();
+    test_ways();
     return check::report();
 }

@@ -81,7 +81,7 @@ void test_work() {
     CHECK(attention_work(task, Element::float64).units == 12 * 7);
     CHECK(work.scratch_bytes == attention_scratch_bytes(64, 64));
     CHECK(attention_stats_bytes(task, Element::float16) == 12 * 100 * 3 * 4);
-    CHECK(attention_backward_nanoseconds(task, Element::float32) > 4 * work.nanoseconds);
+    CHECK(attention_backward_nanoseconds(task, Element::float32) > 2 * work.nanoseconds);
     task.queries = 1, task.slots = 10, task.dim = task.width = 8;
     CHECK(attention_work(task, Element::float32).units_per_chunk > 12);  // short reads share a chunk
     task.heads = task.slots = 0;

@@ -6,6 +6,7 @@
 
 #define FASTNORM_ATTENTION(kernel)                       \
     kernel(attention_forward, Attention);                \
+    kernel(attention_backward_heads, AttentionBackward); \
     kernel(attention_backward_query, AttentionBackward); \
     kernel(attention_backward_keys, AttentionBackward);
 

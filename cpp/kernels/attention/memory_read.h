@@ -15,7 +15,7 @@ void attend_one(const Attention& task, std::int64_t head, char* scratch) {
     using C = compute_t<T>;
     using V = Vec<C, weight_lanes>;
     SlotScores<T> slot(task, head, scratch);
-    Head<T> values(task, task.values, task.width, head);
+    Head<C> values(task, moves_of<T>, task.values, task.width, head);
     values.take_space(scratch);
     const RowRegisters row{task.width};
     C* const sums = row.take_zeros<C>(scratch);
@@ -27,11 +27,11 @@ void attend_one(const Attention& task, std::int64_t head, char* scratch) {
         accumulate_rows(slot.scores, values.rows(first, count), count, row, decay, sums);
     });
     const V share = broadcast<V>(task.linear ? C(1) : softmax.reciprocal());
-    const Head<T> y(task, task.y, task.width, head);
+    const Head<C> y(task, moves_of<T>, task.y, task.width, head);
     for (std::int64_t i = 0; i < row.count(); ++i)
-        put_register(y, 0, row, i, load<V>(sums + i * weight_lanes) * share);
+        put_register<T>(y, 0, row, i, load<V>(sums + i * weight_lanes) * share);
     if (!task.weights.data) return;
-    const Head<T> weights(task, task.weights, task.slots, head);
+    const Head<C> weights(task, moves_of<T>, task.weights, task.slots, head);
     for_blocks(task.slots, [&](std::int64_t first, std::int64_t count) {
         slot.fetch(first, count);
         if (task.linear) {
@@ -47,7 +47,7 @@ void attend_one(const Attention& task, std::int64_t head, char* scratch) {
 // Rows of factors[j] * vector.
 template <class T, class C = compute_t<T>>
 void put_outer(
-    const Head<T>& to, std::int64_t first, std::int64_t count, RowRegisters row, const C* factors,
+    const Head<C>& to, std::int64_t first, std::int64_t count, RowRegisters row, const C* factors,
     const C* vector, C scale
 ) {
     using V = Vec<C, weight_lanes>;
@@ -55,7 +55,7 @@ void put_outer(
         const V part = load<V>(vector + row.column(i));
         for (std::int64_t j = 0; j < count; ++j) {
             const V product = mul_add(broadcast<V>(factors[j]), part, broadcast<V>(0));
-            put_register(to, first + j, row, i, product * broadcast<V>(scale));
+            put_register<T>(to, first + j, row, i, product * broadcast<V>(scale));
         }
     }
 }
@@ -92,8 +92,8 @@ void attend_one_backward(const AttentionBackward& task, std::int64_t head, char*
     const C one_share = softmax.reciprocal();
     const V share = broadcast<V>(one_share), mean = broadcast<V>(C(inner * double(one_share)));
 
-    const Head<T> dkeys(forward, task.dkeys, forward.dim, head),
-        dvalues(forward, task.dvalues, forward.width, head);
+    const Head<C> dkeys(forward, moves_of<T>, task.dkeys, forward.dim, head),
+        dvalues(forward, moves_of<T>, task.dvalues, forward.width, head);
     const RowRegisters query_row{forward.dim}, value_row{forward.width};
     C* const dquery = query_row.take_zeros<C>(scratch);
     const V scale = broadcast<V>(C(forward.scale)), zero = broadcast<V>(0);
@@ -111,12 +111,12 @@ void attend_one_backward(const AttentionBackward& task, std::int64_t head, char*
             }
         }
         accumulate_rows(gradients, keys, count, query_row, C(1), dquery);
-        put_outer(dkeys, first, count, query_row, gradients, slot.query.vector, C(forward.scale));
-        put_outer(dvalues, first, count, value_row, slot.scores, dy.vector, C(1));
+        put_outer<T>(dkeys, first, count, query_row, gradients, slot.query.vector, C(forward.scale));
+        put_outer<T>(dvalues, first, count, value_row, slot.scores, dy.vector, C(1));
     });
-    const Head<T> to_dquery(forward, task.dquery, forward.dim, head);
+    const Head<C> to_dquery(forward, moves_of<T>, task.dquery, forward.dim, head);
     for (std::int64_t i = 0; i < query_row.count(); ++i) {
-        put_register(to_dquery, 0, query_row, i, load<V>(dquery + i * weight_lanes) * scale);
+        put_register<T>(to_dquery, 0, query_row, i, load<V>(dquery + i * weight_lanes) * scale);
     }
 }
 

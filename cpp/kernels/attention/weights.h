@@ -25,9 +25,10 @@ FASTNORM_INLINE V rounded(Doubles<V> v) {
 // exp(x) for x <= 0, and 0 where that is subnormal: beside the largest weight, 1, it counts for nothing, and
 // a subnormal result can take a processor a hundred cycles and more, which every excluded slot would cost.
 template <class V>
-FASTNORM_INLINE V weight_of(V x) {
+FASTNORM_MATH V weight_of(V x) {
     const V least = broadcast<V>(sizeof(element_t<V>) == 4 ? element_t<V>(-87) : element_t<V>(-708));
-    return select(x < least, broadcast<V>(0), exp(max(least, x)));
+    const auto e = exponential(max(least, x));
+    return select(x < least, broadcast<V>(0), scale(broadcast<V>(1) + e.s, e.n));
 }
 
 // The sum of term(j) over j < count in the canonical order.
@@ -47,22 +48,23 @@ FASTNORM_INLINE V sum_of_block(std::int64_t count, Term term) {
 // What is carried from block to block, for each lane.
 template <class V>
 struct OnlineSoftmax {
+    using Rows = LaneRows<element_t<V>>;
     V peak = broadcast<V>(lowest<element_t<V>>);
     Doubles<V> total = broadcast<Doubles<V>>(0);
 
-    // Turns the scores of a block into weights exp(score - peak); returns the factor of everything summed
-    // before.
-    V weigh(element_t<V>* scores, std::int64_t count) {
-        constexpr int lanes = lane_count<V>;
-        V highest = peak;
-        for (std::int64_t j = 0; j < count; ++j) highest = max(load<V>(scores + j * lanes), highest);
-        const V decay = weight_of(peak - highest);
-        peak = highest;
+    // Makes weights exp(score - peak) of the scores of a block, of which `highest` are the highest; returns
+    // the factor of everything summed before. Weights may replace the scores. They are added up afterwards:
+    // in the order of the sum a load would often meet a store 4096 bytes before it that waits for its
+    // exponential, and wait too, as some processors compare no more of addresses.
+    V weigh(Rows scores, Rows weights, std::int64_t count, V highest) {
+        const V before = peak;
+        peak = max(highest, before);
+        for (std::int64_t j = 0; j < count; ++j)
+            store(weights.row(j), weight_of(load<V>(scores.row(j)) - peak));
         const V sum = sum_of_block<V>(count, [&](std::int64_t j) FASTNORM_INLINE_LAMBDA {
-            const V weight = weight_of(load<V>(scores + j * lanes) - highest);
-            store(scores + j * lanes, weight);
-            return weight;
+            return load<V>(weights.row(j));
         });
+        const V decay = weight_of(before - peak);
         total = mul_add(total, to_double(decay), to_double(sum));
         return decay;
     }
