@@ -183,6 +183,27 @@ def test_layers_have_the_bits_of_linear(dtype: Any, activation: Any, rng: np.ran
     assert_same_bits(fastnorm.mlp_forward.native(x, weights, biases, activation=activation), expected)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_few_rows_have_the_bits_of_many(dtype: Any, rng: np.random.Generator) -> None:
+    """Few rows read weights where they lie, where rows of them are whole cache lines; many read copies."""
+    for sizes in ((3, 16, 32, 1), (300, 64, 48, 10), (1, 16), (600, 512, 16)):
+        weights, biases = network(rng, sizes, np.dtype(dtype))
+        x = rng.standard_normal((60, sizes[0])).astype(dtype)
+        expected = fastnorm.mlp_forward(x, weights, biases, activation="gelu")
+        layouts = {
+            "as they are": weights,
+            "packed": [fastnorm.pack(weight) for weight in weights],
+            "apart": [np.pad(weight, ((0, 0), (0, 3)))[:, : weight.shape[1]] for weight in weights],
+            "backwards": [weight[::-1].copy()[::-1] for weight in weights],
+            "columns": [np.asfortranarray(weight) for weight in weights],
+            "misaligned": [unaligned(weight) for weight in weights],
+        }
+        for laid in layouts.values():
+            for rows in (1, 2, 7, 23, 24, 25, 49):
+                y = fastnorm.mlp_forward(x[:rows], laid, biases, activation="gelu")
+                assert_same_bits(y, expected[:rows])
+
+
 def test_without_biases_and_rows(backend: str, rng: np.random.Generator) -> None:
     weights, biases = network(rng, (3, 8, 2), np.float64)
     x, dy = rng.standard_normal((4, 3)), rng.standard_normal((4, 2))

@@ -81,7 +81,8 @@ public:
     Element element() const { return element_; }
 
 private:
-    void place_parameters(const NetworkUse& use);
+    bool is_read_in_place(std::size_t layer, std::int64_t rows, const NetworkUse& use) const;
+    void place_parameters(std::int64_t rows, const NetworkUse& use);
     void run_group(std::int64_t group, void* scratch) noexcept;
     std::int64_t units(std::int64_t rows) const;
     void* at(std::int64_t element) const { return static_cast<char*>(memory_->data()) + element * size_; }

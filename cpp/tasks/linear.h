@@ -131,6 +131,9 @@ FASTNORM_INLINE constexpr std::int64_t product_scratch(const Product& task, std:
     return (packed_a_elements(task) + packed_b_elements(task) + staged) * compute_size;
 }
 
+// Rows of A, four strips, that read B as fast where it lies as from a copy made for them.
+constexpr std::int64_t in_place_rows = 24;
+
 // Shares of a thread where B is packed already and costs nothing to divide: whoever is ahead takes more.
 constexpr int packed_shares = 4;
 
@@ -186,7 +189,7 @@ FASTNORM_INLINE void divide(
     // B is copied where more than four strips read it and a panel's lines, spread over the cache, do not fit
     // the first level.
     const std::int64_t b_step = task.b.rows.stride[0] < 0 ? -task.b.rows.stride[0] : task.b.rows.stride[0];
-    const bool b_fits = task.row_block <= 24 || task.depth * b_step <= 32768;
+    const bool b_fits = task.row_block <= in_place_rows || task.depth * b_step <= 32768;
     // Rows without a step between them are what the kernel takes for packed ones.
     task.packs_b = !task.b.in_panels &&
                    !(b_fits && b_step > 0 && is_plain(task.b) && is_dense(task.b.cols, compute_size));

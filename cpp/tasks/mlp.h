@@ -40,13 +40,14 @@ FASTNORM_INLINE constexpr bool mlp_is_narrow(std::int64_t in, std::int64_t out, 
 
 struct MlpLayer {
     std::int64_t in, out;
-    const void* weight;      // panels of (in, out)
+    const void* weight;      // panels of (in, out), or (weight_step > 0) the weight itself
     const void* transposed;  // panels of (out, in); null in the first layer where dx is not wanted
     const void* bias;        // padded; or null
     Activation activation;
     std::int64_t dweight;  // where in a group's partial sums: (in, padded_cols of out), narrow ones (out,
                            // padded_cols of in)
     std::int64_t dbias;
+    std::int64_t weight_step;  // elements from row to row; 0: panels
 };
 
 // Rows of a batch through all layers, a unit being a block of them. mlp_backward takes a block back right

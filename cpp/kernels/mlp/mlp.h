@@ -44,7 +44,7 @@ public:
             C* a = task_.keeps && mlp_keeps_z(layer.activation) ? z + block_rows_ * z_step : z;
             kept += kept_elements(layer);
             strip.depth = layer.in;
-            strip.b = static_cast<const C*>(layer.weight);
+            strip.b = static_cast<const C*>(layer.weight), strip.b_step = layer.weight_step;
             strip.c = z, strip.c_step = z_step, strip.cols = padded_cols(layer.out, sizeof(C));
             const Activate<C> activate = functions_of<C>(layer.activation).forward;
             const C* bias = static_cast<const C*>(layer.bias);
