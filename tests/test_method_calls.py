@@ -143,6 +143,7 @@ def every_change(given: Given) -> list[tuple[Path, str]]:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.filterwarnings("ignore:progress=True needs")  # what shows bars is no part of the tests' extra
 def test_changes(name: str, dtype: str) -> None:
     changes = every_change(SUBJECTS[name](dtype)[1])
     failed = []

@@ -139,7 +139,7 @@ def numpy_poly_loss(logits: Array, target: Array, epsilon: float = 1.0) -> Pair:
 def classifier_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
     """x, a weight that gives logits of moderate spread, classes and a bias."""
     x, weight, bias = linear.linear_inputs(draw, shape, variant)
-    return x, weight, draw.rng.integers(0, shape[-1], shape[:-2]), bias
+    return x, weight, draw.rng.integers(0, max(shape[-1], 1), shape[:-2]), bias
 
 
 def logits_of(inputs: Arguments) -> tuple[Array, Array]:
