@@ -114,3 +114,35 @@ def test_softmax_adds_up_to_one(implementation: str, rng: np.random.Generator) -
 def test_rows_without_columns(backend: str) -> None:
     for function in (fastnorm.softmax, fastnorm.log_softmax):
         assert function(np.empty((3, 0), np.float32)).shape == (3, 0)
+
+
+def test_a_lane_that_holds_most_of_a_row(rng: np.random.Generator) -> None:
+    """Columns 0 and 16 have half of the sum each: no element has more, though their lane has."""
+    x = np.zeros((3, 32), np.float32)
+    x[1, 0] = 20
+    x[2, 0] = x[2, 16] = 10
+    y = fastnorm.log_softmax(x)
+    np.testing.assert_allclose(y, fastnorm.reference.log_softmax(x), rtol=1e-6)
+    assert_same_bits(fastnorm.log_softmax(x[2:]), y[2:])
+    memory = np.full(112, 7, np.float32)
+    fastnorm.log_softmax(x, out=memory[:96].reshape(3, 32))
+    np.testing.assert_array_equal(memory[96:], 7)
+    target = np.zeros_like(x)
+    target[:, 0] = target[:, 16] = 0.5
+    loss = fastnorm.cross_entropy(x, target, reduction="none")
+    assert_same_bits(fastnorm.cross_entropy(np.asfortranarray(x), target, reduction="none"), loss)
+    np.testing.assert_allclose(loss, fastnorm.reference.cross_entropy(x, target, reduction="none"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("height", [20.0, 40.0, 66.0, 69.0, 85.0])
+def test_gradients_of_rows_that_are_high(height: float) -> None:
+    """Small gradients keep their digits and large ones stay finite, whatever is added to a row."""
+    x = np.array([[height, height - 9, height - 10, height - 11]], np.float32)
+    for dy in ([[1e-15, 0, 0, 0]], [[1e11, 0, 0, -1e11]]):
+        slope = np.array(dy, np.float32)
+        for op in (fastnorm.softmax_backward, fastnorm.log_softmax_backward):
+            low = op(slope, x - np.float32(height))
+            np.testing.assert_allclose(op(slope, x), low, rtol=1e-5, atol=1e-6 * np.abs(low).max())
+    loss = fastnorm.focal_loss
+    high, low = (loss(row, np.array([0]), gamma=4.0, return_grad=True)[1] for row in (x, x - x.max()))
+    np.testing.assert_allclose(high, low, rtol=1e-5)

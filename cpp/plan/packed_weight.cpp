@@ -44,7 +44,7 @@ bool PackedWeight::run_blocks(
     Kernel<WeightPanels> kernel, char* weight, std::int64_t row_stride, std::int64_t col_stride
 ) const noexcept {
     const WeightPanels task{shape_[0], shape_[1], weight, row_stride, col_stride, panels()};
-    const std::int64_t blocks = (shape_[0] + depth_block - 1) / depth_block;
+    const std::int64_t blocks = shape_[1] == 0 ? 0 : (shape_[0] + depth_block - 1) / depth_block;
     return run(kernel, task, {blocks, 1, nanoseconds(), 0});
 }
 

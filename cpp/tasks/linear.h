@@ -209,7 +209,9 @@ FASTNORM_INLINE void divide(
         task.along_rows = false;
         task.packs_a = !(is_plain(task.a) && is_dense(task.a.cols, compute_size));
         const bool b_lines = is_dense(task.b.cols, task.b.wide ? compute_size : size);
-        const std::int64_t most = !b_lines ? 64 : is_plain(task.b) ? one_row_cols : task.packed_cols;
+        const std::int64_t most = !b_lines           ? 64
+                                  : is_plain(task.b) ? one_row_cols
+                                                     : smaller(one_row_cols, task.packed_cols);
         task.packed_cols = smaller(parts(task.col_block, 1, 64), most);
     }
 }

@@ -21,7 +21,9 @@ FASTNORM_OUTLINE void transpose_rows(
         TileFloats some[column_group<float>];
         load_column_group([=](int i) FASTNORM_INLINE_LAMBDA { return rows + i * step + j; }, some);
         FASTNORM_UNROLL
-        for (int k = 0; k < column_group<float>; ++k) store(columns + (j + k) * tile_rows, some[k]);
+        for (int k = 0; k < column_group<float>; ++k) {
+            if (j + k < cols) store(columns + (j + k) * tile_rows, some[k]);
+        }
     }
 }
 FASTNORM_OUTLINE void transpose_columns(
@@ -50,7 +52,7 @@ FASTNORM_INLINE bool transposes_in_place(std::int64_t cols, bool more) {
 template <class T>
 void rows_to_columns(const FewColumns& rows, const char* row, std::int64_t tiles, float* columns) {
     const std::int64_t cols = rows.shape->cols, step = rows.operand->outer_stride[rows.shape->outer_axes - 1];
-    alignas(64) float dense[band_elements + tile_rows];
+    alignas(64) float dense[band_room];
     for (; tiles > 0; --tiles, row += tile_rows * step, columns += tile_rows * cols) {
         if (rows.lines) {
             for (std::int64_t j = 0; j < cols; ++j)
@@ -72,7 +74,7 @@ void rows_to_columns(const FewColumns& rows, const char* row, std::int64_t tiles
 template <class T>
 void columns_to_rows(const FewColumns& rows, const float* columns, std::int64_t tiles, char* row) {
     const std::int64_t cols = rows.shape->cols, step = rows.operand->outer_stride[rows.shape->outer_axes - 1];
-    alignas(64) float dense[band_elements + tile_rows];
+    alignas(64) float dense[band_room];
     for (; tiles > 0; --tiles, row += tile_rows * step, columns += tile_rows * cols) {
         if (rows.lines) {
             for (std::int64_t j = 0; j < cols; ++j)

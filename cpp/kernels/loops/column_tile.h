@@ -32,7 +32,8 @@ struct Band {
     std::int64_t step, next;
     bool moved;
 };
-constexpr std::int64_t band_elements = few_columns * tile_rows;
+// What a band has room for, and what is read past it of rows that are shorter than a group of columns.
+constexpr std::int64_t band_room = few_columns * tile_rows + tile_rows;
 
 // For all families, in the object of copies: see kernels/copies/move_columns.h. The band of rows, whole tiles
 // of it (rows_of_band), to be read, in `room` where they have to be moved; and rows that have been moved, to

@@ -92,8 +92,10 @@ struct Shift {
     // Elements that lie `reach` or more below the maximum have exponentials that round to 0. From twice that
     // on, the maximum is subtracted exactly.
     static constexpr C reach = sizeof(C) == 4 ? C(105) : C(746);
-    // Sums of exponentials of up to this have not overflowed, nor do their products with gradients.
-    static constexpr double end = sizeof(C) == 4 ? 0x1p100 : 0x1p900;
+    // Sums of exponentials of up to this leave their products with gradients, and gradients divided by them,
+    // in the range of C; in double, whose logarithm of the sum is rounded where it is large, also few digits
+    // to lose.
+    static constexpr double end = sizeof(C) == 4 ? 0x1p40 : 0x1p20;
 
     static FASTNORM_INLINE Shift none() { return {0, 0, -reach, 0, true}; }
     static FASTNORM_INLINE Shift of(C maximum) {

@@ -100,6 +100,7 @@ std::int64_t column_above(const C* e, std::int64_t cols, C value) {
     const V values = broadcast<V>(value);
     std::int64_t j = 0;
     while (j + row_lanes <= cols && !any(load_row<V>(e + j) > values)) j += row_lanes;
+    if (j == cols) return cols - 1;
     while (j < cols - 1 && !(e[j] > value)) ++j;
     return j;
 }

@@ -174,7 +174,7 @@ private:
     const bool takes_;
     Band dy_band_, x_band_, dx_band_;
     std::int64_t begin_ = 0, written_ = 0, end_ = 0;
-    alignas(64) float dy_room_[band_elements], x_room_[band_elements];
+    alignas(64) float dy_room_[band_room], x_room_[band_room];
 };
 
 FASTNORM_TARGET_END

@@ -50,7 +50,7 @@ public:
     // `by_row` are to be taken one by one: the end of an axis, or a band with a row that NormRows has to
     // take.
     FASTNORM_OUTLINE std::int64_t write(std::int64_t first, std::int64_t end, std::int64_t& by_row) const {
-        alignas(64) float room[band_elements];
+        alignas(64) float room[band_room];
         std::int64_t run, done = 0;
         const std::int64_t count = rows_of_band(task_.shape, first, end - first, run);
         by_row = first + (count > 0 ? count : run);
