@@ -431,3 +431,26 @@ def test_a_table_leaves_out_columns_by_rank(
         shown = capsys.readouterr().out.splitlines()
         assert head in shown
         assert ("second" in shown[0]) == (width == 29)
+
+
+def test_files_that_cannot_be_written_are_told_before_the_run(tmp_path: Path) -> None:
+    for option in ("--json", "--plot"):
+        folder = tmp_path / f"folder{'.svg' if option == '--plot' else ''}"
+        folder.mkdir(exist_ok=True)
+        finished = run("check", "--quick", option, str(folder), few=True)
+        assert finished.returncode == 2
+        assert "Traceback" not in finished.stderr
+        assert str(folder) in finished.stderr or "matplotlib" in finished.stderr
+
+
+def test_a_comparison_of_nothing_is_an_error() -> None:
+    finished = run("compare", "--op", "linear", "--shape", "7")
+    assert finished.returncode == 2
+    assert "no op that was chosen" in finished.stderr
+
+
+def test_a_closed_output_is_no_traceback() -> None:
+    code = f"{sys.executable} -m fastnorm check --quick >&-"
+    finished = subprocess.run(["sh", "-c", code], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0
+    assert "Traceback" not in finished.stderr

@@ -54,6 +54,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     for path in filter(None, (options.json, options.plot)):
         if not path.parent.is_dir():
             parser.error(f"{path}: there is no folder {path.parent}")
+        try:
+            path.open("ab").close()
+        except OSError as error:
+            parser.error(f"{path}: {error.strerror}")
 
     chosen = _what_to_compare(parser, options) if options.command == "compare" else None
     extent = Extent.QUICK if options.quick else Extent.FULL if options.full else Extent.NORMAL
@@ -73,9 +77,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         figures = speed(console, extent)
     elif chosen:
         figures = compare(console, extent, *chosen)
+        if not figures:
+            parser.error("no op that was chosen takes a shape that was chosen")
     content["rows"] = [found.row() for found in figures]
     if options.json:
-        options.json.write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
+        try:
+            options.json.write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            parser.error(f"{options.json}: {error.strerror}")
         console.line(f"All figures: {options.json}")
     if options.plot:
         shown = figures if chosen else pictured(console, figures)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TextIO
 
 Advance = Callable[[str], None]
 
@@ -34,6 +35,11 @@ class Column:
     group: str = ""
 
 
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is open, and on a terminal."""
+    return stream is not None and stream.isatty()
+
+
 class Console:
     """Prints on the standard output, and on the standard error how far things are.
 
@@ -47,11 +53,11 @@ class Console:
 
     def __init__(self, *, plain: bool = False, wide: bool = False) -> None:
         able = not plain and os.environ.get("TERM") != "dumb"
-        self._colours = able and sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        self._progress = able and sys.stderr.isatty()
+        self._colours = able and _is_terminal(sys.stdout) and "NO_COLOR" not in os.environ
+        self._progress = able and _is_terminal(sys.stderr)
         self._shown = 0  # characters of the line of progress
         columns = shutil.get_terminal_size().columns
-        self.width = sys.maxsize if wide and not sys.stdout.isatty() else columns
+        self.width = sys.maxsize if wide and not _is_terminal(sys.stdout) else columns
         self.bar_width = columns
 
     def line(self, text: str = "", style: str = "") -> None:
