@@ -140,11 +140,7 @@ Outcome class_loss(const ClassArguments& slots) {
         return finished(nullptr);
     }
     if (slots.dloss) return finished(gradient.release());
-    if (is_reduced) {
-        loss = Reference(new_scalar(total / divisor, logits->element));
-    } else if (logits->ndim() == 1) {
-        loss = Reference(PyArray_Return(reinterpret_cast<PyArrayObject*>(loss.release())));
-    }
+    loss = loss_result(std::move(loss), total / divisor, *logits);
     if (!loss) return finished(nullptr);
     if (!gradient) return finished(loss.release());
     return finished(PyTuple_Pack(2, loss.get(), gradient.get()));

@@ -27,4 +27,23 @@ struct ResultShape {
 enum class Packed { taken, refused };
 MaybeArray as_weight(PyObject* slot, const Array& x, npy_intp depth, Packed packed);
 
+// New arrays for the gradients of weight and bias, empty where there is no bias. `create` is false with an
+// error set where there is no memory.
+struct NewGradients {
+    Reference dweight, dbias;
+
+    bool create(const Array& x, const Array& weight, const Parameter& bias) {
+        const int type_number = compute_type_number(x.element);
+        dweight = new_array(2, weight.shape(), type_number);
+        if (bias.array) dbias = new_array(1, weight.shape() + 1, type_number);
+        return dweight && (!bias.array || dbias);
+    }
+    Array weight_array(const Array& x) const { return Array(dweight.array(), compute_element(x.element)); }
+    void* bias_data() const { return dbias ? PyArray_DATA(dbias.array()) : nullptr; }
+};
+
+inline PyObject* or_none(Reference& reference) {
+    return reference ? reference.release() : Py_NewRef(Py_None);
+}
+
 }  // namespace fastnorm

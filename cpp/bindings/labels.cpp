@@ -1,5 +1,6 @@
 #include "bindings/labels.h"
 
+#include "bindings/reductions.h"
 #include "bindings/run.h"
 
 namespace fastnorm {
@@ -95,6 +96,12 @@ Reference new_losses(const Array& x, const Axes& axes) {
         if (!axes.contains(i)) shape[ndim++] = x.shape()[i];
     }
     return new_array(ndim, shape, type_number_of(x.element));
+}
+
+Reference loss_result(Reference losses, double reduced, const Array& x) {
+    if (!losses) return Reference(new_scalar(reduced, x.element));
+    if (x.ndim() > 1) return losses;
+    return Reference(PyArray_Return(reinterpret_cast<PyArrayObject*>(losses.release())));
 }
 
 }  // namespace fastnorm

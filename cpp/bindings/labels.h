@@ -31,4 +31,9 @@ Parameter as_row_gradient(PyObject* slot, Array& x, const Axes& axes);
 // A new array for the losses of the rows, of x's type.
 Reference new_losses(const Array& x, const Axes& axes);
 
+// What a forward returns of them: they themselves, as a scalar where x has the class axis alone, or, where
+// they are reduced and there is no such array, the number that they come to. Empty with an error set where
+// there is no memory.
+Reference loss_result(Reference losses, double reduced, const Array& x);
+
 }  // namespace fastnorm

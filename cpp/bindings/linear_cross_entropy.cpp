@@ -37,30 +37,6 @@ bool as_rows(MaybeArray& x, Reference& copy) {
     return bool(copy);
 }
 
-// New arrays for dx, dweight and, where there is a bias, dbias.
-struct ClassifierResults {
-    Reference dx, dweight, dbias;
-
-    bool create(const Array& x, const Array& weight, bool has_bias) {
-        const int type_number = compute_type_number(x.element);
-        dx = new_like(x).array;
-        dweight = new_array(2, weight.shape(), type_number);
-        if (has_bias) dbias = new_array(1, weight.shape() + 1, type_number);
-        return dx && dweight && (!has_bias || dbias);
-    }
-    bool run(const ClassifierLoss& loss) const {
-        const Array dx_array(dx.array(), loss.element),
-            dweight_array(dweight.array(), compute_element(loss.element));
-        const ClassifierGradients gradients{
-            {dx_array, loss.element},
-            {dweight_array, loss.element},
-            dbias ? PyArray_DATA(dbias.array()) : nullptr
-        };
-        return run_classifier_gradients(loss, gradients);
-    }
-    PyObject* dbias_or_none() { return dbias ? dbias.release() : Py_NewRef(Py_None); }
-};
-
 // The loss where `dloss` is null, else its backward.
 Outcome classifier_loss(const ClassifierArguments& slots) {
     MaybeArray x = as_array(slots.x);
@@ -102,8 +78,12 @@ Outcome classifier_loss(const ClassifierArguments& slots) {
     const std::int64_t rows = MatrixView(*x, e).rows();
     const Buffer losses(slots.dloss ? 0 : std::size_t(rows) * sizeof(double));
     if (!losses) return finished(PyErr_NoMemory());
-    ClassifierResults results;
-    if (*return_grad && !results.create(*x, *weight, bool(bias.array))) return finished(nullptr);
+    Reference dx;
+    NewGradients created;
+    if (*return_grad) {
+        dx = new_like(*x).array;
+        if (!dx || !created.create(*x, *weight, bias)) return finished(nullptr);
+    }
     if (!slots.dloss && !is_reduced && !(loss_array = new_losses(*x, axes))) return finished(nullptr);
     double* const row_losses = slots.dloss ? nullptr : static_cast<double*>(losses.data());
     ClassifierLoss loss{e,          {*x, e},      {*weight, e}, bias.data(), labels.data(), label_smoothing,
@@ -114,7 +94,13 @@ Outcome classifier_loss(const ClassifierArguments& slots) {
                 divisor = weight_of_rows(loss.labels, rows, nullptr, classes, compute_element(e));
                 loss.scale = factor / divisor;
             }
-            if (!(*return_grad ? results.run(loss) : run_classifier_loss(loss))) return false;
+            if (*return_grad) {
+                const Array dx_array(dx.array(), e), dweight = created.weight_array(*x);
+                if (!run_classifier_gradients(loss, {{dx_array, e}, {dweight, e}, created.bias_data()}))
+                    return false;
+            } else if (!run_classifier_loss(loss)) {
+                return false;
+            }
             if (slots.dloss) return true;
             if (is_reduced) {
                 total = sum_of(row_losses, rows);
@@ -129,18 +115,14 @@ Outcome classifier_loss(const ClassifierArguments& slots) {
     }
     if (slots.dloss) {
         return finished(
-            Py_BuildValue("NNN", results.dx.release(), results.dweight.release(), results.dbias_or_none())
+            Py_BuildValue("NNN", dx.release(), created.dweight.release(), or_none(created.dbias))
         );
     }
-    if (is_reduced) {
-        loss_array = Reference(new_scalar(total / divisor, e));
-    } else if (x->ndim() == 1) {
-        loss_array = Reference(PyArray_Return(reinterpret_cast<PyArrayObject*>(loss_array.release())));
-    }
+    loss_array = loss_result(std::move(loss_array), total / divisor, *x);
     if (!loss_array) return finished(nullptr);
     if (!*return_grad) return finished(loss_array.release());
     return finished(Py_BuildValue(
-        "NNNN", loss_array.release(), results.dx.release(), results.dweight.release(), results.dbias_or_none()
+        "NNNN", loss_array.release(), dx.release(), created.dweight.release(), or_none(created.dbias)
     ));
 }
 

@@ -1,4 +1,5 @@
-// Memory of one call: scratch, partial sums and what else lies between arguments and results.
+// Memory of one call: scratch, partial sums and what else lies between arguments and results; and of a packed
+// weight.
 #pragma once
 
 #include <cstddef>
