@@ -129,17 +129,21 @@ def test_the_table_alone_checks_nothing() -> None:
     assert any("Speed" in line for line in lines)
 
 
-def test_info_prints_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["info"]) == 0
+def test_info_prints_the_configuration(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert command.main(["info", "--json", str(tmp_path / "info.json")]) == 0
     shown = capsys.readouterr().out
     fastnorm.show_config()
     assert shown == capsys.readouterr().out
+    found = json.loads((tmp_path / "info.json").read_text(encoding="utf-8"))
+    assert [f"{label:12} {text}" for label, text in found["configuration"].items()] == shown.splitlines()
+    assert found["machine"]["numpy"] == np.__version__
 
 
 REFUSED = [
     (["speedy"], "speedy"),
     (["--quick", "--full"], "--full"),
     (["--plot", "speed.gif"], "neither .svg nor .png"),
+    (["info", "--plot", "speed.svg"], "info has no times"),
     (["--json", "no/such/folder/a.json"], "no folder"),
     (["compare", "--op", "layer_nrm"], "layer_nrm"),
     (["compare", "--shape", "3y4"], "3y4"),

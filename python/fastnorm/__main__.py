@@ -43,9 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.command == "info":
-        runtime.show_config()
-        return 0
+    if options.command == "info" and options.plot:
+        parser.error("--plot: info has no times to draw")
     if options.plot:
         try:
             from ._report.picture import draw
@@ -58,6 +57,11 @@ def _run(arguments: Sequence[str] | None) -> int:
             path.open("ab").close()
         except OSError as error:
             parser.error(f"{path}: {error.strerror}")
+    if options.command == "info":
+        runtime.show_config()
+        if options.json:
+            _save(parser, options.json, {"machine": describe(), "configuration": runtime.configuration()})
+        return 0
 
     chosen = _what_to_compare(parser, options) if options.command == "compare" else None
     extent = Extent.QUICK if options.quick else Extent.FULL if options.full else Extent.NORMAL
@@ -81,10 +85,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             parser.error("no op that was chosen takes a shape that was chosen")
     content["rows"] = [found.row() for found in figures]
     if options.json:
-        try:
-            options.json.write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            parser.error(f"{options.json}: {error.strerror}")
+        _save(parser, options.json, content)
         console.line(f"All figures: {options.json}")
     if options.plot:
         shown = figures if chosen else pictured(console, figures)
@@ -93,6 +94,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     if options.command is None:
         _what_next(console)
     return 0 if right else 1
+
+
+def _save(parser: argparse.ArgumentParser, path: Path, content: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        parser.error(f"{path}: {error.strerror}")
 
 
 def _parser() -> argparse.ArgumentParser:

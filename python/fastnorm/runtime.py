@@ -191,11 +191,12 @@ def show_config() -> None:
     >>> fastnorm.show_config()  # doctest: +ELLIPSIS
     fastnorm ...
     """
-    for label, text in _configuration().items():
+    for label, text in configuration().items():
         print(f"{label:12} {text}")
 
 
-def _configuration() -> dict[str, str]:
+def configuration() -> dict[str, str]:
+    """Return the lines of `show_config` by their labels."""
     from . import __version__
 
     lines = {
