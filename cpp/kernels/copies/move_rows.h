@@ -2,6 +2,8 @@
 // (loops/row_tile.h): once for a target, in the object of copies.
 #pragma once
 
+#include <cstdlib>
+
 #include "kernels/copies/gather.h"
 #include "kernels/loops/row_tile.h"
 #include "simd/transpose.h"
@@ -79,6 +81,29 @@ FASTNORM_INLINE void move_neighbours(
     }
 }
 
+// `count` rows that lie closer together than the elements of each: column by column, so that a line that
+// holds elements of several rows is fetched once for all of them. Row by row, batch_norm of an F-ordered (8,
+// 64, 28, 28) waited 15 ns for an element on Zen 4: the elements of a plane share two sets of the first-level
+// cache.
+template <int Size>
+FASTNORM_INLINE void move_close_rows(
+    const Rows& shape, const std::int64_t* stride, char* first_row, std::int64_t row_step, char* packed,
+    std::int64_t packed_step, int count, bool pack
+) {
+    const int last = shape.inner_axes - 1;
+    const std::int64_t run = shape.inner_extent[last], step = stride[last];
+    for (std::int64_t start = 0; start < shape.cols; start += run) {
+        char* elements = first_row + strided_offset(start / run, last, shape.inner_extent, stride);
+        char* place = packed + start * Size;
+        for (std::int64_t j = 0; j < run; ++j, elements += step, place += Size) {
+            for (int i = 0; i < count; ++i) {
+                char *const element = elements + i * row_step, *const copy = place + i * packed_step;
+                std::memcpy(pack ? copy : element, pack ? element : copy, Size);
+            }
+        }
+    }
+}
+
 template <int Size>
 void move_rows_of(
     const Rows& shape, const Operand& operand, std::int64_t first, int count, char* packed,
@@ -86,14 +111,21 @@ void move_rows_of(
 ) {
     const int last = shape.outer_axes - 1;
     const std::int64_t extent = shape.outer_extent[last];
-    const bool neighbours = operand.outer_stride[last] == Size;
+    const std::int64_t row_step = operand.outer_stride[last];
+    const bool neighbours = row_step == Size;
+    const std::int64_t column_step = operand.inner_stride[shape.inner_axes - 1];
+    const bool close = std::abs(row_step) < std::abs(column_step);
     for (int done = 0, run; done < count; done += run, packed += run * packed_step) {
         const std::int64_t row = first + done;
         char* const address =
             operand.data + strided_offset(row, shape.outer_axes, shape.outer_extent, operand.outer_stride);
-        run = neighbours ? int(smaller(count - done, extent - row % extent)) : 1;
-        if (run > 1) {
+        run = neighbours || close ? int(smaller(count - done, extent - row % extent)) : 1;
+        if (run > 1 && neighbours) {
             move_neighbours<Size>(shape, operand.inner_stride, address, packed, packed_step, run, pack);
+        } else if (run > 1) {
+            move_close_rows<Size>(
+                shape, operand.inner_stride, address, row_step, packed, packed_step, run, pack
+            );
         } else {
             move_row<Size>(shape, operand.inner_stride, address, packed, pack);
         }
