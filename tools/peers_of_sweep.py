@@ -49,8 +49,10 @@ def torch_functions() -> dict[str, Function]:
         forward = getattr(torch, name, None) or getattr(functional, name, None)
         if forward is None:
             continue
-        kernel = getattr(aten, f"{name}_backward")
         found[name] = call(forward)
+        if not hasattr(aten, f"{name}_backward"):
+            continue
+        kernel = getattr(aten, f"{name}_backward")
         takes_result = name in ("sigmoid", "tanh")
         found[f"{name} derivative"] = (
             call(lambda x, kernel=kernel, forward=forward: kernel(torch.ones_like(x), forward(x)))

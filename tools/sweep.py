@@ -246,6 +246,12 @@ def check_reference(library: ctypes.CDLL, count: int) -> list[float]:
             return cdf + t * mp.exp(-t * t / 2) / mp.sqrt(2 * mp.pi) if derivative else t * cdf
         if op == "tanh":
             return (1 / mp.cosh(t) ** 2 if abs(t) < 1000 else mp.mpf(0)) if derivative else mp.tanh(t)
+        if op == "logsigmoid":
+            return 1 / (1 + mp.exp(t)) if derivative else -mp.log1p(mp.exp(-t))
+        if op == "hardswish":
+            if derivative:
+                return mp.mpf(t >= 3) if abs(t) >= 3 else (2 * t + 3) / 6
+            return t * min(max(t + 3, mp.mpf(0)), mp.mpf(6)) / 6
         z, slope = {
             "gelu tanh": (a * (t + mp.mpf("0.044715") * t**3), a * (1 + 3 * mp.mpf("0.044715") * t**2)),
             "gelu sigmoid": (mp.mpf("1.702") * t, mp.mpf("1.702")),

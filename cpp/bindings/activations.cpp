@@ -1,3 +1,4 @@
+#include <cfloat>
 #include <cmath>
 
 #include "bindings/elementwise.h"
@@ -210,6 +211,36 @@ Outcome sigmoid_backward(const Call<SigmoidBackwardArguments>& call) {
     return map_backward(kernels().*from_result, call.dy, call.y);
 }
 
+struct LeakyReluArguments {
+    FASTNORM_ARGUMENTS(x, negative_slope, out)
+};
+
+// Nothing where the slope is infinite in the type that x is computed in.
+std::optional<ParametricActivation> leaky_relu_task(Slot x, Slot slope_slot) {
+    const MaybeArray array = as_array(x);
+    const std::optional<double> slope = as_number(slope_slot, -HUGE_VAL);
+    if (!array || !slope) return std::nullopt;
+    if (compute_element(array->element) == Element::float32 && !(std::abs(*slope) <= FLT_MAX))
+        return std::nullopt;
+    ParametricActivation task;
+    task.parameters[0] = *slope;
+    return task;
+}
+
+Outcome leaky_relu(const Call<LeakyReluArguments>& call) {
+    const auto task = leaky_relu_task(call.x, call.negative_slope);
+    return task ? map(kernels().leaky_relu_forward, call.x, out_of(call), *task) : not_canonical;
+}
+
+struct LeakyReluBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, negative_slope)
+};
+
+Outcome leaky_relu_backward(const Call<LeakyReluBackwardArguments>& call) {
+    const auto task = leaky_relu_task(call.x, call.negative_slope);
+    return task ? map_backward(kernels().leaky_relu_backward, call.dy, call.x, *task) : not_canonical;
+}
+
 struct SoftplusArguments {
     FASTNORM_ARGUMENTS(x, beta, threshold, out)
 };
@@ -255,7 +286,9 @@ Outcome softplus_backward(const Call<SoftplusBackwardArguments>& call) {
 
 const NativeOp activation_ops[] = {
     FASTNORM_UNARY_ACTIVATIONS(FASTNORM_UNARY_OP, ) FASTNORM_PLAIN_ACTIVATIONS(FASTNORM_UNARY_BACKWARD, )
-        FASTNORM_SIGMOID_ACTIVATIONS(FASTNORM_SIGMOID_BACKWARD, ) FASTNORM_OP(softplus),
+        FASTNORM_SIGMOID_ACTIVATIONS(FASTNORM_SIGMOID_BACKWARD, ) FASTNORM_OP(leaky_relu),
+    FASTNORM_OP(leaky_relu_backward),
+    FASTNORM_OP(softplus),
     FASTNORM_OP(softplus_backward),
     FASTNORM_OP(swish),
     FASTNORM_OP(swish_backward),

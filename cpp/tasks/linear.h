@@ -16,7 +16,10 @@ namespace fastnorm {
     activation(gelu_tanh, true) \
     activation(silu, false) \
     activation(mish, false) \
-    activation(softplus, false)
+    activation(softplus, false) \
+    activation(leaky_relu, false) \
+    activation(hardswish, false) \
+    activation(logsigmoid, false)
 // clang-format on
 
 enum class Activation : int {

@@ -23,7 +23,17 @@ ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
 Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...]
 Approximation: TypeAlias = Literal["none", "tanh", "sigmoid"]
 DenseActivation: TypeAlias = Literal[
-    "relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "mish", "softplus"
+    "relu",
+    "sigmoid",
+    "tanh",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "mish",
+    "softplus",
+    "leaky_relu",
+    "hardswish",
+    "logsigmoid",
 ]
 Gate: TypeAlias = Literal["swish", "sigmoid", "tanh", "gelu", "gelu_tanh", "relu"]
 Backend: TypeAlias = Literal["native", "reference"]

@@ -42,8 +42,10 @@ def linear(
         one that `pack` has packed with fewer steps.
     bias : array_like, optional
         (out,), of the same dtypes.
-    activation : {'relu', 'sigmoid', 'tanh', 'gelu', 'gelu_tanh', 'silu', 'mish', 'softplus'}, optional
-        Applied to each element; ``'gelu_tanh'`` is `gelu` with ``approximate='tanh'``.
+    activation : str, optional
+        ``'relu'``, ``'sigmoid'``, ``'tanh'``, ``'gelu'``, ``'gelu_tanh'`` (`gelu` with
+        ``approximate='tanh'``), ``'silu'``, ``'mish'``, ``'softplus'``, ``'leaky_relu'``, ``'hardswish'`` or
+        ``'logsigmoid'``, with its defaults, applied to each element.
     out : ndarray, optional
         Takes the result: of its shape and dtype, and exactly one of the inputs or not overlapping any.
 

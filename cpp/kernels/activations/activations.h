@@ -2,6 +2,9 @@
 #pragma once
 
 #include "kernels/activations/gelu.h"
+#include "kernels/activations/hardswish.h"
+#include "kernels/activations/leaky_relu.h"
+#include "kernels/activations/logsigmoid.h"
 #include "kernels/activations/mish.h"
 #include "kernels/activations/relu.h"
 #include "kernels/activations/sigmoid.h"

@@ -10,6 +10,8 @@
     FASTNORM_PLAIN_ACTIVATIONS(each, argument) \
     FASTNORM_SIGMOID_ACTIVATIONS(each, argument)
 #define FASTNORM_PLAIN_ACTIVATIONS(each, argument) \
+    each(argument, hardswish) \
+    each(argument, logsigmoid) \
     each(argument, mish) \
     each(argument, relu) \
     each(argument, silu)
@@ -19,6 +21,7 @@
     each(argument, tanh)
 // Ops of x and up to two numbers.
 #define FASTNORM_PARAMETRIC_ACTIVATIONS(each, argument) \
+    each(argument, leaky_relu) \
     each(argument, softplus)
 // clang-format on
 

@@ -41,6 +41,8 @@ FASTNORM_INLINE V activate_backward(V dy, V z, [[maybe_unused]] element_t<V> bet
         return dy;
     } else if constexpr (kind == Activation::relu) {
         return relu_gradient(dy, z);
+    } else if constexpr (kind == Activation::leaky_relu) {
+        return leaky_relu_gradient(dy, z);
     } else if constexpr (kind == Activation::swish) {
         return dy * layer_swish_derivative(z, broadcast<V>(beta));
     } else {

@@ -75,6 +75,22 @@ def swish_backward(rules: Rules, dy: object, x: object, beta: object) -> tuple[A
     return rules.gradient("dy", dy, x), x, factor(rules, beta, x)
 
 
+def leaky_relu(
+    rules: Rules, x: object, negative_slope: object, out: object
+) -> tuple[Array, float, Array | None]:
+    """Return the canonical arguments of `leaky_relu`."""
+    x = rules.array("x", x)
+    return x, rules.number("negative_slope", negative_slope, like=x), rules.out(out, x, x)
+
+
+def leaky_relu_backward(
+    rules: Rules, dy: object, x: object, negative_slope: object
+) -> tuple[Array, Array, float]:
+    """Return the canonical arguments of `leaky_relu_backward`."""
+    x = rules.array("x", x)
+    return rules.gradient("dy", dy, x), x, rules.number("negative_slope", negative_slope, like=x)
+
+
 def softplus(
     rules: Rules, x: object, beta: object, threshold: object, out: object
 ) -> tuple[Array, float, float, Array | None]:

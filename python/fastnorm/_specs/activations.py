@@ -158,6 +158,30 @@ def numpy_mish_backward(dy: Array, x: Array) -> Array:
 mish = activation("mish", numpy_mish, numpy_mish_backward)
 
 
+leaky_relu = activation(
+    "leaky_relu",
+    lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
+    lambda dy, x, negative_slope=0.01: dy * np.where(x > 0, 1, negative_slope),
+    variants=(
+        Variant("plain"),
+        Variant("steep", (), {"negative_slope": 1.7}),
+        Variant("mirrored", (), {"negative_slope": -1.0}),
+    ),
+    bad=(
+        ("negative_slope", math.nan, ValueError),
+        ("negative_slope", math.inf, ValueError),
+        ("negative_slope", "text", TypeError),
+        ("negative_slope", True, TypeError),
+    ),
+)
+hardswish = activation(
+    "hardswish",
+    lambda x: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0,
+    lambda dy, x: dy * np.where(x >= 3, 1, np.where(x <= -3, 0, x / 3.0 + 0.5)),
+)
+logsigmoid = activation("logsigmoid", lambda x: -np.logaddexp(0, -x), lambda dy, x: dy * numpy_sigmoid(-x))
+
+
 def numpy_softplus(x: Array, beta: float = 1.0, threshold: float = 20.0) -> Array:
     """Softplus."""
     y: Array = np.where(beta * x > threshold, x, np.logaddexp(0, beta * x) / beta)

@@ -103,6 +103,50 @@ def silu_backward(dy: Array, x: Array) -> Array:
     return result(dx, x)
 
 
+def leaky_relu(x: Array, negative_slope: float, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.leaky_relu`."""
+    with np.errstate(all="ignore"):
+        values = x.astype(np.float64)
+        return result(np.where(values > 0, values, values * rounded(negative_slope, x)), x, out)
+
+
+def leaky_relu_backward(dy: Array, x: Array, negative_slope: float) -> Array:
+    """Twin of `fastnorm.leaky_relu_backward`."""
+    with np.errstate(all="ignore"):
+        values, dy64 = x.astype(np.float64), dy.astype(np.float64)
+        below = np.where(values <= 0, dy64 * rounded(negative_slope, x), values)
+        return result(np.where(values > 0, dy64, below), x)
+
+
+def hardswish(x: Array, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.hardswish`."""
+    with np.errstate(all="ignore"):
+        values = x.astype(np.float64)
+        near = np.clip(values, -3.0, 3.0)
+        return result(np.where(values >= 3.0, values, near * (near + 3.0) / 6.0), x, out)
+
+
+def hardswish_backward(dy: Array, x: Array) -> Array:
+    """Twin of `fastnorm.hardswish_backward`."""
+    with np.errstate(all="ignore"):
+        values = x.astype(np.float64)
+        inner = (2.0 * values + 3.0) / 6.0
+        slope = np.where(values >= 3.0, 1.0, np.where(values <= -3.0, 0.0, inner))
+        return result(dy.astype(np.float64) * slope, x)
+
+
+def logsigmoid(x: Array, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.logsigmoid`."""
+    with np.errstate(all="ignore"):
+        return result(-softplus_value(-x.astype(np.float64), 1.0), x, out)
+
+
+def logsigmoid_backward(dy: Array, x: Array) -> Array:
+    """Twin of `fastnorm.logsigmoid_backward`."""
+    with np.errstate(all="ignore"):
+        return result(dy.astype(np.float64) * softplus_derivative(-x.astype(np.float64), 1.0), x)
+
+
 def mish(x: Array, out: Array | None = None) -> Array:
     """Twin of `fastnorm.mish`."""
     with np.errstate(all="ignore"):
@@ -139,7 +183,12 @@ def beyond(x: Array, beta: float, threshold: float) -> tuple[float, Array]:
     there.
     """
     compute: Any = np.float64 if x.dtype == np.float64 else np.float32
-    return float(compute(beta)), x.astype(compute) * compute(beta) > compute(threshold)
+    return rounded(beta, x), x.astype(compute) * compute(beta) > compute(threshold)
+
+
+def rounded(number: float, x: Array) -> float:
+    """Return a number in the type that an op of x computes in."""
+    return number if x.dtype == np.float64 else float(np.float32(number))
 
 
 def swish(x: Array, beta: Array, out: Array | None = None) -> Array:
