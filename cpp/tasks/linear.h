@@ -105,6 +105,7 @@ struct Product {
     std::int64_t row_block, col_block;
     std::int64_t packed_cols;  // columns of B that a thread takes at a time
     bool packs_a, packs_b;     // copied first, else read in place
+    bool widens_b;             // with packs_b: halves that are read in place by targets that are not compact
     bool one_row;              // B is read in place, once
     bool along_rows;           // neighbours in memory are rows of A, else columns
     bool swapped;              // computed transposed
@@ -194,8 +195,10 @@ FASTNORM_INLINE void divide(
     const std::int64_t b_step = task.b.rows.stride[0] < 0 ? -task.b.rows.stride[0] : task.b.rows.stride[0];
     const bool b_fits = task.row_block <= in_place_rows || task.depth * b_step <= 32768;
     // Rows without a step between them are what the kernel takes for packed ones.
-    task.packs_b = !task.b.in_panels &&
-                   !(b_fits && b_step > 0 && is_plain(task.b) && is_dense(task.b.cols, compute_size));
+    const bool in_place = !task.b.in_panels && b_fits && b_step > 0 && task.b.aligned &&
+                          task.b.rows.count == 1 && is_dense(task.b.cols, task.b.wide ? compute_size : size);
+    task.widens_b = in_place && !is_plain(task.b);
+    task.packs_b = !task.b.in_panels && (!in_place || task.widens_b);
     const std::int64_t a_size = task.a.wide ? compute_size : size;
     task.along_rows = !is_dense(task.a.cols, a_size) && is_dense(task.a.rows, a_size);
     // A is copied where its elements are apart, or where lines of which a strip takes a part share cache

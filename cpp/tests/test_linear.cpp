@@ -136,10 +136,11 @@ int main() {
         {rows_first, cols_first, cols_first, 2, 1 << 16}, {apart, apart, apart, 1, 1 << 20},
         {rows_first, rows_first, rows_first, 1, 1 << 24}, {apart, cols_first, rows_first, 1, 1 << 18},
     };
-    const ProductShape shapes[] = {{1, 1, 1},     {5, 3, 4},    {1, 64, 64},  {13, 7, 33},   {14, 16, 32},
-                                   {31, 257, 65}, {40, 30, 1},  {70, 200, 3}, {64, 64, 64},  {6, 513, 16},
-                                   {45, 2, 140},  {1, 0, 1},    {70, 0, 65},  {1, 530, 150}, {1, 512, 40},
-                                   {7, 512, 35},  {1, 17, 2120}};
+    const ProductShape shapes[] = {{1, 1, 1},     {5, 3, 4},     {1, 64, 64},    {13, 7, 33},   {14, 16, 32},
+                                   {31, 257, 65}, {40, 30, 1},   {70, 200, 3},   {64, 64, 64},  {6, 513, 16},
+                                   {45, 2, 140},  {1, 0, 1},     {70, 0, 65},    {1, 530, 150}, {1, 512, 40},
+                                   {7, 512, 35},  {1, 17, 2120}, {11, 300, 150}, {1, 2050, 53}, {1, 790, 70},
+                                   {1, 1030, 16}};
 #define FASTNORM_ACTIVATION(name, is_gate) Activation::name,
     const Activation activations[] = {
         Activation::none, Activation::swish, FASTNORM_LAYER_ACTIVATIONS(FASTNORM_ACTIVATION)

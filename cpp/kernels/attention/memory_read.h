@@ -17,6 +17,10 @@ void attend_one(const Attention& task, std::int64_t head, char* scratch) {
     SlotScores<T> slot(task, head, scratch);
     Head<C> values(task, moves_of<T>, task.values, task.width, head);
     values.take_space(scratch);
+    const Head<C>& keys = slot.query.slots;
+    if (values.matrix.row_stride == keys.matrix.row_stride)
+        slot.query.beside =
+            values.matrix.data - keys.matrix.data - rows_ahead * std::int64_t(keys.matrix.row_stride);
     const RowRegisters row{task.width};
     C* const sums = row.take_zeros<C>(scratch);
     RowSoftmax<C> softmax;

@@ -42,7 +42,9 @@ struct RowSoftmax {
 // Slots that come from memory, as more bytes than this for all heads do, are fetched so many rows before they
 // are multiplied, if they lie one after the other: no prefetcher of the processor follows pieces of sixteen
 // rows. 12 heads of 4096 slots of 64, 24 MiB, Zen 4, one core: 2.0 to 3.1 ms without and 1.1 to 1.3 with it,
-// where a read takes 0.7; of what is in the cache fetching again costs 5 %.
+// where a read takes 0.7; of what is in the cache fetching again costs 5 %. The values of the same block are
+// fetched beside, both into the second-level cache: 1.56 ms instead of 2.11 where a read takes 1.74 (another
+// hour of the same core).
 constexpr std::int64_t far_bytes = std::int64_t(16) << 20, rows_ahead = attention_block;
 
 // Products of a single vector with the slots, which stand in the lanes; each is the same chain as in a tile.
@@ -54,6 +56,7 @@ struct SlotProducts {
     Head<C> slots;
     const C* vector;
     bool are_far;
+    std::int64_t beside = 0;  // from lines that are fetched to others that are too, in bytes
 
     // The vector is copied: a result may be written over it before it is needed again.
     FASTNORM_INLINE SlotProducts(
@@ -94,7 +97,10 @@ struct SlotProducts {
         for (; c + group <= cols; c += group) {
             if (fetches) {
                 FASTNORM_UNROLL
-                for (int k = 0; k < fetched; ++k) FASTNORM_PREFETCH(next + k * line, 0, 3);
+                for (int k = 0; k < fetched; ++k) {
+                    FASTNORM_PREFETCH(next + k * line, 0, 2);
+                    FASTNORM_PREFETCH(reinterpret_cast<const char*>(next + k * line) + beside, 0, 2);
+                }
                 next += fetched * line;
             }
             load_column_group(row_from(c), columns);

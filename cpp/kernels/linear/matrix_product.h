@@ -14,14 +14,25 @@
 
 FASTNORM_TARGET_BEGIN
 
+// Functions for elements of B that are not of the compute type, where they are widened as they are read.
+template <class C>
+struct Narrow {
+    MultiplyRow<C> row;
+    MultiplyStrip<C> strip;
+};
+
 // One thread's share of a product.
 template <class C>
 class ProductUnit {
     static constexpr std::int64_t size = sizeof(C);
 
 public:
-    ProductUnit(const Product& task, const Packing<C>& packing, MultiplyRow<C> narrow_row, void* scratch)
-        : task_(task), packing_(packing), narrow_row_(narrow_row), finish_(task, packing.pack) {
+    ProductUnit(const Product& task, const Packing<C>& packing, const Narrow<C>& narrow, void* scratch)
+        : task_(task),
+          packing_(packing),
+          narrow_(narrow),
+          multiply_strip_(task.widens_b && narrow.strip ? narrow.strip : multiply_strip<C>),
+          finish_(task, packing.pack) {
         packed_a_ = static_cast<C*>(scratch);
         packed_b_ = packed_a_ + packed_a_elements(task);
         staged_ = packed_b_ + packed_b_elements(task);
@@ -52,17 +63,18 @@ public:
                     if (one_row()) {
                         multiply_one_row(
                             strip_.a, k, strip_.depth, j, strip_.cols, strip_.c, task_.b, packing_.pack,
-                            narrow_row_
+                            narrow_.row
                         );
                         if (is_last) finish_.apply(strip_.c, strip_.c_step, 1, strip_.cols, i, j);
                         continue;
                     }
-                    multiply(strip_, count, [&](std::int64_t row, std::int64_t rows) FASTNORM_INLINE_LAMBDA {
+                    const auto finish = [&](std::int64_t row, std::int64_t rows) FASTNORM_INLINE_LAMBDA {
                         if (!is_last) return;
                         finish_.apply(
                             strip_.c + row * strip_.c_step, strip_.c_step, rows, strip_.cols, i + row, j
                         );
-                    });
+                    };
+                    multiply(strip_, count, finish, multiply_strip_);
                 }
                 k += depth_block;
             } while (k < task_.depth);
@@ -97,6 +109,19 @@ private:
     void take_b(std::int64_t k, std::int64_t j) {
         const Matrix& b = task_.b;
         const std::int64_t cols = strip_.cols, depth = strip_.depth;
+        if (task_.widens_b && narrow_.strip) {
+            strip_.narrow_b = b.data + k * b.rows.stride[0] + j * b.cols.stride[0];
+            strip_.b_step = b.rows.stride[0] / 2;
+            strip_.b_edge = packed_b_;
+            const std::int64_t edge = cols % panel_cols<C>;
+            if (edge > 0) {
+                pack_panels(
+                    packing_.pack, b, k, depth, j + cols - edge, edge, padded_cols(edge, size), packed_b_,
+                    panel_cols<C>
+                );
+            }
+            return;
+        }
         if (task_.packs_b) {
             strip_.b = packed_b_;
             strip_.b_step = 0;
@@ -140,7 +165,8 @@ private:
 
     const Product& task_;
     const Packing<C> packing_;
-    const MultiplyRow<C> narrow_row_;
+    const Narrow<C> narrow_;
+    const MultiplyStrip<C> multiply_strip_;
     const RowFinish<C> finish_;
     C* packed_a_;
     C* packed_b_;
@@ -150,10 +176,10 @@ private:
 
 template <class C>
 void multiply_units(
-    const Product& task, const Packing<C>& packing, MultiplyRow<C> narrow_row, std::int64_t begin,
+    const Product& task, const Packing<C>& packing, const Narrow<C>& narrow, std::int64_t begin,
     std::int64_t end, void* scratch
 ) {
-    ProductUnit<C> work(task, packing, narrow_row, scratch);
+    ProductUnit<C> work(task, packing, narrow, scratch);
     const std::int64_t across = (task.cols + task.col_block - 1) / task.col_block;
     for (std::int64_t unit = begin; unit < end; ++unit) {
         const std::int64_t row = unit / across * task.row_block, col = unit % across * task.col_block;
@@ -166,9 +192,10 @@ void multiply_units(
 template <class T>
 void matrix_product(const Product& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
-    MultiplyRow<C> narrow_row = nullptr;
-    if constexpr (sizeof(T) < sizeof(C) && !is_compact) narrow_row = multiply_row_of<T, C>;
-    multiply_units<C>(task, packing_of<T>(), narrow_row, begin, end, scratch);
+    Narrow<C> narrow = {};
+    if constexpr (sizeof(T) < sizeof(C) && !is_compact)
+        narrow = {multiply_row_of<T, C>, multiply_narrow_strip<T, C>};
+    multiply_units<C>(task, packing_of<T>(), narrow, begin, end, scratch);
 }
 
 FASTNORM_TARGET_END
