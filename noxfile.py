@@ -1,4 +1,7 @@
-"""Tasks for developers: `nox -s tests`, `lint`, `targets`, `fuzz`, `sklearn`, `bench`, `docs`."""
+"""Tasks for developers; `nox -l` lists them."""
+
+import shutil
+from pathlib import Path
 
 import nox
 
@@ -66,3 +69,24 @@ def bench(session: nox.Session) -> None:
     """Time every op beside NumPy and whichever peers are installed."""
     session.install(".[bench]")
     session.run("python", "-m", "pytest", "bench", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel of this Python and machine, check it, and run the smallest test in it."""
+    session.install("build", "pytest")
+    folder = session.create_tmp()
+    session.run("python", "-m", "build", "--wheel", "-o", folder, ".")
+    (built,) = Path(folder).glob("*.whl")
+    session.run("python", "tools/check_wheel.py", str(built))
+    session.install(str(built))
+    shutil.copy("tests/test_smoke.py", folder)
+    with session.chdir(folder):
+        session.run("python", "-m", "pytest", "-q", "test_smoke.py")
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build and test all wheels that this machine can, in containers on Linux, as a release does."""
+    session.install("cibuildwheel")
+    session.run("cibuildwheel", "--output-dir", "dist", *session.posargs)

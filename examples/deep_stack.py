@@ -9,7 +9,7 @@ is, and a stack of 100 blocks does not learn scikit-learn's handwritten digits. 
 weights of DeepNet the change does not depend on the depth, and the stack learns. Norms and GELU are
 fastnorm's, the matrix products NumPy's::
 
-    pip install fastnorm[examples]
+    pip install fastnorm-kernels[examples]
     python examples/deep_stack.py --blocks 100
 """
 

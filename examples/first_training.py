@@ -4,7 +4,7 @@
 Handwritten digits, learned twice: by a classifier with scikit-learn's interface, and by a network whose loop
 is yours. It takes a few seconds and draws both loss curves::
 
-    pip install fastnorm[sklearn,examples]
+    pip install fastnorm-kernels[sklearn,examples]
     python examples/first_training.py --epochs 40
 """
 

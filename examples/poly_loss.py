@@ -9,7 +9,7 @@ entropy can be taken seed by seed; a difference counts as one only beyond twice 
 overlap of the splits makes too small rather than too large. Settings are those of the defaults, tuned for no
 loss. Network, losses and optimiser are fastnorm's::
 
-    pip install fastnorm[examples]
+    pip install fastnorm-kernels[examples]
     python examples/poly_loss.py --seeds 20
 """
 

@@ -4,7 +4,7 @@
 scikit-learn's multi-layer perceptrons and fastnorm's side by side on real data: diabetes, and digits.
 ::
 
-    pip install fastnorm[sklearn,examples]
+    pip install fastnorm-kernels[sklearn,examples]
     python examples/regression.py --seeds 5 --epochs 100
 
 Both start from the same weights and take the same batches, so their scores agree to rounding; what differs is

@@ -4,7 +4,7 @@
 Forward and backward of a block with attention, gated dense layers and RMS norms, written with the ops of
 fastnorm and checked against finite differences::
 
-    pip install fastnorm[examples]
+    pip install fastnorm-kernels[examples]
     python examples/transformer_block.py --tokens 6 --dim 16 --heads 4
 """
 

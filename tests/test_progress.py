@@ -160,7 +160,7 @@ def test_without_a_library_it_says_what_to_install_and_trains(
         warnings.simplefilter("always")
         fit(progress=True)
     (warning,) = caught
-    assert "fastnorm[progress]" in str(warning.message)
+    assert "fastnorm-kernels[progress]" in str(warning.message)
     assert warning.filename == __file__
     expected, fit_expected = training(kind)
     fit_expected()

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <new>
 #include <thread>
 
@@ -15,7 +16,8 @@
 #include "float_controls.h"
 #include "placement.h"
 
-#if defined(__linux__) && !defined(FASTNORM_NO_FUTEX)
+// The kernel's headers are not there everywhere with musl.
+#if defined(__linux__) && !defined(FASTNORM_NO_FUTEX) && __has_include(<linux/futex.h>)
 #define FASTNORM_FUTEX 1
 #include <linux/futex.h>
 #else
@@ -207,6 +209,45 @@ constexpr State open_state(std::uint32_t generation, std::uint32_t threads) {
     return (static_cast<State>(generation) << 32) | (static_cast<State>(threads) << 17) | open_bit;
 }
 static_assert(most_threads < 0x7FFF, "the number of threads has 15 bits");
+
+#if FASTNORM_POSIX
+// Of a worker. Kernels keep blocks on the stack, at most 67 KiB at a time (products of one row of doubles, by
+// the frames of avx512); musl gives a thread 128 KiB where nobody asks for more.
+constexpr std::size_t stack_bytes = std::size_t(1) << 20;
+#endif
+
+// Runs the function in a thread of its own, detached, because there is no good moment to join: at process
+// exit other threads may still be in a job. Returns whether there is one.
+template <class Function>
+bool launch(const Function& function) noexcept {
+#if FASTNORM_POSIX
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) return false;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, stack_bytes);  // where it is refused, the system's default
+    Function* const given = new (std::nothrow) Function(function);
+    const auto start = [](void* argument) -> void* {
+#if defined(__linux__)
+        pthread_setname_np(pthread_self(), "fastnorm");
+#endif
+        const std::unique_ptr<Function> own(static_cast<Function*>(argument));
+        (*own)();
+        return nullptr;
+    };
+    pthread_t thread;
+    const bool started = given != nullptr && pthread_create(&thread, &attributes, start, given) == 0;
+    if (!started) delete given;
+    pthread_attr_destroy(&attributes);
+    return started;
+#else
+    try {
+        std::thread(function).detach();
+        return true;
+    } catch (const std::exception&) {
+        return false;
+    }
+#endif
+}
 
 struct Job {
     ChunkFunction function = nullptr;
@@ -407,18 +448,7 @@ private:
             sigdelset(&blocked, fault);
         pthread_sigmask(SIG_SETMASK, &blocked, &previous);
 #endif
-        bool started = true;
-        try {
-            // Detached, because there is no good moment to join: at process exit other threads may still be
-            // in a job.
-            std::thread thread([this, seat]() noexcept { worker(seat); });
-#if defined(__linux__)
-            pthread_setname_np(thread.native_handle(), "fastnorm");
-#endif
-            thread.detach();
-        } catch (const std::exception&) {
-            started = false;
-        }
+        const bool started = launch([this, seat]() noexcept { worker(seat); });
 #if FASTNORM_POSIX
         pthread_sigmask(SIG_SETMASK, &previous, nullptr);
 #endif

@@ -13,4 +13,4 @@ fastnorm_declare_target(avx2
 fastnorm_declare_target(baseline
   PROCESSORS .*
   RUNS_ON true
-  FLAGS -Os -DFASTNORM_COMPACT)
+  FLAGS -Os $<$<CXX_COMPILER_ID:Clang,AppleClang>:-fno-inline-functions> -DFASTNORM_COMPACT)

@@ -16,6 +16,9 @@ if "__all__" in globals():
         del globals()[_shared]
 
 from . import _interpreter as _interpreter  # first: it refuses what the others would hang on
+
+# isort: split
+from . import _distribution as _distribution  # it tells of another project's files among these
 from . import _progress, _threadpoolctl, _vjp
 from . import activations as _activations
 from . import attention as _attention
@@ -99,13 +102,7 @@ def _reference() -> ModuleType:
 
 
 def _version() -> str:
-    # Reading the metadata takes tens of milliseconds, which an import should not.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        found = version("fastnorm")
-    except PackageNotFoundError:
-        found = "unknown"  # a source tree that is not installed
+    found = _distribution.version()
     globals()["__version__"] = found
     return found
 

@@ -15,6 +15,7 @@ from contextvars import ContextVar, Token
 from types import ModuleType
 from typing import Any, get_args
 
+from . import _distribution  # noqa: F401  # it refuses to go on without the package's own `__init__.py`
 from ._typing import Backend
 
 __all__ = [

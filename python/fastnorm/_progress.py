@@ -93,7 +93,7 @@ def _bar(epochs: int) -> Iterator[Told]:
     try:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
-        text = "progress=True needs tqdm or rich to show a bar: pip install fastnorm[progress]"
+        text = "progress=True needs tqdm or rich to show a bar: pip install fastnorm-kernels[progress]"
         warnings.warn(text, stacklevel=6)  # at the caller of fit
         yield lambda epoch: None
         return

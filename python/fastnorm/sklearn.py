@@ -20,11 +20,12 @@ import numpy as np
 try:
     from sklearn import __version__ as _installed
 except ImportError as error:
-    raise ImportError("fastnorm.sklearn needs scikit-learn: pip install fastnorm[sklearn]") from error
+    raise ImportError("fastnorm.sklearn needs scikit-learn: pip install fastnorm-kernels[sklearn]") from error
 # Methods that are scikit-learn's own business are replaced below: tests/test_sklearn.py lists them.
 if not re.match(r"1\.[789]\b", _installed):
     raise ImportError(
-        f"fastnorm.sklearn: scikit-learn is {_installed}, needs 1.7 to 1.9: pip install fastnorm[sklearn]"
+        f"fastnorm.sklearn: scikit-learn is {_installed}, needs 1.7 to 1.9: "
+        "pip install fastnorm-kernels[sklearn]"
     )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split

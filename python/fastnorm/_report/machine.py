@@ -8,7 +8,9 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
-LIBRARIES = ("fastnorm", "numpy", "scipy", "torch", "jax", "onnxruntime")
+from .. import _distribution
+
+LIBRARIES = ("numpy", "scipy", "torch", "jax", "onnxruntime")
 
 
 def describe() -> dict[str, str]:
@@ -19,6 +21,7 @@ def describe() -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
     }
     found["python"] = platform.python_version()
+    found["fastnorm"] = _distribution.version()
     for name in LIBRARIES:
         with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
