@@ -3,10 +3,10 @@
 #include "bindings/op.h"
 #include "bindings/packed_weight.h"
 
+#include <pybind11/pybind11.h>
+
 #include <cstdlib>
-#include <exception>
 #include <stdexcept>
-#include <string>
 
 #include "bindings/recycled.h"
 #include "bindings/run.h"
@@ -14,6 +14,8 @@
 #include "runtime/cache.h"
 #include "runtime/dispatch.h"
 #include "runtime/pool.h"
+
+namespace py = pybind11;
 
 namespace {
 
@@ -23,54 +25,28 @@ int import_numpy() {
 }
 
 // An ImportError with a message that holds text of the environment, which need not be UTF-8.
-bool refuse(const std::string& message) {
-    PyObject* const text =
-        PyUnicode_DecodeUTF8(message.data(), Py_ssize_t(message.size()), "backslashreplace");
-    if (text) PyErr_SetObject(PyExc_ImportError, text);
-    Py_XDECREF(text);
-    return false;
+py::import_error import_error(const std::string& message) {
+    const auto text = py::reinterpret_steal<py::object>(
+        PyUnicode_DecodeUTF8(message.data(), Py_ssize_t(message.size()), "backslashreplace")
+    );
+    return py::import_error(text ? text.cast<std::string>() : "the environment has a bad value");
 }
-
-// What the environment says, before anything is made. False with a Python error.
-bool read_environment() {
-    try {
-        for (const std::string& error :
-             {fastnorm::threads_environment_error(), fastnorm::cache_environment_error()}) {
-            if (!error.empty()) return refuse(error);
-        }
-        fastnorm::choose_target(std::getenv("FASTNORM_TARGET"));
-        return true;
-    } catch (const std::invalid_argument& unavailable) {
-        return refuse(std::string("FASTNORM_TARGET: ") + unavailable.what());
-    }
-}
-
-bool fill(PyObject* module) {
-    return import_numpy() == 0 && read_environment() && fastnorm::prepare_runs() &&
-           fastnorm::register_recycled() && fastnorm::register_op_type(module) &&
-           fastnorm::register_packed_weight_type(module) && fastnorm::register_runtime(module);
-}
-
-PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "fastnorm._core", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr,
-};
 
 }  // namespace
 
-// In one phase: types and caches belong to the process, so there is one module, however often it is imported.
-PyMODINIT_FUNC PyInit__core() {
-    PyObject* const module = PyModule_Create(&definition);
-    if (!module) return nullptr;
-    bool filled = false;
-    try {
-        filled = fill(module);
-    } catch (const std::exception& error) {
-        PyErr_SetString(PyExc_ImportError, error.what());
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+    if (import_numpy() < 0) throw py::error_already_set();
+    for (const std::string& error :
+         {fastnorm::threads_environment_error(), fastnorm::cache_environment_error()}) {
+        if (!error.empty()) throw import_error(error);
     }
-#ifdef Py_GIL_DISABLED
-    filled = filled && PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED) == 0;
-#endif
-    if (filled) return module;
-    Py_DECREF(module);
-    return nullptr;
+    try {
+        fastnorm::choose_target(std::getenv("FASTNORM_TARGET"));
+    } catch (const std::invalid_argument& unavailable) {
+        throw import_error(std::string("FASTNORM_TARGET: ") + unavailable.what());
+    }
+    if (!fastnorm::prepare_runs() || !fastnorm::register_recycled() || !fastnorm::register_op_type(m.ptr()) ||
+        !fastnorm::register_packed_weight_type(m.ptr()))
+        throw py::error_already_set();
+    fastnorm::register_runtime(m);
 }

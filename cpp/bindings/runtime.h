@@ -1,10 +1,10 @@
 #pragma once
 
-#include "bindings/numpy.h"
+#include <pybind11/pybind11.h>
 
 namespace fastnorm {
 
-// Threads, targets, memory: the functions behind fastnorm.runtime. False with a Python error.
-bool register_runtime(PyObject* module);
+// Threads, targets, memory: the functions behind fastnorm.runtime.
+void register_runtime(pybind11::module_& m);
 
 }  // namespace fastnorm
