@@ -241,6 +241,22 @@ Outcome leaky_relu_backward(const Call<LeakyReluBackwardArguments>& call) {
     return task ? map_backward(kernels().leaky_relu_backward, call.dy, call.x, *task) : not_canonical;
 }
 
+// softplus mirrored, and nowhere linear.
+ParametricActivation logsigmoid_task() {
+    ParametricActivation task;
+    task.parameters[0] = -1;
+    task.parameters[1] = HUGE_VAL;
+    return task;
+}
+
+Outcome logsigmoid(const Call<UnaryArguments>& call) {
+    return map(kernels().softplus_forward, call.x, out_of(call), logsigmoid_task());
+}
+
+Outcome logsigmoid_backward(const Call<UnaryBackwardArguments>& call) {
+    return map_backward(kernels().softplus_backward, call.dy, call.x, logsigmoid_task());
+}
+
 struct SoftplusArguments {
     FASTNORM_ARGUMENTS(x, beta, threshold, out)
 };
@@ -290,6 +306,8 @@ const NativeOp activation_ops[] = {
     FASTNORM_OP(leaky_relu_backward),
     FASTNORM_OP(softplus),
     FASTNORM_OP(softplus_backward),
+    FASTNORM_OP(logsigmoid),
+    FASTNORM_OP(logsigmoid_backward),
     FASTNORM_OP(swish),
     FASTNORM_OP(swish_backward),
     FASTNORM_OP(gelu),

@@ -46,7 +46,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         throw import_error(std::string("FASTNORM_TARGET: ") + unavailable.what());
     }
     if (!fastnorm::prepare_runs() || !fastnorm::register_recycled() || !fastnorm::register_op_type(m.ptr()) ||
-        !fastnorm::register_packed_weight_type(m.ptr()))
+        !fastnorm::register_packed_weight_type(m.ptr()) || !fastnorm::register_runtime(m.ptr()))
         throw py::error_already_set();
-    fastnorm::register_runtime(m);
 }

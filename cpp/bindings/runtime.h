@@ -1,10 +1,10 @@
 #pragma once
 
-#include <pybind11/pybind11.h>
+#include "bindings/numpy.h"
 
 namespace fastnorm {
 
-// Threads, targets, memory: the functions behind fastnorm.runtime.
-void register_runtime(pybind11::module_& m);
+// Threads, targets, memory: the functions behind fastnorm.runtime. False with a Python error.
+bool register_runtime(PyObject* module);
 
 }  // namespace fastnorm

@@ -11,7 +11,6 @@
     FASTNORM_SIGMOID_ACTIVATIONS(each, argument)
 #define FASTNORM_PLAIN_ACTIVATIONS(each, argument) \
     each(argument, hardswish) \
-    each(argument, logsigmoid) \
     each(argument, mish) \
     each(argument, relu) \
     each(argument, silu)
