@@ -398,13 +398,18 @@ void test_workers_leave_signals_to_the_application() {
 }
 #endif
 
-#if FASTNORM_MXCSR
+#if FASTNORM_FLOAT_CONTROLS
 // Set in the thread that creates the workers, or that calls them: to zero for subnormal numbers, rounding up.
 void test_the_callers_float_controls_reach_no_worker() {
-    constexpr unsigned usual = 0x1F80, flags = 0x3F, flush = 0x8040, up = 0x4000;
-    const auto controls = [] { return _mm_getcsr() & ~flags; };
+#if defined(__aarch64__)
+    constexpr unsigned flush = 1u << 24, up = 1u << 22;
+#else
+    constexpr unsigned flush = 0x8040, up = 0x4000;
+#endif
+    constexpr auto usual = FloatControls::by_default;
+    const auto controls = [] { return FloatControls::read() & ~FloatControls::flags; };
     CHECK(controls() == usual);
-    _mm_setcsr(usual | flush | up);
+    FloatControls::write(usual | flush | up);
     {
         const DefaultFloatControls guard;
         CHECK(controls() == usual);
@@ -420,7 +425,7 @@ void test_the_callers_float_controls_reach_no_worker() {
         eventually([&] { return arrived == threads; });
     });
     CHECK(arrived == threads && changed == 0);
-    _mm_setcsr(usual);
+    FloatControls::write(usual);
     {
         const DefaultFloatControls guard;
         CHECK(controls() == usual);
@@ -812,7 +817,7 @@ int main(int argc, char** argv) {
     test_setting_changes_under_load();
     test_worthwhile_threads();
     test_exit_during_jobs(argv[0]);
-#if FASTNORM_MXCSR
+#if FASTNORM_FLOAT_CONTROLS
     test_the_callers_float_controls_reach_no_worker();
 #endif
 #if defined(__unix__) || defined(__APPLE__)
