@@ -17,7 +17,7 @@
 //   native<T>          lanes of a register
 //   has_fma            whether mul_add and its kin are fused
 //   has_scale          whether it has scale(v, n) = v 2^n of its own
-//   registers          how many it has
+//   register_count     how many it has
 //   most_looked_up     of how many numbers a column of a table is better looked up than rows loaded and
 //                      transposed; where that is below 32 it has store_bits
 //   stream_alignment   of addresses for stream, in bytes
@@ -63,7 +63,7 @@ FASTNORM_TARGET_END
 
 FASTNORM_TARGET_BEGIN
 
-constexpr int register_lanes = registers * native<float>;  // floats that all registers together hold
+constexpr int register_lanes = register_count * native<float>;  // floats that all registers together hold
 
 // Lane count and element type of a Vec.
 template <class V>

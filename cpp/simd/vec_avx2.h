@@ -73,7 +73,7 @@ FASTNORM_INLINE Vec<float, 4> to_float(Vec<double, 4> a) { return {_mm256_cvtpd_
 #if FASTNORM_REGISTER_BYTES == 32
 constexpr std::size_t stream_alignment = 32;
 constexpr bool has_scale = false;
-constexpr int registers = 16;
+constexpr int register_count = 16;
 constexpr int most_looked_up = 16;  // four permutations and three blends would look up 32
 template <class T>
 constexpr int native = 32 / int(sizeof(T));

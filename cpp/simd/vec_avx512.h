@@ -36,7 +36,7 @@ struct Bits<double, 8> {
 
 constexpr std::size_t stream_alignment = 64;
 constexpr bool has_scale = true;
-constexpr int registers = 32, most_looked_up = 32;
+constexpr int register_count = 32, most_looked_up = 32;
 template <class T>
 constexpr int native = 64 / int(sizeof(T));
 

@@ -9,7 +9,7 @@ FASTNORM_TARGET_BEGIN
 
 constexpr bool has_fma = true, has_scale = false;
 constexpr std::size_t stream_alignment = 16;
-constexpr int registers = 32;
+constexpr int register_count = 32;
 // A look-up among 64 bytes takes as long as six instructions that interleave, of which 16 make four lanes of
 // eight columns.
 constexpr int most_looked_up = 0;
@@ -25,63 +25,63 @@ struct Vec<float, 2> {
 // One register type. f, u: suffixes of the intrinsics for its numbers and for its bits. The instructions for
 // minimum and maximum take the number where the other operand is NaN, or -0 for less than 0: a comparison
 // does neither.
-#define FASTNORM_NEON_REGISTER(T, N, f, u, Numbers, Integers)                                                \
-    template <>                                                                                              \
-    struct Vec<T, N> {                                                                                       \
-        Numbers r;                                                                                           \
-    };                                                                                                       \
-    template <>                                                                                              \
-    struct Mask<T, N> {                                                                                      \
-        Integers r;                                                                                          \
-    };                                                                                                       \
-    template <>                                                                                              \
-    struct Bits<T, N> {                                                                                      \
-        Integers r;                                                                                          \
-    };                                                                                                       \
-    FASTNORM_INLINE Vec<T, N> operator+(Vec<T, N> a, Vec<T, N> b) { return {vaddq_##f(a.r, b.r)}; }          \
-    FASTNORM_INLINE Vec<T, N> operator-(Vec<T, N> a, Vec<T, N> b) { return {vsubq_##f(a.r, b.r)}; }          \
-    FASTNORM_INLINE Vec<T, N> operator*(Vec<T, N> a, Vec<T, N> b) { return {vmulq_##f(a.r, b.r)}; }          \
-    FASTNORM_INLINE Vec<T, N> operator/(Vec<T, N> a, Vec<T, N> b) { return {vdivq_##f(a.r, b.r)}; }          \
-    FASTNORM_INLINE Vec<T, N> sqrt(Vec<T, N> a) { return {vsqrtq_##f(a.r)}; }                                \
-    FASTNORM_INLINE Vec<T, N> abs(Vec<T, N> a) { return {vabsq_##f(a.r)}; }                                  \
-    FASTNORM_INLINE Vec<T, N> operator-(Vec<T, N> a) { return {vnegq_##f(a.r)}; }                            \
-    FASTNORM_INLINE Mask<T, N> operator<(Vec<T, N> a, Vec<T, N> b) { return {vcltq_##f(a.r, b.r)}; }         \
-    FASTNORM_INLINE Mask<T, N> operator<=(Vec<T, N> a, Vec<T, N> b) { return {vcleq_##f(a.r, b.r)}; }        \
-    FASTNORM_INLINE Mask<T, N> operator>(Vec<T, N> a, Vec<T, N> b) { return {vcgtq_##f(a.r, b.r)}; }         \
-    FASTNORM_INLINE Mask<T, N> operator>=(Vec<T, N> a, Vec<T, N> b) { return {vcgeq_##f(a.r, b.r)}; }        \
-    FASTNORM_INLINE Mask<T, N> operator==(Vec<T, N> a, Vec<T, N> b) { return {vceqq_##f(a.r, b.r)}; }        \
-    FASTNORM_INLINE Mask<T, N> operator!=(Vec<T, N> a, Vec<T, N> b) { return {~vceqq_##f(a.r, b.r)}; }       \
-    FASTNORM_INLINE Mask<T, N> operator&(Mask<T, N> a, Mask<T, N> b) { return {a.r & b.r}; }                 \
-    FASTNORM_INLINE Mask<T, N> operator|(Mask<T, N> a, Mask<T, N> b) { return {a.r | b.r}; }                 \
-    FASTNORM_INLINE Mask<T, N> operator!(Mask<T, N> a) { return {~a.r}; }                                    \
-    FASTNORM_INLINE Vec<T, N> select(Mask<T, N> mask, Vec<T, N> a, Vec<T, N> b) {                            \
-        return {vbslq_##f(mask.r, a.r, b.r)};                                                                \
-    }                                                                                                        \
-    FASTNORM_INLINE Vec<T, N> min(Vec<T, N> a, Vec<T, N> b) { return select(a < b, a, b); }                  \
-    FASTNORM_INLINE Vec<T, N> max(Vec<T, N> a, Vec<T, N> b) { return select(a > b, a, b); }                  \
-    FASTNORM_INLINE Vec<T, N> copy_sign(Vec<T, N> magnitude, Vec<T, N> sign) {                               \
-        return {vbslq_##f(vreinterpretq_##u##_##f(vdupq_n_##f(T(-0.0))), sign.r, magnitude.r)};              \
-    }                                                                                                        \
-    FASTNORM_INLINE Vec<T, N> mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) {                               \
-        return {vfmaq_##f(c.r, a.r, b.r)};                                                                   \
-    }                                                                                                        \
-    FASTNORM_INLINE Vec<T, N> negative_mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) {                      \
-        return {vfmsq_##f(c.r, a.r, b.r)};                                                                   \
-    }                                                                                                        \
-    FASTNORM_INLINE Vec<T, N> mul_sub(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) {                               \
-        return {vfmaq_##f(vnegq_##f(c.r), a.r, b.r)};                                                        \
-    }                                                                                                        \
-    FASTNORM_INLINE Bits<T, N> as_bits(Vec<T, N> a) { return {vreinterpretq_##u##_##f(a.r)}; }               \
-    FASTNORM_INLINE Vec<T, N> from_bits(Bits<T, N> a) { return {vreinterpretq_##f##_##u(a.r)}; }             \
-    FASTNORM_INLINE Bits<T, N> operator&(Bits<T, N> a, Bits<T, N> b) { return {a.r & b.r}; }                 \
-    FASTNORM_INLINE Bits<T, N> operator|(Bits<T, N> a, Bits<T, N> b) { return {a.r | b.r}; }                 \
-    FASTNORM_INLINE Bits<T, N> operator+(Bits<T, N> a, Bits<T, N> b) { return {a.r + b.r}; }                 \
-    FASTNORM_INLINE Bits<T, N> operator-(Bits<T, N> a, Bits<T, N> b) { return {a.r - b.r}; }                 \
-    FASTNORM_INLINE Bits<T, N> operator<<(Bits<T, N> a, int count) { return {a.r << count}; }                \
-    FASTNORM_INLINE Bits<T, N> operator>>(Bits<T, N> a, int count) { return {a.r >> count}; }                \
-    FASTNORM_INLINE void interleave(Vec<T, N> a, Vec<T, N> b, Vec<T, N>& lo, Vec<T, N>& hi) {                \
-        lo = {vzip1q_##f(a.r, b.r)};                                                                         \
-        hi = {vzip2q_##f(a.r, b.r)};                                                                         \
+#define FASTNORM_NEON_REGISTER(T, N, f, u, Numbers, Integers)                                          \
+    template <>                                                                                        \
+    struct Vec<T, N> {                                                                                 \
+        Numbers r;                                                                                     \
+    };                                                                                                 \
+    template <>                                                                                        \
+    struct Mask<T, N> {                                                                                \
+        Integers r;                                                                                    \
+    };                                                                                                 \
+    template <>                                                                                        \
+    struct Bits<T, N> {                                                                                \
+        Integers r;                                                                                    \
+    };                                                                                                 \
+    FASTNORM_INLINE Vec<T, N> operator+(Vec<T, N> a, Vec<T, N> b) { return {vaddq_##f(a.r, b.r)}; }    \
+    FASTNORM_INLINE Vec<T, N> operator-(Vec<T, N> a, Vec<T, N> b) { return {vsubq_##f(a.r, b.r)}; }    \
+    FASTNORM_INLINE Vec<T, N> operator*(Vec<T, N> a, Vec<T, N> b) { return {vmulq_##f(a.r, b.r)}; }    \
+    FASTNORM_INLINE Vec<T, N> operator/(Vec<T, N> a, Vec<T, N> b) { return {vdivq_##f(a.r, b.r)}; }    \
+    FASTNORM_INLINE Vec<T, N> sqrt(Vec<T, N> a) { return {vsqrtq_##f(a.r)}; }                          \
+    FASTNORM_INLINE Vec<T, N> abs(Vec<T, N> a) { return {vabsq_##f(a.r)}; }                            \
+    FASTNORM_INLINE Vec<T, N> operator-(Vec<T, N> a) { return {vnegq_##f(a.r)}; }                      \
+    FASTNORM_INLINE Mask<T, N> operator<(Vec<T, N> a, Vec<T, N> b) { return {vcltq_##f(a.r, b.r)}; }   \
+    FASTNORM_INLINE Mask<T, N> operator<=(Vec<T, N> a, Vec<T, N> b) { return {vcleq_##f(a.r, b.r)}; }  \
+    FASTNORM_INLINE Mask<T, N> operator>(Vec<T, N> a, Vec<T, N> b) { return {vcgtq_##f(a.r, b.r)}; }   \
+    FASTNORM_INLINE Mask<T, N> operator>=(Vec<T, N> a, Vec<T, N> b) { return {vcgeq_##f(a.r, b.r)}; }  \
+    FASTNORM_INLINE Mask<T, N> operator==(Vec<T, N> a, Vec<T, N> b) { return {vceqq_##f(a.r, b.r)}; }  \
+    FASTNORM_INLINE Mask<T, N> operator!=(Vec<T, N> a, Vec<T, N> b) { return {~vceqq_##f(a.r, b.r)}; } \
+    FASTNORM_INLINE Mask<T, N> operator&(Mask<T, N> a, Mask<T, N> b) { return {a.r & b.r}; }           \
+    FASTNORM_INLINE Mask<T, N> operator|(Mask<T, N> a, Mask<T, N> b) { return {a.r | b.r}; }           \
+    FASTNORM_INLINE Mask<T, N> operator!(Mask<T, N> a) { return {~a.r}; }                              \
+    FASTNORM_INLINE Vec<T, N> select(Mask<T, N> mask, Vec<T, N> a, Vec<T, N> b) {                      \
+        return {vbslq_##f(mask.r, a.r, b.r)};                                                          \
+    }                                                                                                  \
+    FASTNORM_INLINE Vec<T, N> min(Vec<T, N> a, Vec<T, N> b) { return select(a < b, a, b); }            \
+    FASTNORM_INLINE Vec<T, N> max(Vec<T, N> a, Vec<T, N> b) { return select(a > b, a, b); }            \
+    FASTNORM_INLINE Vec<T, N> copy_sign(Vec<T, N> magnitude, Vec<T, N> sign) {                         \
+        return {vbslq_##f(vreinterpretq_##u##_##f(vdupq_n_##f(T(-0.0))), sign.r, magnitude.r)};        \
+    }                                                                                                  \
+    FASTNORM_INLINE Vec<T, N> mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) {                         \
+        return {vfmaq_##f(c.r, a.r, b.r)};                                                             \
+    }                                                                                                  \
+    FASTNORM_INLINE Vec<T, N> negative_mul_add(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) {                \
+        return {vfmsq_##f(c.r, a.r, b.r)};                                                             \
+    }                                                                                                  \
+    FASTNORM_INLINE Vec<T, N> mul_sub(Vec<T, N> a, Vec<T, N> b, Vec<T, N> c) {                         \
+        return {vfmaq_##f(vnegq_##f(c.r), a.r, b.r)};                                                  \
+    }                                                                                                  \
+    FASTNORM_INLINE Bits<T, N> as_bits(Vec<T, N> a) { return {vreinterpretq_##u##_##f(a.r)}; }         \
+    FASTNORM_INLINE Vec<T, N> from_bits(Bits<T, N> a) { return {vreinterpretq_##f##_##u(a.r)}; }       \
+    FASTNORM_INLINE Bits<T, N> operator&(Bits<T, N> a, Bits<T, N> b) { return {a.r & b.r}; }           \
+    FASTNORM_INLINE Bits<T, N> operator|(Bits<T, N> a, Bits<T, N> b) { return {a.r | b.r}; }           \
+    FASTNORM_INLINE Bits<T, N> operator+(Bits<T, N> a, Bits<T, N> b) { return {a.r + b.r}; }           \
+    FASTNORM_INLINE Bits<T, N> operator-(Bits<T, N> a, Bits<T, N> b) { return {a.r - b.r}; }           \
+    FASTNORM_INLINE Bits<T, N> operator<<(Bits<T, N> a, int count) { return {a.r << count}; }          \
+    FASTNORM_INLINE Bits<T, N> operator>>(Bits<T, N> a, int count) { return {a.r >> count}; }          \
+    FASTNORM_INLINE void interleave(Vec<T, N> a, Vec<T, N> b, Vec<T, N>& lo, Vec<T, N>& hi) {          \
+        lo = {vzip1q_##f(a.r, b.r)};                                                                   \
+        hi = {vzip2q_##f(a.r, b.r)};                                                                   \
     }
 
 FASTNORM_NEON_REGISTER(float, 4, f32, u32, float32x4_t, uint32x4_t)
@@ -103,6 +103,13 @@ FASTNORM_INLINE double first(Vec<double, 2> a) { return vgetq_lane_f64(a.r, 0); 
 FASTNORM_INLINE double second(Vec<double, 2> a) { return vgetq_lane_f64(a.r, 1); }
 FASTNORM_INLINE Vec<double, 2> to_double(Vec<float, 2> a) { return {vcvt_f64_f32(a.r)}; }
 FASTNORM_INLINE Vec<float, 2> to_float(Vec<double, 2> a) { return {vcvt_f32_f64(a.r)}; }
+// The halves of a register without taking it apart.
+FASTNORM_INLINE Vec<double, 4> to_double(Vec<float, 4> a) {
+    return {{vcvt_f64_f32(vget_low_f32(a.r))}, {vcvt_high_f64_f32(a.r)}};
+}
+FASTNORM_INLINE Vec<float, 4> to_float(Vec<double, 4> a) {
+    return {vcvt_high_f32_f64(vcvt_f32_f64(a.lo.r), a.hi.r)};
+}
 
 // ---- look-ups ---------------------------------------------------------------------------------------------
 
@@ -119,9 +126,9 @@ FASTNORM_INLINE Vec<float, 4> lookup16(const float* table, Bits<float, 4> index)
     return {vreinterpretq_f32_u8(vqtbl4q_u8(bytes, bytes_of(index.r & vdupq_n_u32(15))))};
 }
 FASTNORM_INLINE Vec<double, 2> lookup_each(const double* table, uint64x2_t index) {
-    return {vcombine_f64(
-        vld1_f64(table + vgetq_lane_u64(index, 0)), vld1_f64(table + vgetq_lane_u64(index, 1))
-    )};
+    return {
+        vcombine_f64(vld1_f64(table + vgetq_lane_u64(index, 0)), vld1_f64(table + vgetq_lane_u64(index, 1)))
+    };
 }
 FASTNORM_INLINE Vec<double, 2> lookup8(const double* table, Bits<double, 2> index) {
     return lookup_each(table, index.r & vdupq_n_u64(7));
@@ -258,8 +265,9 @@ struct Memory<Vec<float, 2>> {
     static FASTNORM_INLINE Vec<float, 2> load(const float* source) { return {vld1_f32(source)}; }
     template <class S>
     static FASTNORM_INLINE Vec<float, 2> load(const S* source) {
-        const float lanes[2] = {widen(source[0]), widen(source[1])};
-        return load(static_cast<const float*>(lanes));
+        std::uint32_t two;
+        std::memcpy(&two, source, sizeof two);
+        return {vget_low_f32(widen_four(vreinterpret_u16_u32(vdup_n_u32(two)), source))};
     }
 };
 

@@ -24,7 +24,7 @@ FASTNORM_INLINE float multiplied_and_added(float a, float b, float c) { return a
 FASTNORM_INLINE double multiplied_and_added(double a, double b, double c) { return a * b + c; }
 #endif
 constexpr bool has_scale = false;
-constexpr int registers = 16, most_looked_up = 32;
+constexpr int register_count = 16, most_looked_up = 32;
 constexpr std::size_t stream_alignment = 8;
 template <class T>
 constexpr int native = 1;
