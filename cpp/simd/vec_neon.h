@@ -246,14 +246,26 @@ struct Memory<Vec<float, 4>> {
     static FASTNORM_INLINE void stream(S* target, V v) {
         store(target, v);
     }
+    // Of a whole vector's registers one at most is partial: the others need no call.
     template <class S>
-    static FASTNORM_OUTLINE V load_partial(const S* source, int count, float fill) {
+    static FASTNORM_INLINE V load_partial(const S* source, int count, float fill) {
+        return count >= 4 ? load(source) : load_few(source, count, fill);
+    }
+    template <class S>
+    static FASTNORM_INLINE void store_partial(S* target, V v, int count) {
+        if (count >= 4) return store(target, v);
+        store_few(target, v, count);
+    }
+
+private:
+    template <class S>
+    static FASTNORM_OUTLINE V load_few(const S* source, int count, float fill) {
         float lanes[4] = {fill, fill, fill, fill};
         for (int i = 0; i < count; ++i) lanes[i] = widen(source[i]);
         return load(static_cast<const float*>(lanes));
     }
     template <class S>
-    static FASTNORM_OUTLINE void store_partial(S* target, V v, int count) {
+    static FASTNORM_OUTLINE void store_few(S* target, V v, int count) {
         S lanes[4];
         store(static_cast<S*>(lanes), v);
         for (int i = 0; i < count; ++i) target[i] = lanes[i];
