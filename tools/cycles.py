@@ -34,6 +34,8 @@ PROCESSORS = {
     "znver3": "avx2",
     "haswell": "avx2",
     "neoverse-v1": "neon",
+    "neoverse-v2": "neon",
+    "apple-m1": "neon",
 }
 ELEMENTS = 16
 ITERATIONS = 200

@@ -34,7 +34,7 @@ void activate(const Target& target) {
 
 }  // namespace
 
-const KernelTable& kernels() { return *active_table.load(std::memory_order_relaxed); }
+const KernelTable& kernels() { return *active_table.load(std::memory_order_acquire); }
 
 std::vector<std::string> available_targets() {
     const CpuFeatures cpu = detect_cpu();

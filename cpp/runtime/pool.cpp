@@ -111,10 +111,12 @@ bool look_for(const Condition& condition, bool spin) noexcept {
 // Where one thread sleeps. The sleeper calls prepare(), looks once more at what it waits for, then calls
 // sleep() or cancel(); the waker changes what is waited for, then calls wake(). With sequential consistency
 // on the flag and on what is waited for, either the sleeper sees the change or the waker sees the flag.
-// sleep() may return without cause.
+// sleep() may return without cause. The two stores are exchanges, which x86 compiles a store of this order to
+// anyway. For 64-bit Arm it would do to store: a load-acquire comes after every store-release before it. But
+// emulators that run its code on x86 (QEMU 7.2) let such a load overtake the store, and both sides sleep.
 class Sleeper {
 public:
-    void prepare() noexcept { asleep_.store(1, std::memory_order_seq_cst); }
+    void prepare() noexcept { asleep_.exchange(1, std::memory_order_seq_cst); }
     void cancel() noexcept { asleep_.store(0, std::memory_order_relaxed); }
     void sleep() noexcept {
 #if FASTNORM_FUTEX
@@ -320,7 +322,7 @@ public:
             seats_[i]->share.set(first_piece(pieces, threads, i), first_piece(pieces, threads, i + 1));
         }
 
-        state_.store(open_state(++generation_, threads), std::memory_order_seq_cst);
+        state_.exchange(open_state(++generation_, threads), std::memory_order_seq_cst);  // as in Sleeper
         wake_children(0);
         work(0);
         if (workers_in(state_.fetch_and(~open_bit, std::memory_order_seq_cst)) != 0) wait_for_workers();

@@ -13,7 +13,7 @@
 //
 // In registers of 512 bits a column of the table is one register or two, and one permutation looks up 16
 // lanes. Targets without such permutations load the rows of a register's lanes and transpose them
-// (looks_up_rows), or look up parts of a column. Every way the same numbers go through the same arithmetic.
+// (most_looked_up), or look up parts of a column. Every way the same numbers go through the same arithmetic.
 #pragma once
 
 #include <type_traits>
@@ -101,7 +101,7 @@ FASTNORM_MATH PieceOf<table, N> piece_of(Vec<float, N> t) {
     using Table = TableOf<table>;
     const auto index = piece_index<table, bounded>(t);
     PieceOf<table, N> piece;
-    if constexpr (looks_up_rows && Table::pieces > 16) {
+    if constexpr (Table::pieces > most_looked_up) {
         // Offsets of the rows in bytes. They pass through memory, to be loaded as scalars one by one
         // (volatile, or the compiler extracts them from the register, which takes longer).
         alignas(64) std::uint32_t offsets[N];

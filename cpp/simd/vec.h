@@ -17,8 +17,9 @@
 //   native<T>          lanes of a register
 //   has_fma            whether mul_add and its kin are fused
 //   has_scale          whether it has scale(v, n) = v 2^n of its own
-//   looks_up_rows      whether rows of a table are better loaded and transposed than columns looked up; it
-//                      then has store_bits
+//   register_count     how many it has
+//   most_looked_up     of how many numbers a column of a table is better looked up than rows loaded and
+//                      transposed; where that is below 32 it has store_bits
 //   stream_alignment   of addresses for stream, in bytes
 // and, where registers are of sixteen bytes and more, load_pieces, store_pieces, transpose_pieces and
 // transpose_halves (transpose.h); lookup32 and one_minus_where where it has better ones.
@@ -61,6 +62,8 @@ FASTNORM_TARGET_END
 #include FASTNORM_REGISTERS
 
 FASTNORM_TARGET_BEGIN
+
+constexpr int register_lanes = register_count * native<float>;  // floats that all registers together hold
 
 // Lane count and element type of a Vec.
 template <class V>

@@ -72,8 +72,9 @@ FASTNORM_INLINE Vec<float, 4> to_float(Vec<double, 4> a) { return {_mm256_cvtpd_
 
 #if FASTNORM_REGISTER_BYTES == 32
 constexpr std::size_t stream_alignment = 32;
-// looks_up_rows: four permutations and three blends would look up a column of 32 numbers.
-constexpr bool has_scale = false, looks_up_rows = true;
+constexpr bool has_scale = false;
+constexpr int register_count = 16;
+constexpr int most_looked_up = 16;  // four permutations and three blends would look up 32
 template <class T>
 constexpr int native = 32 / int(sizeof(T));
 

@@ -35,7 +35,8 @@ struct Bits<double, 8> {
 };
 
 constexpr std::size_t stream_alignment = 64;
-constexpr bool has_scale = true, looks_up_rows = false;
+constexpr bool has_scale = true;
+constexpr int register_count = 32, most_looked_up = 32;
 template <class T>
 constexpr int native = 64 / int(sizeof(T));
 

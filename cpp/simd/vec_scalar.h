@@ -23,7 +23,8 @@ constexpr bool has_fma = false;
 FASTNORM_INLINE float multiplied_and_added(float a, float b, float c) { return a * b + c; }
 FASTNORM_INLINE double multiplied_and_added(double a, double b, double c) { return a * b + c; }
 #endif
-constexpr bool has_scale = false, looks_up_rows = false;
+constexpr bool has_scale = false;
+constexpr int register_count = 16, most_looked_up = 32;
 constexpr std::size_t stream_alignment = 8;
 template <class T>
 constexpr int native = 1;

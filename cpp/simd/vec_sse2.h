@@ -198,7 +198,8 @@ FASTNORM_INLINE Vec<float, 2> to_float(Vec<double, 2> a) { return {_mm_cvtpd_ps(
 
 #if FASTNORM_REGISTER_BYTES == 16
 constexpr std::size_t stream_alignment = 16;
-constexpr bool has_scale = false, looks_up_rows = false;
+constexpr bool has_scale = false;
+constexpr int register_count = 16, most_looked_up = 32;
 template <class T>
 constexpr int native = 16 / int(sizeof(T));
 

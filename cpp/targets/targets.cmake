@@ -9,6 +9,9 @@ fastnorm_declare_target(avx2
   PROCESSORS x86_64|AMD64|amd64
   RUNS_ON cpu.avx2_fma_f16c
   FLAGS -mavx2 -mfma -mf16c -mbmi2)
+fastnorm_declare_target(neon
+  PROCESSORS aarch64|arm64|ARM64
+  RUNS_ON cpu.neon)
 # For the processors that are found least: small rather than fast (docs/decisions.md has the figures).
 fastnorm_declare_target(baseline
   PROCESSORS .*

@@ -24,6 +24,7 @@
 #endif
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #endif
 
@@ -398,13 +399,18 @@ void test_workers_leave_signals_to_the_application() {
 }
 #endif
 
-#if FASTNORM_MXCSR
+#if FASTNORM_FLOAT_CONTROLS
 // Set in the thread that creates the workers, or that calls them: to zero for subnormal numbers, rounding up.
 void test_the_callers_float_controls_reach_no_worker() {
-    constexpr unsigned usual = 0x1F80, flags = 0x3F, flush = 0x8040, up = 0x4000;
-    const auto controls = [] { return _mm_getcsr() & ~flags; };
+#if defined(__aarch64__)
+    constexpr unsigned flush = 1u << 24, up = 1u << 22;
+#else
+    constexpr unsigned flush = 0x8040, up = 0x4000;
+#endif
+    constexpr auto usual = FloatControls::by_default;
+    const auto controls = [] { return FloatControls::read() & ~FloatControls::flags; };
     CHECK(controls() == usual);
-    _mm_setcsr(usual | flush | up);
+    FloatControls::write(usual | flush | up);
     {
         const DefaultFloatControls guard;
         CHECK(controls() == usual);
@@ -420,7 +426,7 @@ void test_the_callers_float_controls_reach_no_worker() {
         eventually([&] { return arrived == threads; });
     });
     CHECK(arrived == threads && changed == 0);
-    _mm_setcsr(usual);
+    FloatControls::write(usual);
     {
         const DefaultFloatControls guard;
         CHECK(controls() == usual);
@@ -431,6 +437,17 @@ void test_the_callers_float_controls_reach_no_worker() {
 #endif
 
 #if FASTNORM_TEST_FORK
+// Whether the child of a process with two threads can start one: with some emulators it ends there.
+bool children_have_threads() {
+    std::atomic<bool> over{false};
+    std::thread other([&] { eventually([&] { return over.load(); }); });
+    const bool found = check::passes_in_child([] { std::thread([] {}).join(); });
+    over = true;
+    other.join();
+    if (!found) std::printf("forked children have no threads here: their tests are left out\n");
+    return found;
+}
+
 void check_pool_in_child(int threads) {
     set_num_threads(threads);
     CHECK(meets(threads));
@@ -542,6 +559,15 @@ void test_default_of_a_child() {
 }
 
 #if defined(__linux__) && !defined(FASTNORM_ASAN)
+// Whether a limit of address space keeps so much from being mapped: emulators of another processor take the
+// limit and do not keep it.
+bool cannot_map(std::size_t bytes) {
+    void* const memory = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return true;
+    munmap(memory, bytes);
+    return false;
+}
+
 // Where there is no memory at all, not even for the first pool: the caller works alone.
 void test_no_memory() {
     CHECK(check::passes_in_child([] {
@@ -549,6 +575,7 @@ void test_no_memory() {
         getrlimit(RLIMIT_AS, &tight);
         tight.rlim_cur = 1;
         CHECK(setrlimit(RLIMIT_AS, &tight) == 0);
+        if (!cannot_map(1u << 20)) return;
         void* volatile last = nullptr;
         for (std::size_t bytes = std::size_t{1} << 24; bytes > 0; bytes /= 2) {
             do last = std::malloc(bytes);
@@ -606,6 +633,7 @@ void test_refused_threads() {
         tight = before;
         tight.rlim_cur = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) + (1u << 20);
         CHECK(setrlimit(RLIMIT_AS, &tight) == 0);
+        if (!cannot_map(2u << 20)) return;
         set_num_threads(40);
         CHECK(covers(1000, all_threads));
         CHECK(covers(1000, all_threads));
@@ -776,8 +804,14 @@ int exit_during_jobs(int milliseconds) {
 }
 
 void test_exit_during_jobs(const std::string& program) {
-    for (int i = 0; i < 20; ++i)
-        CHECK(std::system(("\"" + program + "\" " + std::to_string(i % 5)).c_str()) == 0);
+    for (int i = 0; i < 20; ++i) {
+        const int status = std::system(("\"" + program + "\" " + std::to_string(i % 5)).c_str());
+#if defined(__unix__) || defined(__APPLE__)
+        constexpr int cannot_execute = 126;  // what the shell says where this process is emulated
+        if (WIFEXITED(status) && WEXITSTATUS(status) == cannot_execute) return;
+#endif
+        CHECK(status == 0);
+    }
 }
 
 }  // namespace
@@ -812,7 +846,7 @@ int main(int argc, char** argv) {
     test_setting_changes_under_load();
     test_worthwhile_threads();
     test_exit_during_jobs(argv[0]);
-#if FASTNORM_MXCSR
+#if FASTNORM_FLOAT_CONTROLS
     test_the_callers_float_controls_reach_no_worker();
 #endif
 #if defined(__unix__) || defined(__APPLE__)
@@ -820,14 +854,16 @@ int main(int argc, char** argv) {
     test_workers_leave_signals_to_the_application();
 #endif
 #if FASTNORM_TEST_FORK
-    test_fork_after_use();
-    test_fork_on_two_levels();
-    test_fork_during_jobs();
-    test_fork_with_all_workers_busy();
-    test_default_of_a_child();
+    if (children_have_threads()) {
+        test_fork_after_use();
+        test_fork_on_two_levels();
+        test_fork_during_jobs();
+        test_fork_with_all_workers_busy();
+        test_default_of_a_child();
 #if defined(__linux__) && !defined(FASTNORM_ASAN)
-    test_refused_threads();
+        test_refused_threads();
 #endif
+    }
 #endif
 #if defined(__linux__)
     test_workers_keep_off_the_callers_processor();

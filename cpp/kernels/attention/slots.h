@@ -254,9 +254,9 @@ void accumulate_rows(
 // The same for `slots` rows of sums, a multiple of slot_group, whose weights stand attention_block apart, one
 // for each of the rows: sums of two registers for as many slots as registers hold.
 template <class C>
-constexpr int slots_at_once = native<float> == 16  ? 32 / int(sizeof(C))
-                              : native<float> == 8 ? 2
-                                                   : 1;
+constexpr int slots_at_once = register_lanes == 512   ? 32 / int(sizeof(C))
+                              : register_lanes == 128 ? 2
+                                                      : 1;
 
 template <class C>
 FASTNORM_OUTLINE void accumulate_slots(

@@ -25,9 +25,8 @@ struct LaneRows {
     FASTNORM_INLINE LaneRows from(std::int64_t first) const { return {row(first), step}; }
 };
 
-// Chains that run at once: with a tile of two 64-byte registers 16 of 32 registers hold sums; with registers
-// of 32 bytes 8 of 16.
-constexpr int chains = native<float> == 16 ? 8 : native<float> == 8 ? 2 : 1;
+// Chains that run at once: half of the registers hold sums.
+constexpr int chains = register_lanes == 512 ? 8 : register_lanes == 128 ? 2 : 1;
 
 template <int K, class V, class C>
 FASTNORM_INLINE void products_of(

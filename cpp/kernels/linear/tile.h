@@ -18,7 +18,7 @@ FASTNORM_TARGET_BEGIN
 // the second-level cache and A in place, where 14 x 2 reach 165 from copies of A and 154 with A in place, and
 // 8 x 3 164.
 constexpr int tile_height = 6;
-constexpr int tile_vectors = native<double> == 8 ? 4 : 2;
+constexpr int tile_vectors = register_count == 32 ? 4 : 2;
 
 // Copies of B are panels of this many columns, one after the other, the last as narrow as whole registers
 // allow.
