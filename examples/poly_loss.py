@@ -197,10 +197,14 @@ def show(results: Mapping[str, Mapping[str, Array]]) -> None:
 
 def plot(results: Mapping[str, Mapping[str, Array]], path: Path) -> None:
     """Draw the differences from cross entropy of all seeds, a panel for each data set."""
+    columns = min(3, len(results))
+    lines = -(-len(results) // columns)
 
     def paint(figure: Any) -> None:
-        panels = figure.subplots(1, len(results), squeeze=False)[0]
-        for axes, (data, found) in zip(panels, results.items(), strict=True):
+        panels = figure.subplots(lines, columns, squeeze=False)
+        for axes in panels.flat[len(results) :]:
+            axes.set_visible(False)
+        for axes, (data, found) in zip(panels.flat, results.items(), strict=False):
             boxes(
                 axes,
                 {
@@ -213,11 +217,11 @@ def plot(results: Mapping[str, Mapping[str, Array]], path: Path) -> None:
             axes.axhline(0, color="black", lw=1)
             axes.tick_params(axis="x", labelsize=7)
             axes.set(title=data)
-        panels[0].set(ylabel="points over cross entropy in the test")
+        figure.supylabel("points over cross entropy in the test", fontsize=9)
 
     draw(
         path,
-        (2.6 * len(results) + 0.4, 3.4),
+        (2.7 * columns + 0.3, 3.0 * lines),
         paint,
         "a dot is a seed; above 0 it did better with that loss than with cross entropy; where classes are "
         "even next to nothing is gained",

@@ -15,6 +15,8 @@ ORDER = (
     "regression",
     "poly_loss",
     "deep_stack",
+    "swiglu",
+    "rms_norm",
     "sentence_embeddings",
     "distributed_batch_norm",
 )
@@ -52,7 +54,7 @@ SETTINGS = {
     "examples_dirs": [str(DOCS.parent / "examples")],
     "gallery_dirs": ["gallery"],
     "filename_pattern": rf"/({'|'.join(QUICK)})\.py$",
-    "ignore_pattern": r"/babi/",
+    "ignore_pattern": r"/babi/|/support\.py|/small_transformer\.py",
     "nested_sections": False,
     "within_subsection_order": Order,
     "reset_argv": Arguments(),
