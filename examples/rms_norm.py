@@ -123,7 +123,9 @@ def plot(results: Mapping[str, Results], steps: Mapping[str, list[float]], path:
             axes.set(title="time of a step (ms), one thread", ylim=(0, None))
             axes.grid(visible=True, axis="y")
 
-    shows = "the norms differ less than the seeds do, in what they learn, and little in time"
+    shows = (
+        "layer_norm and rms_norm learn alike, pRMSNorm of six elements less; a step takes as long with each"
+    )
     draw(path, (4.2 * (bool(results) + bool(steps)), 3.4), paint, shows)
 
 
