@@ -10,7 +10,7 @@ learn scikit-learn's handwritten digits. With the alpha and the smaller weights 
 the change stays small at any depth, and the stack learns. Pre-norm, ``x = x + f(layer_norm(x))``, stands
 beside them::
 
-    pip install fastnorm[examples,progress]
+    pip install fastnorm-kernels[examples,progress]
     python examples/deep_stack.py            # up to 100 layers, one seed, some seconds
     python examples/deep_stack.py --full     # up to 1000 layers, three seeds, some minutes
 """
@@ -34,7 +34,7 @@ from support import draw, progress, table
 try:
     from sklearn.datasets import load_digits
 except ImportError as error:
-    raise ImportError(f"{error.name} is missing: pip install fastnorm[examples]") from error
+    raise ImportError(f"{error.name} is missing: pip install fastnorm-kernels[examples]") from error
 
 Array = NDArray[np.float32]
 

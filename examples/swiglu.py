@@ -10,7 +10,7 @@ two matrices around an activation, or three and two thirds of the hidden units w
 settings are tuned for none. Everything, attention and backward included, is ops of fastnorm
 (``small_transformer.py``)::
 
-    pip install fastnorm[examples,progress]
+    pip install fastnorm-kernels[examples,progress]
     python examples/swiglu.py            # four variants, two seeds, half a minute
     python examples/swiglu.py --full     # eight variants, five seeds, some minutes
 """

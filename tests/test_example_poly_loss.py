@@ -95,6 +95,6 @@ def test_the_command(
         assert f"drawn in {picture}" in shown
         assert picture.stat().st_size > 1000
     else:
-        assert "pip install fastnorm[examples]" in shown
+        assert "pip install fastnorm-kernels[examples]" in shown
     with pytest.raises(SystemExit):
         example.main(["--seeds", "1"])
