@@ -272,7 +272,8 @@ def test_a_report(tmp_path: Path) -> None:
     text = document.read_text()
     assert text.startswith("By hand.\n")
     assert "replaced" not in text
-    assert "`FASTNORM_NUM_THREADS=1 run`: 82 minutes" in " ".join(text.split())
+    assert "`FASTNORM_NUM_THREADS=1 run --seeds 2 --joint-seeds 1`" in text
+    assert "below: 82 minutes" in " ".join(text.split())
     for row in (
         "| PE+LS, a model a task | 2 | 10.8 (10.5 to 11.0) | 11.0 | 16.3 | 2 (-10.3), 3 (-55.3), 4 (-7.1),",
         "| BoW | paper | PE | paper |",

@@ -238,6 +238,7 @@ def markdown(results: Results, data: str, command: str) -> str:
     columns = [column for column in columns if column.seeds]
     separate = [column for column in columns if not column.setting.joint]
     joint = [column for column in columns if column.setting.joint]
+    seeds, joint_seeds = (max((column.seeds for column in some), default=0) for some in (separate, joint))
     minutes = math.fsum(training.seconds for training in results.done.values()) / 60
     paragraphs = (
         f"Trained on {data}: 1,000 questions a task and 1,000 others as the test. A model for each task: "
@@ -245,8 +246,9 @@ def markdown(results: Results, data: str, command: str) -> str:
         "and 30 epochs more before. Test errors in percent. The best of the seeds is the one with the lowest "
         "error in training, as in the paper, which had ten: Table 1 of arXiv:1503.08895. NumPy port: one "
         "training each with vinhkhuc/MemN2N-babi-python. Both of these are on the public data set.",
-        f"`FASTNORM_NUM_THREADS=1 {command}`: {minutes:.0f} minutes of training in all, on one thread each "
-        f"({_processor()}, shared with other work).",
+        f"`FASTNORM_NUM_THREADS=1 {command} --seeds {seeds} --joint-seeds {joint_seeds}`, as far as the "
+        f"seeds below: {minutes:.0f} minutes of training by the clock, a thread each ({_processor()}, shared "
+        "with other work).",
     )
     lines = ["## Results", ""]
     for text in paragraphs:

@@ -254,7 +254,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = (
             f"python examples/babi/run.py --report {options.report.as_posix()}{' --data FOLDER' * public}"
         )
-        command += f" --seeds {options.seeds} --joint-seeds {options.joint_seeds}"
         write(options.report, results, "the public data set" if public else "generated stories", command)
         return 0
     if options.attention:

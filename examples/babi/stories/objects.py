@@ -1,12 +1,13 @@
 """Tasks about what people carry: 2, 3, 5, 7 and 8.
 
-Two sentences are told at a time, and then a question is asked where one can be.
+Two lines are told at a time, and then a question is asked where the latest five give rise to one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from random import Random
 
 from .text import Story
@@ -47,24 +48,24 @@ class Reader:
             put = self.objects[action.thing]
             put.line, put.holder = line, None
 
-    def choose(self, rng: Random, put: int) -> tuple[str, Object | None]:
-        """The object of a question: of those told of, one that lies somewhere `put` times as likely as one
-        that is held.
-        """
-        if not self.objects:
-            return "", None
-        weights = [1 if told.holder else put for told in self.objects.values()]
-        return rng.choices(list(self.objects.items()), weights)[0]
+
+Question = tuple[str, str, list[int]]  # its text, the answer, and the lines that it follows from
 
 
-def _told(rng: Random, story: Story, gets_there: float = 1.0) -> Iterator[Reader]:
-    """Tell two lines at a time of moves, gets and drops until five questions are asked."""
-    world, reader = World(rng), Reader()
+def _where(rng: Random, ask: Callable[[str, Object], list[Question]], gets_there: float) -> Story:
+    """Two lines at a time of moves, gets and drops, and a question, one that `ask` finds, of an object that
+    was taken or put down in one of the latest lines.
+    """
+    story, world, reader = Story(), World(rng), Reader()
     while story.questions < 5:
         for _ in range(2):
             action = world.act(*HANDLING)
             reader.read(action, story.tell(action.sentence(rng, gets_there)))
-        yield reader
+        latest = story.latest()
+        found = [ask(thing, told) for thing, told in reader.objects.items() if told.line in latest]
+        if found := [questions for questions in found if questions]:
+            story.ask(*rng.choice(rng.choice(found)))
+    return story
 
 
 def where_is_object(rng: Random) -> Story:
@@ -72,13 +73,14 @@ def where_is_object(rng: Random) -> Story:
 
     Of one that is held it is asked only after it was carried somewhere.
     """
-    story = Story()
-    for reader in _told(rng, story):
-        thing, told = reader.choose(rng, 4)
-        if told and told.place and (told.holder is None or told.carried):
-            place, arrived = told.place
-            story.ask(f"where is the {thing}", place, [told.line, arrived])
-    return story
+
+    def ask(thing: str, told: Object) -> list[Question]:
+        if told.place is None or (told.holder and not told.carried):
+            return []
+        place, arrived = told.place
+        return [(f"where is the {thing}", place, [told.line, arrived])]
+
+    return _where(rng, ask, gets_there=1.0)
 
 
 def where_was_object(rng: Random) -> Story:
@@ -86,35 +88,28 @@ def where_was_object(rng: Random) -> Story:
 
     He went to both with it, to the latter for the last time, which need not be where it is now.
     """
-    story = Story()
-    for reader in _told(rng, story, gets_there=0.2):
-        thing, told = reader.choose(rng, 10)
-        if not told:
-            continue
-        places = [place for place, _ in told.carried]
-        if ends := [end for end in range(1, len(places)) if places[end] not in places[end + 1 :]]:
-            end = rng.choice(ends)
-            (before, left), (place, arrived) = told.carried[end - 1 : end + 1]
-            story.ask(f"where was the {thing} before the {place}", before, [told.line, left, arrived])
-    return story
+
+    def ask(thing: str, told: Object) -> list[Question]:
+        return [
+            (f"where was the {thing} before the {place}", before, [told.line, left, arrived])
+            for end, ((before, left), (place, arrived)) in enumerate(pairwise(told.carried), 2)
+            if all(place != later for later, _ in told.carried[end:])
+        ]
+
+    return _where(rng, ask, gets_there=0.2)
 
 
 def who_gave_what(rng: Random) -> Story:
-    """Task 5: who gave what to whom in the last gift; mostly not where the object was dropped, taken or left
-    since.
-    """
+    """Task 5: who gave what to whom in the last gift."""
     story, world = Story(), World(rng, GIVERS)
-    gift: Action | None = None
-    line, touched = 0, False
+    gift, line = Action("give", "", ""), 0
     while story.questions < 5:
         for _ in range(2):
             action = world.act(*GIVING)
             told = story.tell(action.sentence(rng))
             if action.kind == "give":
-                gift, line, touched = action, told, False
-            elif gift and action.kind != "move" and action.thing == gift.thing:
-                touched = True
-        if gift is None or (touched and rng.random() > 0.2):
+                gift, line = action, told
+        if line not in story.latest():
             continue
         giver, thing, receiver = gift.actor, gift.thing, gift.recipient
         questions = (
@@ -136,7 +131,7 @@ def _carrying(rng: Random, kinds: tuple[str, ...], ask: Callable[[str, list[str]
     story, world = Story(), World(rng)
     hands: dict[str, list[str]] = {}
     lines: dict[str, list[int]] = {}  # that tell of somebody's hands
-    people: list[str] = []  # whose hands the story tells of, once for each time
+    people: list[tuple[str, int]] = []  # whose hands a line tells of
     while story.questions < 5:
         for _ in range(2):
             action = world.act(*kinds)
@@ -146,13 +141,14 @@ def _carrying(rng: Random, kinds: tuple[str, ...], ask: Callable[[str, list[str]
             for person in (action.actor, action.recipient) if action.recipient else (action.actor,):
                 hands.setdefault(person, [])
                 lines.setdefault(person, []).append(line)
-                people.append(person)
+                people.append((person, line))
             if action.kind != "get":
                 hands[action.actor].remove(action.thing)
             if action.kind != "drop":
-                hands[people[-1]].append(action.thing)
-        if people and rng.random() < 0.95:
-            actor = rng.choice(people)
+                hands[people[-1][0]].append(action.thing)
+        latest = story.latest()
+        if among := [person for person, line in people if line in latest]:
+            actor = rng.choice(among)
             story.ask(*ask(actor, hands[actor]), lines[actor])
     return story
 

@@ -12,25 +12,27 @@ from .world import HANDLING, MOVES, PEOPLE, PLACES, PRONOUNS, World, other, rece
 Told = dict[str, tuple[str, int]]  # person -> the place last told and the line that told it
 # Tasks 10 and 14 have people and places of their own.
 OTHERS = ("Fred", "Bill", "Mary", "Julie")
+NEGATIONS = ("is not in", "is no longer in")
 TOWN = ("school", "park", "cinema", "office", "kitchen", "bedroom")
 
 
 def _where_people_are(
     rng: Random, kinds: tuple[str, ...], ask: Callable[[str, str], tuple[str, str]]
 ) -> Story:
-    """Two lines and a question, five times; `ask` makes question and answer of somebody and where he is."""
+    """Two lines at a time and a question; `ask` makes question and answer of somebody and where he is."""
     story, world = Story(), World(rng)
     told: Told = {}
-    moved: list[str] = []
+    moved: list[tuple[str, int]] = []
     while story.questions < 5:
         for _ in range(2):
             action = world.act(*kinds)
             line = story.tell(action.sentence(rng))
             if action.kind == "move":
                 told[action.actor] = action.thing, line
-                moved.append(action.actor)
-        if moved:
-            actor = recent(rng, moved)
+                moved.append((action.actor, line))
+        latest = story.latest()
+        if among := [actor for actor, line in moved if line in latest]:
+            actor = rng.choice(among)
             place, line = told[actor]
             story.ask(*ask(actor, place), [line])
     return story
@@ -54,22 +56,21 @@ def is_actor_there(rng: Random) -> Story:
 
 
 def negation(rng: Random) -> Story:
-    """Task 9: as task 6, with statements of where somebody is or is not; a statement replaces what was known
-    before.
+    """Task 9: as task 6, with statements of where somebody is or is not.
+
+    Before each its subject has moved: it tells where he is now, or is not any more.
     """
-    story, world = Story(), World(rng)
+    story = Story()
+    now = {person: rng.choice(PLACES) for person in PEOPLE}
     known: dict[str, tuple[str, bool, int]] = {}
     people: list[str] = []
     for _ in range(5):
         for _ in range(2):
             actor = rng.choice(PEOPLE)
-            place, positive, verb = world.place[actor], True, "is in"
-            if rng.random() < 0.5:
-                place = world.place[actor] = other(rng, place)
-                verb = rng.choice(MOVES)
-            elif rng.random() < 0.5:
-                place, positive = other(rng, place), False
-                verb = rng.choice(("is not in", "is no longer in"))
+            left, now[actor] = now[actor], other(rng, now[actor])
+            verb = rng.choice((rng.choice(MOVES), rng.choice(MOVES), "is in", rng.choice(NEGATIONS)))
+            positive = verb not in NEGATIONS
+            place = now[actor] if positive else left
             known[actor] = place, positive, story.tell(f"{actor} {verb} the {place}")
             people.append(actor)
         actor = recent(rng, people)
