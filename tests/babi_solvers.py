@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-MOVE = re.compile(r"^(.+?) (?:went|journeyed|travelled|moved) to the (\w+)$")
-GET = re.compile(r"^(\w+) (?:grabbed|took|got) the (\w+)$")
-DROP = re.compile(r"^(\w+) (?:dropped|put down|let go of) the (\w+)$")
-GIVE = re.compile(r"^(\w+) gave (\w+) the (\w+)$")
+MOVE = re.compile(r"^(.+?) (?:went|went back|journeyed|travelled|moved) to the (\w+)$")
+GET = re.compile(r"^(\w+) (?:grabbed|took|got|picked up) the (\w+)(?: there)?$")
+DROP = re.compile(r"^(\w+) (?:dropped|put down|left|discarded) the (\w+)(?: there)?$")
+GIVE = re.compile(r"^(\w+) (?:gave|handed|passed) the (\w+) to (\w+)$")
 TIMES = ("yesterday", "this morning", "this afternoon", "this evening")
 
 
@@ -29,8 +29,8 @@ def moves(facts: list[str]) -> list[tuple[set[str], str]]:
     for fact in facts:
         if match := MOVE.match(fact):
             subject, place = match.groups()
-            plain = re.sub(r"^(?:After that|Following that|Then|He|She) |\bthen\b", "", subject).strip()
-            people = found[-1][0] if plain in {"he", "she", "they", ""} else set(plain.split(" and "))
+            plain = re.sub(r"^(?:After that|Following that|Then|Afterwards) ", "", subject)
+            people = found[-1][0] if plain in {"he", "she", "they"} else set(plain.split(" and "))
             found.append((people, place))
     return found
 
@@ -42,31 +42,26 @@ def where_is_actor(facts: list[str], question: str) -> str:
 
 def where_is_object(facts: list[str], question: str) -> str:
     (thing,) = groups(r"Where is the (\w+)\?", question)
-    return carried(facts, thing)[-1]
+    last = max(index for index, fact in enumerate(facts) if handled(fact, thing))
+    # Whoever put it down left it where he was then.
+    told = facts if GET.match(facts[last]) else facts[:last]
+    return where_is_actor(told, f"Where is {facts[last].split()[0]}?")
 
 
 def where_was_object(facts: list[str], question: str) -> str:
+    """From the place before it was last in the other, of those to which somebody carried it."""
     thing, place = groups(r"Where was the (\w+) before the (\w+)\?", question)
-    trail = carried(facts, thing)
-    assert trail[-1] == place
-    return trail[-2]
+    last = max(index for index, fact in enumerate(facts) if handled(fact, thing))
+    holder = facts[last].split()[0]
+    told = facts if GET.match(facts[last]) else facts[:last]
+    trail = [where for people, where in moves(told) if holder in people]
+    end = max(index for index, where in enumerate(trail) if where == place)
+    return trail[end - 1]
 
 
-def carried(facts: list[str], thing: str) -> list[str]:
-    """The known places of an object while somebody carried it."""
-    trail: list[str] = []
-    for end in range(len(facts)):
-        told = facts[: end + 1]
-        handled = [
-            fact for fact in told if (match := GET.match(fact) or DROP.match(fact)) and match[2] == thing
-        ]
-        if not handled or not GET.match(handled[-1]):
-            continue
-        holder = handled[-1].split()[0]
-        places = [place for people, place in moves(told) if holder in people]
-        if places and trail[-1:] != places[-1:]:
-            trail.append(places[-1])
-    return trail
+def handled(fact: str, thing: str) -> bool:
+    """Whether a fact tells that somebody took an object or put it down."""
+    return any(match[2] == thing for match in (GET.match(fact), DROP.match(fact)) if match)
 
 
 def is_direction(facts: list[str], question: str) -> str:
@@ -85,12 +80,14 @@ def is_direction(facts: list[str], question: str) -> str:
 
 def who_gave_what(facts: list[str], question: str) -> str:
     gifts = [match.groups() for fact in reversed(facts) if (match := GIVE.match(fact))]
-    if asked := re.match(r"What did (\w+) give to (\w+) last\?", question):
-        return next(gift[2] for gift in gifts if gift[:2] == asked.groups())
-    if asked := re.match(r"Who received the (\w+) last\?", question):
-        return next(gift[1] for gift in gifts if gift[2] == asked[1])
-    asked_of = groups(r"Who did (\w+) give the (\w+) to last\?", question)
-    return next(gift[1] for gift in gifts if (gift[0], gift[2]) == asked_of)
+    if asked := re.match(r"What did (\w+) give to (\w+)\?", question):
+        return next(thing for giver, thing, receiver in gifts if (giver, receiver) == asked.groups())
+    if asked := re.match(r"Who received the (\w+)\?", question):
+        return next(receiver for _, thing, receiver in gifts if thing == asked[1])
+    if asked := re.match(r"Who did (\w+) give the (\w+) to\?", question):
+        return next(receiver for giver, thing, receiver in gifts if (giver, thing) == asked.groups())
+    thing, receiver = groups(r"Who gave the (\w+)(?: to (\w+))?\?", question)
+    return next(gift[0] for gift in gifts if gift[1] == thing and receiver in {None, gift[2]})
 
 
 def is_actor_there(facts: list[str], question: str) -> str:
@@ -99,26 +96,31 @@ def is_actor_there(facts: list[str], question: str) -> str:
 
 
 def holdings(facts: list[str], actor: str) -> list[str]:
+    """What somebody holds, in the order in which he got it."""
     held: list[str] = []
     for fact in facts:
-        if (match := GET.match(fact)) and match[1] == actor:
-            held.append(match[2])
-        elif (match := GIVE.match(fact)) and match[2] == actor:
-            held.append(match[3])
-        elif (match := DROP.match(fact)) and match[1] == actor:
-            held.remove(match[2])
-        elif (match := GIVE.match(fact)) and match[1] == actor:
-            held.remove(match[3])
-    return sorted(held)
+        if gift := GIVE.match(fact):
+            giver, thing, receiver = gift.groups()
+        elif taken := GET.match(fact):
+            giver, (receiver, thing) = "", taken.groups()
+        elif put := DROP.match(fact):
+            (giver, thing), receiver = put.groups(), ""
+        else:
+            continue
+        if actor == receiver:
+            held.append(thing)
+        elif actor == giver:
+            held.remove(thing)
+    return held
 
 
 def counting(facts: list[str], question: str) -> str:
-    (actor,) = groups(r"How many objects is (\w+) holding\?", question)
+    (actor,) = groups(r"How many objects is (\w+) carrying\?", question)
     return ("none", "one", "two", "three")[len(holdings(facts, actor))]
 
 
 def listing(facts: list[str], question: str) -> str:
-    (actor,) = groups(r"What is (\w+) holding\?", question)
+    (actor,) = groups(r"What is (\w+) carrying\?", question)
     return ",".join(holdings(facts, actor)) or "nothing"
 
 
@@ -134,14 +136,9 @@ def negation(facts: list[str], question: str) -> str:
 
 def indefinite(facts: list[str], question: str) -> str:
     actor, asked = groups(r"Is (\w+) in the (\w+)\?", question)
-    possible: set[str] = set()
-    for fact in facts:
-        if not fact.startswith(f"{actor} "):
-            continue
-        if either := re.match(r".* either in the (\w+) or in the (\w+)$", fact):
-            possible = possible & set(either.groups()) or set(either.groups())
-        else:
-            possible = {fact.split()[-1]}
+    last = [fact for fact in facts if fact.startswith(f"{actor} ")][-1]
+    either = re.match(r".* either in the (\w+) or the (\w+)$", last)
+    possible = either.groups() if either else (last.split()[-1],)
     return "no" if asked not in possible else "yes" if len(possible) == 1 else "maybe"
 
 
@@ -196,12 +193,17 @@ def positional_reasoning(facts: list[str], question: str) -> str:
 
 
 def size(facts: list[str], question: str) -> str:
-    told = [groups("The (.+) is bigger than the (.+)$", fact) for fact in facts]
+    told = [
+        groups("The (.+) is bigger than the (.+)$", fact)
+        if "bigger" in fact
+        else groups("The (.+) fits inside the (.+)$", fact)[::-1]
+        for fact in facts
+    ]
 
     def bigger(first: str, second: str) -> bool:
         return any(first == large and (small == second or bigger(small, second)) for large, small in told)
 
-    if asked := re.match(r"Is the (.+) bigger than (.+)\?", question):
+    if asked := re.match(r"Is the (.+) bigger than the (.+)\?", question):
         first, second = asked.groups()
     else:
         second, first = groups(r"Does the (.+) fit in the (.+)\?", question)
@@ -216,7 +218,7 @@ def path_finding(facts: list[str], question: str) -> str:
         first, direction, second = groups(r"The (\w+) is (\w+) of the (\w+)", fact)
         steps[first, second] = opposite[direction]
         steps[second, first] = direction[0]
-    start, goal = groups(r"What is the path from the (\w+) to the (\w+)\?", question)
+    start, goal = groups(r"How do you go from the (\w+) to the (\w+)\?", question)
     (path,) = (
         f"{step},{steps[between, goal]}"
         for (place, between), step in steps.items()

@@ -86,6 +86,7 @@ def calls_of_memory_networks() -> Iterator[Shared]:
 
     yield Shared("MemN2N.forward", lambda: model.forward(stories, questions), parts)
     yield Shared("MemN2N.backward", both, parts)
+    yield Shared("MemN2N.attention", lambda: model.attention(stories, questions), parts)
     yield Shared("MemN2N.predict", lambda: model.predict(stories, questions), parts)
     yield Shared("MemN2N.fit", lambda: model.fit(stories, questions, answers, epochs=1), parts)
 

@@ -113,7 +113,10 @@ def test_forward_word_by_word(tying: Any, linear: bool, backend: str, rng: np.ra
     def sentence(table: Array, words: Any) -> Array:
         return sum((encoding(j) * table[word] for j, word in enumerate(words, 1)), np.zeros(DIM))
 
-    for story, question, logits in zip(stories, questions, model.forward(stories, questions), strict=True):
+    read_by = model.attention(stories, questions)
+    assert read_by.shape == (len(stories), 3, MEMORY)
+    results = model.forward(stories, questions), read_by
+    for story, question, logits, attended in zip(stories, questions, *results, strict=True):
         told = [list(words) for words in story[-MEMORY:] if any(words)]
         told = [[*words, VOCAB - 1 + len(told) - number] for number, words in enumerate(told)]
         u = sentence(p["embedding_0" if tying == "adjacent" else "question"], question)
@@ -125,6 +128,8 @@ def test_forward_word_by_word(tying: Any, linear: bool, backend: str, rng: np.ra
             )
             scores = np.array([u @ sentence(look, words) for words in told] + [0.0] * (MEMORY - len(told)))
             weights = scores if linear else np.exp(scores) / np.exp(scores).sum()
+            # The most recent sentence stands last.
+            np.testing.assert_allclose(attended[hop], np.roll(weights, -len(told)), rtol=1e-12, atol=1e-12)
             read = sum(
                 (w * sentence(take, words) for w, words in zip(weights, told, strict=False)), np.zeros(DIM)
             )
@@ -283,6 +288,7 @@ def test_backward_is_of_the_last_forward(tying: Any, backend: str, rng: np.rando
     dlogits = rng.standard_normal(model.forward(stories, questions).shape)
     wanted = model.backward(dlogits)
     model.predict(stories[::-1], questions[::-1])
+    model.attention(stories[::-1], questions[::-1])
     got = model.backward(dlogits)
     for name, gradient in wanted.items():
         np.testing.assert_array_equal(got[name], gradient)

@@ -40,6 +40,9 @@ PAPER: dict[tuple[str, int, bool], tuple[float, ...]] = {
     ("PE+LS+RN", 3, True): _row(
         "0 11.4 21.9 13.4 14.4 2.8 18.3 9.3 1.9 6.5 .3 .1 .2 6.9 0 2.7 40.4 9.4 88.0 0"
     ),
+    ("PE+LS+LW", 3, True): _row(
+        ".1 18.8 31.7 17.5 12.9 2.0 10.1 6.1 1.5 2.6 3.3 0 .5 2.0 1.8 51.0 42.6 9.2 90.6 .2"
+    ),
 }
 
 # joint -> errors of PE+LS+RN with three hops, trained with the NumPy port

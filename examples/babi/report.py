@@ -1,4 +1,4 @@
-"""The tables of docs/babi.md: every training they need, kept in a file as it is done, and Markdown."""
+"""The tables of docs: every training they need, kept in a file as it is done, and Markdown."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import json
 import math
 import platform
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from published import PAPER, RERUN
 from stories import TASKS
 
-VARIANTS = ("BoW", "PE", "PE+LS", "PE+LS+RN")
+# Position encoding instead of a bag of words, a linear start, random noise in the ages, layer-wise tying.
+VARIANTS = ("BoW", "PE", "PE+LS", "PE+LS+RN", "PE+LS+LW")
 
 
 class Setting(NamedTuple):
@@ -32,64 +33,76 @@ class Setting(NamedTuple):
         return RERUN[self.joint] if (self.variant, self.hops) == ("PE+LS+RN", 3) else None
 
 
-SEPARATE = tuple(Setting(variant, 3, False) for variant in VARIANTS)
-JOINT = (*(Setting("PE+LS", hops, True) for hops in (1, 2, 3)), Setting("PE+LS+RN", 3, True))
+SEPARATE = tuple(Setting(variant, 3, False) for variant in VARIANTS[:4])
+JOINT = (
+    *(Setting("PE+LS", hops, True) for hops in (1, 2, 3)),
+    *(Setting(variant, 3, True) for variant in VARIANTS[3:]),
+)
+
+
+class Key(NamedTuple):
+    """Which training: of a setting, for one task or for all of them (0), with a seed."""
+
+    setting: Setting
+    task: int
+    seed: int
+
+    def tasks(self) -> tuple[int, ...]:
+        """The tasks that are trained and tested."""
+        return (self.task,) if self.task else tuple(TASKS)
 
 
 class Training(NamedTuple):
-    """A model that has been trained: test errors in percent, the loss of the last epoch, and how long it
-    took.
+    """A model that has been trained: test errors in percent by task, the error in percent and the loss of
+    training, and how long it took.
     """
 
     errors: dict[int, float]
+    training_error: float
     loss: float
     seconds: float
 
 
 class Results:
-    """Trainings by setting, tasks and seed, written to a file after each so that a run can be taken up again.
+    """Trainings in a file, to which each is added as it is done, so that a run can be taken up again.
 
-    `seeds` of each model for one task, `joint_seeds` of each for all tasks.
+    A line is the JSON of one training; one that was cut off is left out.
     """
 
-    def __init__(self, path: Path, seeds: int, joint_seeds: int) -> None:
+    def __init__(self, path: Path) -> None:
         """Read what has been done before."""
-        self.path, self.seeds, self.joint_seeds = path, seeds, joint_seeds
-        self._entries: dict[str, list[Any]] = json.loads(path.read_text()) if path.exists() else {}
+        self.path = path
+        self.done: dict[Key, Training] = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                (setting, task, seed), (errors, *figures) = json.loads(line)
+            except ValueError:
+                continue
+            errors = {int(number): error for number, error in errors.items()}
+            self.done[Key(Setting(*setting), task, seed)] = Training(errors, *figures)
 
-    @staticmethod
-    def _key(setting: Setting, task: int, seed: int) -> str:
-        trained = "joint" if setting.joint else str(task)
-        return f"{setting.variant} {setting.hops} {trained} {seed}"
+    def add(self, key: Key, training: Training) -> None:
+        """Write it down."""
+        self.done[key] = training
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"\n{json.dumps((key, training))}\n")
+
+    def missing(self, seeds: int, joint_seeds: int) -> list[Key]:
+        """What is to be trained yet, seed by seed, the models with the most of the paper's tricks first."""
+        keys = []
+        for seed in range(max(seeds, joint_seeds)):
+            for setting in (*reversed(SEPARATE), *reversed(JOINT)):
+                if seed < (joint_seeds if setting.joint else seeds):
+                    keys += [Key(setting, task, seed) for task in ([0] if setting.joint else TASKS)]
+        return [key for key in keys if key not in self.done]
 
     def trainings(self, setting: Setting, task: int) -> list[Training]:
-        """Those that tested a task, one for each seed."""
-        found = []
-        for seed in range(self.joint_seeds if setting.joint else self.seeds):
-            errors, loss, seconds = self._entries[self._key(setting, task, seed)]
-            found.append(Training({int(number): error for number, error in errors.items()}, loss, seconds))
-        return found
-
-    def complete(self, train: Callable[[Setting, Sequence[int], int], Training]) -> None:
-        """Train what is missing, seed by seed."""
-        for seed in range(max(self.seeds, self.joint_seeds)):
-            for setting in (*SEPARATE, *JOINT):
-                if seed >= (self.joint_seeds if setting.joint else self.seeds):
-                    continue
-                for tasks in [tuple(TASKS)] if setting.joint else [(task,) for task in TASKS]:
-                    key = self._key(setting, tasks[0], seed)
-                    if key not in self._entries:
-                        self._entries[key] = list(train(setting, tasks, seed))
-                        self.path.parent.mkdir(parents=True, exist_ok=True)
-                        self.path.write_text(json.dumps(self._entries, indent=0))
-
-    def seconds(self) -> float:
-        """How long all trainings took together."""
-        separate = (
-            training for setting in SEPARATE for task in TASKS for training in self.trainings(setting, task)
-        )
-        joint = (training for setting in JOINT for training in self.trainings(setting, 1))
-        return math.fsum(training.seconds for training in (*separate, *joint))
+        """Those that tested a task, of the seeds that tested all."""
+        tasks = [0] if setting.joint else list(TASKS)
+        seeds = sorted({key.seed for key in self.done if key.setting == setting})
+        complete = [seed for seed in seeds if all(Key(setting, each, seed) in self.done for each in tasks)]
+        return [self.done[Key(setting, 0 if setting.joint else task, seed)] for seed in complete]
 
 
 def _number(value: float) -> str:
@@ -100,51 +113,98 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _spread(errors: Sequence[float]) -> str:
+def _spread(values: Sequence[float]) -> str:
     """The mean over the seeds and their range."""
-    if not errors:
-        return ""
-    text = _number(_mean(errors))
-    if len(errors) > 1 and _number(min(errors)) != _number(max(errors)):
-        text += f" ({_number(min(errors))} to {_number(max(errors))})"
+    text = _number(_mean(values))
+    if _number(min(values)) != _number(max(values)):
+        text += f" ({_number(min(values))} to {_number(max(values))})"
     return text
 
 
-def _errors(results: Results, setting: Setting, task: int) -> list[float]:
-    return [training.errors[task] for training in results.trainings(setting, task)]
+class Column:
+    """What was found of a setting: a list of test errors, one for each seed, by task."""
+
+    def __init__(self, results: Results, setting: Setting) -> None:
+        """Collect it."""
+        self.setting = setting
+        self.trainings = {task: results.trainings(setting, task) for task in TASKS}
+        self.errors = {task: [one.errors[task] for one in found] for task, found in self.trainings.items()}
+        self.seeds = len(self.errors[1])
+
+    def spread(self, task: int) -> str:
+        """Mean and range over the seeds."""
+        return _spread(self.errors[task])
+
+    def best(self, task: int) -> float:
+        """The error of the seed with the lowest error in training, or loss where that is equal: what the
+        paper reports, of ten.
+        """
+        return min(self.trainings[task], key=lambda one: (one.training_error, one.loss)).errors[task]
+
+    def all_best(self) -> list[float]:
+        """The best of each task."""
+        return [self.best(task) for task in TASKS]
+
+    def means(self) -> list[float]:
+        """The mean over the tasks for each seed."""
+        return [_mean([self.errors[task][seed] for task in TASKS]) for seed in range(self.seeds)]
 
 
-def _best(results: Results, setting: Setting, task: int) -> float:
-    """The error of the seed whose loss in training was lowest: what the paper reports, of ten."""
-    return min(results.trainings(setting, task), key=lambda training: training.loss).errors[task]
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
-def _table(results: Results, settings: Sequence[Setting]) -> Iterator[str]:
-    titles = []
-    for setting in settings:
-        titles += [setting.title(), "paper", *(["NumPy port"] if setting.rerun() else [])]
-    yield f"| task | {' | '.join(titles)} |"
-    yield f"|---|{'---|' * len(titles)}"
+def _summary(columns: Sequence[Column]) -> Iterator[str]:
+    """Means, and the tasks whose errors are others than the paper's."""
+    yield _row("model", "seeds", "mean error", "best of the seeds", "paper", "tasks that differ by 5 or more")
+    yield _row(*6 * ["---"])
+    for column in columns:
+        best, paper = column.all_best(), PAPER[column.setting]
+        differences = [
+            f"{task} ({ours - theirs:+.1f})"
+            for task, ours, theirs in zip(TASKS, best, paper, strict=True)
+            if abs(ours - theirs) >= 5
+        ]
+        yield _row(
+            column.setting.title() if column.setting.joint else f"{column.setting.variant}, a model a task",
+            str(column.seeds),
+            _spread(column.means()),
+            _number(_mean(best)),
+            _number(_mean(paper)),
+            ", ".join(differences) or "none",
+        )
+
+
+def _best_table(columns: Sequence[Column]) -> Iterator[str]:
+    """The best of the seeds beside the published errors."""
+    titles, rows = [], []
+    for column in columns:
+        titles += [column.setting.title(), "paper"]
+        rows += [column.all_best(), PAPER[column.setting]]
+        if rerun := column.setting.rerun():
+            titles.append("NumPy port")
+            rows.append(rerun)
+    yield _row("task", *titles)
+    yield _row(*["---"] * (1 + len(titles)))
+    for index, (task, (name, _)) in enumerate(TASKS.items()):
+        yield _row(f"{task} {name}", *(_number(row[index]) for row in rows))
+    yield _row("mean", *(_number(_mean(row)) for row in rows))
+    yield _row("tasks above 5 %", *(str(sum(error > 5 for error in row)) for row in rows))
+
+
+def _spread_table(columns: Sequence[Column]) -> Iterator[str]:
+    """Mean and range over the seeds."""
+    yield _row("task", *(column.setting.title() for column in columns))
+    yield _row(*["---"] * (1 + len(columns)))
     for task, (name, _) in TASKS.items():
-        cells = []
-        for setting in settings:
-            cells += [_spread(_errors(results, setting, task)), _number(PAPER[setting][task - 1])]
-            if rerun := setting.rerun():
-                cells.append(_number(rerun[task - 1]))
-        yield f"| {task} {name} | {' | '.join(cells)} |"
-    for title, value in (("mean", _errors), ("mean of the seeds with the lowest loss", _best)):
-        cells = []
-        for setting in settings:
-            means = [value(results, setting, task) for task in TASKS]
-            flat = [_mean(mean) if isinstance(mean, list) else mean for mean in means]
-            cells += [_number(_mean(flat)), _number(_mean(PAPER[setting]))]
-            if rerun := setting.rerun():
-                cells.append(_number(_mean(rerun)))
-        yield f"| {title} | {' | '.join(cells)} |"
+        yield _row(f"{task} {name}", *(column.spread(task) for column in columns))
+    yield _row("mean", *(_spread(column.means()) for column in columns))
+    yield _row("seeds", *(str(column.seeds) for column in columns))
 
 
-def _signs(results: Results) -> Iterator[str]:
+def _signs(columns: Sequence[Column]) -> Iterator[str]:
     """What of the paper must show whatever the data."""
+    found = {column.setting: column for column in columns}
     bow, pe, ls, noise = SEPARATE
     one, two = JOINT[:2]
     rows = (
@@ -154,12 +214,13 @@ def _signs(results: Results) -> Iterator[str]:
         ("position encoding beats bag of words on task 15", 15, (bow, pe)),
         ("a linear start beats none on task 16", 16, (pe, ls)),
     )
-    yield "| sign | here | paper |"
-    yield "|---|---|---|"
+    yield _row("sign", "here", "paper")
+    yield _row(*3 * ["---"])
     for sign, task, settings in rows:
-        ours = [f"{setting.title()} {_spread(_errors(results, setting, task))}" for setting in settings]
-        papers = [f"{setting.title()} {_number(PAPER[setting][task - 1])}" for setting in settings]
-        yield f"| {sign} | {' against '.join(ours)} | {' against '.join(papers)} |"
+        if all(setting in found for setting in settings):
+            ours = [f"{setting.title()} {found[setting].spread(task)}" for setting in settings]
+            papers = [f"{setting.title()} {_number(PAPER[setting][task - 1])}" for setting in settings]
+            yield _row(sign, " against ".join(ours), " against ".join(papers))
 
 
 def _processor() -> str:
@@ -171,47 +232,39 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def markdown(results: Results, training: str) -> str:
-    """The part of the document below its line of origin; `training` says how the models were trained."""
-    seeds, joint_seeds = results.seeds, results.joint_seeds
+def markdown(results: Results, data: str, command: str) -> str:
+    """The part of a document below its line of origin."""
+    columns = [Column(results, setting) for setting in (*SEPARATE, *JOINT)]
+    columns = [column for column in columns if column.seeds]
+    separate = [column for column in columns if not column.setting.joint]
+    joint = [column for column in columns if column.setting.joint]
+    seeds, joint_seeds = (max((column.seeds for column in some), default=0) for some in (separate, joint))
+    minutes = math.fsum(training.seconds for training in results.done.values()) / 60
     paragraphs = (
-        f"{training} Test error in percent, mean and range over {seeds} seeds of a model for each task and "
-        f"{joint_seeds} of a model for all, with the same stories for every seed. Paper: Table 1 of "
-        f"arXiv:1503.08895, "
-        "the best of ten trainings by training error; NumPy port: one training each with "
-        "vinhkhuc/MemN2N-babi-python. Both of these are on the public data set.",
-        f"`FASTNORM_NUM_THREADS=1 python examples/babi/run.py --report docs/babi.md --seeds {seeds} "
-        f"--joint-seeds {joint_seeds}` took {results.seconds() / 60:.0f} minutes of training "
-        f"({_processor()}, shared).",
+        f"Trained on {data}: 1,000 questions a task and 1,000 others as the test. A model for each task: "
+        "100 epochs and dimension 20; one for all: 60 epochs and dimension 50; with a linear start (LS) 20 "
+        "and 30 epochs more before. Test errors in percent. The best of the seeds is the one with the lowest "
+        "error in training, as in the paper, which had ten: Table 1 of arXiv:1503.08895. NumPy port: one "
+        "training each with vinhkhuc/MemN2N-babi-python. Both of these are on the public data set.",
+        f"`FASTNORM_NUM_THREADS=1 {command} --seeds {seeds} --joint-seeds {joint_seeds}`, as far as the "
+        f"seeds below: {minutes:.0f} minutes of training by the clock, a thread each ({_processor()}, shared "
+        "with other work).",
     )
-    lines = [
-        "## Results",
-        "",
-        *(part for text in paragraphs for part in (textwrap.fill(text, 120, break_on_hyphens=False), "")),
-        "### The signs",
-        "",
-        *_signs(results),
-        "",
-        "### Trained separately, three hops",
-        "",
-        *_table(results, SEPARATE),
-        "",
-        "### Trained jointly",
-        "",
-        *_table(results, JOINT),
-        "",
-    ]
+    lines = ["## Results", ""]
+    for text in paragraphs:
+        lines += [textwrap.fill(text, 120, break_on_hyphens=False), ""]
+    lines += [*_summary(columns), "", "### The signs", "", *_signs(columns), ""]
+    for title, some in (("a model for each task, three hops", separate), ("one model for all tasks", joint)):
+        if some:
+            lines += [f"### The best: {title}", "", *_best_table(some), ""]
+            lines += [f"### Mean and range over the seeds: {title}", "", *_spread_table(some), ""]
     return "\n".join(lines)
 
 
 MARK = "<!-- below: written by examples/babi/run.py --report -->\n"
 
 
-def write(path: Path, results: Results, training: str) -> None:
-    """Write the tables into the document, below what is written by hand."""
-    text = (
-        path.read_text(encoding="utf-8")
-        if path.exists()
-        else "# Memory networks on generated bAbI tasks\n\n" + MARK
-    )
-    path.write_text(text.partition(MARK)[0] + MARK + "\n" + markdown(results, training), encoding="utf-8")
+def write(path: Path, results: Results, data: str, command: str) -> None:
+    """Write the tables into a document, below what is written by hand."""
+    text = path.read_text(encoding="utf-8") if path.exists() else f"# Memory networks on {data}\n\n{MARK}"
+    path.write_text(text.partition(MARK)[0] + MARK + "\n" + markdown(results, data, command), "utf-8")

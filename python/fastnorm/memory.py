@@ -230,6 +230,31 @@ class MemN2N:
         logits, self._saved = self._forward(self._memory(stories), questions)
         return logits
 
+    def attention(self, stories: ArrayLike, questions: ArrayLike) -> Array:
+        """Return how much of each sentence the hops take, (n, hops, memory_size).
+
+        The most recent sentence stands last, as in `stories`. The weights of a hop are probabilities, of
+        which the empty sentences have their share; where `linear` they are scores.
+
+        Parameters
+        ----------
+        stories, questions : array_like of int
+            As in `forward`.
+        """
+        stories, questions = self._checked(stories, questions)
+        _, saved = self._forward(self._memory(stories), questions)
+        weights = np.empty((len(stories), self.hops, self.memory_size), self.dtype)
+        for hop in range(self.hops):
+            look, take = self._read(hop)
+            _, weights[:, hop] = memory_read(
+                saved.states[hop],
+                saved.memory[look],
+                saved.memory[take],
+                linear=saved.linear,
+                return_weights=True,
+            )
+        return weights
+
     @np.errstate(all="ignore")  # as the ops
     def backward(self, dlogits: ArrayLike) -> dict[str, Array]:
         """Return the gradient of each parameter for the last `forward`.
@@ -435,9 +460,11 @@ class MemN2N:
         return stories, questions
 
     def _predict(self, sentences: Array, questions: Array) -> Array:
+        # Few at once, so that their memory stays in the caches: 50 sentences of 11 words, dimension 50 and 3
+        # hops take 9 us a question in parts of 32, 32 of 64 and 41 of 256 (Zen 4, one thread).
         answers = np.empty(len(questions), np.int64)
-        for start in range(0, len(questions), 256):
-            part = slice(start, start + 256)
+        for start in range(0, len(questions), 32):
+            part = slice(start, start + 32)
             logits, _ = self._forward(sentences[part], questions[part])
             answers[part] = np.argmax(logits[:, : self.vocab_size], axis=1)
         return answers

@@ -3,8 +3,10 @@
 // Every column is a sum of its own, so its bits do not depend on the width of registers: over the words of a
 // sentence in the element type (one rounding a word), over the places of a word in double, rounded once.
 // Words are sorted by table row before, so that the backward keeps a row's sum in registers: nothing is added
-// to memory, a row has one writer, and neither threads nor other rows change its bits. Memory networks have
-// no half types: those entries are float's.
+// to memory, a row has one writer, and neither threads nor other rows change its bits. Most sentences of a
+// memory are the empty ones that fill it up: one that repeats the sentence before it is copied, and the
+// places of a word in one sentence share the load of its gradient. Memory networks have no half types: those
+// entries are float's.
 #pragma once
 
 #include "simd/rows.h"
@@ -22,6 +24,14 @@ void embedding_sum(const EmbeddingSum& task, std::int64_t begin, std::int64_t en
     for (std::int64_t s = begin; s < end; ++s) {
         const std::int64_t* words = task.words + s * positions;
         C* y = static_cast<C*>(task.y) + s * dim;
+        bool repeats = s > begin;
+        for (std::int64_t j = 0; repeats && j < positions; ++j) repeats = words[j - positions] == words[j];
+        if (repeats) {
+            for_columns<native<C>>(0, dim, [&](std::int64_t column, auto step) FASTNORM_INLINE_LAMBDA {
+                store_columns(y + column, load_columns<V>(y - dim + column, step), step);
+            });
+            continue;
+        }
         for_columns<native<C>>(0, dim, [&](std::int64_t column, auto step) FASTNORM_INLINE_LAMBDA {
             V sum = broadcast<V>(0);
             for (std::int64_t j = 0; j < positions; ++j) {
@@ -36,22 +46,25 @@ void embedding_sum(const EmbeddingSum& task, std::int64_t begin, std::int64_t en
 template <class T>
 void embedding_sum_backward(const EmbeddingSumBackward& task, std::int64_t begin, std::int64_t end, void*) {
     using C = compute_t<T>;
-    using V = Vec<double, native<C>>;
+    constexpr int lanes = 2 * native<C>;  // as embedding_group
+    using V = Vec<double, lanes>;
     const std::int64_t dim = task.dim, groups = (dim + embedding_group - 1) / embedding_group;
     const C* dy = static_cast<const C*>(task.dy);
     for (std::int64_t unit = begin; unit < end; ++unit) {
         const std::int64_t row = unit / groups, first = unit % groups * embedding_group;
         const WordPlace* last = task.places + task.first[row + 1];
         C* dtable = static_cast<C*>(task.dtable) + row * dim;
-        for_columns<native<C>>(
+        for_columns<lanes>(
             first, smaller(first + embedding_group, dim),
             [&](std::int64_t column, auto step) FASTNORM_INLINE_LAMBDA {
                 V sum = broadcast<V>(0);
-                for (const WordPlace* place = task.places + task.first[row]; place < last; ++place) {
-                    const V gradient = load_columns<V>(dy + place->sentence * dim + column, step);
-                    sum = mul_add(
-                        load_columns<V>(task.encoding + place->position * dim + column, step), gradient, sum
-                    );
+                for (const WordPlace* place = task.places + task.first[row]; place < last;) {
+                    const std::int64_t sentence = place->sentence;
+                    const V gradient = load_columns<V>(dy + sentence * dim + column, step);
+                    do {
+                        const double* factors = task.encoding + place->position * dim + column;
+                        sum = mul_add(load_columns<V>(factors, step), gradient, sum);
+                    } while (++place < last && place->sentence == sentence);
                 }
                 store_columns(dtable + column, sum, step);
             }

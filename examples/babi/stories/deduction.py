@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from .text import Story
-from .world import MOVES
+from .world import GETS, MOVES
 
 PLURALS = {"mouse": "mice", "sheep": "sheep", "wolf": "wolves", "cat": "cats"}
 OWNERS = ("Gertrude", "Winona", "Jessica", "Emily")
@@ -76,6 +76,6 @@ def motivations(rng: Random) -> Story:
             story.tell(f"{actor} {rng.choice(MOVES)} the {place}")
             story.ask(f"why did {actor} go to the {place}", feeling, [felt[actor]])
         else:
-            story.tell(f"{actor} {rng.choice(('grabbed', 'took', 'got'))} the {thing}")
+            story.tell(f"{actor} {rng.choice(GETS)} the {thing} there")
             story.ask(f"why did {actor} get the {thing}", feeling, [felt[actor]])
     return story

@@ -1,14 +1,30 @@
-"""Tasks about what people carry: 2, 3, 5, 7 and 8."""
+"""Tasks about what people carry: 2, 3, 5, 7 and 8.
+
+Two lines are told at a time, and then a question is asked where the latest five give rise to one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from random import Random
 
 from .text import Story
-from .world import OBJECTS, Action, World
+from .world import GIVING, HANDLING, Action, World
 
+GIVERS = ("Mary", "Fred", "Bill", "Jeff")
 NUMBERS = ("none", "one", "two", "three")
+
+
+@dataclass
+class Object:
+    """What a reader knows of an object since somebody took it last."""
+
+    line: int  # that tells of its getting, or of its being put down
+    holder: str | None
+    place: tuple[str, int] | None  # where it is, and the line that says so
+    carried: list[tuple[str, int]] = field(default_factory=list)  # where to, with the lines
 
 
 @dataclass
@@ -16,149 +32,136 @@ class Reader:
     """What a reader of moves, gets and drops knows, with the lines it follows from."""
 
     place: dict[str, tuple[str, int]] = field(default_factory=dict)  # person -> place, line
-    holder: dict[str, tuple[str, int]] = field(default_factory=dict)  # held object -> person, line
-    # object -> its known places, oldest first, neighbours different, each with the lines that told it last
-    trail: dict[str, list[tuple[str, set[int]]]] = field(
-        default_factory=lambda: {thing: [] for thing in OBJECTS}
-    )
+    objects: dict[str, Object] = field(default_factory=dict)  # those told of
 
     def read(self, action: Action, line: int) -> None:
         """Take in what a line tells."""
         if action.kind == "move":
             self.place[action.actor] = action.thing, line
+            for held in self.objects.values():
+                if held.holder == action.actor:
+                    held.place = action.thing, line
+                    held.carried.append(held.place)
         elif action.kind == "get":
-            self.holder[action.thing] = action.actor, line
+            self.objects[action.thing] = Object(line, action.actor, self.place.get(action.actor))
         else:
-            del self.holder[action.thing]
-        for thing in self.located():
-            holder, taken = self.holder[thing]
-            place, arrived = self.place[holder]
-            trail = self.trail[thing]
-            if trail and trail[-1][0] == place:
-                trail.pop()
-            trail.append((place, {taken, arrived}))
-
-    def located(self) -> list[str]:
-        """The objects in the hands of somebody whose place is known."""
-        return [thing for thing, (holder, _) in self.holder.items() if holder in self.place]
+            put = self.objects[action.thing]
+            put.line, put.holder = line, None
 
 
-def _told_step(rng: Random, story: Story, world: World, reader: Reader) -> bool:
-    """Tell a move (one time in three), a get or a drop; say whether a question may follow."""
-    action = world.draw("move") if rng.random() < 1 / 3 else world.draw("get", "drop")
-    if action is not None:
-        world.perform(action)
-        reader.read(action, story.tell(action.sentence(rng)))
-    return story.since_question() >= 3 and rng.random() < 0.5
+Question = tuple[str, str, list[int]]  # its text, the answer, and the lines that it follows from
+
+
+def _where(rng: Random, ask: Callable[[str, Object], list[Question]], gets_there: float) -> Story:
+    """Two lines at a time of moves, gets and drops, and a question, one that `ask` finds, of an object that
+    was taken or put down in one of the latest lines.
+    """
+    story, world, reader = Story(), World(rng), Reader()
+    while story.questions < 5:
+        for _ in range(2):
+            action = world.act(*HANDLING)
+            reader.read(action, story.tell(action.sentence(rng, gets_there)))
+        latest = story.latest()
+        found = [ask(thing, told) for thing, told in reader.objects.items() if told.line in latest]
+        if found := [questions for questions in found if questions]:
+            story.ask(*rng.choice(rng.choice(found)))
+    return story
 
 
 def where_is_object(rng: Random) -> Story:
-    """Task 2: where an object is that somebody carries: who took it, and where he went."""
-    story, world, reader = Story(), World(rng), Reader()
-    while story.questions < 5:
-        if not _told_step(rng, story, world, reader):
-            continue
-        if located := reader.located():
-            thing = rng.choice(located)
-            holder, taken = reader.holder[thing]
-            place, arrived = reader.place[holder]
-            story.ask(f"where is the {thing}", place, [taken, arrived])
-    return story
+    """Task 2: where an object is: who took it or put it down, and where he was.
+
+    Of one that is held it is asked only after it was carried somewhere.
+    """
+
+    def ask(thing: str, told: Object) -> list[Question]:
+        if told.place is None or (told.holder and not told.carried):
+            return []
+        place, arrived = told.place
+        return [(f"where is the {thing}", place, [told.line, arrived])]
+
+    return _where(rng, ask, gets_there=1.0)
 
 
 def where_was_object(rng: Random) -> Story:
-    """Task 3: where an object was before it came to where it is.
+    """Task 3: where an object was before somebody who held it carried it on to another place.
 
-    A story with an answer that hangs on more or fewer than three lines is redrawn.
+    He went to both with it, to the latter for the last time, which need not be where it is now.
     """
-    while (story := _where_was_object(rng)) is None:
-        pass
-    return story
 
+    def ask(thing: str, told: Object) -> list[Question]:
+        return [
+            (f"where was the {thing} before the {place}", before, [told.line, left, arrived])
+            for end, ((before, left), (place, arrived)) in enumerate(pairwise(told.carried), 2)
+            if all(place != later for later, _ in told.carried[end:])
+        ]
 
-def _where_was_object(rng: Random) -> Story | None:
-    story, world, reader = Story(), World(rng), Reader()
-    while story.questions < 5:
-        if not _told_step(rng, story, world, reader):
-            continue
-        if travelled := [thing for thing in reader.located() if len(reader.trail[thing]) > 1]:
-            thing = rng.choice(travelled)
-            (before, lines), (place, last_lines) = reader.trail[thing][-2:]
-            support = lines | last_lines
-            if len(support) != 3:
-                return None
-            story.ask(f"where was the {thing} before the {place}", before, support)
-    return story
+    return _where(rng, ask, gets_there=0.2)
 
 
 def who_gave_what(rng: Random) -> Story:
-    """Task 5: who gave what to whom, a few lines after the gift.
-
-    The lines between gift and question are carried out like all others, which the original generator omits.
-    """
-    story, world = Story(), World(rng)
+    """Task 5: who gave what to whom in the last gift."""
+    story, world = Story(), World(rng, GIVERS)
+    gift, line = Action("give", "", ""), 0
     while story.questions < 5:
-        gift = world.draw(rng.choice(("get", "give", "move")))
-        if gift is None:
+        for _ in range(2):
+            action = world.act(*GIVING)
+            told = story.tell(action.sentence(rng))
+            if action.kind == "give":
+                gift, line = action, told
+        if line not in story.latest():
             continue
-        world.perform(gift)
-        line = story.tell(gift.sentence(rng))
-        if gift.kind != "give" or story.since_question() < 2:
-            continue
-        for _ in range(rng.randint(0, 5)):
-            further = world.draw(rng.choice(("get", "give", "move")))
-            if further is None or further.thing == gift.thing:
-                continue
-            if (further.kind, further.actor, further.recipient) != (gift.kind, gift.actor, gift.recipient):
-                world.perform(further)
-                story.tell(further.sentence(rng))
-        question, answer = rng.choice(
-            (
-                (f"what did {gift.actor} give to {gift.recipient} last", gift.thing),
-                (f"who received the {gift.thing} last", gift.recipient),
-                (f"who did {gift.actor} give the {gift.thing} to last", gift.recipient),
-            )
+        giver, thing, receiver = gift.actor, gift.thing, gift.recipient
+        questions = (
+            (f"what did {giver} give to {receiver}", thing),
+            (f"what did {giver} give to {receiver}", thing),
+            (f"who gave the {thing}", giver),
+            (f"who gave the {thing} to {receiver}", giver),
+            (f"who did {giver} give the {thing} to", receiver),
+            (f"who received the {thing}", receiver),
         )
-        story.ask(question, answer, [line])
+        story.ask(*rng.choice(questions), [line])
     return story
 
 
-def _handling(rng: Random, listing: bool) -> Story:
-    """Five questions about what somebody holds who took, dropped or gave something, two lines between
-    questions.
+def _carrying(rng: Random, kinds: tuple[str, ...], ask: Callable[[str, list[str]], tuple[str, str]]) -> Story:
+    """What people carry: `ask` makes question and answer of somebody and what he carries, in the order in
+    which he got it.
     """
     story, world = Story(), World(rng)
-    handled: dict[str, list[int]] = {}  # person -> the lines that tell what he took, dropped and gave himself
+    hands: dict[str, list[str]] = {}
+    lines: dict[str, list[int]] = {}  # that tell of somebody's hands
+    people: list[tuple[str, int]] = []  # whose hands a line tells of
     while story.questions < 5:
-        draw = rng.random()
-        action = (
-            world.draw("move")
-            if draw < 1 / 4
-            else world.draw("get", "drop")
-            if draw < 1 / 2
-            else world.draw("give")
-        )
-        if action is None:
-            continue
-        world.perform(action)
-        line = story.tell(action.sentence(rng))
-        if action.kind != "move":
-            handled.setdefault(action.actor, []).append(line)
-        if handled and story.since_question() >= 2:
-            actor = rng.choice(list(handled))
-            held = world.held(actor)
-            if listing:
-                story.ask(f"what is {actor} holding", ",".join(held) or "nothing", handled[actor])
-            else:
-                story.ask(f"how many objects is {actor} holding", NUMBERS[len(held)], handled[actor])
+        for _ in range(2):
+            action = world.act(*kinds)
+            line = story.tell(action.sentence(rng))
+            if action.kind == "move":
+                continue
+            for person in (action.actor, action.recipient) if action.recipient else (action.actor,):
+                hands.setdefault(person, [])
+                lines.setdefault(person, []).append(line)
+                people.append((person, line))
+            if action.kind != "get":
+                hands[action.actor].remove(action.thing)
+            if action.kind != "drop":
+                hands[people[-1][0]].append(action.thing)
+        latest = story.latest()
+        if among := [person for person, line in people if line in latest]:
+            actor = rng.choice(among)
+            story.ask(*ask(actor, hands[actor]), lines[actor])
     return story
 
 
 def counting(rng: Random) -> Story:
-    """Task 7: how many objects somebody holds."""
-    return _handling(rng, listing=False)
+    """Task 7: how many objects somebody carries."""
+    return _carrying(
+        rng, GIVING, lambda actor, held: (f"how many objects is {actor} carrying", NUMBERS[len(held)])
+    )
 
 
 def listing(rng: Random) -> Story:
-    """Task 8: which objects somebody holds."""
-    return _handling(rng, listing=True)
+    """Task 8: what somebody carries."""
+    return _carrying(
+        rng, HANDLING, lambda actor, held: (f"what is {actor} carrying", ",".join(held) or "nothing")
+    )

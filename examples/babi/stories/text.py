@@ -48,12 +48,9 @@ class Story:
         """How many questions are asked."""
         return sum(line.answer is not None for line in self.lines)
 
-    def since_question(self) -> int:
-        """How many sentences stand after the last question."""
-        for distance, line in enumerate(reversed(self.lines)):
-            if line.answer is not None:
-                return distance
-        return len(self.lines)
+    def latest(self) -> list[int]:
+        """The numbers of the last five sentences, from which questions follow."""
+        return [number for number, line in enumerate(self.lines, 1) if line.answer is None][-5:]
 
     def first(self, questions: int) -> Story:
         """The story up to its question number ``questions``."""
