@@ -65,7 +65,7 @@ def test_nothing_is_said_of_files_that_are_not_installed(folder: Path) -> None:
     assert BOTH not in run(imported(folder, "import fastnorm")).stderr
 
 
-@pytest.mark.parametrize("module", ["fastnorm.norms", "fastnorm.runtime", "fastnorm.sklearn"])
+@pytest.mark.parametrize("module", ["fastnorm.norms", "fastnorm.runtime", "fastnorm.mlp"])
 def test_the_other_over_this_one(folder: Path, module: str) -> None:
     install_other(folder)
     done = run(imported(folder, f"import {module}"))

@@ -161,7 +161,7 @@ mish = activation("mish", numpy_mish, numpy_mish_backward)
 leaky_relu = activation(
     "leaky_relu",
     lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
-    lambda dy, x, negative_slope=0.01: dy * np.where(x > 0, 1, negative_slope),
+    lambda dy, x, negative_slope=0.01: np.where(x > 0, dy, negative_slope * dy),
     variants=(
         Variant("plain"),
         Variant("steep", (), {"negative_slope": 1.7}),
