@@ -118,10 +118,10 @@ Outcome swish(const Call<SwishArguments>& call) {
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
     npy_intp strides[NPY_MAXDIMS];
-    const View arrays[] = {*x, broadcast(beta.view(), *x, strides), y.array};
-    if (!run_elementwise(kernels().swish_forward, Elementwise(), arrays, 2, 1, false, swish_cost.forward)) {
-        return finished(nullptr);
-    }
+    Geometry geometry;
+    SwishForward task;
+    const Work work = plan_swish(task, geometry, *x, broadcast(beta.view(), *x, strides), y.array);
+    if (!run_kernel(kernels().swish_forward[int(x->element)], task, work)) return finished(nullptr);
     return finished(y.object.release());
 }
 

@@ -1,6 +1,7 @@
 #include "plan/elementwise.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 namespace fastnorm {
 
@@ -104,12 +105,42 @@ bool is_shared(const View& beta, const View& x, int axis) {
     return axis < missing || beta.shape[axis - missing] == 1;
 }
 
+// How many rows of operands, all of the element size, make a run, or 1: where they are short and follow each
+// other in memory. Rows of 768 elements, one by one, take as long as runs (Zen 4), with a loop that is
+// simpler.
+std::int64_t joined_rows(
+    const Rows& rows, std::initializer_list<const Operand*> operands, std::int64_t size
+) {
+    if (rows.rows < 2 || rows.cols == 0 || rows.cols > swish_run / 2) return 1;
+    for (const Operand* operand : operands) {
+        std::int64_t step = rows.cols * size;
+        if (!operand->contiguous) return 1;
+        for (int axis = rows.outer_axes - 1; axis >= 0; step *= rows.outer_extent[axis--]) {
+            if (operand->outer_stride[axis] != step) return 1;
+        }
+    }
+    return std::min(rows.rows, swish_run / rows.cols);
+}
+
 }  // namespace
 
 View broadcast(const View& beta, const View& x, std::ptrdiff_t* strides) {
     const int missing = x.ndim - beta.ndim;
     for (int i = 0; i < x.ndim; ++i) strides[i] = is_shared(beta, x, i) ? 0 : beta.strides[i - missing];
     return {beta.data, beta.element, x.ndim, x.shape, strides, false};
+}
+
+Work plan_swish(SwishForward& task, Geometry& geometry, const View& x, const View& beta, const View& y) {
+    const View arrays[] = {x, beta, y};
+    Work work = plan_elementwise(task, geometry, arrays, 2, 1, false, swish_cost.forward);
+    task.rows_together =
+        joined_rows(task.shape, {&task.operands[0], &task.operands[2]}, item_size(x.element));
+    if (task.rows_together > 1) {
+        work.units = (task.shape.rows + task.rows_together - 1) / task.rows_together;
+        work.units_per_chunk = segment_elements / swish_run;
+        work.scratch_bytes = swish_room * item_size(beta.element);
+    }
+    return work;
 }
 
 namespace {

@@ -38,6 +38,9 @@ Work plan_elementwise_loss(
 // `strides` has x.ndim elements, which have to outlive the view.
 View broadcast(const View& beta, const View& x, std::ptrdiff_t* strides);
 
+// Places x, beta, which has x's shape, and y in the task.
+Work plan_swish(SwishForward& task, Geometry& geometry, const View& x, const View& beta, const View& y);
+
 // How the gradients of swish run: by which kernel, and how dbeta comes from shares in it. A share is of one
 // beta or, by columns, of a row of them; there are none where the kernel writes dbeta.
 struct SwishPlan {

@@ -5,6 +5,17 @@
 
 namespace fastnorm {
 
+// Elements of which swish takes the betas together: they stay in the first-level cache beside x and y. There
+// is room for a vector more.
+constexpr std::int64_t swish_run = 1024, swish_room = swish_run + 64;
+
+// x, beta, which is of the compute type and does not step where elements of x share one, and y. Units are
+// segments or, where rows_together is not 1, so many rows, which follow each other in x and in y; scratch is
+// then swish_room betas.
+struct SwishForward : Elementwise {
+    std::int64_t rows_together = 1;
+};
+
 // The gradients of swish on rows of which `shared_rows` neighbours share a beta or, by columns, a row of
 // them. beta and dbeta are of the compute type and do not step where elements of x share one. Units are
 // segments of rows as in Elementwise or, by columns, strips of `strip` columns of blocks of `block_rows`

@@ -53,8 +53,17 @@ Results run_swish(const KernelTable& table, const Shape& s, Betas betas) {
     const std::int64_t* const inner = is_row ? &none : &compute;
     const Operand beta = {static_cast<char*>(values.data()), outer, inner, !is_row},
                   dbeta = {static_cast<char*>(sums.data()), outer, inner, !is_row};
-    Elementwise task{rows, {x.operand(s), beta, y.operand(s)}, s.stream};
+    SwishForward task{{rows, {x.operand(s), beta, y.operand(s)}, s.stream}, 1};
     table.swish_forward[e](task, 0, s.rows * segments_per_row(task), scratch.data());
+    const std::string separate = elements(y, s);
+    if (s.layout == Layout::contiguous && s.rows > 1 && s.cols > 0 && s.cols <= swish_run / 2) {
+        task.rows_together = std::min(s.rows, swish_run / s.cols);
+        task.operands[2] = dx.operand(s);
+        table.swish_forward[e](
+            task, 0, (s.rows + task.rows_together - 1) / task.rows_together, scratch.data()
+        );
+        CHECK(elements(dx, s) == separate);
+    }
     const std::int64_t shared_rows = betas == Betas::of_columns ? s.rows : 1, strip = 48;
     const SwishBackward backward{rows,         dy.operand(s),
                                  x.operand(s), dx.operand(s),

@@ -42,7 +42,7 @@
     FASTNORM_SIGMOID_ACTIVATIONS(FASTNORM_BACKWARD_FROM_RESULT, kernel)               \
     FASTNORM_FORMS_OF_GELU(FASTNORM_FORWARD_AND_BACKWARD, kernel)                     \
     FASTNORM_PARAMETRIC_ACTIVATIONS(FASTNORM_PARAMETRIC_FORWARD_AND_BACKWARD, kernel) \
-    kernel(swish_forward, Elementwise);                                               \
+    kernel(swish_forward, SwishForward);                                              \
     kernel(swish_backward_rows, SwishBackward);                                       \
     kernel(swish_backward_columns, SwishBackward);
 

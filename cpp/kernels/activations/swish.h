@@ -12,6 +12,7 @@
 #pragma once
 
 #include "kernels/loops/elementwise.h"
+#include "kernels/activations/joined_rows.h"
 #include "kernels/activations/sigmoid.h"
 #include "kernels/activations/silu.h"
 #include "kernels/activations/swish_float.h"
@@ -68,6 +69,10 @@ FASTNORM_INLINE V layer_swish_derivative(V x, V beta) {
     return silu_derivative(layer_argument(x, beta));
 }
 
+// Whether a beta that segments share is worth a loop of its own: one in double is long enough to fetch it.
+template <class T>
+constexpr bool swish_shares_beta = sizeof(T) < 8 && has_fma;
+
 // Whether all values are 1; the first tells mostly.
 template <class C>
 FASTNORM_OUTLINE bool are_ones(const C* values, std::int64_t count) {
@@ -80,16 +85,60 @@ FASTNORM_OUTLINE bool are_ones(const C* values, std::int64_t count) {
     return result;
 }
 
-// A beta that segments share stays in a register.
+// y of a run of elements that share one beta, which stays in a register, or have one each.
 template <class T>
-void swish_forward(const Elementwise& task, std::int64_t begin, std::int64_t end, void* scratch) {
+FASTNORM_OUTLINE void swish_span(
+    const Span<T, T, 1, 1>& of_x, const compute_t<T>* beta, std::int64_t ahead, bool is_shared,
+    std::int64_t count, bool streaming
+) {
     using C = compute_t<T>;
     using V = Argument<T, 1>;
     using W = Argument<T, 2>;
-    // A loop in double is long enough to fetch it.
-    constexpr bool is_float = sizeof(T) < 8 && has_fma;
-    const bool is_shared = is_float && task.operands[1].inner_stride[0] == 0;
+    if (are_ones(beta, is_shared ? 1 : count)) return fill_span(of_x, count, streaming, Silu());
+    if constexpr (swish_shares_beta<T>) {
+        if (is_shared) {
+            const C factor = *beta;
+            return fill_span(of_x, count, streaming, [=](V v) FASTNORM_INLINE_LAMBDA {
+                return swish(v, broadcast<V>(factor));
+            });
+        }
+    }
+    const Span<T, C, 2, 1> of_both{
+        {of_x.last}, beta, {of_x.ahead[0], reinterpret_cast<const T*>(beta + ahead)}, {of_x.out[0]}
+    };
+    fill_span(of_both, count, streaming, [](W v, W factor) FASTNORM_INLINE_LAMBDA {
+        return swish(v, factor);
+    });
+}
+
+// y of units that are rows which follow each other.
+template <class T>
+FASTNORM_OUTLINE void joined_swish_forward(
+    const SwishForward& task, std::int64_t begin, std::int64_t end, compute_t<T>* betas
+) {
+    const Rows& shape = task.shape;
+    const Operand& beta = task.operands[1];
+    const RowSpan<T> x(shape, task.operands[0], nullptr), y(shape, task.operands[2], nullptr);
+    bool repeats = true;
+    for (int axis = 0; axis < shape.outer_axes; ++axis) repeats = repeats && beta.outer_stride[axis] == 0;
+    if (repeats) spread_betas(shape, beta, 0, task.rows_together, betas);
+    for (std::int64_t unit = begin; unit < end; ++unit) {
+        const std::int64_t row = unit * task.rows_together;
+        const std::int64_t rows = smaller(task.rows_together, shape.rows - row);
+        if (!repeats) spread_betas(shape, beta, row, rows, betas);
+        const T* const source = x.place(row, 0);
+        const std::int64_t ahead = task.stream ? fetched_ahead : 0;
+        const Span<T, T, 1, 1> of_x{{}, source, {source + ahead}, {y.place(row, 0)}};
+        swish_span<T>(of_x, betas, 0, false, rows * shape.cols, task.stream);
+    }
+}
+
+template <class T>
+void swish_forward(const SwishForward& task, std::int64_t begin, std::int64_t end, void* scratch) {
+    using C = compute_t<T>;
     char* space = static_cast<char*>(scratch);
+    if (task.rows_together > 1) return joined_swish_forward<T>(task, begin, end, reinterpret_cast<C*>(space));
+    const bool is_shared = swish_shares_beta<T> && task.operands[1].inner_stride[0] == 0;
     Segment<T> x, y;
     Segment<C> betas;
     x.attach(task.shape, task.operands[0], space);
@@ -100,26 +149,9 @@ void swish_forward(const Elementwise& task, std::int64_t begin, std::int64_t end
         const std::int64_t row = segment / per_row, column = segment % per_row * segment_elements;
         const std::int64_t count = smaller(segment_elements, task.shape.cols - column);
         const T* const source = x.fetched(row, column, count);
-        T* const target = y.place(row, column);
         const C* const beta = betas.fetched(row, column, is_shared ? 1 : count);
-        const Span<T, T, 1, 1> of_x{{}, source, {source + ahead}, {target}};
-        if (are_ones(beta, is_shared ? 1 : count)) {
-            fill_span(of_x, count, task.stream, Silu());
-        } else if (is_shared) {
-            if constexpr (is_float) {
-                const C factor = *beta;
-                fill_span(of_x, count, task.stream, [=](V v) FASTNORM_INLINE_LAMBDA {
-                    return swish(v, broadcast<V>(factor));
-                });
-            }
-        } else {
-            const Span<T, C, 2, 1> of_both{
-                {source}, beta, {source + ahead, reinterpret_cast<const T*>(beta + ahead)}, {target}
-            };
-            fill_span(of_both, count, task.stream, [](W v, W factor) FASTNORM_INLINE_LAMBDA {
-                return swish(v, factor);
-            });
-        }
+        const Span<T, T, 1, 1> of_x{{}, source, {source + ahead}, {y.place(row, column)}};
+        swish_span<T>(of_x, beta, ahead, is_shared, count, task.stream);
         y.write_back(count);
     }
 }
