@@ -41,7 +41,7 @@ int main() {
     for (std::int64_t i = 0; i < 600; ++i) words.push_back(i % 5 == 0 ? i * i % 41 : 0);
     test_sorting(words, 6, 50);
 
-    const SentenceShape shape{100, 6, 50, 20};
+    const SentenceShape shape{100, 6, 50, 40};
     CHECK(shape.words() == 600 && shape.groups() == 2);
     CHECK(embedding_work(shape, Element::float32).units == 100);
     CHECK(embedding_backward_work(shape, Element::float32).units == 50 * 2);
