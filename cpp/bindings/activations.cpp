@@ -1,4 +1,3 @@
-#include <cfloat>
 #include <cmath>
 
 #include "bindings/elementwise.h"
@@ -219,12 +218,8 @@ struct LeakyReluArguments {
 std::optional<ParametricActivation> leaky_relu_task(Slot x, Slot slope_slot) {
     const MaybeArray array = as_array(x);
     const std::optional<double> slope = as_number(slope_slot, -HUGE_VAL);
-    if (!array || !slope) return std::nullopt;
-    if (compute_element(array->element) == Element::float32 && !(std::abs(*slope) <= FLT_MAX))
-        return std::nullopt;
-    ParametricActivation task;
-    task.parameters[0] = *slope;
-    return task;
+    if (!array || !slope || !fits_compute(*slope, array->element)) return std::nullopt;
+    return ParametricActivation{{}, {*slope}};
 }
 
 Outcome leaky_relu(const Call<LeakyReluArguments>& call) {
@@ -242,12 +237,7 @@ Outcome leaky_relu_backward(const Call<LeakyReluBackwardArguments>& call) {
 }
 
 // softplus mirrored, and nowhere linear.
-ParametricActivation logsigmoid_task() {
-    ParametricActivation task;
-    task.parameters[0] = -1;
-    task.parameters[1] = HUGE_VAL;
-    return task;
-}
+ParametricActivation logsigmoid_task() { return {{}, {-1, HUGE_VAL}}; }
 
 Outcome logsigmoid(const Call<UnaryArguments>& call) {
     return map(kernels().softplus_forward, call.x, out_of(call), logsigmoid_task());
@@ -270,10 +260,7 @@ std::optional<ParametricActivation> softplus_task(Slot x, Slot beta_slot, Slot t
     const bool is_double = compute_element(array->element) == Element::float64;
     const double rounded = is_double ? *beta : double(float(*beta));
     if (rounded == 0 || !std::isfinite(rounded)) return std::nullopt;
-    ParametricActivation task;
-    task.parameters[0] = *beta;
-    task.parameters[1] = *threshold;
-    return task;
+    return ParametricActivation{{}, {*beta, *threshold}};
 }
 
 Outcome softplus(const Call<SoftplusArguments>& call) {

@@ -105,14 +105,11 @@ bool is_shared(const View& beta, const View& x, int axis) {
     return axis < missing || beta.shape[axis - missing] == 1;
 }
 
-// How many rows of operands, all of the element size, make a run, or 1: where they are short and follow each
-// other in memory. Rows of 768 elements, one by one, take as long as runs (Zen 4), with a loop that is
-// simpler.
-std::int64_t joined_rows(
-    const Rows& rows, std::initializer_list<const Operand*> operands, std::int64_t size
-) {
+// How many rows of x and y make a run, or 1: where they are short and follow each other in memory in both.
+// Rows of 768 elements, one by one, take as long as runs (Zen 4), with a loop that is simpler.
+std::int64_t joined_rows(const Rows& rows, const Operand& x, const Operand& y, std::int64_t size) {
     if (rows.rows < 2 || rows.cols == 0 || rows.cols > swish_run / 2) return 1;
-    for (const Operand* operand : operands) {
+    for (const Operand* operand : {&x, &y}) {
         std::int64_t step = rows.cols * size;
         if (!operand->contiguous) return 1;
         for (int axis = rows.outer_axes - 1; axis >= 0; step *= rows.outer_extent[axis--]) {
@@ -133,8 +130,7 @@ View broadcast(const View& beta, const View& x, std::ptrdiff_t* strides) {
 Work plan_swish(SwishForward& task, Geometry& geometry, const View& x, const View& beta, const View& y) {
     const View arrays[] = {x, beta, y};
     Work work = plan_elementwise(task, geometry, arrays, 2, 1, false, swish_cost.forward);
-    task.rows_together =
-        joined_rows(task.shape, {&task.operands[0], &task.operands[2]}, item_size(x.element));
+    task.rows_together = joined_rows(task.shape, task.operands[0], task.operands[2], item_size(x.element));
     if (task.rows_together > 1) {
         work.units = (task.shape.rows + task.rows_together - 1) / task.rows_together;
         work.units_per_chunk = segment_elements / swish_run;

@@ -119,6 +119,7 @@ FASTNORM_OUTLINE void joined_swish_forward(
     const Rows& shape = task.shape;
     const Operand& beta = task.operands[1];
     const RowSpan<T> x(shape, task.operands[0], nullptr), y(shape, task.operands[2], nullptr);
+    const std::int64_t ahead = task.stream ? fetched_ahead : 0;
     bool repeats = true;
     for (int axis = 0; axis < shape.outer_axes; ++axis) repeats = repeats && beta.outer_stride[axis] == 0;
     if (repeats) spread_betas(shape, beta, 0, task.rows_together, betas);
@@ -127,7 +128,6 @@ FASTNORM_OUTLINE void joined_swish_forward(
         const std::int64_t rows = smaller(task.rows_together, shape.rows - row);
         if (!repeats) spread_betas(shape, beta, row, rows, betas);
         const T* const source = x.place(row, 0);
-        const std::int64_t ahead = task.stream ? fetched_ahead : 0;
         const Span<T, T, 1, 1> of_x{{}, source, {source + ahead}, {y.place(row, 0)}};
         swish_span<T>(of_x, betas, 0, false, rows * shape.cols, task.stream);
     }

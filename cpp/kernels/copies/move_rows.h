@@ -96,9 +96,10 @@ FASTNORM_INLINE void move_close_rows(
         char* elements = first_row + strided_offset(start / run, last, shape.inner_extent, stride);
         char* place = packed + start * Size;
         for (std::int64_t j = 0; j < run; ++j, elements += step, place += Size) {
-            for (int i = 0; i < count; ++i) {
-                char *const element = elements + i * row_step, *const copy = place + i * packed_step;
-                std::memcpy(pack ? copy : element, pack ? element : copy, Size);
+            if (pack) {
+                move_elements<Size>(elements, row_step, place, packed_step, count);
+            } else {
+                move_elements<Size>(place, packed_step, elements, row_step, count);
             }
         }
     }

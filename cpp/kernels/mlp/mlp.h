@@ -49,19 +49,19 @@ public:
             strip.c = z, strip.c_step = z_step, strip.cols = padded_cols(layer.out, sizeof(C));
             const Activate<C> activate = functions_of<C>(layer.activation).forward;
             const C* bias = static_cast<const C*>(layer.bias);
-            const bool in_tiles = layer.activation == Activation::relu && bias && layer.in <= depth_block;
+            const bool in_lanes = has_rows_in_lanes(layer, rows);
+            const bool in_tiles = layer.activation == Activation::relu && layer.in <= depth_block;
+            strip.relu_bias = in_tiles && !in_lanes ? bias : nullptr;
             const auto finish = [&](std::int64_t row, std::int64_t count) FASTNORM_INLINE_LAMBDA {
                 if (strip.relu_bias) return;
                 C* z_row = z + row * z_step;
                 C* a_row = a + row * z_step;
                 activate({z_row, a_row, z_step, count, strip.cols, bias, nullptr, C(1)});
             };
-            strip.relu_bias = nullptr;
-            if (has_rows_in_lanes(layer, rows)) {
+            if (in_lanes) {
                 multiply_columns(strip, layer.out, rows);
                 finish(0, rows);
             } else {
-                if (in_tiles) strip.relu_bias = bias;
                 multiply(strip, rows, finish);
             }
             strip.a = a, strip.a_row = z_step;
