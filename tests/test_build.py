@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
+from loading import ROOT, load
 
-ROOT = Path(__file__).resolve().parent.parent
 RULES = ROOT / "cpp" / "compiler.cmake"
 CMAKE = shutil.which("cmake")
 needs_source = pytest.mark.skipif(not RULES.exists(), reason="the sources are not here")
@@ -57,11 +56,7 @@ def test_gcc_on_windows() -> None:
 
 @needs_source
 def test_wheels_are_checked(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("check_wheel", ROOT / "tools" / "check_wheel.py")
-    assert spec is not None
-    assert spec.loader is not None
-    check_wheel = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(check_wheel)
+    check_wheel = load(ROOT / "tools" / "check_wheel.py")
     names = {*check_wheel.NEEDED, "fastnorm/_core.cpython-311-x86_64-linux-gnu.so"}
 
     def faults(files: set[str], size: int = 1) -> str:

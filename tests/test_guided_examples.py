@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 import sys
 from pathlib import Path
@@ -10,15 +9,14 @@ from typing import Any
 
 import fastnorm
 import pytest
+from loading import require
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PACKAGES = {"first_training": ("sklearn", "matplotlib"), "transformer_block": ("matplotlib",)}
 
 
 def run(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    for package in PACKAGES[name]:
-        if not os.environ.get("FASTNORM_TEST_EXAMPLES"):
-            pytest.importorskip(package)
+    require(*PACKAGES[name])
     path = EXAMPLES / f"{name}.py"
     monkeypatch.setattr(sys, "argv", [str(path), *arguments])
     return runpy.run_path(str(path), run_name="__main__")
