@@ -26,7 +26,19 @@ from typing import Any
 
 import fastnorm
 import numpy as np
-from small_transformer import Norm, Results, SmallTransformer, Training, compare, show, text
+from small_transformer import (
+    FULL_SEEDS,
+    FULL_STEPS,
+    Norm,
+    Results,
+    SmallTransformer,
+    Training,
+    add_options,
+    compare,
+    settings,
+    show,
+    text,
+)
 from support import boxes, draw, progress, table
 
 NORMS: dict[str, Norm] = {
@@ -36,7 +48,6 @@ NORMS: dict[str, Norm] = {
     "pRMSNorm, 6.25 %": (fastnorm.rms_norm, {"fraction": 0.0625}),
 }
 BASELINE = "layer_norm"
-FULL_SEEDS, FULL_STEPS = 5, 500
 SHAPES = ((512, 96), (512, 768), (4096, 1024))  # of a norm alone; the first is the model's
 
 
@@ -135,19 +146,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seeds", type=int, default=2, help="weights and texts, 0 for times alone (default: %(default)s)"
     )
-    parser.add_argument("--steps", type=int, default=150, help="steps of training (default: %(default)s)")
     parser.add_argument(
         "--full", action="store_true", help=f"{FULL_SEEDS} seeds, {FULL_STEPS} steps: some minutes"
     )
     parser.add_argument(
         "--rounds", type=int, default=30, help="steps to time, 0 for none (default: %(default)s)"
     )
-    parser.add_argument("--batch", type=int, default=8, help="texts a step (default: %(default)s)")
-    parser.add_argument("--dim", type=int, default=96, help="width of the model (default: %(default)s)")
-    parser.add_argument("--lr", type=float, default=3e-3, help="learning rate of Adam (default: %(default)s)")
-    parser.add_argument(
-        "--plot", type=Path, default=Path("rms_norm.svg"), help="the picture (default: %(default)s)"
-    )
+    add_options(parser, "rms_norm.svg")
     options = parser.parse_args(arguments)
     if options.full:
         options.seeds, options.steps = FULL_SEEDS, FULL_STEPS
@@ -160,14 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     steps: dict[str, list[float]] = {}
     if options.seeds:
         start = time.process_time()
-        results = compare(
-            {name: {"norm": norm} for name, norm in NORMS.items()},
-            seeds=options.seeds,
-            steps=options.steps,
-            batch=options.batch,
-            lr=options.lr,
-            dim=options.dim,
-        )
+        results = compare({name: {"norm": norm} for name, norm in NORMS.items()}, **settings(options))
         print(
             f"{options.steps} steps of {options.batch} texts, seeds: {options.seeds}, "
             f"{time.process_time() - start:.0f} s of a core; losses in nats a character\n"

@@ -5,9 +5,11 @@ It learns the reference of the Python language, which every Python brings with i
 
 from __future__ import annotations
 
+import argparse
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import fastnorm
@@ -20,6 +22,7 @@ Norm = tuple[Any, dict[str, Any]]  # an op and its keywords
 
 CHARACTERS = 128  # of ASCII; what lies beyond counts as "?"
 HELD_OUT = 10  # one topic of so many is kept for testing
+FULL_SEEDS, FULL_STEPS = 5, 500  # of a long comparison
 
 
 def text() -> tuple[Array, Array]:
@@ -267,6 +270,20 @@ class Results:
     curves: list[list[float]] = field(default_factory=list)
     training: list[float] = field(default_factory=list)  # mean loss of the last tenth of the steps
     held_out: list[float] = field(default_factory=list)
+
+
+def add_options(parser: argparse.ArgumentParser, picture: str) -> None:
+    """Add what every comparison takes, but for the seeds, to the options of its command line."""
+    parser.add_argument("--steps", type=int, default=150, help="steps of training (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=8, help="texts a step (default: %(default)s)")
+    parser.add_argument("--dim", type=int, default=96, help="width of the model (default: %(default)s)")
+    parser.add_argument("--lr", type=float, default=3e-3, help="learning rate of Adam (default: %(default)s)")
+    parser.add_argument("--plot", type=Path, default=Path(picture), help="the picture (default: %(default)s)")
+
+
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the keywords of `compare` that the options hold."""
+    return {name: getattr(options, name) for name in ("seeds", "steps", "batch", "lr", "dim")}
 
 
 def compare(

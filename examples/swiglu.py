@@ -25,7 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from small_transformer import Results, SmallTransformer, compare, show
+from small_transformer import (
+    FULL_SEEDS,
+    FULL_STEPS,
+    Results,
+    SmallTransformer,
+    add_options,
+    compare,
+    settings,
+    show,
+)
 from support import boxes, draw
 
 # Name in the paper: activation or gate.
@@ -41,7 +50,6 @@ VARIANTS = {
 }
 DEFAULT = ("ReLU", "GELU", "GEGLU", "SwiGLU")
 BASELINE = "ReLU"
-FULL_SEEDS, FULL_STEPS = 5, 500
 
 
 def plot(results: Mapping[str, Results], path: Path) -> None:
@@ -73,18 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--variants", nargs="+", choices=list(VARIANTS), default=DEFAULT, help="default: %(default)s"
     )
     parser.add_argument("--seeds", type=int, default=2, help="weights and texts (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=150, help="steps of training (default: %(default)s)")
     parser.add_argument(
         "--full",
         action="store_true",
         help=f"all variants, {FULL_SEEDS} seeds, {FULL_STEPS} steps: some minutes",
     )
-    parser.add_argument("--batch", type=int, default=8, help="texts a step (default: %(default)s)")
-    parser.add_argument("--dim", type=int, default=96, help="width of the model (default: %(default)s)")
-    parser.add_argument("--lr", type=float, default=3e-3, help="learning rate of Adam (default: %(default)s)")
-    parser.add_argument(
-        "--plot", type=Path, default=Path("swiglu.svg"), help="the picture (default: %(default)s)"
-    )
+    add_options(parser, "swiglu.svg")
     options = parser.parse_args(arguments)
     if options.full:
         options.variants, options.seeds, options.steps = list(VARIANTS), FULL_SEEDS, FULL_STEPS
@@ -95,14 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     start = time.process_time()
     variants = {name: {"feed_forward": VARIANTS[name]} for name in options.variants}
-    results = compare(
-        variants,
-        seeds=options.seeds,
-        steps=options.steps,
-        batch=options.batch,
-        lr=options.lr,
-        dim=options.dim,
-    )
+    results = compare(variants, **settings(options))
     model = SmallTransformer(feed_forward=VARIANTS[BASELINE], dim=options.dim)
     count = sum(parameter.size for parameter in model.parameters.values())
     print(

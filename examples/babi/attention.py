@@ -28,19 +28,27 @@ class Read(NamedTuple):
         ]
 
 
-def draw(reads: Sequence[Read], path: Path) -> None:
-    """Draw the weights beside the sentences, one question above the other."""
+def pyplot_of_files() -> Any:
+    """Return matplotlib's pyplot, to draw into files; None, after saying so, where it is missing."""
     try:
         import matplotlib as mpl
     except ImportError:
         print("no picture, as matplotlib is missing: pip install matplotlib")
-        return
+        return None
 
     mpl.use("Agg")
-    # The same file from the same weights, a small one.
-    mpl.rcParams |= {"svg.hashsalt": "attention", "svg.fonttype": "none"}
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def draw(reads: Sequence[Read], path: Path) -> None:
+    """Draw the weights beside the sentences, one question above the other."""
+    pyplot = pyplot_of_files()
+    if pyplot is None:
+        return
+    # The same file from the same weights, a small one.
+    pyplot.rcParams |= {"svg.hashsalt": "attention", "svg.fonttype": "none"}
     lengths = [len(read.sentences()) for read in reads]
     figure, panels = pyplot.subplots(
         len(reads),

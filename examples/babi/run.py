@@ -33,7 +33,7 @@ from pathlib import Path
 
 import fastnorm
 import numpy as np
-from attention import Read, draw
+from attention import Read, draw, pyplot_of_files
 from published import PAPER, RERUN
 from report import VARIANTS, Key, Results, Setting, Training, write
 from stories import TASKS, Story, generate, read
@@ -161,15 +161,9 @@ def show(tasks: Sequence[int], errors: np.ndarray, options: argparse.Namespace) 
 
 def plot(tasks: Sequence[int], errors: np.ndarray, options: argparse.Namespace) -> None:
     """Draw the error of each task and seed, and the paper's where it has them."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        print("no picture, as matplotlib is missing: pip install matplotlib")
+    pyplot = pyplot_of_files()
+    if pyplot is None:
         return
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
     figure, axes = pyplot.subplots(figsize=(8, 1.2 + 0.25 * len(tasks)), layout="constrained")
     names = [f"{task} {TASKS[task].name}" for task in tasks]
     axes.barh(names, errors.mean(axis=0), color="#0072B2", alpha=0.6, label="mean of the seeds")
