@@ -9,7 +9,7 @@
 The cases follow from the specifications of the ops, at a shape that stays in the cache and at a small one.
 `gain` is the time of the twin, `share` that of the copy, over the op's, within rounds of one run: neither is
 a time. With `--check` a fixed sample of the cases is held to a record; what has fallen to less than half in
-both is timed again, twice, and fails if it stays there. The copy is NumPy's, on one thread.
+both is timed again after the others, and fails if it stays there. The copy is NumPy's, on one thread.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ SLOW_TWIN_SECONDS = 5e-3  # a twin that takes longer is called once, outside the
 SAMPLE = 3  # cases of each op and each backward that are held to the record
 CHECK_SECONDS = 0.05
 FALLEN = 0.5
-RETRIES = 2
+# Other programs on the machine take the cache that a case's arrays lie in, but not the copy's fewer ones, for
+# seconds: of 157 cases on an idle Zen 4, 22 varied by 1.6 to 4 between runs. So repeats come some time later.
+RETRIES = 10
+PAUSE_SECONDS = 3
 SLOW_GAIN, SLOW_SHARE = 1.5, 0.1
 
 
@@ -224,31 +227,25 @@ def record(every: Sequence[Case], path: Path) -> None:
 
 
 def check(every: Sequence[Case], path: Path) -> int:
-    """Hold the sample to a record; the exit status is 1 where a case has fallen far below it."""
+    """Hold the sample to a record; the exit status is 1 where a case stays far below it."""
     recorded = json.loads(path.read_text(encoding="utf-8"))["cases"]
-    fallen, held = [], 0
-    for case in sampled(every):
-        before = recorded.get(str(case))
-        if before is None:
-            continue
-        held += 1
-        for _ in range(1 + RETRIES):
-            found = measure(case, CHECK_SECONDS)
-            if (
-                found is None
-                or found.gain >= FALLEN * before["gain"]
-                or found.share >= FALLEN * before["share"]
-            ):
-                break
-        else:
-            assert found is not None
-            fallen.append(
-                f"{found.label}: gain {found.gain:.3g}, recorded {before['gain']}; "
-                f"of copy {found.share:.1%}, recorded {before['share']:.1%}"
-            )
-    print(
-        "\n".join([*fallen, f"{len(fallen)} of {held} cases fell below half of what is recorded in {path}"])
-    )
+    held = [case for case in sampled(every) if str(case) in recorded]
+    fallen, lines = held, []
+    for retry in range(1 + RETRIES):
+        if retry and fallen:
+            time.sleep(PAUSE_SECONDS)
+        found = [(case, measure(case, CHECK_SECONDS)) for case in fallen]
+        fallen, lines = [], []
+        for case, now in found:
+            before = recorded[str(case)]
+            if now and now.gain < FALLEN * before["gain"] and now.share < FALLEN * before["share"]:
+                fallen.append(case)
+                lines.append(
+                    f"{now.label}: gain {now.gain:.3g}, recorded {before['gain']}; "
+                    f"of copy {now.share:.1%}, recorded {before['share']:.1%}"
+                )
+    lines.append(f"{len(fallen)} of {len(held)} cases stay below half of what is recorded in {path}")
+    print("\n".join(lines))
     return 1 if fallen or not held else 0
 
 
