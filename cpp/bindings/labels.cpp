@@ -63,7 +63,8 @@ Labels as_labels(
     if (!all_valid) return not_labels();
     if (is_class) {
         // Of as many as there are rows, whatever has become of the caller's array.
-        Reference own = new_array(1, &count, NPY_INT64);
+        const npy_intp shape = count;
+        Reference own = new_array(1, &shape, NPY_INT64);
         if (own) {
             const ReleasedGil released(nanoseconds > gil_nanoseconds);
             const std::int64_t* values = labels.data();

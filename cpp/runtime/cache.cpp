@@ -39,7 +39,7 @@ void* map(std::size_t bytes, std::size_t used) noexcept {
     if (before != 0) munmap(begin, before);
     munmap(data + bytes, padded - before - bytes);  // never empty, as before < huge_page
 
-    const std::size_t in_huge_pages = bytes / huge_page * huge_page;
+    [[maybe_unused]] const std::size_t in_huge_pages = bytes / huge_page * huge_page;
 #if defined(MADV_HUGEPAGE)
     if (in_huge_pages != 0) madvise(data, in_huge_pages, MADV_HUGEPAGE);
 #endif

@@ -26,6 +26,14 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
 #endif
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+#if defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#define NOMINMAX
+#include <windows.h>
+#endif
 
 namespace fastnorm {
 namespace {
@@ -235,10 +243,25 @@ std::size_t parse_cache_size(std::string text) {
     return static_cast<std::size_t>(parse_limit(text)) * unit;
 }
 
+#if defined(__APPLE__)
+// A number that macOS tells by name, 0 where it knows none. `hw.perflevel0` are the fast cores of Apple
+// silicon.
+std::size_t system_number(const char* name) noexcept {
+    std::int64_t number = 0;  // of 4 or 8 bytes, little-endian
+    std::size_t bytes = sizeof number;
+    const bool known = sysctlbyname(name, &number, &bytes, nullptr, 0) == 0 && number > 0;
+    return known ? static_cast<std::size_t>(number) : 0;
+}
+#endif
+
 CacheSizes measure_cache_sizes() {
     CacheSizes sizes{0, 0, 0};
 #if FASTNORM_X86
     sizes = cache_sizes_from_cpuid();
+#elif defined(__APPLE__)
+    sizes = {system_number("hw.perflevel0.l1dcachesize"), system_number("hw.perflevel0.l2cachesize"), 0};
+    if (sizes.l1d == 0) sizes.l1d = system_number("hw.l1dcachesize");
+    if (sizes.l2 == 0) sizes.l2 = system_number("hw.l2cachesize");
 #endif
     if (sizes.l1d == 0 || sizes.l2 == 0) sizes = cache_sizes_from_sys("/sys/devices/system/cpu/cpu0/cache");
     return complete(sizes);
@@ -346,6 +369,18 @@ unsigned affinity_count() noexcept {
         if (count > 0) return static_cast<unsigned>(count);
         if (!too_small) break;
     }
+#elif defined(__APPLE__)
+    // Work that is cut into equal shares waits for the slowest: efficient cores are left to others.
+    if (const std::size_t fast = system_number("hw.perflevel0.logicalcpu"))
+        return static_cast<unsigned>(fast);
+#elif defined(_WIN32)
+    // Both are 0 for a process with threads in several groups of processors.
+    DWORD_PTR allowed = 0, all = 0;
+    if (GetProcessAffinityMask(GetCurrentProcess(), &allowed, &all) && allowed != 0) {
+        unsigned count = 0;
+        for (; allowed != 0; allowed &= allowed - 1) ++count;
+        return count;
+    }
 #endif
     return std::max(1u, std::thread::hardware_concurrency());
 }
@@ -364,6 +399,10 @@ std::size_t available_memory() noexcept {
 #if defined(_SC_PHYS_PAGES)
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     if (pages > 0 && page > 0) bytes = static_cast<std::size_t>(pages) * static_cast<std::size_t>(page);
+#elif defined(_WIN32)
+    MEMORYSTATUSEX status;
+    status.dwLength = sizeof status;
+    if (GlobalMemoryStatusEx(&status)) bytes = static_cast<std::size_t>(status.ullTotalPhys);
 #endif
     const std::size_t limit = in_own_cgroup(cgroup_memory_limit);
     if (bytes == 0 || limit == 0) return bytes + limit;

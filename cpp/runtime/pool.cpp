@@ -20,6 +20,10 @@
 #if defined(__linux__) && !defined(FASTNORM_NO_FUTEX) && __has_include(<linux/futex.h>)
 #define FASTNORM_FUTEX 1
 #include <linux/futex.h>
+#elif defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#define NOMINMAX
+#include <windows.h>
 #else
 #include <condition_variable>
 #include <mutex>
@@ -83,7 +87,11 @@ constexpr double awake_share_us = 2.5;
 // A job that is worth waking sleeping threads for: 200 us of work became 140 us, 100 us about 95.
 constexpr double asleep_job_us = 100.0;
 
+#if defined(__APPLE__) && defined(__aarch64__)
+constexpr std::size_t cache_line = 128;
+#else
 constexpr std::size_t cache_line = 64;
+#endif
 
 inline void pause_cpu() noexcept {
 #if defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86)
@@ -122,6 +130,10 @@ public:
 #if FASTNORM_FUTEX
         syscall(SYS_futex, &asleep_, FUTEX_WAIT_PRIVATE, 1, nullptr, nullptr, 0);
         cancel();
+#elif defined(_WIN32)
+        std::uint32_t still = 1;
+        WaitOnAddress(&asleep_, &still, sizeof asleep_, INFINITE);
+        cancel();
 #else
         std::unique_lock<std::mutex> lock(mutex_);
         changed_.wait(lock, [this] { return asleep_.load(std::memory_order_relaxed) == 0; });
@@ -132,6 +144,9 @@ public:
 #if FASTNORM_FUTEX
         if (asleep_.exchange(0, std::memory_order_relaxed) == 0) return;
         syscall(SYS_futex, &asleep_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+#elif defined(_WIN32)
+        if (asleep_.exchange(0, std::memory_order_relaxed) == 0) return;
+        WakeByAddressSingle(&asleep_);
 #else
         std::lock_guard<std::mutex> lock(mutex_);
         asleep_.store(0, std::memory_order_relaxed);
@@ -143,7 +158,7 @@ private:
     std::atomic<std::uint32_t> asleep_{0};
 #if FASTNORM_FUTEX
     static_assert(sizeof(std::atomic<std::uint32_t>) == 4, "a futex is a plain 32-bit word");
-#else
+#elif !defined(_WIN32)
     std::mutex mutex_;
     std::condition_variable changed_;
 #endif

@@ -6,7 +6,7 @@
 // overloads.
 #pragma once
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 #define FASTNORM_INLINE inline __attribute__((always_inline))
 #define FASTNORM_INLINE_LAMBDA __attribute__((always_inline))
 #define FASTNORM_OUTLINE __attribute__((noinline))
@@ -38,7 +38,7 @@
 
 // Fetches a cache line to be read (write 0) or written (1), to stay in caches from the nearest (3) to none
 // (0).
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 #define FASTNORM_PREFETCH(address, write, locality) __builtin_prefetch(address, write, locality)
 #else
 #define FASTNORM_PREFETCH(address, write, locality) static_cast<void>(address)
@@ -46,7 +46,7 @@
 
 // Keeps an address in one register that is walked: compilers would compute the addresses of an unrolled loop
 // one by one from what it began with, and keep more of them than there are registers.
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 #define FASTNORM_WALKED(address) __asm__("" : "+r"(address))
 #else
 #define FASTNORM_WALKED(address) static_cast<void>(address)

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "check.h"
+#include "environment.h"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -211,13 +212,13 @@ void test_environment() {
     for (const char* garbage : {"", "-1", "1.5", "64MB", " 64", "abc", "0x10"})
         CHECK(!parse_cache_mb(garbage, bytes));
 
-    setenv("FASTNORM_CACHE_MB", "12", 1);
+    set_variable("FASTNORM_CACHE_MB", "12");
     CHECK(cache_environment_error().empty());
-    setenv("FASTNORM_CACHE_MB", "", 1);
+    set_variable("FASTNORM_CACHE_MB", "");
     CHECK(cache_environment_error().empty());
-    setenv("FASTNORM_CACHE_MB", "lots", 1);
+    set_variable("FASTNORM_CACHE_MB", "lots");
     CHECK(cache_environment_error() == "FASTNORM_CACHE_MB is 'lots', needs an integer >= 0");
-    unsetenv("FASTNORM_CACHE_MB");
+    unset_variable("FASTNORM_CACHE_MB");
     CHECK(cache_environment_error().empty());
 }
 
@@ -250,14 +251,14 @@ void test_many_threads() {
 void test_limit_from_environment() {
     const auto limit_with = [](const char* text, std::size_t expected) {
         return check::passes_in_child([=] {
-            setenv("FASTNORM_CACHE_MB", text, 1);
+            set_variable("FASTNORM_CACHE_MB", text);
             CHECK(cache_info().limit_bytes == expected);
         });
     };
     CHECK(limit_with("12", 12 * MiB));
     CHECK(limit_with("0", 0));
     CHECK(check::passes_in_child([] {
-        unsetenv("FASTNORM_CACHE_MB");
+        unset_variable("FASTNORM_CACHE_MB");
         const std::size_t usual = cache_info().limit_bytes;
         CHECK(usual > 0 && usual <= 1024 * MiB);
     }));

@@ -16,6 +16,7 @@
 #include "../runtime/cpu.h"
 #include "../runtime/float_controls.h"
 #include "check.h"
+#include "environment.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <signal.h>
@@ -311,17 +312,17 @@ void test_environment_texts() {
     CHECK(threads_from_environment("4,2", nullptr) == 0);  // a list is OpenMP's notion
     CHECK(threads_from_environment(nullptr, ",2") == 0);
 
-    setenv("FASTNORM_NUM_THREADS", "2,2", 1);
+    set_variable("FASTNORM_NUM_THREADS", "2,2");
     CHECK(
         threads_environment_error() == "FASTNORM_NUM_THREADS is '2,2', needs an integer from 1 to 2147483647"
     );
-    setenv("FASTNORM_NUM_THREADS", "0", 1);
+    set_variable("FASTNORM_NUM_THREADS", "0");
     CHECK(!threads_environment_error().empty());
-    setenv("FASTNORM_NUM_THREADS", "2", 1);
+    set_variable("FASTNORM_NUM_THREADS", "2");
     CHECK(threads_environment_error().empty());
-    setenv("FASTNORM_NUM_THREADS", "", 1);
+    set_variable("FASTNORM_NUM_THREADS", "");
     CHECK(threads_environment_error().empty());
-    unsetenv("FASTNORM_NUM_THREADS");
+    unset_variable("FASTNORM_NUM_THREADS");
     CHECK(threads_environment_error().empty());
 }
 
@@ -537,12 +538,12 @@ void test_default_of_a_child() {
     set_num_threads(0);
     const int usual = num_threads();
     CHECK(check::passes_in_child([] {
-        setenv("FASTNORM_NUM_THREADS", "3", 1);
-        setenv("OMP_NUM_THREADS", "5", 1);
+        set_variable("FASTNORM_NUM_THREADS", "3");
+        set_variable("OMP_NUM_THREADS", "5");
         CHECK(num_threads() == 3);
     }));
     CHECK(check::passes_in_child([] {
-        setenv("OMP_NUM_THREADS", "5,4", 1);
+        set_variable("OMP_NUM_THREADS", "5,4");
         CHECK(num_threads() == 5);
     }));
 #if defined(__linux__)

@@ -8,7 +8,7 @@
 FASTNORM_TARGET_BEGIN
 
 // Unsigned integers of a size, at any address.
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 #define FASTNORM_ANYWHERE __attribute__((aligned(1), may_alias))
 #else
 #define FASTNORM_ANYWHERE
@@ -31,14 +31,20 @@ struct Anywhere<8> {
 // Compilers make permutations of loops over a constant number of elements, at -O2 as well, where they know
 // that source and target are apart.
 constexpr int gathered_together = 16;
-template <class Element>
-FASTNORM_INLINE void gather_backwards(const Element* __restrict source, Element* __restrict target) {
-    for (int i = 0; i < gathered_together; ++i) target[i] = source[-i];
+template <int Size>
+FASTNORM_INLINE void gather_backwards(const char* __restrict source, char* __restrict target) {
+    using Element = typename Anywhere<Size>::type;
+    const auto from = reinterpret_cast<const Element*>(source);
+    const auto to = reinterpret_cast<Element*>(target);
+    for (int i = 0; i < gathered_together; ++i) to[i] = from[-i];
 }
 // Every second element: the lower halves of integers of twice the size.
-template <class Element, class Pair>
-FASTNORM_INLINE void gather_seconds(const Pair* __restrict source, Element* __restrict target) {
-    for (int i = 0; i < gathered_together; ++i) target[i] = Element(source[i]);
+template <int Size>
+FASTNORM_INLINE void gather_seconds(const char* __restrict source, char* __restrict target) {
+    using Element = typename Anywhere<Size>::type;
+    const auto from = reinterpret_cast<const typename Anywhere<2 * Size>::type*>(source);
+    const auto to = reinterpret_cast<Element*>(target);
+    for (int i = 0; i < gathered_together; ++i) to[i] = Element(from[i]);
 }
 
 template <int Size>
@@ -46,28 +52,27 @@ FASTNORM_OUTLINE void gather_elements(
     const char* source, std::int64_t step, char* packed, std::int64_t count
 ) {
     using Element = typename Anywhere<Size>::type;
-    Element* target = reinterpret_cast<Element*>(packed);
     if (step == Size) {
         std::memcpy(packed, source, std::size_t(count) * Size);
         return;
     }
     if (step == -Size) {
         for (; count >= gathered_together; count -= gathered_together) {
-            gather_backwards(reinterpret_cast<const Element*>(source), target);
-            source += gathered_together * step, target += gathered_together;
+            gather_backwards<Size>(source, packed);
+            source += gathered_together * step, packed += gathered_together * Size;
         }
     }
     if constexpr (Size < 8) {
         // The upper half of the last one may lie outside the array.
         if (step == 2 * Size) {
             for (; count > gathered_together; count -= gathered_together) {
-                using Pair = typename Anywhere<2 * Size>::type;
-                gather_seconds(reinterpret_cast<const Pair*>(source), target);
-                source += gathered_together * step, target += gathered_together;
+                gather_seconds<Size>(source, packed);
+                source += gathered_together * step, packed += gathered_together * Size;
             }
         }
     }
-    for (; count > 0; --count, source += step) *target++ = *reinterpret_cast<const Element*>(source);
+    for (; count > 0; --count, source += step, packed += Size)
+        *reinterpret_cast<Element*>(packed) = *reinterpret_cast<const Element*>(source);
 }
 
 FASTNORM_TARGET_END

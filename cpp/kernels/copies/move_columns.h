@@ -13,7 +13,7 @@ FASTNORM_TARGET_BEGIN
 FASTNORM_INLINE std::int64_t start_of_group(std::int64_t j, std::int64_t cols) {
     return cols < column_group<float> ? 0 : smaller(j, cols - column_group<float>);
 }
-FASTNORM_OUTLINE void transpose_rows(
+[[maybe_unused]] FASTNORM_OUTLINE void transpose_rows(
     const float* rows, std::int64_t step, std::int64_t cols, float* columns
 ) {
     for (std::int64_t next = 0; next < cols; next += column_group<float>) {
@@ -26,7 +26,7 @@ FASTNORM_OUTLINE void transpose_rows(
         }
     }
 }
-FASTNORM_OUTLINE void transpose_columns(
+[[maybe_unused]] FASTNORM_OUTLINE void transpose_columns(
     const float* columns, std::int64_t cols, float* rows, std::int64_t step
 ) {
     for (std::int64_t next = 0; next < cols; next += column_group<float>) {
