@@ -65,6 +65,67 @@ def test_nothing_is_said_of_files_that_are_not_installed(folder: Path) -> None:
     assert BOTH not in run(imported(folder, "import fastnorm")).stderr
 
 
+METADATA, RECORD = b"Name: fastnorm\nVersion: 26.3.1\n", b"fastnorm/__init__.py,,\nfastnorm/bvnorm.py,,\n"
+DAMAGED = {
+    "METADATA": [b"", METADATA + b"Author: \xe9\n", None],
+    "RECORD": [
+        *(b"", RECORD + b"fastnorm/\xe9.py,,\n", b"\n\n" + RECORD, b"fastnorm/bvnorm.py,,,\n", None),
+        *(b"fastnorm/bvnorm.py,sha256=zz,abc\n", b"fastnorm/bvnorm.py,sha256,3\n", b"a\0/bvnorm.py,,\n"),
+        *(b"x" * 200_000 + b",,\n" + RECORD, b'"fastnorm/bvnorm.py,,\n'),
+    ],
+}
+
+
+def test_damaged_metadata_of_the_other_stops_no_import(folder: Path) -> None:
+    """What is not there is written as a link to itself."""
+    own = install_other(folder)
+    (folder / "fastnorm" / "__init__.py").write_text(own, encoding="utf-8")
+    shutil.rmtree(folder / "fastnorm-26.3.1.dist-info")
+    folders = []
+    for name, contents in DAMAGED.items():
+        for number, content in enumerate(contents):
+            info = folder / f"{name}{number}" / "fastnorm-26.3.1.dist-info"
+            info.mkdir(parents=True)
+            for file, right in (("METADATA", METADATA), ("RECORD", RECORD)):
+                written = content if file == name else right
+                if written is None:
+                    (info / file).symlink_to(file)
+                else:
+                    (info / file).write_bytes(written)
+            (info.parent / "fastnorm").symlink_to(folder / "fastnorm")
+            folders.append(str(info.parent))
+    code = imported(folder, "import fastnorm; print(fastnorm.gelu(0.0)); from fastnorm import _distribution")
+    code += f"""
+for there in {folders!r}:
+    sys.path.insert(0, there)
+    found = _distribution.other_version({str(folder / "fastnorm")!r})
+    assert found in (None, "26.3.1"), (there, found)
+    sys.path.remove(there)
+
+class Finder:
+    find_spec = staticmethod(lambda *arguments: None)
+    find_distributions = staticmethod(lambda *arguments: 1 / 0)
+
+sys.meta_path.append(Finder)
+assert _distribution.other_version({str(folder / "fastnorm")!r}) is None
+assert _distribution.version() in (fastnorm.__version__, "unknown")
+sys.modules["importlib.metadata"] = None
+assert _distribution.other_version({str(folder / "fastnorm")!r}) is None
+assert _distribution.version() == "unknown"
+"""
+    assert succeeds(code).split() == ["0.0"]
+
+
+def test_a_damaged_one_hides_no_other(folder: Path) -> None:
+    own = install_other(folder)
+    (folder / "fastnorm" / "__init__.py").write_text(own, encoding="utf-8")
+    info = folder / "damaged" / "fastnorm-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "RECORD").write_bytes(b"\xe9\n")
+    done = run(imported(folder, f"sys.path.insert(0, {str(info.parent)!r}); import fastnorm"))
+    assert f"fastnorm 26.3.1, another project, {BOTH} {folder / 'fastnorm'}" in done.stderr
+
+
 @pytest.mark.parametrize("module", ["fastnorm.norms", "fastnorm.runtime", "fastnorm.mlp"])
 def test_the_other_over_this_one(folder: Path, module: str) -> None:
     install_other(folder)

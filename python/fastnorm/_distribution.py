@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from typing import Any
 
 NAME = "fastnorm-kernels"
 OTHER = "fastnorm"
@@ -18,25 +19,45 @@ ADVICE = f"Keep one of them: `pip uninstall {OTHER} {NAME}`, then install the on
 
 
 def version() -> str:
-    """Return the installed version; 'unknown' for a source tree that is not installed."""
+    """Return the installed version; 'unknown' for a source tree that is not installed, or where what is
+    installed cannot be read.
+    """
     # Reading the metadata takes tens of milliseconds, which an import should not.
-    import importlib.metadata
-
     try:
-        return importlib.metadata.version(NAME)
-    except importlib.metadata.PackageNotFoundError:
+        import importlib.metadata
+
+        return importlib.metadata.version(NAME) or "unknown"
+    except Exception:  # damaged metadata and finders raise anything
         return "unknown"
 
 
 def other_version(folder: str) -> str | None:
-    """Return the version of the other distribution where it is installed in this folder."""
-    import importlib.metadata
+    """Return the version of the other distribution where it is installed in this folder.
 
-    theirs = os.path.realpath(os.path.join(folder, OTHERS_FILE))
-    for found in importlib.metadata.distributions(name=OTHER):
+    No import fails for what is damaged there: what cannot be read is not found.
+    """
+    try:
+        import importlib.metadata
+
+        theirs = os.path.realpath(os.path.join(folder, OTHERS_FILE))
+        for found in importlib.metadata.distributions(name=OTHER):
+            version = _version_of(found, theirs)
+            if version is not None:
+                return version
+    except Exception:  # of a finder
+        pass
+    return None
+
+
+def _version_of(found: Any, path: str) -> str | None:
+    """Return the version of a distribution that lists the file of this path."""
+    try:
         for file in found.files or ():
-            if file.name == OTHERS_FILE and os.path.realpath(file.locate()) == theirs:
-                return found.version
+            if file.name == OTHERS_FILE and os.path.realpath(file.locate()) == path:
+                version: str | None = found.version
+                return version
+    except Exception:  # text that is not UTF-8, lines of other fields, loops of links
+        pass
     return None
 
 

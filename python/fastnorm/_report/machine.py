@@ -23,7 +23,7 @@ def describe() -> dict[str, str]:
     found["python"] = platform.python_version()
     found["fastnorm"] = _distribution.version()
     for name in LIBRARIES:
-        with suppress(importlib.metadata.PackageNotFoundError):
+        with suppress(Exception):  # not there, or damaged
             found[name] = importlib.metadata.version(name)
     return found
 
