@@ -29,12 +29,10 @@ from typing import Any
 import fastnorm
 import numpy as np
 from numpy.typing import NDArray
-from support import draw, progress, table
+from support import check_picture, draw, installed_by, progress, rate, table, whole
 
-try:
+with installed_by("examples"):
     from sklearn.datasets import load_digits
-except ImportError as error:
-    raise ImportError(f"{error.name} is missing: pip install fastnorm-kernels[examples]") from error
 
 Array = NDArray[np.float32]
 
@@ -282,21 +280,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Deep stacks that train and others that do not.")
     parser.add_argument(
         "--layers",
-        type=int,
+        type=whole(1),
         nargs="+",
         default=LAYERS,
         help="depths, a layer being two blocks (default: %(default)s)",
     )
-    parser.add_argument("--seeds", type=int, default=1, help="weights and batches (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", type=whole(1), default=1, help="weights and batches (default: %(default)s)"
+    )
     parser.add_argument(
         "--full", action="store_true", help=f"layers {FULL_LAYERS} and {FULL_SEEDS} seeds: some minutes"
     )
-    parser.add_argument("--width", type=int, default=32, help="of stream and blocks (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=100, help="steps of training (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=32, help="digits a step (default: %(default)s)")
-    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam (default: %(default)s)")
     parser.add_argument(
-        "--warmup", type=int, default=30, help="steps over which it rises (default: %(default)s)"
+        "--width", type=whole(1), default=32, help="of stream and blocks (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=whole(1), default=100, help="steps of training (default: %(default)s)"
+    )
+    parser.add_argument("--batch", type=whole(1), default=32, help="digits a step (default: %(default)s)")
+    parser.add_argument("--lr", type=rate, default=1e-3, help="learning rate of Adam (default: %(default)s)")
+    parser.add_argument(
+        "--warmup", type=whole(0), default=30, help="steps over which it rises (default: %(default)s)"
     )
     parser.add_argument(
         "--plot", type=Path, default=Path("deep_stack.svg"), help="the picture (default: %(default)s)"
@@ -304,8 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.full:
         options.layers, options.seeds = FULL_LAYERS, FULL_SEEDS
-    if min(*options.layers, options.seeds, options.width, options.steps, options.batch) < 1:
-        parser.error("--layers, --seeds, --width, --steps and --batch need 1 or more")
+    check_picture(parser, options.plot)
 
     start = time.process_time()
     results = compare(options)

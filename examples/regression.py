@@ -22,17 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from support import draw, progress
+from support import check_picture, draw, installed_by, progress, whole
 
-try:
+with installed_by("sklearn,examples"):
     from fastnorm import sklearn as fast
     from sklearn import neural_network
     from sklearn.datasets import load_diabetes, load_digits
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import StandardScaler
-except ImportError as error:
-    raise ImportError(f"{error.name} is missing: pip install fastnorm-kernels[sklearn,examples]") from error
 
 
 @dataclass
@@ -101,17 +99,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description="scikit-learn's networks and fastnorm's on real data.")
     parser.add_argument(
-        "--seeds", type=int, default=5, help="splits and initial weights (default: %(default)s)"
+        "--seeds", type=whole(1), default=5, help="splits and initial weights (default: %(default)s)"
     )
     parser.add_argument(
-        "--epochs", type=int, default=100, help="passes over the data at most (default: %(default)s)"
+        "--epochs", type=whole(1), default=100, help="passes over the data at most (default: %(default)s)"
     )
     parser.add_argument(
         "--plot", type=Path, default=Path("regression.svg"), help="the picture (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
-    if min(options.seeds, options.epochs) < 1:
-        parser.error("--seeds and --epochs need 1 or more")
+    check_picture(parser, options.plot)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         all_results = {name: compare(name, options.seeds, options.epochs) for name in ("diabetes", "digits")}

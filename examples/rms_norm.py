@@ -34,12 +34,13 @@ from small_transformer import (
     SmallTransformer,
     Training,
     add_options,
+    check,
     compare,
     settings,
     show,
     text,
 )
-from support import boxes, draw, progress, table
+from support import boxes, draw, progress, table, whole
 
 NORMS: dict[str, Norm] = {
     "layer_norm": (fastnorm.layer_norm, {}),
@@ -144,22 +145,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description="Layer norm, RMS norm and pRMSNorm in a small Transformer.")
     parser.add_argument(
-        "--seeds", type=int, default=2, help="weights and texts, 0 for times alone (default: %(default)s)"
+        "--seeds",
+        type=whole(0),
+        default=2,
+        help="weights and texts, 0 for times alone (default: %(default)s)",
     )
     parser.add_argument(
         "--full", action="store_true", help=f"{FULL_SEEDS} seeds, {FULL_STEPS} steps: some minutes"
     )
     parser.add_argument(
-        "--rounds", type=int, default=30, help="steps to time, 0 for none (default: %(default)s)"
+        "--rounds", type=whole(0), default=30, help="steps to time, 0 for none (default: %(default)s)"
     )
     add_options(parser, "rms_norm.svg")
     options = parser.parse_args(arguments)
     if options.full:
         options.seeds, options.steps = FULL_SEEDS, FULL_STEPS
-    if min(options.seeds, options.rounds) < 0 or max(options.seeds, options.rounds) == 0:
+    if max(options.seeds, options.rounds) == 0:
         parser.error("--seeds or --rounds need 1 or more")
-    if min(options.steps, options.batch, options.dim) < 1 or options.dim % 4:
-        parser.error("--steps and --batch need 1 or more, --dim a multiple of 4")
+    if options.dim % 4:
+        parser.error("--dim needs to be a multiple of 4")
+    check(parser, options)
 
     results: dict[str, Results] = {}
     steps: dict[str, list[float]] = {}

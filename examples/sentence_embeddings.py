@@ -37,13 +37,11 @@ from typing import Any, Literal, NamedTuple
 import fastnorm
 import numpy as np
 from numpy.typing import NDArray
-from support import draw, progress
+from support import check_picture, draw, installed_by, progress, whole
 
-try:
+with installed_by("examples"):
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
-except ImportError as error:
-    raise ImportError(f"{error.name} is missing: pip install fastnorm-kernels[examples]") from error
 
 Array = NDArray[np.float32]
 
@@ -68,6 +66,7 @@ MODULES = (
     *("gzip", "heapq", "json", "math", "os.path", "random", "secrets", "shutil", "statistics", "string"),
     *("subprocess", "tempfile", "textwrap", "threading", "timeit", "urllib.parse"),
 )
+FILES = ("config.json", "tokenizer.json", "model.safetensors")  # of a model
 AGREEMENT = 1e-5  # largest difference allowed between the backends, in components of vectors of length 1
 
 
@@ -339,14 +338,6 @@ def plot_shares(watches: dict[str, Stopwatch], path: Path) -> None:
     draw(path, (8, 1.6 + 0.5 * len(watches)), paint, "most of the time goes into the dense layers")
 
 
-def positive(text: str) -> int:
-    """Read an int of 1 or more from the command line."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"needs 1 or more, got {value}")
-    return value
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration; the exit status is 1 where the backends disagree."""
     parser = argparse.ArgumentParser(description="Search by meaning with sentence embeddings on fastnorm.")
@@ -359,11 +350,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=["native", "reference"],
         help="what to run and time on (default: both)",
     )
-    parser.add_argument("--passages", type=positive, help="docstrings to index (default: all)")
-    parser.add_argument("--sentences", type=positive, default=16, help="texts to time (default: %(default)s)")
-    parser.add_argument("--batch-size", type=positive, default=8, help="texts a batch (default: %(default)s)")
-    parser.add_argument("--length", type=positive, default=128, help="longest text, in tokens (default: 128)")
-    parser.add_argument("--repeats", type=positive, default=2, help="runs, the fastest counts (default: 2)")
+    parser.add_argument("--passages", type=whole(1), help="docstrings to index (default: all)")
+    parser.add_argument("--sentences", type=whole(1), default=16, help="texts to time (default: %(default)s)")
+    parser.add_argument("--batch-size", type=whole(1), default=8, help="texts a batch (default: %(default)s)")
+    parser.add_argument("--length", type=whole(1), default=128, help="longest text, in tokens (default: 128)")
+    parser.add_argument("--repeats", type=whole(1), default=2, help="runs, the fastest counts (default: 2)")
     parser.add_argument(
         "--plot",
         type=Path,
@@ -371,8 +362,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the picture (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
+    check_picture(parser, options.plot)
+    folder = options.model or find_model()
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
+        parser.error(f"{folder} has no {', '.join(missing)}")
 
-    encode = SentenceEncoder(options.model or find_model(), options.length)
+    encode = SentenceEncoder(folder, options.length)
     passages = documentation()[: options.passages]
     texts = [passages[index % len(passages)].text for index in range(options.sentences)]
     embeddings: dict[str, Array] = {}

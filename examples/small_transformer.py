@@ -15,7 +15,18 @@ from typing import Any
 import fastnorm
 import numpy as np
 from numpy.typing import NDArray
-from support import difference, doubtful, p_value, progress, table
+from support import (
+    check_picture,
+    difference,
+    diverged,
+    doubtful,
+    p_value,
+    progress,
+    rate,
+    require,
+    table,
+    whole,
+)
 
 Array = NDArray[Any]
 Norm = tuple[Any, dict[str, Any]]  # an op and its keywords
@@ -274,11 +285,20 @@ class Results:
 
 def add_options(parser: argparse.ArgumentParser, picture: str) -> None:
     """Add what every comparison takes, but for the seeds, to the options of its command line."""
-    parser.add_argument("--steps", type=int, default=150, help="steps of training (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=8, help="texts a step (default: %(default)s)")
-    parser.add_argument("--dim", type=int, default=96, help="width of the model (default: %(default)s)")
-    parser.add_argument("--lr", type=float, default=3e-3, help="learning rate of Adam (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=whole(1), default=150, help="steps of training (default: %(default)s)"
+    )
+    parser.add_argument("--batch", type=whole(1), default=8, help="texts a step (default: %(default)s)")
+    parser.add_argument("--dim", type=whole(1), default=96, help="width of the model (default: %(default)s)")
+    parser.add_argument("--lr", type=rate, default=3e-3, help="learning rate of Adam (default: %(default)s)")
     parser.add_argument("--plot", type=Path, default=Path(picture), help="the picture (default: %(default)s)")
+
+
+def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Find before the work what would stop it at the end."""
+    check_picture(parser, options.plot)
+    if options.seeds > 1:
+        require("scipy.stats")  # for the p-values
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -307,7 +327,7 @@ def compare(
 
 
 def show(results: Mapping[str, Results], baseline: str) -> None:
-    """Print losses, and how they differ from those of a variant, seed by seed."""
+    """Print losses, and how they differ from those of a variant, seed by seed, where none diverged."""
     seeds = len(results[baseline].training)
     others = [name for name in results if name != baseline]
     reference = np.array(results[baseline].held_out)
@@ -315,9 +335,10 @@ def show(results: Mapping[str, Results], baseline: str) -> None:
     doubts = dict(zip(others, zip(ps, doubtful(ps), strict=True), strict=False))
     rows = []
     for name, result in results.items():
-        row = [name, spread(result.training), spread(result.held_out), "", "", ""]
-        if name in doubts:
-            mean, error = difference(np.array(result.held_out), reference)
+        held_out = np.array(result.held_out)
+        row = [name, spread(result.training), spread(result.held_out), "", "", diverged(held_out)]
+        if name in doubts and not diverged(held_out, reference):
+            mean, error = difference(held_out, reference)
             p, doubt = doubts[name]
             says = "no difference that shows" if doubt else "better" if mean < 0 else "worse"
             row[3:] = [f"{mean:+.4f} ± {error:.4f}", f"{p:.1g}", says]
@@ -327,4 +348,5 @@ def show(results: Mapping[str, Results], baseline: str) -> None:
 
 def spread(values: Sequence[float]) -> str:
     """Return mean and standard deviation."""
-    return f"{np.mean(values):.4f}" + (f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else "")
+    several = len(values) > 1 and np.isfinite(values).all()
+    return f"{np.mean(values):.4f}" + (f" ± {np.std(values, ddof=1):.4f}" if several else "")

@@ -1,7 +1,14 @@
-"""What the examples share: a bar while they work, pictures, tables, and the comparison of paired runs."""
+"""What the examples share: checks before the work, a bar during it, pictures, tables, and the comparison of
+paired runs.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import importlib
+import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +20,71 @@ Item = TypeVar("Item")
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; yellow is too light for lines.
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+PICTURES = (".svg", ".png", ".pdf")
+
+
+@contextlib.contextmanager
+def installed_by(extras: str) -> Iterator[None]:
+    """Say of a package that an import of the block does not find which extras of fastnorm install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        advice = f"pip install fastnorm-kernels[{extras}]"
+        raise ModuleNotFoundError(f"{error.name} is missing: {advice}", name=error.name) from error
+
+
+def require(*packages: str, extras: str = "examples") -> None:
+    """Import packages that are needed after the work, before it."""
+    with installed_by(extras):
+        for package in packages:
+            importlib.import_module(package)
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return what reads an int in a range from the command line."""
+    needed = f"{least} or more" if most is None else f"{least} to {most}"
+
+    def read(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            value = int(text)
+            if value >= least and (most is None or value <= most):
+                return value
+        raise argparse.ArgumentTypeError(f"needs {needed}, got {text}")
+
+    return read
+
+
+SEED = whole(0, 2**32 - 1)  # what scikit-learn takes too
+
+
+def rate(text: str) -> float:
+    """Read a learning rate from the command line."""
+    with contextlib.suppress(ValueError):
+        value = float(text)
+        if 0 <= value < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"needs a finite number of 0 or more, got {text}")
+
+
+def check_file(parser: argparse.ArgumentParser, path: Path) -> None:
+    """End with an error of the command line where a file cannot be written."""
+    there = os.path.lexists(path)
+    try:
+        if not path.parent.is_dir():
+            parser.error(f"{path}: there is no folder {path.parent}")
+        path.open("ab").close()
+        if not there:
+            path.unlink()
+    except OSError as error:
+        parser.error(f"{path}: {error.strerror}")
+
+
+def check_picture(parser: argparse.ArgumentParser, path: Path) -> None:
+    """End with an error of the command line where a picture cannot be written."""
+    if path.suffix not in PICTURES:
+        parser.error(f"{path} is none of {', '.join(PICTURES)}")
+    check_file(parser, path)
 
 
 def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
@@ -71,10 +143,21 @@ def difference(values: NDArray[Any], baseline: NDArray[Any]) -> tuple[float, flo
     return float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(differences.size))
 
 
+def diverged(*results: NDArray[Any]) -> str:
+    """Say how many of the seeds came to no number; nothing where none did."""
+    failed = np.logical_or.reduce([~np.isfinite(values) for values in results])
+    return f"diverged in {failed.sum()} of {failed.size}" if failed.any() else ""
+
+
 def p_value(values: NDArray[Any], baseline: NDArray[Any]) -> float:
-    """Return how often chance alone would give such differences: the paired t-test, 1 where all are 0."""
+    """Return how often chance alone would give such differences: the paired t-test.
+
+    It is 1 where all of them are 0, and NaN where a training diverged.
+    """
     from scipy.stats import ttest_rel
 
+    if diverged(values, baseline):
+        return math.nan
     return 1.0 if np.array_equal(values, baseline) else float(ttest_rel(values, baseline).pvalue)
 
 
@@ -86,7 +169,7 @@ def doubtful(ps: Sequence[float], level: float = 0.05) -> list[bool]:
     order = np.argsort(ps)
     result = [True] * len(ps)
     for rank, place in enumerate(order):
-        if ps[place] > level / (len(ps) - rank):
+        if not ps[place] <= level / (len(ps) - rank):  # NaN is not below either
             break
         result[place] = False
     return result

@@ -31,11 +31,12 @@ from small_transformer import (
     Results,
     SmallTransformer,
     add_options,
+    check,
     compare,
     settings,
     show,
 )
-from support import boxes, draw
+from support import boxes, draw, whole
 
 # Name in the paper: activation or gate.
 VARIANTS = {
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--variants", nargs="+", choices=list(VARIANTS), default=DEFAULT, help="default: %(default)s"
     )
-    parser.add_argument("--seeds", type=int, default=2, help="weights and texts (default: %(default)s)")
+    parser.add_argument("--seeds", type=whole(1), default=2, help="weights and texts (default: %(default)s)")
     parser.add_argument(
         "--full",
         action="store_true",
@@ -90,10 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.full:
         options.variants, options.seeds, options.steps = list(VARIANTS), FULL_SEEDS, FULL_STEPS
-    if BASELINE not in options.variants or min(options.seeds, options.steps, options.batch, options.dim) < 1:
-        parser.error(f"--variants need {BASELINE}; --seeds, --steps, --batch and --dim 1 or more")
+    if BASELINE not in options.variants:
+        parser.error(f"--variants need {BASELINE}")
     if options.dim % 12:
         parser.error("--dim needs to be a multiple of 12, so that the parameters can be equally many")
+    check(parser, options)
 
     start = time.process_time()
     variants = {name: {"feed_forward": VARIANTS[name]} for name in options.variants}

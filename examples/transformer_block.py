@@ -14,17 +14,23 @@ fastnorm and checked against finite differences::
 import argparse
 from pathlib import Path
 
+from support import SEED, check_picture, require, whole
+
 parser = argparse.ArgumentParser(description="A transformer block, its backward, and a check of both.")
-parser.add_argument("--tokens", type=int, default=6, help="length of the sequence (default: %(default)s)")
-parser.add_argument("--dim", type=int, default=16, help="width of the stream (default: %(default)s)")
-parser.add_argument("--heads", type=int, default=4, help="of the attention (default: %(default)s)")
-parser.add_argument("--seed", type=int, default=0, help="of weights and input (default: %(default)s)")
+parser.add_argument(
+    "--tokens", type=whole(1), default=6, help="length of the sequence (default: %(default)s)"
+)
+parser.add_argument("--dim", type=whole(1), default=16, help="width of the stream (default: %(default)s)")
+parser.add_argument("--heads", type=whole(1), default=4, help="of the attention (default: %(default)s)")
+parser.add_argument("--seed", type=SEED, default=0, help="of weights and input (default: %(default)s)")
 parser.add_argument(
     "--plot", type=Path, default=Path("transformer_block.png"), help="the picture (default: %(default)s)"
 )
 options = parser.parse_args()
-if min(options.tokens, options.dim, options.heads) < 1 or options.dim % options.heads:
-    parser.error("--dim needs to be a multiple of --heads, and all three 1 or more")
+if options.dim % options.heads:
+    parser.error("--dim needs to be a multiple of --heads")
+check_picture(parser, options.plot)
+require("matplotlib")
 
 # %%
 # The parameters

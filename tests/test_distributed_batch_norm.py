@@ -11,9 +11,9 @@ import pytest
 SCRIPT = Path(__file__).resolve().parent.parent / "examples" / "distributed_batch_norm.py"
 
 
-@pytest.mark.parametrize(("processes", "rows"), [(1, 20), (3, 200), (4, 5)])
-def test_several_processes_agree_with_one(processes: int, rows: int, tmp_path: Path) -> None:
-    """Parts may be uneven and, with as few rows, empty."""
+@pytest.mark.parametrize(("processes", "rows", "channels"), [(1, 20, 3), (3, 200, 3), (4, 5, 3), (3, 2, 1)])
+def test_several_processes_agree_with_one(processes: int, rows: int, channels: int, tmp_path: Path) -> None:
+    """Parts may be uneven and, with as few rows, empty; with two, dx is next to 0."""
     command = [
         sys.executable,
         str(SCRIPT),
@@ -22,7 +22,7 @@ def test_several_processes_agree_with_one(processes: int, rows: int, tmp_path: P
         "--rows",
         str(rows),
         "--channels",
-        "3",
+        str(channels),
         "--plot",
         str(tmp_path / "moments.svg"),
     ]

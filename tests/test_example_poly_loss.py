@@ -58,6 +58,7 @@ def test_holm() -> None:
     assert doubtful([0.04, 0.001, 0.03]) == [True, False, True]
     assert doubtful([0.02, 0.03]) == [False, False]
     assert doubtful([]) == []
+    assert doubtful([0.01, np.nan]) == [False, True]
     pytest.importorskip("scipy")
     values = np.array([0.5, 0.6])
     assert p_value(values, values) == 1.0
@@ -85,5 +86,38 @@ def test_the_command(
         assert picture.stat().st_size > 1000
     else:
         assert "pip install fastnorm-kernels[examples]" in shown
-    with pytest.raises(SystemExit):
-        example.main(["--seeds", "1"])
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--train-size", "--hidden", "--epochs", "--batch", "--lr"])
+def test_a_bad_number_is_refused(
+    option: str, example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = (
+        ["-1", "x", "nan"] if option == "--lr" else ["0", "1.5", *(["1790"] * (option == "--train-size"))]
+    )
+    for text in refused:
+        with pytest.raises(SystemExit):
+            example.main([option, text, "--plot", str(tmp_path / "accuracies.svg")])
+        shown = capsys.readouterr()
+        assert f"got {text}" in shown.err
+        assert shown.out == ""
+
+
+def test_what_diverged_is_neither_better_nor_worse(
+    example: ModuleType, native: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("scipy")
+    values = {name: np.array([0.5, 0.6]) for name in example.LOSSES}
+    values["poly, epsilon 1"] = np.array([0.5, np.nan])
+    example.show({"digits": values})
+    shown = {line.split(" | ")[1].strip(): line for line in capsys.readouterr().out.splitlines()}
+    assert "diverged in 1 of 2" in shown["poly, epsilon 1"]
+    assert "better" not in shown["poly, epsilon 1"]
+    assert "worse" not in shown["poly, epsilon 1"]
+    example.show({"digits": values | {example.BASELINE: np.array([np.nan, np.nan])}})
+    shown = capsys.readouterr().out
+    assert "diverged in 2 of 2" in shown
+    assert not any(word in shown for word in ("better", "worse", "no difference"))
+    with np.errstate(all="ignore"):
+        found = example.accuracies(2, **SETTINGS | {"lr": 1e30, "epochs": 2})
+    assert np.isnan(found[example.BASELINE]).all()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
+import fastnorm
 import numpy as np
 import pytest
 from loading import load_example
 
-pytest.importorskip("sklearn")
+sklearn = pytest.importorskip("sklearn")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,18 @@ def test_the_libraries_agree(example: ModuleType, backend: str) -> None:
     np.testing.assert_allclose(results["fastnorm"].scores, results["scikit-learn"].scores, rtol=1e-6)
 
 
+def test_the_true_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "fastnorm.sklearn", raising=False)
+    monkeypatch.delattr(fastnorm, "sklearn", raising=False)
+    monkeypatch.setattr(sklearn, "__version__", "1.2.0")
+    with pytest.raises(ImportError, match=r"scikit-learn is 1\.2\.0, needs"):
+        load_example("regression")
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match="needs scikit-learn: pip install"):
+        load_example("regression")
+
+
 def test_a_bad_number_is_refused(example: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         example.main(["--seeds", "0"])
-    assert "need 1 or more" in capsys.readouterr().err
+    assert "needs 1 or more, got 0" in capsys.readouterr().err

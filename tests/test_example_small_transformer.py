@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -85,3 +86,37 @@ def test_the_command(
         assert picture.stat().st_size > 1000
     with pytest.raises(SystemExit):
         example.main(["--dim", "7"])
+
+
+def test_what_diverged_is_neither_better_nor_worse(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("scipy")
+    fine = small_transformer.Results(training=[1.0, 1.1], held_out=[1.0, 1.2])
+    failed = small_transformer.Results(training=[1.0, np.nan], held_out=[1.0, np.inf])
+    for baseline in ("fine", "failed"):
+        small_transformer.show({"fine": fine, "failed": failed, "again": fine}, baseline)
+        lines = capsys.readouterr().out.splitlines()
+        (line,) = [line for line in lines if line.startswith("| failed")]
+        assert "diverged in 1 of 2" in line
+        verdicts = [line for line in lines if "better" in line or "worse" in line or "no difference" in line]
+        assert len(verdicts) == (baseline == "fine")
+
+
+def test_what_is_missing_at_the_end_is_told_before_the_work(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(small_transformer, "compare", None)
+    monkeypatch.setattr(example, "compare", None)
+    with pytest.raises(SystemExit):
+        example.main(["--plot", str(tmp_path / "no" / "losses.svg")])
+    assert "there is no folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        example.main(["--plot", str(tmp_path / "losses.gif")])
+    assert "is none of .svg, .png, .pdf" in capsys.readouterr().err
+    (tmp_path / "folder.svg").mkdir()
+    with pytest.raises(SystemExit):
+        example.main(["--plot", str(tmp_path / "folder.svg")])
+    assert "folder.svg" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    with pytest.raises(ModuleNotFoundError, match=r"scipy.stats is missing: pip install .*\[examples\]"):
+        example.main(["--plot", str(tmp_path / "losses.svg")])
+    assert not (tmp_path / "losses.svg").exists()
