@@ -246,14 +246,132 @@ def test_a_small_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     shown = capsys.readouterr().out
     assert f"data of {tmp_path}" in shown
     assert "paper" in shown
-    with pytest.raises(FileNotFoundError, match=r"qa2_\*_train.txt"):
-        run.main(["--tasks", "2", "--data", str(tmp_path)])
+
+
+def test_a_joint_table_names_the_tasks_in_any_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--joint", "--variant", "PE", "--hops", "1", "--questions", "60", "--epochs", "5"]
+    shown = []
+    for tasks in ("1,4", "4,1,4"):
+        assert run.main([*options, "--tasks", tasks, "--plot", str(tmp_path / "errors.svg")]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        shown.append(sorted(line for line in lines if re.match(" [14] ", line)))
+    assert shown[0] == shown[1]
+    errors = {line.split()[2] for line in shown[0]}
+    assert len(errors) == 2
+
+
+REFUSED = [
+    (["--tasks", "abc"], "has abc, needs numbers from 1 to 20"),
+    (["--tasks", "0"], "has 0, needs numbers from 1 to 20"),
+    (["--questions", "0"], "needs 1 or more, got 0"),
+    (["--questions", "10"], "10 questions, 9 of them to train with, needs 32"),
+    (["--hops", "0"], "needs 1 or more, got 0"),
+    (["--epochs", "0"], "needs 1 or more, got 0"),
+    (["--dim", "-1"], "needs 1 or more, got -1"),
+    (["--seeds", "0"], "needs 1 or more, got 0"),
+    (["--data", "no/folder"], "no/folder has no file qa1_*_train.txt"),
+    (["--data", ".", "--questions", "100"], "--questions is for generated stories"),
+    (["--plot", "no/folder/errors.svg"], "there is no folder no/folder"),
+    (["--plot", "errors.gif"], "errors.gif is none of"),
+    (["--attention", "no/folder/attention.svg"], "there is no folder no/folder"),
+    (["--attention", "attention.svg", "--joint"], "--joint cannot be used with --attention"),
+    (["--jobs", "2"], "--jobs cannot be used without --report"),
+    (["--report", "no/folder/report.md"], "there is no folder no/folder"),
+    (["--report", "report.md", "--tasks", "1"], "--tasks cannot be used with --report"),
+    (["--report", "report.md", "--jobs", "-1"], "needs 1 or more, got -1"),
+    (["--report", "report.md", "--joint-seeds", "-1"], "needs 0 or more, got -1"),
+    (["--report", "report.md", "--results", "."], "."),
+    (["--report", "report.md", "--results", "report.md"], "cannot be both"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "text"), REFUSED, ids=str)
+def test_what_is_refused_before_anything_is_trained(
+    arguments: list[str],
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        run.main(arguments)
+    shown = capsys.readouterr()
+    assert text in shown.err
+    assert shown.out == ""
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_files_that_are_no_stories_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "qa1_single-supporting-fact_train.txt"
+    (tmp_path / "qa1_single-supporting-fact_test.txt").write_text(write(generate(1, 40)))
+    for text in (b"Mary moved.\n", b"1 Mary mov\xe9d.\n", b"1 Mary moved.\n"):
+        run.load.cache_clear()
+        file.write_bytes(text)
+        with pytest.raises(SystemExit, match="2"):
+            run.main(["--tasks", "1", "--data", str(tmp_path)])
+        shown = capsys.readouterr().err
+        assert str(file) in shown or "needs 32" in shown
+
+
+def test_an_interrupt_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "train", interrupted)
+    monkeypatch.chdir(tmp_path)
+    for options in ([], ["--report", "report.md", "--questions", "60"]):
+        assert run.main(options) == 130
+        shown = capsys.readouterr().err.strip()
+        assert shown.startswith("interrupted")
+        assert len(shown.splitlines()) == 1
+
+
+PLAN = report.Plan("generated stories", "0", (1000, 1000), (900, 1000), (100, 60), (20, 30), (20, 50))
+
+
+def test_a_file_of_other_trainings_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "results.jsonl"
+    results = report.Results(file, PLAN)
+    key = results.missing(1, 0)[0]
+    training = report.Training({1: 1.0}, 0.0, 0.5, 1.0)
+    results.add(key, training)
+    text = file.read_text()
+    for change, message in (
+        ({"digest": "1"}, "line 2: trainings with digest 0 instead of 1"),
+        ({"epochs": (1, 1), "dim": (5, 5)}, r"epochs \[100, 60\] instead of \[1, 1\], dim"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            report.Results(file, PLAN._replace(**change))
+    # What a line may hold that is no training, and what was cut off.
+    for line in ("123", "null", "[]", "[[1, 2, 3], 4]", '[[["PE", 3, false], 1, 0], [[1.0], 0.0, 0.5, 1.0]]'):
+        file.write_text(f"{text}{line}\n")
+        with pytest.raises(ValueError, match="line 5: is no training"):
+            report.Results(file, PLAN)
+    for line in (
+        '[[["PE", 3, false], 1, 0], [{"2": 1.0}, 0.0, 0.5, 1.0]]',
+        '[[["PE", 9, false], 1, 0], [{"1": 1.0}, 0.0, 0.5, 1.0]]',
+        '[[["PE", 3, false], 0, 0], [{"1": 1.0}, 0.0, 0.5, 1.0]]',
+    ):
+        file.write_text(f"{text}{line}\n")
+        with pytest.raises(ValueError, match="line 5: is no training of this report"):
+            report.Results(file, PLAN)
+    for damaged in (b"\xff\xfe\n", b'[[["PE', b"[" * 100_000 + b"\n"):
+        file.write_bytes(text.encode() + damaged)
+        assert report.Results(file, PLAN).done == {key: training}
+    file.write_text(text.splitlines()[3] + "\n")
+    with pytest.raises(ValueError, match="line 1: no line before it says what was trained with"):
+        report.Results(file, PLAN)
 
 
 def test_a_report(tmp_path: Path) -> None:
     """What has been trained is not trained again, a cut-off line is, and what is written by hand stays."""
     file = tmp_path / "folder" / "results.jsonl"
-    results = report.Results(file)
+    results = report.Results(file, PLAN)
     keys = results.missing(1, 1)
     assert len(keys) == 4 * 20 + 5
     assert keys[0] == report.Key(report.Setting("PE+LS+RN", 3, False), 1, 0)
@@ -261,18 +379,19 @@ def test_a_report(tmp_path: Path) -> None:
     for key in results.missing(2, 1):
         errors = {task: task + key.seed / 2 for task in key.tasks()}
         results.add(key, report.Training(errors, 2.0 - key.seed, 0.5, 30.0))
-    assert report.Results(file).done == results.done
+    assert report.Results(file, PLAN).done == results.done
     file.write_text(file.read_text()[:-9])
-    (lost,) = report.Results(file).missing(2, 1)
+    (lost,) = report.Results(file, PLAN).missing(2, 1)
     assert lost == list(results.done)[-1]
 
     document = tmp_path / "document.md"
     document.write_text("By hand.\n" + report.MARK + "to be replaced\n")
-    report.write(document, results, "stories", "run")
+    report.write(document, results, "run")
     text = document.read_text()
     assert text.startswith("By hand.\n")
     assert "replaced" not in text
     assert "`FASTNORM_NUM_THREADS=1 run --seeds 2 --joint-seeds 1`" in text
+    assert "Trained on generated stories: 1,000 questions a task and 900 to 1,000 others" in text
     assert "below: 82 minutes" in " ".join(text.split())
     for row in (
         "| PE+LS, a model a task | 2 | 10.8 (10.5 to 11.0) | 11.0 | 16.3 | 2 (-10.3), 3 (-55.3), 4 (-7.1),",
@@ -287,10 +406,10 @@ def test_a_report(tmp_path: Path) -> None:
         assert row in text, row
 
     # Columns without a complete seed are left out.
-    some = report.Results(tmp_path / "some.jsonl")
+    some = report.Results(tmp_path / "some.jsonl", PLAN)
     for key in keys[:25]:
         some.add(key, results.done[key])
-    report.write(document, some, "stories", "run")
+    report.write(document, some, "run")
     text = document.read_text()
     assert "| PE+LS+RN, a model a task | 1 |" in text
     assert "PE+LS, a model" not in text
@@ -299,19 +418,40 @@ def test_a_report(tmp_path: Path) -> None:
 
 def test_a_report_is_taken_up_again(tmp_path: Path) -> None:
     file, document = tmp_path / "results.jsonl", tmp_path / "document.md"
-    results = report.Results(file)
+    options = ["--report", str(document), "--seeds", "1", "--joint-seeds", "0", "--questions", "60"]
+    options += ["--results", str(file), "--epochs", "1"]
+    plan = run.plan_of(run.parsed(options)[1])
+    assert plan.questions == plan.tests == (60, 60)
+    results = report.Results(file, plan)
     keys = results.missing(1, 0)
     for key in keys[1:]:
         results.add(key, report.Training({key.task: 1.0}, 0.0, 0.5, 1.0))
-    options = ["--report", str(document), "--results", str(file), "--seeds", "1", "--joint-seeds", "0"]
-    assert run.main([*options, "--questions", "60", "--epochs", "1"]) == 0
-    trained = report.Results(file).done[keys[0]]
+    assert run.main(options) == 0
+    trained = report.Results(file, plan).done[keys[0]]
     assert trained.errors.keys() == {1}
     assert 0 < trained.training_error <= 100
-    assert document.read_text().startswith("# Memory networks on generated stories\n")
+    text = document.read_text()
+    assert text.startswith("# Memory networks on generated stories\n")
+    joined = " ".join(text.split())
+    assert "60 questions a task and 60 others as the test. A model for each task: 1 epochs and" in joined
+    assert f"--report {document} --questions 60 --epochs 1 --seeds 1 --joint-seeds 0`" in joined
     # In several processes, where nothing is missing.
     assert run.main([*options, "--jobs", "2"]) == 0
-    assert len(report.Results(file).done) == len(keys)
+    assert len(report.Results(file, plan).done) == len(keys)
+
+
+def test_files_of_reports_are_named_after_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(run, "complete", lambda results, options: found.append(results.path))
+    found: list[Path] = []
+    for name in ("report.md", "docs/report.md", str(tmp_path / "docs" / "other.md")):
+        assert run.main(["--report", name, "--questions", "60"]) == 0
+    assert found == [
+        Path("build/report.jsonl"),
+        Path("build/docs/report.jsonl"),
+        tmp_path / "docs" / "other.jsonl",
+    ]
 
 
 def test_a_picture_of_the_attention(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,3 +461,21 @@ def test_a_picture_of_the_attention(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run.main(options) == 0
     assert "marks the sentences" in capsys.readouterr().out
     assert "<svg" in file.read_text()
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_a_picture_of_a_story_that_is_longer_than_the_memory(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    told = "".join(f"{line} Mary went to the place{line}.\n" for line in range(1, 57))
+    (tmp_path / "qa1_long_test.txt").write_text(f"{told}57 Where is Mary?\tplace56\t56\n")
+    (tmp_path / "qa1_long_train.txt").write_text(write(generate(1, 40)))
+    file = tmp_path / f"attention.{kind}"
+    options = ["--tasks", "1", "--data", str(tmp_path), "--epochs", "1", "--attention", str(file)]
+    assert run.main(options) == 0
+    assert file.stat().st_size > 1000
+    if kind == "svg":
+        assert "place56. *" in file.read_text()
+        assert "place6." not in file.read_text()
+        assert "place7." in file.read_text()

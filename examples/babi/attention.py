@@ -11,7 +11,10 @@ from stories import Story
 
 
 class Read(NamedTuple):
-    """A question that a model has answered, with the weights of its hops over the sentences, (hops, n)."""
+    """A question that a model has answered, with the weights of its hops over the sentences, (hops, n).
+
+    Of a longer story the model remembers the last n sentences.
+    """
 
     title: str
     story: Story  # up to the question
@@ -19,13 +22,14 @@ class Read(NamedTuple):
     weights: NDArray[Any]
 
     def sentences(self) -> list[str]:
-        """The sentences, those that support the answer marked."""
+        """The sentences that are remembered, those that support the answer marked."""
         support = self.story.lines[-1].support
-        return [
+        told = [
             f"{line.text}{' *' if number in support else '  '}"
             for number, line in enumerate(self.story.lines, 1)
             if line.answer is None
         ]
+        return told[-self.weights.shape[1] :]
 
 
 def pyplot_of_files() -> Any:
@@ -71,6 +75,6 @@ def draw(reads: Sequence[Read], path: Path) -> None:
         question = read.story.lines[-1]
         right = "" if read.answer == question.answer else f", right: {question.answer}"
         axes.set_title(f"{read.title}: {question.text} {read.answer}{right}", size=9, loc="right")
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     pyplot.close(figure)
     print(f"drawn in {path}: * marks the sentences that the answer follows from")

@@ -8,7 +8,7 @@ import platform
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from published import PAPER, RERUN
 from stories import TASKS
@@ -63,30 +63,85 @@ class Training(NamedTuple):
     seconds: float
 
 
+class Plan(NamedTuple):
+    """What all trainings of a report have in common; pairs are of a model for a task, and of one for all."""
+
+    data: str  # what the stories are
+    digest: str  # of their text
+    questions: tuple[int, int]  # of a task to train with, the fewest and the most
+    tests: tuple[int, int]
+    epochs: tuple[int, int]
+    linear_start: tuple[int, int]  # epochs before these
+    dim: tuple[int, int]
+
+    def difference(self, head: dict[str, Any]) -> str:
+        """Say in what the head of a file differs; nothing where it does not."""
+        ours = json.loads(json.dumps(self._asdict()))
+        found = [
+            f"{name} {head.get(name)} instead of {ours.get(name)}"
+            for name in (*ours, *(head.keys() - ours.keys()))
+            if head.get(name) != ours.get(name)
+        ]
+        return ", ".join(found)
+
+
+def _training(content: Any) -> tuple[Key, Training]:
+    """What a line of a file of trainings says."""
+    try:
+        (setting, task, seed), (errors, *figures) = content
+        key = Key(Setting(*setting), task, seed)
+        errors = {int(number): float(error) for number, error in errors.items()}
+        training = Training(errors, *map(float, figures))
+        known = key.setting in (*SEPARATE, *JOINT) and (task == 0 if key.setting.joint else task in TASKS)
+        right = known and isinstance(seed, int) and errors.keys() == set(key.tasks())
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ValueError("is no training") from error
+    if not right:
+        raise ValueError("is no training of this report")
+    return key, training
+
+
 class Results:
     """Trainings in a file, to which each is added as it is done, so that a run can be taken up again.
 
-    A line is the JSON of one training; one that was cut off is left out.
+    The first line is the JSON of the plan, each other that of one training; a line that was cut off is left
+    out. ValueError names the line that is something else, or of another plan.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, plan: Plan) -> None:
         """Read what has been done before."""
-        self.path = path
+        self.path, self.plan = path, plan
         self.done: dict[Key, Training] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        self._headed = False
+        for number, line in enumerate(path.read_bytes().split(b"\n") if path.exists() else (), 1):
             try:
-                (setting, task, seed), (errors, *figures) = json.loads(line)
-            except ValueError:
+                content = json.loads(line)
+            except (ValueError, RecursionError):
                 continue
-            errors = {int(number): error for number, error in errors.items()}
-            self.done[Key(Setting(*setting), task, seed)] = Training(errors, *figures)
+            try:
+                self._take(content)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from error
+
+    def _take(self, content: Any) -> None:
+        if isinstance(content, dict):
+            if difference := self.plan.difference(content):
+                raise ValueError(f"trainings with {difference}; --results names another file")
+            self._headed = True
+            return
+        if not self._headed:
+            raise ValueError("no line before it says what was trained with")
+        key, training = _training(content)
+        self.done[key] = training
 
     def add(self, key: Key, training: Training) -> None:
         """Write it down."""
         self.done[key] = training
+        lines = [(key, training)] if self._headed else [self.plan._asdict(), (key, training)]
+        self._headed = True
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"\n{json.dumps((key, training))}\n")
+            file.write("".join(f"\n{json.dumps(line)}\n" for line in lines))
 
     def missing(self, seeds: int, joint_seeds: int) -> list[Key]:
         """What is to be trained yet, seed by seed, the models with the most of the paper's tricks first."""
@@ -232,7 +287,11 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def markdown(results: Results, data: str, command: str) -> str:
+def _span(counts: tuple[int, int]) -> str:
+    return " to ".join(f"{count:,}" for count in dict.fromkeys(counts))
+
+
+def markdown(results: Results, command: str) -> str:
     """The part of a document below its line of origin."""
     columns = [Column(results, setting) for setting in (*SEPARATE, *JOINT)]
     columns = [column for column in columns if column.seeds]
@@ -240,12 +299,15 @@ def markdown(results: Results, data: str, command: str) -> str:
     joint = [column for column in columns if column.setting.joint]
     seeds, joint_seeds = (max((column.seeds for column in some), default=0) for some in (separate, joint))
     minutes = math.fsum(training.seconds for training in results.done.values()) / 60
+    plan = results.plan
     paragraphs = (
-        f"Trained on {data}: 1,000 questions a task and 1,000 others as the test. A model for each task: "
-        "100 epochs and dimension 20; one for all: 60 epochs and dimension 50; with a linear start (LS) 20 "
-        "and 30 epochs more before. Test errors in percent. The best of the seeds is the one with the lowest "
-        "error in training, as in the paper, which had ten: Table 1 of arXiv:1503.08895. NumPy port: one "
-        "training each with vinhkhuc/MemN2N-babi-python. Both of these are on the public data set.",
+        f"Trained on {plan.data}: {_span(plan.questions)} questions a task and {_span(plan.tests)} others as "
+        f"the test. A model for each task: {plan.epochs[0]} epochs and dimension {plan.dim[0]}; one for all: "
+        f"{plan.epochs[1]} epochs and dimension {plan.dim[1]}; with a linear start (LS) "
+        f"{plan.linear_start[0]} and {plan.linear_start[1]} epochs more before. Test errors in percent. The "
+        "best of the seeds is the one with the lowest error in training, as in the paper, which had ten: "
+        "Table 1 of arXiv:1503.08895. NumPy port: one training each with vinhkhuc/MemN2N-babi-python. Both "
+        "of these are on the public data set.",
         f"`FASTNORM_NUM_THREADS=1 {command} --seeds {seeds} --joint-seeds {joint_seeds}`, as far as the "
         f"seeds below: {minutes:.0f} minutes of training by the clock, a thread each ({_processor()}, shared "
         "with other work).",
@@ -264,7 +326,15 @@ def markdown(results: Results, data: str, command: str) -> str:
 MARK = "<!-- below: written by examples/babi/run.py --report -->\n"
 
 
-def write(path: Path, results: Results, data: str, command: str) -> None:
+def by_hand(path: Path, plan: Plan) -> str:
+    """Return what is written by hand in a document, or the title of a new one."""
+    text = (
+        path.read_text(encoding="utf-8") if path.exists() else f"# Memory networks on {plan.data}\n\n{MARK}"
+    )
+    return text.partition(MARK)[0]
+
+
+def write(path: Path, results: Results, command: str) -> None:
     """Write the tables into a document, below what is written by hand."""
-    text = path.read_text(encoding="utf-8") if path.exists() else f"# Memory networks on {data}\n\n{MARK}"
-    path.write_text(text.partition(MARK)[0] + MARK + "\n" + markdown(results, data, command), "utf-8")
+    text = by_hand(path, results.plan)
+    path.write_text(text + MARK + "\n" + markdown(results, command), "utf-8")
