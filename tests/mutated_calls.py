@@ -73,6 +73,8 @@ def calls_of_networks() -> Iterator[Shared]:
     for optimizer in (fastnorm.SGD(momentum=0.5), fastnorm.Adam()):
         update = lambda o=optimizer: o.update(parameters, gradients)  # noqa: E731
         yield Shared(f"{type(optimizer).__name__}.update", update, lambda: everything)
+    clip = lambda: fastnorm.clip_grad_norm(gradients, 0.5)  # noqa: E731
+    yield Shared("clip_grad_norm", clip, lambda: everything)
 
 
 def calls_of_memory_networks() -> Iterator[Shared]:

@@ -71,6 +71,15 @@ def update(dtype: str, make: Callable[[], Any] = fastnorm.SGD) -> tuple[Any, Giv
     return make().update, {"parameters": parameters, "gradients": gradients}, {}
 
 
+def clip(dtype: str) -> tuple[Callable[..., Any], Given, dict[str, Array]]:
+    gradients = [plain(f"g{i}", shape, dtype).copy() for i, shape in enumerate(((3, 4), (4,)))]
+
+    def clip_grad_norm(parameters: Any, max_norm: Any) -> float:  # by the name of what may be updated
+        return fastnorm.clip_grad_norm(parameters, max_norm)
+
+    return clip_grad_norm, {"parameters": gradients, "max_norm": 0.5}, {}
+
+
 def moments(dtype: str) -> tuple[Callable[..., Any], Given, dict[str, Array]]:
     return fastnorm.moments, {"x": plain("x", (3, 4, 5), dtype), "axis": (0, 2)}, {}
 
@@ -105,6 +114,7 @@ SUBJECTS: dict[str, Subject] = {
     "SGD.update": update,
     "SGD.update momentum": lambda dtype: update(dtype, lambda: fastnorm.SGD(momentum=0.5)),
     "Adam.update": lambda dtype: update(dtype, fastnorm.Adam),
+    "clip_grad_norm": clip,
     "moments": moments,
     "MemN2N.forward": memory,
     "MemN2N.backward": memory_backward,

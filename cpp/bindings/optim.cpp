@@ -57,6 +57,20 @@ private:
     bool written_;
 };
 
+// Whether an array can be updated where it lies. Elements that share memory are for fastnorm._arguments to
+// refuse.
+bool is_updatable(const Array& array, bool checked) {
+    return PyArray_ISWRITEABLE(array.object) && (checked || array.is_c_contiguous());
+}
+
+OptimizedParameter parameter_of(const Array& array) {
+    OptimizedParameter parameter;
+    parameter.data = array.data();
+    parameter.size = array.size();
+    parameter.element = array.element;
+    return parameter;
+}
+
 struct OptimizerUpdateArguments {
     FASTNORM_ARGUMENTS(parameters, gradients, rule)
     FASTNORM_SEQUENCES(parameters, gradients)
@@ -75,14 +89,9 @@ Outcome optimizer_update(const Call<OptimizerUpdateArguments>& call) {
     std::vector<Extent> read;
     for (Py_ssize_t i = 0; i < count; ++i) {
         const std::optional<Array> parameter = as_array(PySequence_Fast_GET_ITEM(parameters, i));
-        if (!parameter || !PyArray_ISWRITEABLE(parameter->object)) return not_canonical;
-        // Elements that share memory are for fastnorm._arguments to refuse.
-        if (!call.checked && !parameter->is_c_contiguous()) return not_canonical;
+        if (!parameter || !is_updatable(*parameter, call.checked)) return not_canonical;
         arrays.push_back(*parameter);
-        updated.emplace_back();
-        updated.back().data = parameter->data();
-        updated.back().size = parameter->size();
-        updated.back().element = parameter->element;
+        updated.push_back(parameter_of(*parameter));
         PyObject* slot = PySequence_Fast_GET_ITEM(gradients, i);
         slopes.emplace_back();
         if (slot == Py_None) continue;
@@ -120,6 +129,45 @@ Outcome optimizer_update(const Call<OptimizerUpdateArguments>& call) {
     }
     Py_INCREF(Py_None);
     return finished(Py_None);
+}
+
+struct ClipGradNormArguments {
+    FASTNORM_ARGUMENTS(gradients, max_norm)
+    FASTNORM_SEQUENCES(gradients)
+};
+
+Outcome clip_grad_norm(const Call<ClipGradNormArguments>& call) {
+    PyObject* gradients = call.gradients;
+    if (!(PyList_CheckExact(gradients) || PyTuple_CheckExact(gradients))) return not_canonical;
+    if (!PyFloat_CheckExact(call.max_norm)) return not_canonical;
+    const double max_norm = PyFloat_AS_DOUBLE(call.max_norm);
+    if (!(max_norm >= 0)) return not_canonical;
+    std::vector<Array> arrays;
+    std::vector<OptimizedParameter> written;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(gradients); ++i) {
+        PyObject* slot = PySequence_Fast_GET_ITEM(gradients, i);
+        if (slot == Py_None) continue;
+        const std::optional<Array> gradient = as_array(slot);
+        if (!gradient || !is_updatable(*gradient, call.checked)) return not_canonical;
+        arrays.push_back(*gradient);
+        written.push_back(parameter_of(*gradient));
+    }
+    if (!call.checked && !are_written_apart(written, {})) return not_canonical;
+    std::vector<Contiguous> copies;
+    std::vector<GradientArray> clipped;
+    double elements = 0;
+    for (const Array& array : arrays) {
+        copies.emplace_back(array, true);
+        if (!copies.back()) return finished(nullptr);
+        clipped.push_back({copies.back().data(), array.size(), array.element});
+        elements += double(array.size());
+    }
+    double norm = 0;
+    {
+        const ReleasedGil released(clip_nanoseconds(elements) > gil_nanoseconds);
+        norm = clip_gradients(clipped, max_norm);
+    }
+    return finished(PyFloat_FromDouble(norm));
 }
 
 // The counters of a rule, one for each parameter.
@@ -193,6 +241,7 @@ bool are_written_apart(const std::vector<OptimizedParameter>& parameters, const 
 
 const NativeOp optim_ops[] = {
     FASTNORM_OP(optimizer_update),
+    FASTNORM_OP(clip_grad_norm),
     end_of_ops,
 };
 

@@ -1,5 +1,6 @@
 #include "plan/optim.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "plan/run.h"
@@ -12,19 +13,56 @@ namespace {
 // One thread's time for an element, float32 in cache.
 constexpr double sgd_nanoseconds = 0.15;
 constexpr double adam_nanoseconds = 0.5;
+constexpr double squares_nanoseconds = 0.1, scale_nanoseconds = 0.1;
 constexpr std::int64_t elements_per_chunk = 16384;
 
 // The kernels take no scratch, so there is nothing that could fail.
 template <class Task>
-void run_update(
-    const Kernels<Task>& table, const Task& task, const OptimizedParameter& p, double nanoseconds
-) {
-    const Work work{p.size, elements_per_chunk, nanoseconds, 0};
-    const auto kernel = table[int(p.element)];
-    if (work.chunks() <= 1) return kernel(task, 0, p.size, nullptr);
+void run_without_scratch(Kernel<Task> kernel, const Task& task, const Work& work) {
+    if (work.chunks() <= 1) return kernel(task, 0, work.units, nullptr);
     share_out(work, threads_for(work), nullptr, [&](std::int64_t begin, std::int64_t end, void*) {
         kernel(task, begin, end, nullptr);
     });
+}
+
+template <class Task>
+void run_update(
+    const Kernels<Task>& table, const Task& task, const OptimizedParameter& p, double nanoseconds
+) {
+    run_without_scratch(table[int(p.element)], task, {p.size, elements_per_chunk, nanoseconds, 0});
+}
+
+// The sum of (scale g)^2 over a gradient: over blocks, whose sums are added in their order.
+double sum_of_squares(const GradientArray& gradient, double scale) {
+    constexpr std::int64_t together = 256;  // blocks that are shared out at once
+    double squares[together], total = 0;
+    for (std::int64_t first = 0; first < gradient.size; first += together * norm_block) {
+        GradientSquares task;
+        task.gradient = static_cast<const char*>(gradient.data) + first * item_size(gradient.element);
+        task.size = std::min(gradient.size - first, together * norm_block);
+        task.scale = scale;
+        task.squares = squares;
+        const Work work{
+            (task.size + norm_block - 1) / norm_block, 1, squares_nanoseconds * double(task.size), 0
+        };
+        run_without_scratch(kernels().gradient_squares[int(gradient.element)], task, work);
+        for (std::int64_t block = 0; block < work.units; ++block) total += squares[block];
+    }
+    return total;
+}
+
+// The norm of all gradients, finite wherever that can be represented: the squares of a float64 may not be.
+double norm_of(const std::vector<GradientArray>& gradients) {
+    const auto total = [&](double scale) {
+        double sum = 0;
+        for (const GradientArray& gradient : gradients) sum += sum_of_squares(gradient, scale);
+        return sum;
+    };
+    const double sum = total(1);
+    if (sum >= 0x1p-900 && std::isfinite(sum)) return std::sqrt(sum);
+    if (std::isnan(sum)) return sum;
+    const double scale = std::isinf(sum) ? 0x1p-600 : 0x1p600;
+    return std::sqrt(total(scale)) / scale;
 }
 
 }  // namespace
@@ -59,5 +97,19 @@ void update_parameter(const OptimizerRule& rule, const OptimizedParameter& p) no
     task.shrink = rule.decoupled ? 1 - rule.lr * rule.weight_decay : 1;
     run_update(kernels().adam_update, task, p, nanoseconds);
 }
+
+double clip_gradients(const std::vector<GradientArray>& gradients, double max_norm) noexcept {
+    const double norm = norm_of(gradients), scale = max_norm / (norm + 1e-6);
+    if (std::isinf(max_norm) || scale >= 1) return norm;
+    for (const GradientArray& gradient : gradients) {
+        const Work work{gradient.size, elements_per_chunk, scale_nanoseconds * double(gradient.size), 0};
+        run_without_scratch(
+            kernels().scale_gradient[int(gradient.element)], GradientScale{gradient.data, scale}, work
+        );
+    }
+    return norm;
+}
+
+double clip_nanoseconds(double elements) { return (squares_nanoseconds + scale_nanoseconds) * elements; }
 
 }  // namespace fastnorm

@@ -1,6 +1,8 @@
 // The optimisers: one update of one parameter.
 #pragma once
 
+#include <vector>
+
 #include "plan/view.h"
 
 namespace fastnorm {
@@ -30,5 +32,19 @@ double update_nanoseconds(const OptimizerRule& rule, double elements);
 
 // An update, counted, on threads.
 void update_parameter(const OptimizerRule& rule, const OptimizedParameter& parameter) noexcept;
+
+// A gradient, contiguous elements.
+struct GradientArray {
+    void* data = nullptr;
+    std::int64_t size = 0;
+    Element element = Element::float32;
+};
+
+// Multiplies gradients by min(1, max_norm / (norm + 1e-6)), on threads, and returns the norm of them all.
+// `max_norm` may be infinite: nothing is changed then.
+double clip_gradients(const std::vector<GradientArray>& gradients, double max_norm) noexcept;
+
+// What that takes one thread for so many elements.
+double clip_nanoseconds(double elements);
 
 }  // namespace fastnorm

@@ -32,4 +32,21 @@ struct AdamUpdate {
         shrink;  // what the parameter is multiplied by first: 1 - lr * weight decay where that is decoupled
 };
 
+// Elements whose squares are added up by themselves.
+constexpr std::int64_t norm_block = 16384;
+
+// Units are blocks of `norm_block` elements, of each of which the sum of (scale g)^2 goes to `squares`.
+struct GradientSquares {
+    const void* gradient;
+    std::int64_t size;
+    double scale;
+    double* squares;
+};
+
+// The gradient is multiplied where it lies.
+struct GradientScale {
+    void* gradient;
+    double scale;
+};
+
 }  // namespace fastnorm

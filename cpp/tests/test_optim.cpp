@@ -1,5 +1,5 @@
-// The optimisers' kernels, as kernels.h tests them: parameters, gradients and state end at a page that is not
-// touched.
+// The kernels of the optimisers and of clipping, as kernels.h tests them: parameters, gradients and state end
+// at a page that is not touched.
 #include "kernels.h"
 
 namespace {
@@ -44,9 +44,29 @@ Results run_optimizer(const KernelTable& table, const Shape& s, bool adam, bool 
     return {{parameter.content(), first.content(), second.content()}};
 }
 
+// The squares of a gradient of some blocks, and the gradient scaled.
+Results run_clipping(const KernelTable& table, const Shape& s) {
+    const std::int64_t count = s.rows * s.cols, size = item_size(s.element);
+    const int e = int(s.element);
+    Results results;
+    for (const std::int64_t length : {count, 2 * norm_block + count}) {
+        const std::int64_t units = (length + norm_block - 1) / norm_block;
+        Guarded gradient(std::size_t(length * size), s.at_end), squares(std::size_t(units * 8), true);
+        for (std::int64_t j = 0; j < length; ++j) put(s.element, gradient.data() + j * size, drawn(j, 1));
+        table.gradient_squares[e](
+            {gradient.data(), length, 0.5, reinterpret_cast<double*>(squares.data())}, 0, units, nullptr
+        );
+        table.scale_gradient[e]({gradient.data(), 0.3}, 0, length, nullptr);
+        results.outputs.push_back(gradient.content());
+        results.outputs.push_back(squares.content());
+    }
+    return results;
+}
+
 }  // namespace
 
 int main() {
+    compare_all(run_clipping);
     for (const bool adam : {false, true}) {
         for (const bool plain : {false, true}) {
             compare_all([&](const KernelTable& table, const Shape& s) {

@@ -13,12 +13,64 @@ from ._arguments.rules import LARGEST_SINGLE, Rules, plain
 from ._op import op
 from ._typing import Array, ArrayLike
 
-__all__ = ["SGD", "Adam"]
+__all__ = ["SGD", "Adam", "clip_grad_norm"]
 
 
 @op
 def optimizer_update(parameters: Sequence[Array], gradients: Sequence[ArrayLike | None], rule: Rule) -> None:
     """Update the parameters and the state of the rule in place."""
+
+
+@op
+def clip_grad_norm(gradients: Sequence[Array | None], max_norm: float) -> float:
+    """Scale gradients down, in place, so that the norm of all of them together is at most `max_norm`.
+
+    ``norm = sqrt(sum(g**2))`` over all elements of all gradients, which are multiplied by
+    ``max_norm / (norm + 1e-6)`` where that is less than 1, as PyTorch's ``clip_grad_norm_`` does.
+
+    Parameters
+    ----------
+    gradients : sequence of ndarray
+        float32, float64, float16 or bfloat16, with any strides; what is None counts as nothing. No two may
+        share memory.
+    max_norm : float
+        At least 0. Infinity measures the norm and changes nothing.
+
+    Returns
+    -------
+    norm : float
+        Before the gradients were scaled.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value. Nothing is changed then.
+
+    Notes
+    -----
+    Accuracy: squares and their sum are taken in double, and no square overflows or vanishes; the factor is
+    rounded to the type that the gradients are computed in, float32 for half types. Where a gradient is NaN,
+    so is the norm, and all gradients become NaN; a norm of infinity leaves zeros, and NaN where it was
+    infinite.
+
+    Reproducibility: the same bits for any strides and number of threads, and on any CPU with fused
+    multiply-add.
+
+    References
+    ----------
+    Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", arXiv:1211.5063
+    (2013).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> gradients = [np.array([3.0, 0.0]), np.array([[4.0]])]
+    >>> fastnorm.clip_grad_norm(gradients, 1.0)
+    5.0
+    >>> gradients[1].round(4)
+    array([[0.8]])
+    """
 
 
 class Optimizer:

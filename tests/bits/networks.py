@@ -109,6 +109,13 @@ def updates(dtype: str) -> Iterator[tuple[str, Digest]]:
                 optimizer.update(parameters, [None if i == turn else g for i, g in enumerate(gradients)])
             digest.add([parameters, optimizer.state_dict()])
         yield name, digest
+    digest = Digest()
+    for layout in ("", *WRITABLE):
+        for max_norm in (0.75, 1e9):
+            gradients = [varied(f"gradient{i}", shape, dtype).copy() for i, shape in enumerate(shapes)]
+            gradients = [LAYOUTS[layout](g) if layout and g.ndim else g for g in gradients]
+            digest.add([np.float64(fastnorm.clip_grad_norm(gradients, max_norm)), gradients])
+    yield "clip_grad_norm", digest
 
 
 def moments(dtype: str) -> Iterator[tuple[str, Digest]]:

@@ -1,11 +1,13 @@
-// The kernels of the optimisers.
+// The kernels of the optimisers and of clipping.
 #pragma once
 
 #include "targets/kernel.h"
 #include "tasks/optim.h"
 
-#define FASTNORM_OPTIM(kernel)     \
-    kernel(sgd_update, SgdUpdate); \
-    kernel(adam_update, AdamUpdate);
+#define FASTNORM_OPTIM(kernel)                 \
+    kernel(sgd_update, SgdUpdate);             \
+    kernel(adam_update, AdamUpdate);           \
+    kernel(gradient_squares, GradientSquares); \
+    kernel(scale_gradient, GradientScale);
 
 FASTNORM_TABLE(OptimKernels, FASTNORM_OPTIM)

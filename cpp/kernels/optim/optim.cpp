@@ -1,6 +1,7 @@
 #include "kernels/optim/kernels.h"
 
 #include "kernels/optim/adam.h"
+#include "kernels/optim/clip_grad_norm.h"
 #include "kernels/optim/sgd.h"
 
 FASTNORM_FILL(OptimKernels, FASTNORM_OPTIM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -123,32 +124,51 @@ def taken_state(rules: Rules, state: Mapping[str, ArrayLike], expected: dict[str
     return given
 
 
+def clip_grad_norm(
+    rules: Rules, gradients: object, max_norm: object
+) -> tuple[tuple[Array | None, ...], float]:
+    """Return the canonical arguments of `clip_grad_norm`: gradients may be None, max_norm infinite."""
+    listed = sequence(rules, "gradients", gradients)
+    arrays = tuple(
+        None if value is None else updated_array(rules, f"gradients[{i}]", value)
+        for i, value in enumerate(listed)
+    )
+    apart(rules, [(f"gradients[{i}]", array) for i, array in enumerate(arrays) if array is not None], [])
+    unlimited = isinstance(max_norm, (float, np.floating)) and max_norm == math.inf
+    return arrays, math.inf if unlimited else rules.number("max_norm", max_norm, minimum=0)
+
+
 def parameter_arrays(rules: Rules, parameters: object) -> tuple[Array, ...]:
     """Return the parameters, which are updated in place: ndarrays of a float type that can be written."""
-    arrays = float_arrays(rules, parameters)
-    for i, array in enumerate(arrays):
-        name = f"parameters[{i}]"
-        rules.writeable(name, array)
-        if may_overlap_itself(array):
-            raise rules.value_error(name, "has elements that share memory", "an element of memory for each")
-    return arrays
+    listed = sequence(rules, "parameters", parameters)
+    return tuple(updated_array(rules, f"parameters[{i}]", value) for i, value in enumerate(listed))
 
 
 def float_arrays(rules: Rules, parameters: object) -> tuple[Array, ...]:
     """Return the parameters, to which the state of an optimiser belongs: ndarrays of a float type."""
-    arrays = []
-    for i, value in enumerate(sequence(rules, "parameters", parameters)):
-        name = f"parameters[{i}]"
-        if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
-            raise rules.type_error(
-                name, f"has type {type(value).__name__}", "a NumPy array, which is updated in place"
-            )
-        if not is_float(value.dtype):
-            raise rules.type_error(name, f"has dtype {value.dtype}", "float32, float64, float16 or bfloat16")
-        if not value.dtype.isnative:
-            raise rules.type_error(name, f"has dtype {value.dtype}", "native byte order")
-        arrays.append(rules.countable(name, np.ndarray.view(value, np.ndarray)))
-    return tuple(arrays)
+    listed = sequence(rules, "parameters", parameters)
+    return tuple(float_array(rules, f"parameters[{i}]", value) for i, value in enumerate(listed))
+
+
+def updated_array(rules: Rules, name: str, value: object) -> Array:
+    """Return an ndarray of a float type that can be updated where it lies."""
+    array = float_array(rules, name, value)
+    rules.writeable(name, array)
+    if may_overlap_itself(array):
+        raise rules.value_error(name, "has elements that share memory", "an element of memory for each")
+    return array
+
+
+def float_array(rules: Rules, name: str, value: object) -> Array:
+    """Return an ndarray of a float type, and nothing that would have to be converted."""
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        needed = "a NumPy array, which is updated in place"
+        raise rules.type_error(name, f"has type {type(value).__name__}", needed)
+    if not is_float(value.dtype):
+        raise rules.type_error(name, f"has dtype {value.dtype}", "float32, float64, float16 or bfloat16")
+    if not value.dtype.isnative:
+        raise rules.type_error(name, f"has dtype {value.dtype}", "native byte order")
+    return rules.countable(name, np.ndarray.view(value, np.ndarray))
 
 
 def gradient(rules: Rules, name: str, value: object, parameter: Array) -> Array:

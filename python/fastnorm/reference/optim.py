@@ -21,6 +21,23 @@ def optimizer_update(parameters: Sequence[Array], gradients: Sequence[Array | No
                 update(i, parameter, gradient.astype(np.float64), rule)
 
 
+def clip_grad_norm(gradients: Sequence[Array | None], max_norm: float) -> float:
+    """Twin of `fastnorm.clip_grad_norm`."""
+    given = [g.astype(np.float64) for g in gradients if g is not None and g.size]
+    with np.errstate(all="ignore"):
+        # Divided by the largest, no square is out of range.
+        norm = float(np.max([np.max(np.abs(wide)) for wide in given])) if given else 0.0
+        if 0 < norm < math.inf:
+            norm *= math.sqrt(sum(float(np.sum((wide / norm) ** 2)) for wide in given))
+        scale = max_norm / (norm + 1e-6)
+        if math.isinf(max_norm) or scale >= 1:
+            return norm
+        for gradient in gradients:
+            if gradient is not None:
+                result(gradient.astype(np.float64) * _rounded(scale, gradient), gradient, gradient)
+    return norm
+
+
 def _sgd(i: int, parameter: Array, g: Array, rule: Rule) -> None:
     """v = momentum v + g, then p -= lr v, or lr (g + momentum v) with Nesterov."""
     _, lr, momentum, nesterov, weight_decay, steps, velocities = rule
