@@ -70,7 +70,7 @@ def calls_of_networks() -> Iterator[Shared]:
     parameters = [plain(f"p{i}", (200, 100), "float32").copy() for i in range(3)]
     gradients = [plain(f"g{i}", (200, 100), "float32").copy() for i in range(3)]
     everything = [parameters, gradients, *parameters, *gradients]
-    for optimizer in (fastnorm.SGD(momentum=0.5), fastnorm.Adam()):
+    for optimizer in (fastnorm.SGD(momentum=0.5), fastnorm.Adam(), fastnorm.RMSprop(), fastnorm.Lion()):
         update = lambda o=optimizer: o.update(parameters, gradients)  # noqa: E731
         yield Shared(f"{type(optimizer).__name__}.update", update, lambda: everything)
     clip = lambda: fastnorm.clip_grad_norm(gradients, 0.5)  # noqa: E731

@@ -114,6 +114,8 @@ SUBJECTS: dict[str, Subject] = {
     "SGD.update": update,
     "SGD.update momentum": lambda dtype: update(dtype, lambda: fastnorm.SGD(momentum=0.5)),
     "Adam.update": lambda dtype: update(dtype, fastnorm.Adam),
+    "RMSprop.update": lambda dtype: update(dtype, lambda: fastnorm.RMSprop(momentum=0.5, centered=True)),
+    "Lion.update": lambda dtype: update(dtype, fastnorm.Lion),
     "clip_grad_norm": clip,
     "moments": moments,
     "MemN2N.forward": memory,
@@ -129,6 +131,12 @@ CLASSES: dict[str, tuple[Callable[..., Any], Given]] = {
         fastnorm.Adam,
         {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-8, "weight_decay": 0.1, "decoupled": True},
     ),
+    "AdamW": (fastnorm.AdamW, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-8, "weight_decay": 0.1}),
+    "RMSprop": (
+        fastnorm.RMSprop,
+        {"lr": 0.1, "alpha": 0.9, "eps": 1e-8, "weight_decay": 0.1, "momentum": 0.5, "centered": True},
+    ),
+    "Lion": (fastnorm.Lion, {"lr": 0.1, "betas": (0.5, 0.9), "weight_decay": 0.1, "groups": ()}),
 }
 
 

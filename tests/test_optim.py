@@ -1,4 +1,4 @@
-"""SGD and Adam against written-out formulas, PyTorch, and their bad arguments."""
+"""The optimisers against written-out formulas, PyTorch, and their bad arguments."""
 
 from __future__ import annotations
 
@@ -56,6 +56,37 @@ def textbook_adam(
     return p
 
 
+def textbook_rmsprop(
+    p: Array,
+    gs: list[Array],
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    centered: bool,
+) -> Array:
+    p, v, m, b = p.copy(), np.zeros_like(p), np.zeros_like(p), np.zeros_like(p)
+    for raw in gs:
+        g = raw + weight_decay * p
+        v = alpha * v + (1 - alpha) * g * g
+        m = alpha * m + (1 - alpha) * g
+        u = g / (np.sqrt(v - m * m if centered else v) + eps)
+        b = momentum * b + u
+        p = p - lr * b
+    return p
+
+
+def textbook_lion(
+    p: Array, gs: list[Array], lr: float, betas: tuple[float, float], weight_decay: float
+) -> Array:
+    p, m = p.copy(), np.zeros_like(p)
+    for g in gs:
+        p = p - lr * (np.sign(betas[0] * m + (1 - betas[0]) * g) + weight_decay * p)
+        m = betas[1] * m + (1 - betas[1]) * g
+    return p
+
+
 SGDS: list[dict[str, Any]] = [
     {},
     {"lr": 0.3, "weight_decay": 0.1},
@@ -71,19 +102,58 @@ ADAMS: list[dict[str, Any]] = [
 ]
 
 
+ADAMWS: list[dict[str, Any]] = [{}, {"lr": 0.1, "weight_decay": 0.3}]
+RMSPROPS: list[dict[str, Any]] = [
+    {},
+    {"lr": 0.02, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1},
+    {"lr": 0.02, "alpha": 0.9, "momentum": 0.8},
+    {"lr": 0.02, "alpha": 0.7, "eps": 0.1, "momentum": 0.5, "centered": True},
+    {"lr": 0.02, "alpha": 0.5, "eps": 0.1, "centered": True},
+]
+LIONS: list[dict[str, Any]] = [{}, {"lr": 0.1, "betas": (0.8, 0.9), "weight_decay": 0.2}]
+
+MAKERS: dict[str, Any] = {
+    "sgd": fastnorm.SGD,
+    "adam": fastnorm.Adam,
+    "adamw": fastnorm.AdamW,
+    "rmsprop": fastnorm.RMSprop,
+    "lion": fastnorm.Lion,
+}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "sgd": {"lr": 0.01, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
+    "adam": {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "decoupled": False},
+    "adamw": {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01, "decoupled": True},
+    "rmsprop": {
+        "lr": 0.01,
+        "alpha": 0.99,
+        "eps": 1e-8,
+        "weight_decay": 0.0,
+        "momentum": 0.0,
+        "centered": False,
+    },
+    "lion": {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 0.0},
+}
+TEXTBOOK: dict[str, Any] = {
+    "sgd": textbook_sgd,
+    "adam": textbook_adam,
+    "adamw": textbook_adam,
+    "rmsprop": textbook_rmsprop,
+    "lion": textbook_lion,
+}
+
+
 def expected(kind: str, settings: dict[str, Any], p: Array, gs: list[Array]) -> Array:
-    if kind == "sgd":
-        unset = {"lr": 0.01, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
-        return textbook_sgd(p, gs, **{**unset, **settings})
-    defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "decoupled": False}
-    return textbook_adam(p, gs, **{**defaults, **settings})
+    found: Array = TEXTBOOK[kind](p, gs, **{**DEFAULTS[kind], **settings})
+    return found
 
 
-KINDS = [("sgd", settings) for settings in SGDS] + [("adam", settings) for settings in ADAMS]
+ALL = {"sgd": SGDS, "adam": ADAMS, "adamw": ADAMWS, "rmsprop": RMSPROPS, "lion": LIONS}
+KINDS = [(kind, settings) for kind, several in ALL.items() for settings in several]
+ONE_OF_EACH = [(kind, several[-1]) for kind, several in ALL.items()]
 
 
 def make(kind: str, settings: dict[str, Any]) -> Any:
-    return (fastnorm.SGD if kind == "sgd" else fastnorm.Adam)(**settings)
+    return MAKERS[kind](**settings)
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
@@ -143,15 +213,14 @@ def test_against_torch(
     kind: str, settings: dict[str, Any], native: ModuleType, rng: np.random.Generator
 ) -> None:
     torch = pytest.importorskip("torch")
+    if kind == "lion":
+        pytest.skip("PyTorch has no Lion")
     parameters, gs = random_problem(rng, np.float32)
     theirs = [torch.tensor(p.copy(), requires_grad=True) for p in parameters]
-    given = dict(settings)
-    if kind == "sgd":
-        reference = torch.optim.SGD(theirs, **{"lr": 0.01, **given})
-    else:
-        reference = (torch.optim.AdamW if given.pop("decoupled", False) else torch.optim.Adam)(
-            theirs, **{"weight_decay": 0.0, **given}
-        )
+    given = {**DEFAULTS[kind], **settings}
+    names = {"sgd": "SGD", "rmsprop": "RMSprop"}
+    name = names.get(kind, "AdamW" if given.pop("decoupled", False) else "Adam")
+    reference = getattr(torch.optim, name)(theirs, **given)
     optimizer = make(kind, settings)
     for step in gs:
         optimizer.update(parameters, step)
@@ -163,7 +232,8 @@ def test_against_torch(
 
 
 def test_no_gradient_no_change(backend: str) -> None:
-    for optimizer in (fastnorm.SGD(momentum=0.5, weight_decay=0.1), fastnorm.Adam(weight_decay=0.1)):
+    settings = {"weight_decay": 0.1}
+    for optimizer in (fastnorm.SGD(momentum=0.5, **settings), *(make(kind, settings) for kind in MAKERS)):
         parameters = [np.ones(3), np.ones(2)]
         for _ in range(2):
             optimizer.update(parameters, [None, np.ones(2)])
@@ -221,6 +291,9 @@ BAD_SETTINGS = [
     ("betas", (0.9,), ValueError),
     ("betas", (0.9, 1.0), ValueError),
     ("betas", (-0.1, 0.9), ValueError),
+    ("alpha", 1.0, ValueError),
+    ("alpha", "0.9", TypeError),
+    ("centered", 1, TypeError),
     ("betas", (math.nan, 0.9), ValueError),
     ("eps", -1e-8, ValueError),
     ("decoupled", 1, TypeError),
@@ -229,7 +302,7 @@ BAD_SETTINGS = [
 
 @pytest.mark.parametrize(("name", "value", "error"), BAD_SETTINGS, ids=str)
 def test_bad_settings(name: str, value: Any, error: type[Exception]) -> None:
-    for kind in (fastnorm.SGD, fastnorm.Adam):
+    for kind in MAKERS.values():
         if name not in kind._settings:
             continue
         with pytest.raises(error, match=rf"{kind.__name__}: {name}.*needs"):
@@ -266,7 +339,7 @@ BAD_UPDATES: list[tuple[str, Any, Any, type[Exception]]] = [
 def test_bad_updates(
     argument: str, parameters: Any, gradients: Any, error: type[Exception], backend: str
 ) -> None:
-    for optimizer in (fastnorm.SGD(momentum=0.5), fastnorm.Adam()):
+    for optimizer in (fastnorm.SGD(momentum=0.5), *(make(kind, {}) for kind in MAKERS)):
         before = copy.deepcopy(parameters)
         with pytest.raises(error, match=rf"update: {argument}.*needs"):
             optimizer.update(parameters, gradients)
@@ -328,7 +401,7 @@ def assert_go_on_alike(one: Any, other: Any, parameters: list[Array]) -> None:
 
 
 @pytest.mark.parametrize("mode", [None, "r", "r+", "c"])
-@pytest.mark.parametrize(("kind", "settings"), [KINDS[2], KINDS[4]], ids=str)
+@pytest.mark.parametrize(("kind", "settings"), [KINDS[2], *ONE_OF_EACH], ids=str)
 def test_files_of_joblib(
     kind: str, settings: dict[str, Any], mode: str | None, tmp_path: Path, backend: str
 ) -> None:
@@ -340,7 +413,7 @@ def test_files_of_joblib(
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
-@pytest.mark.parametrize(("kind", "settings"), [KINDS[2], KINDS[4]], ids=str)
+@pytest.mark.parametrize(("kind", "settings"), [KINDS[2], *ONE_OF_EACH], ids=str)
 def test_copies_have_state_of_their_own(
     copied: Any, kind: str, settings: dict[str, Any], backend: str
 ) -> None:
@@ -371,7 +444,7 @@ OVERLAPS: dict[str, tuple[list[Array], list[Array]]] = {
 
 
 @pytest.mark.parametrize(("message", "arrays"), OVERLAPS.items(), ids=list(OVERLAPS))
-@pytest.mark.parametrize(("kind", "settings"), [KINDS[0], KINDS[4]], ids=str)
+@pytest.mark.parametrize(("kind", "settings"), [KINDS[0], *ONE_OF_EACH], ids=str)
 def test_overlap_is_refused(
     message: str, arrays: tuple[list[Array], list[Array]], kind: str, settings: dict[str, Any], backend: str
 ) -> None:
@@ -534,3 +607,135 @@ def test_counts_of_a_state() -> None:
     np.testing.assert_array_equal(other.state_dict()["steps"], [5])
     with pytest.raises(ValueError, match=r"^load_state_dict: steps has shape \(0,\), needs \(1,\)"):
         other.load_state_dict(state | {"steps": np.zeros(0, np.int64)}, [weight])
+
+
+# ---- groups
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_groups_have_settings_of_their_own(kind: str, backend: str, rng: np.random.Generator) -> None:
+    """Parameters of a group are updated as by an optimiser with its settings."""
+    settings: dict[str, Any] = {"lr": 0.1, "weight_decay": 0.2}
+    parameters = [rng.standard_normal((5, 7)) for _ in range(4)]
+    gs = [[rng.standard_normal((5, 7)) for _ in range(4)] for _ in range(3)]
+    groups = [{"indices": [0, 3], "lr": 0.5}, {"indices": (1,), "weight_decay": 0.0}]
+    own = [{"lr": 0.5}, {"weight_decay": 0.0}, {}, {"lr": 0.5}]
+    alone = [make(kind, {**settings, **others}) for others in own]
+    together, wanted = make(kind, {**settings, "groups": groups}), [p.copy() for p in parameters]
+    for step in gs:
+        together.update(parameters, step)
+        for optimizer, p, g in zip(alone, wanted, step, strict=True):
+            optimizer.update([p], [g])
+    for got, p in zip(parameters, wanted, strict=True):
+        assert_same_bits(got, p)
+
+
+def test_groups_follow_what_is_set(backend: str) -> None:
+    sgd, parameters = fastnorm.SGD(lr=1.0, groups=[{"indices": [1], "lr": 0.5}]), [np.zeros(1), np.zeros(1)]
+    gradients = [np.ones(1), np.ones(1)]
+    sgd.update(parameters, gradients)
+    np.testing.assert_array_equal(parameters, [[-1], [-0.5]])
+    sgd.lr = 2.0  # of those without a rate of their own
+    sgd.update(parameters, gradients)
+    np.testing.assert_array_equal(parameters, [[-3], [-1]])
+    again = pickle.loads(pickle.dumps(sgd))
+    again.load_state_dict(sgd.state_dict(), parameters)
+    assert repr(again) == repr(sgd)
+    again.groups = []
+    again.update(parameters, gradients)
+    np.testing.assert_array_equal(parameters, [[-5], [-3]])
+    assert "groups" not in repr(again)
+
+
+def test_groups_by_name(backend: str) -> None:
+    """Of a network: one parameter, or all of a kind."""
+    start = fastnorm.MLP([3, 4, 2], dtype=np.float64, seed=0)
+    x, target = np.ones((5, 3)), np.ones((5, 2))
+    by_name = [{"names": ["biases"], "lr": 0.0}, {"names": ["weights.1"], "lr": 0.5}]
+    by_index = [{"indices": [2, 3], "lr": 0.0}, {"indices": [1], "lr": 0.5}]
+    nets = []
+    for groups in (by_name, by_index):
+        net = copy.copy(start)
+        optimizer = fastnorm.Adam(lr=0.01, groups=groups)
+        for _ in range(2):
+            net.step(x, target, optimizer=optimizer)
+        optimizer.load_state_dict(optimizer.state_dict(), [*net.weights, *net.biases])
+        net.step(x, target, optimizer=optimizer)
+        nets.append(net)
+    for one, other in zip(nets[0].weights + nets[0].biases, nets[1].weights + nets[1].biases, strict=True):
+        assert_same_bits(one, other)
+    for bias in nets[0].biases:
+        np.testing.assert_array_equal(bias, 0)
+
+
+BAD_GROUPS: list[tuple[Any, type[Exception], str]] = [
+    ({"indices": [0], "lr": 1.0}, TypeError, "groups has type dict"),
+    ([[0]], TypeError, r"groups\[0\] has type list"),
+    ([{"indices": [0]}], ValueError, r"groups\[0\] has the entries"),
+    ([{"lr": 0.1}], ValueError, r"groups\[0\] has the entries"),
+    ([{"indices": [0], "names": ["a"], "lr": 0.1}], ValueError, r"groups\[0\] has the entries"),
+    ([{"indices": [0], "momentum": 0.1}], ValueError, r"groups\[0\] has the entries"),
+    ([{"indices": [0], "lr": 0.1, "momentum": 0.1}], ValueError, r"groups\[0\] has the entries"),
+    ([{"indices": 0, "lr": 0.1}], TypeError, r"groups\[0\]\['indices'\] has type int"),
+    ([{"indices": [], "lr": 0.1}], ValueError, r"groups\[0\]\['indices'\] is empty"),
+    ([{"indices": [-1], "lr": 0.1}], ValueError, r"groups\[0\]\['indices'\]\[0\] is -1"),
+    ([{"indices": [0.0], "lr": 0.1}], TypeError, r"groups\[0\]\['indices'\]\[0\] has type float"),
+    ([{"names": "weights", "lr": 0.1}], TypeError, r"groups\[0\]\['names'\] has type str"),
+    ([{"names": [0], "lr": 0.1}], TypeError, r"groups\[0\]\['names'\]\[0\] has type int"),
+    ([{"indices": [0], "lr": math.nan}], ValueError, r"groups\[0\]\['lr'\] is nan"),
+    ([{"indices": [0], "lr": "1"}], TypeError, r"groups\[0\]\['lr'\] has type str"),
+    ([{"indices": [0], "weight_decay": -1}], ValueError, r"groups\[0\]\['weight_decay'\] is -1"),
+]
+
+
+@pytest.mark.parametrize(("groups", "error", "message"), BAD_GROUPS, ids=str)
+def test_bad_groups(groups: Any, error: type[Exception], message: str) -> None:
+    for kind in MAKERS.values():
+        with pytest.raises(error, match=rf"^{kind.__name__}: {message}.*needs"):
+            kind(groups=groups)
+
+
+def test_groups_that_do_not_fit(backend: str) -> None:
+    for groups, message in (
+        ([{"indices": [1], "lr": 0.1}], r"groups\[0\]\['indices'\] has 1, needs less than 1"),
+        ([{"indices": [0], "lr": 0.1}] * 2, r"groups\[1\] has parameter 0, as groups\[0\] has"),
+        ([{"names": ["a"], "lr": 0.1}], r"groups\[0\] has 'names', needs parameters with names"),
+        ([{"indices": [0], "lr": 1e300}], r"groups\[0\]\['lr'\] is 1e\+300, needs a number in the range"),
+    ):
+        parameter, adam = np.ones(3, np.float32), fastnorm.Adam(groups=groups)
+        with pytest.raises(ValueError, match=message):
+            adam.update([parameter], [np.ones(3, np.float32)])
+        np.testing.assert_array_equal(parameter, 1)
+        adam.groups = ()
+        adam.update([np.ones(7)], [np.ones(7)])  # the refused call has left nothing behind
+    with pytest.raises(ValueError, match=r"\['names'\] has 'bias', needs names of weights.0, biases.0"):
+        fastnorm.MLP([1, 1]).step(
+            [[1.0]], [[1.0]], optimizer=fastnorm.SGD(groups=[{"names": ["bias"], "lr": 0.1}])
+        )
+
+
+def test_rmsprop_keeps_its_kind_of_state(backend: str) -> None:
+    rmsprop = fastnorm.RMSprop()
+    rmsprop.centered, rmsprop.momentum = True, 0.5
+    rmsprop.update([np.ones(2)], [np.ones(2)])
+    assert set(rmsprop.state_dict()) == {"steps", "second_moment.0", "first_moment.0", "velocity.0"}
+    for name, value in (("centered", False), ("momentum", 0.0)):
+        with pytest.raises(ValueError, match=f"RMSprop: {name} is .* as at the first update"):
+            setattr(rmsprop, name, value)
+    rmsprop.momentum = 0.9
+
+
+def test_centred_gradients_that_do_not_vary(backend: str) -> None:
+    """v - m^2 is then what rounding leaves, of either sign."""
+    for dtype in (np.float32, np.float64):
+        parameters, rmsprop = [np.ones(999, dtype)], fastnorm.RMSprop(centered=True, alpha=0.0)
+        rmsprop.update(parameters, [np.linspace(0.1, 3, 999).astype(dtype)])
+        assert np.isfinite(parameters[0]).all()
+        rmsprop.update(parameters, [np.full(999, np.nan, dtype)])
+        assert np.isnan(parameters[0]).all()
+
+
+def test_lion_takes_signs(backend: str) -> None:
+    parameter = np.array([1.0, -2.0, 3.0, 4.0, math.inf])
+    fastnorm.Lion(lr=0.5).update([parameter], [np.array([1e-300, -7.0, 0.0, math.nan, 1.0])])
+    np.testing.assert_array_equal(parameter, [0.5, -1.5, 3.0, math.nan, math.inf])

@@ -25,11 +25,22 @@ bool as_state(
     return true;
 }
 
-bool numbers_at(PyObject* rule, Py_ssize_t first, std::initializer_list<double*> numbers) {
-    for (double* number : numbers) {
-        const std::optional<double> value = as_number(PyTuple_GET_ITEM(rule, first++), -HUGE_VAL);
-        if (!value) return false;
-        *number = *value;
+bool as_number_in(PyObject* slot, double& number) {
+    const std::optional<double> value = as_number(slot, -HUGE_VAL);
+    if (value) number = *value;
+    return value.has_value();
+}
+
+// None, or for each parameter a pair of rate and weight decay, either of which may be None.
+bool as_own_settings(PyObject* slot, std::vector<OptimizedParameter>& parameters) {
+    if (slot == Py_None) return true;
+    if (!PyTuple_CheckExact(slot) || std::size_t(PyTuple_GET_SIZE(slot)) != parameters.size()) return false;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+        PyObject* pair = PyTuple_GET_ITEM(slot, Py_ssize_t(i));
+        if (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2) return false;
+        PyObject *lr = PyTuple_GET_ITEM(pair, 0), *weight_decay = PyTuple_GET_ITEM(pair, 1);
+        if (lr != Py_None && !as_number_in(lr, parameters[i].lr)) return false;
+        if (weight_decay != Py_None && !as_number_in(weight_decay, parameters[i].weight_decay)) return false;
     }
     return true;
 }
@@ -186,34 +197,64 @@ bool as_steps(PyObject* slot, std::vector<OptimizedParameter>& parameters) {
 }  // namespace
 
 bool as_rule(PyObject* slot, OptimizerRule& rule, std::vector<OptimizedParameter>& parameters) {
-    if (!PyTuple_CheckExact(slot)) return false;
-    const Py_ssize_t entries = PyTuple_GET_SIZE(slot);
-    if (entries == 7) {  // ("sgd", lr, momentum, nesterov, weight_decay, steps, velocities)
-        const std::optional<bool> nesterov = as_flag(PyTuple_GET_ITEM(slot, 3));
-        if (!numbers_at(slot, 1, {&rule.lr, &rule.momentum}) || !numbers_at(slot, 4, {&rule.weight_decay}))
-            return false;
-        if (!nesterov || !as_steps(PyTuple_GET_ITEM(slot, 5), parameters)) return false;
-        rule.nesterov = *nesterov;
-        PyObject* velocities = PyTuple_GET_ITEM(slot, 6);
-        return velocities == Py_None || as_state(velocities, parameters, &OptimizedParameter::first);
+    // As fastnorm._arguments.optim describes them: the name, what parameters have of their own, numbers,
+    // flags, counters and state.
+    struct Form {
+        const char* name;
+        Optimizer kind;
+        double* numbers[6];  // each list ends with null
+        bool* flags[3];
+        void* OptimizedParameter::* state[4];
+    };
+    using P = OptimizedParameter;
+    OptimizerRule& r = rule;
+    const Form forms[] = {
+        {"sgd", Optimizer::sgd, {&r.lr, &r.momentum, &r.weight_decay}, {&r.nesterov}, {&P::velocity}},
+        {"adam",
+         Optimizer::adam,
+         {&r.lr, &r.beta1, &r.beta2, &r.eps, &r.weight_decay},
+         {&r.decoupled, &r.corrected_eps},
+         {&P::first, &P::second}},
+        {"rmsprop",
+         Optimizer::rmsprop,
+         {&r.lr, &r.beta2, &r.eps, &r.weight_decay, &r.momentum},
+         {},
+         {&P::second, &P::first, &P::velocity}},
+        {"lion", Optimizer::lion, {&r.lr, &r.beta1, &r.beta2, &r.weight_decay}, {}, {&P::first}},
+    };
+    if (!PyTuple_CheckExact(slot) || PyTuple_GET_SIZE(slot) < 1) return false;
+    for (const Form& form : forms) {
+        PyObject* name = PyTuple_GET_ITEM(slot, 0);
+        if (!PyUnicode_CheckExact(name) || PyUnicode_CompareWithASCIIString(name, form.name) != 0) continue;
+        Py_ssize_t entries = 3;
+        for (int i = 0; form.numbers[i]; ++i) ++entries;
+        for (int i = 0; form.flags[i]; ++i) ++entries;
+        for (int i = 0; form.state[i]; ++i) ++entries;
+        if (PyTuple_GET_SIZE(slot) != entries) return false;
+        rule.kind = form.kind;
+        Py_ssize_t at = 1;
+        if (!as_own_settings(PyTuple_GET_ITEM(slot, at++), parameters)) return false;
+        for (int i = 0; form.numbers[i]; ++i) {
+            if (!as_number_in(PyTuple_GET_ITEM(slot, at++), *form.numbers[i])) return false;
+        }
+        for (int i = 0; form.flags[i]; ++i) {
+            const std::optional<bool> value = as_flag(PyTuple_GET_ITEM(slot, at++));
+            if (!value) return false;
+            *form.flags[i] = *value;
+        }
+        if (!as_steps(PyTuple_GET_ITEM(slot, at++), parameters)) return false;
+        for (int i = 0; form.state[i]; ++i) {
+            PyObject* arrays = PyTuple_GET_ITEM(slot, at++);
+            if (arrays != Py_None && !as_state(arrays, parameters, form.state[i])) return false;
+        }
+        return true;
     }
-    if (entries != 11)
-        return false;  // ("adam", lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, steps, ...)
-    rule.is_adam = true;
-    const std::optional<bool> decoupled = as_flag(PyTuple_GET_ITEM(slot, 6));
-    const std::optional<bool> corrected = as_flag(PyTuple_GET_ITEM(slot, 7));
-    if (!numbers_at(slot, 1, {&rule.lr, &rule.beta1, &rule.beta2, &rule.eps, &rule.weight_decay}))
-        return false;
-    if (!decoupled || !corrected || !as_steps(PyTuple_GET_ITEM(slot, 8), parameters)) return false;
-    rule.decoupled = *decoupled;
-    rule.corrected_eps = *corrected;
-    return as_state(PyTuple_GET_ITEM(slot, 9), parameters, &OptimizedParameter::first) &&
-           as_state(PyTuple_GET_ITEM(slot, 10), parameters, &OptimizedParameter::second);
+    return false;
 }
 
 bool are_written_apart(const std::vector<OptimizedParameter>& parameters, const std::vector<Extent>& read) {
     std::vector<Extent> written;
-    written.reserve(3 * parameters.size() + 1);
+    written.reserve(4 * parameters.size() + 1);
     const auto add = [&](const void* data, std::int64_t count, std::int64_t size) {
         const char* begin = static_cast<const char*>(data);
         if (begin && count > 0) written.push_back({begin, begin + count * size});
@@ -223,6 +264,7 @@ bool are_written_apart(const std::vector<OptimizedParameter>& parameters, const 
         add(p.data, p.size, item_size(p.element));
         add(p.first, p.size, size);
         add(p.second, p.size, size);
+        add(p.velocity, p.size, size);
     }
     if (!parameters.empty())
         add(parameters[0].steps, std::int64_t(parameters.size()), sizeof(std::int64_t));  // of all

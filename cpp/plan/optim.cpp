@@ -68,16 +68,29 @@ double norm_of(const std::vector<GradientArray>& gradients) {
 }  // namespace
 
 double update_nanoseconds(const OptimizerRule& rule, double elements) {
-    return (rule.is_adam ? adam_nanoseconds : sgd_nanoseconds) * elements;
+    const bool divides = rule.kind == Optimizer::adam || rule.kind == Optimizer::rmsprop;
+    return (divides ? adam_nanoseconds : sgd_nanoseconds) * elements;
 }
 
 void update_parameter(const OptimizerRule& rule, const OptimizedParameter& p) noexcept {
     const double step = double(++*p.steps);
     const double nanoseconds = update_nanoseconds(rule, double(p.size));
-    if (!rule.is_adam) {
-        const SgdUpdate task{p.data,        p.gradient,        p.wide,       p.first, rule.lr,
-                             rule.momentum, rule.weight_decay, rule.nesterov};
+    const double lr = std::isnan(p.lr) ? rule.lr : p.lr;
+    const double weight_decay = std::isnan(p.weight_decay) ? rule.weight_decay : p.weight_decay;
+    if (rule.kind == Optimizer::sgd) {
+        const SgdUpdate task{p.data, p.gradient,    p.wide,       p.velocity,
+                             lr,     rule.momentum, weight_decay, rule.nesterov};
         return run_update(kernels().sgd_update, task, p, nanoseconds);
+    }
+    if (rule.kind == Optimizer::rmsprop) {
+        const RmspropUpdate task{p.data, p.gradient, p.wide,        p.second, p.first,     p.velocity,
+                                 lr,     rule.beta2, rule.momentum, rule.eps, weight_decay};
+        return run_update(kernels().rmsprop_update, task, p, nanoseconds);
+    }
+    if (rule.kind == Optimizer::lion) {
+        const LionUpdate task{p.data, p.gradient, p.wide,     p.first,
+                              lr,     rule.beta1, rule.beta2, 1 - lr * weight_decay};
+        return run_update(kernels().lion_update, task, p, nanoseconds);
     }
     const double bias1 = 1 - std::pow(rule.beta1, step), bias2 = 1 - std::pow(rule.beta2, step);
     AdamUpdate task;
@@ -88,13 +101,13 @@ void update_parameter(const OptimizerRule& rule, const OptimizedParameter& p) no
     task.second = p.second;
     task.beta1 = rule.beta1;
     task.beta2 = rule.beta2;
-    task.step_size = rule.lr / bias1;
+    task.step_size = lr / bias1;
     task.second_scale = 1 / std::sqrt(bias2);
     // Without the correction eps stands beside sqrt(v), not sqrt(v / bias2): the short form of the paper's
     // section 2.
     task.eps = rule.corrected_eps ? rule.eps : rule.eps / std::sqrt(bias2);
-    task.weight_decay = rule.decoupled ? 0 : rule.weight_decay;
-    task.shrink = rule.decoupled ? 1 - rule.lr * rule.weight_decay : 1;
+    task.weight_decay = rule.decoupled ? 0 : weight_decay;
+    task.shrink = rule.decoupled ? 1 - lr * weight_decay : 1;
     run_update(kernels().adam_update, task, p, nanoseconds);
 }
 

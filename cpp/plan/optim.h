@@ -1,15 +1,18 @@
 // The optimisers: one update of one parameter.
 #pragma once
 
+#include <limits>
 #include <vector>
 
 #include "plan/view.h"
 
 namespace fastnorm {
 
-// What an optimiser is, without its state.
+enum class Optimizer { sgd, adam, rmsprop, lion };
+
+// What an optimiser is, without its state. RMSprop's alpha is beta2, as it belongs to the second moment.
 struct OptimizerRule {
-    bool is_adam = false;
+    Optimizer kind = Optimizer::sgd;
     double lr = 0, momentum = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
     bool nesterov = false, decoupled = false, corrected_eps = false;
 };
@@ -22,9 +25,12 @@ struct OptimizedParameter {
     Element element = Element::float32;
     const void* gradient = nullptr;
     bool wide = true;
-    void* first = nullptr;  // velocities, or first moments
+    void* first = nullptr;  // moments
     void* second = nullptr;
+    void* velocity = nullptr;
     std::int64_t* steps = nullptr;  // updates made so far
+    // Of its own; NaN where those of the rule hold.
+    double lr = std::numeric_limits<double>::quiet_NaN(), weight_decay = lr;
 };
 
 // What an update of so many elements takes one thread.

@@ -32,6 +32,25 @@ struct AdamUpdate {
         shrink;  // what the parameter is multiplied by first: 1 - lr * weight decay where that is decoupled
 };
 
+struct RmspropUpdate {
+    void* parameter;
+    const void* gradient;
+    bool wide;
+    void* square;
+    void* mean;      // null unless centred
+    void* velocity;  // null without momentum
+    double lr, alpha, momentum, eps, weight_decay;
+};
+
+struct LionUpdate {
+    void* parameter;
+    const void* gradient;
+    bool wide;
+    void* mean;
+    double lr, beta1, beta2;
+    double shrink;  // 1 - lr * weight decay
+};
+
 // Elements whose squares are added up by themselves.
 constexpr std::int64_t norm_block = 16384;
 

@@ -180,8 +180,10 @@ void train(Run& run) {
     Epoch epoch(lesson);
     epoch.rule.lr = 0.01;
     std::vector<std::int64_t> steps(parameters.size());
-    if (run.source.flag()) {
-        epoch.rule.is_adam = true;
+    constexpr Optimizer kinds[] = {Optimizer::sgd, Optimizer::adam, Optimizer::rmsprop, Optimizer::lion};
+    epoch.rule.kind = run.source.one_of(kinds);
+    const bool has_moments = epoch.rule.kind != Optimizer::sgd;
+    if (has_moments) {
         epoch.rule.beta1 = 0.9, epoch.rule.beta2 = 0.99, epoch.rule.eps = 1e-8;
         epoch.rule.corrected_eps = true;
     }
@@ -195,7 +197,7 @@ void train(Run& run) {
         OptimizedParameter p;
         p.data = array.at(0), p.size = array.size(), p.element = element;
         p.steps = &steps[epoch.parameters.size()];
-        if (epoch.rule.is_adam) p.first = first.back().at(0), p.second = second.back().at(0);
+        if (has_moments) p.first = first.back().at(0), p.second = second.back().at(0);
         epoch.parameters.push_back(p);
     }
     epoch.order = run.source.flag() ? order.data() : nullptr;

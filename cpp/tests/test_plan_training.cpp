@@ -359,10 +359,10 @@ void test_adam() {
         p.fill(1), before.fill(1), g.fill(2);
         std::int64_t steps = 0;
         OptimizerRule rule;
-        rule.is_adam = true, rule.lr = 0.25, rule.beta1 = 0.9, rule.beta2 = 0.999, rule.eps = 1e-12;
+        rule.kind = Optimizer::adam, rule.lr = 0.25, rule.beta1 = 0.9, rule.beta2 = 0.999, rule.eps = 1e-12;
         rule.corrected_eps = true;
         update_parameter(
-            rule, {p.at(0), size, Element::float32, g.at(0), true, first.at(0), second.at(0), &steps}
+            rule, {p.at(0), size, Element::float32, g.at(0), true, first.at(0), second.at(0), nullptr, &steps}
         );
         CHECK(steps == 1);
         bool moved = true;

@@ -542,7 +542,7 @@ class MemN2N:
         for name in self._embeddings:
             gradients[name][0] = 0
         # In one call, between whose updates no signal is handled.
-        rule = ("sgd", 1.0, 0.0, False, 0.0, np.zeros(len(gradients), np.int64), None)
+        rule = ("sgd", None, 1.0, 0.0, 0.0, False, np.zeros(len(gradients), np.int64), None)
         optimizer_update([parameters[name] for name in gradients], [*gradients.values()], rule)
         self._forget_nil()
 

@@ -21,7 +21,7 @@ from ._files import Archive, write
 from ._op import op
 from ._progress import Epoch, Progress, checked_progress, telling
 from ._typing import Array, ArrayLike, DenseActivation
-from .optim import SGD, Adam, Optimizer
+from .optim import SGD, Optimizer
 
 LARGEST_LAYER = sys.maxsize // 8  # weights: they are drawn in float64
 
@@ -376,7 +376,7 @@ class MLP:
         loss : {'mse', 'cross_entropy', 'poly', 'focal'}, default 'mse'
             `mse_loss`, `cross_entropy`, `poly_loss` (epsilon 1) or `focal_loss` (gamma 2) of the output,
             averaged.
-        optimizer : SGD or Adam, optional
+        optimizer : SGD, Adam, AdamW, RMSprop or Lion, optional
             Keeps its state from step to step. SGD with lr 0.01 where it is not given.
 
         Returns
@@ -402,7 +402,7 @@ class MLP:
         if type(loss) is not str or loss not in _rules.MLP_LOSSES:
             loss = Rules("step").choice("loss", loss, _rules.MLP_LOSSES)
         chosen = self._optimizer("step", optimizer)
-        rule = chosen._rule_for(self._parameters)
+        rule = chosen._rule_for(self._parameters, self._names)
         try:
             return mlp_train(
                 x,
@@ -448,7 +448,7 @@ class MLP:
             Rows of a step; the last of an epoch may have fewer.
         loss : {'mse', 'cross_entropy', 'poly', 'focal'}, default 'mse'
             As in `step`.
-        optimizer : SGD or Adam, optional
+        optimizer : SGD, Adam, AdamW, RMSprop or Lion, optional
             As in `step`.
         shuffle : bool, default True
             Take the rows in a new random order in each epoch.
@@ -474,7 +474,7 @@ class MLP:
         loss = rules.choice("loss", loss, _rules.MLP_LOSSES)
         network = (self._weights, self._biases, self.activation, self.output_activation)
         chosen = self._optimizer("fit", optimizer)
-        rule = chosen._rule_for(self._parameters)
+        rule = chosen._rule_for(self._parameters, self._names)
         try:
             taken, wanted, *_ = checked = _rules.mlp_train(
                 rules, x, target, None, *network, loss, 0.0, rule, None, 0, None
@@ -559,6 +559,12 @@ class MLP:
         mlp._hold([arrays[name] for name in weights], [arrays[name] for name in biases])
         return mlp
 
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The names of the parameters in the order that optimisers take them in."""
+        layers = range(len(self._weights))
+        return (*(f"weights.{i}" for i in layers), *(f"biases.{i}" for i in layers))
+
     def _named(self) -> Iterator[tuple[str, Array]]:
         for i, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
             yield f"weights.{i}", weight
@@ -596,10 +602,9 @@ class MLP:
     def _optimizer(self, op: str, optimizer: Optimizer | None) -> Optimizer:
         if optimizer is None:
             return self._sgd
-        if not isinstance(optimizer, (SGD, Adam)):
-            raise Rules(op).type_error(
-                "optimizer", f"has type {type(optimizer).__name__}", "an SGD or an Adam"
-            )
+        if not isinstance(optimizer, Optimizer):
+            found = f"has type {type(optimizer).__name__}"
+            raise Rules(op).type_error("optimizer", found, "an optimiser, such as SGD or Adam")
         return optimizer
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from ._arguments.optim import Rule, float_arrays, taken_state
+from ._arguments.optim import Group, Rule, float_arrays, own_settings, taken_state
+from ._arguments.optim import groups as checked_groups
 from ._arguments.rules import LARGEST_SINGLE, Rules, plain
 from ._op import op
 from ._typing import Array, ArrayLike
 
-__all__ = ["SGD", "Adam", "clip_grad_norm"]
+__all__ = ["SGD", "Adam", "AdamW", "Lion", "RMSprop", "clip_grad_norm"]
+
+
+# What an argument `groups` may be.
+Groups: TypeAlias = Sequence[Mapping[str, Any] | Group]
 
 
 @op
@@ -78,6 +83,7 @@ class Optimizer:
 
     _settings: tuple[str, ...]
     _slots: tuple[str, ...]  # the state that each parameter has
+    groups: Any = ()  # a tuple of Group whatever it was set to
 
     def __init__(self) -> None:
         self._start()
@@ -112,12 +118,14 @@ class Optimizer:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._settings:
-            value = self._checked(Rules(type(self).__name__), name, value)
+            rules = Rules(type(self).__name__)
+            value = checked_groups(rules, value) if name == "groups" else self._checked(rules, name, value)
             object.__setattr__(self, "_rule", None)
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._settings)
+        shown = self._settings if self.groups else self._settings[:-1]  # groups are the last
+        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"{type(self).__name__}({settings})"
 
     def update(self, parameters: Sequence[Array], gradients: Sequence[ArrayLike | None]) -> None:
@@ -176,7 +184,7 @@ class Optimizer:
         fresh = type(self)()
         for name in self._settings:
             setattr(fresh, name, getattr(self, name))
-        fresh._rule_for(parameters)
+        fresh._make_state(rules, float_arrays(rules, parameters))
         given = taken_state(rules, state, dict(fresh._named()))
         for name, array in fresh._named():
             if name in given:
@@ -192,12 +200,23 @@ class Optimizer:
         if not any(array.any() for _, array in self._named()):
             self._start()
 
-    def _rule_for(self, parameters: Sequence[Array]) -> Rule:
-        """Return settings and state for these parameters, made at the first call."""
+    def _rule_for(self, parameters: Sequence[Array], names: Sequence[str] | None = None) -> Rule:
+        """Return settings and state for these parameters, made at the first call; groups may go by names."""
         if self._rule is not None and parameters is self._parameters:
             return self._rule
         rules = Rules("update")
         arrays = float_arrays(rules, parameters)
+        if self._rule is None:
+            own = own_settings(rules, self.groups, len(arrays), names)
+            self._make_state(rules, arrays)
+            self._rule = self._make_rule(own)
+        else:
+            self._make_state(rules, arrays)
+        self._parameters = parameters if isinstance(parameters, tuple) else None
+        return self._rule
+
+    def _make_state(self, rules: Rules, arrays: Sequence[Array]) -> None:
+        """Make the state for parameters where there is none; later ones have to be alike."""
         shapes = [(array.shape, array.dtype) for array in arrays]
         if self._rule is None and any(dtype != np.float64 for _, dtype in shapes):
             self._check_range()
@@ -212,15 +231,13 @@ class Optimizer:
             found = f"have shapes and dtypes {[(shape, str(dtype)) for shape, dtype in shapes]}"
             needed = f"those of the first update, {[(shape, str(dtype)) for shape, dtype in self._shapes]}"
             raise rules.value_error("parameters", found, needed)
-        if self._rule is None:
-            self._rule = self._make_rule()
-        self._parameters = parameters if isinstance(parameters, tuple) else None
-        return self._rule
 
     def _check_range(self) -> None:
         """Raise where a setting overflows in float32, which all types but float64 are updated in."""
-        for name in self._settings:
-            value = getattr(self, name)
+        settings = {name: getattr(self, name) for name in self._settings}
+        for i, group in enumerate(self.groups):
+            settings |= {f"groups[{i}]['lr']": group.lr, f"groups[{i}]['weight_decay']": group.weight_decay}
+        for name, value in settings.items():
             if isinstance(value, float) and value > LARGEST_SINGLE:
                 rules = Rules(type(self).__name__)
                 raise rules.value_error(name, f"is {value!r}", "a number in the range of float32")
@@ -229,9 +246,35 @@ class Optimizer:
         """Return a setting in canonical form, or raise."""
         raise NotImplementedError
 
-    def _make_rule(self) -> Rule:
-        """Return the settings and the state as the backends take them."""
+    def _make_rule(self, own: object) -> Rule:
+        """Return the settings and the state as the backends take them, with what parameters have of their
+        own.
+        """
         raise NotImplementedError
+
+    def _checked_momentum(self, rules: Rules, value: object) -> float:
+        """Return a momentum, whose state is there from the first update or not at all."""
+        number = rules.number("momentum", value, minimum=0)
+        if (number > 0) != (getattr(self, "momentum", 0) > 0) and self._shapes is not None:
+            raise rules.value_error("momentum", f"is {value!r}", "0 or not 0 as at the first update")
+        return number
+
+
+def _checked_betas(rules: Rules, value: object) -> tuple[float, ...]:
+    """Return two decay rates of means."""
+    if not isinstance(value, (tuple, list)):
+        raise rules.type_error("betas", f"has type {type(value).__name__}", "a pair of numbers")
+    if len(value) != 2:
+        raise rules.value_error("betas", f"has {len(value)} entries", "two")
+    return tuple(_checked_share(rules, f"betas[{i}]", beta) for i, beta in enumerate(value))
+
+
+def _checked_share(rules: Rules, name: str, value: object) -> float:
+    """Return a number at least 0 and below 1."""
+    number = rules.number(name, value, minimum=0)
+    if number >= 1:
+        raise rules.value_error(name, f"is {number!r}", "at least 0 and below 1")
+    return number
 
 
 class SGD(Optimizer):
@@ -249,6 +292,10 @@ class SGD(Optimizer):
         Needs a momentum.
     weight_decay : float, default 0.0
         Applies to every parameter.
+    groups : sequence of dict, optional
+        Parameters with settings of their own: each has ``'indices'``, their places among the parameters, or
+        ``'names'``, and ``'lr'``, ``'weight_decay'`` or both. Networks have names, as their `state_dict` has
+        them; the part before the last point stands for all of those, as ``'biases'``.
 
     Notes
     -----
@@ -265,10 +312,15 @@ class SGD(Optimizer):
     array([0.75])
     """
 
-    _settings = ("lr", "momentum", "nesterov", "weight_decay")
+    _settings = ("lr", "momentum", "nesterov", "weight_decay", "groups")
 
     def __init__(
-        self, lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+        self,
+        lr: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        groups: Groups = (),
     ) -> None:
         """Set the settings."""
         super().__init__()
@@ -276,6 +328,7 @@ class SGD(Optimizer):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.nesterov = nesterov
+        self.groups = groups
 
     @property
     def _slots(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -287,21 +340,20 @@ class SGD(Optimizer):
             if flag and not self.momentum:
                 raise rules.value_error("nesterov", "is True", "a momentum above 0 beside it")
             return flag
-        number = rules.number(name, value, minimum=0)
-        if name == "momentum":
-            if number == 0 and getattr(self, "nesterov", False):
-                raise rules.value_error("momentum", "is 0", "more than 0 with nesterov")
-            if (number > 0) != (getattr(self, "momentum", 0) > 0) and self._shapes is not None:
-                raise rules.value_error("momentum", f"is {value!r}", "0 or not 0 as at the first update")
+        if name != "momentum":
+            return rules.number(name, value, minimum=0)
+        number = self._checked_momentum(rules, value)
+        if number == 0 and getattr(self, "nesterov", False):
+            raise rules.value_error("momentum", "is 0", "more than 0 with nesterov")
         return number
 
-    def _make_rule(self) -> Rule:
-        velocities = self._state.get("velocity")
-        return ("sgd", self.lr, self.momentum, self.nesterov, self.weight_decay, self._steps, velocities)
+    def _make_rule(self, own: object) -> Rule:
+        settings = (self.lr, self.momentum, self.weight_decay, self.nesterov)
+        return ("sgd", own, *settings, self._steps, self._state.get("velocity"))
 
 
 class Adam(Optimizer):
-    """Adam, and AdamW with ``decoupled=True``.
+    """Adam, and `AdamW` with ``decoupled=True``.
 
     ``m = beta1 * m + (1 - beta1) * g``, ``v = beta2 * v + (1 - beta2) * g**2``, and at the t-th update of
     the parameter ``p -= lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)``. ``weight_decay * p``
@@ -319,6 +371,10 @@ class Adam(Optimizer):
         Applies to every parameter.
     decoupled : bool, default False
         Weight decay of AdamW.
+    groups : sequence of dict, optional
+        Parameters with settings of their own: each has ``'indices'``, their places among the parameters, or
+        ``'names'``, and ``'lr'``, ``'weight_decay'`` or both. Networks have names, as their `state_dict` has
+        them; the part before the last point stands for all of those, as ``'biases'``.
 
     Notes
     -----
@@ -340,7 +396,7 @@ class Adam(Optimizer):
     array([0.75, 1.25])
     """
 
-    _settings = ("lr", "betas", "eps", "weight_decay", "decoupled")
+    _settings: tuple[str, ...] = ("lr", "betas", "eps", "weight_decay", "decoupled", "groups")
     _slots = ("first_moment", "second_moment")
     _corrected_eps = True
 
@@ -351,6 +407,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         decoupled: bool = False,
+        groups: Groups = (),
     ) -> None:
         """Set the settings."""
         super().__init__()
@@ -359,32 +416,218 @@ class Adam(Optimizer):
         self.eps = eps
         self.weight_decay = weight_decay
         self.decoupled = decoupled
+        self.groups = groups
 
     def _checked(self, rules: Rules, name: str, value: Any) -> Any:
         if name == "decoupled":
             return rules.flag(name, value)
-        if name != "betas":
-            return rules.number(name, value, minimum=0)
-        if not isinstance(value, (tuple, list)):
-            raise rules.type_error("betas", f"has type {type(value).__name__}", "a pair of numbers")
-        if len(value) != 2:
-            raise rules.value_error("betas", f"has {len(value)} entries", "two")
-        betas = tuple(rules.number(f"betas[{i}]", beta, minimum=0) for i, beta in enumerate(value))
-        for i, beta in enumerate(betas):
-            if beta >= 1:
-                raise rules.value_error(f"betas[{i}]", f"is {beta!r}", "at least 0 and below 1")
-        return betas
+        return _checked_betas(rules, value) if name == "betas" else rules.number(name, value, minimum=0)
 
-    def _make_rule(self) -> Rule:
-        return (
-            "adam",
-            self.lr,
-            *self.betas,
-            self.eps,
-            self.weight_decay,
-            self.decoupled,
-            self._corrected_eps,
-            self._steps,
-            self._state["first_moment"],
-            self._state["second_moment"],
-        )
+    def _make_rule(self, own: object) -> Rule:
+        settings = (self.lr, *self.betas, self.eps, self.weight_decay, self.decoupled, self._corrected_eps)
+        return ("adam", own, *settings, self._steps, *(self._state[name] for name in self._slots))
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay, 0.01 by default.
+
+    `Adam` with ``decoupled=True``: ``lr * weight_decay * p`` is subtracted from the parameter before the
+    update, and the moments see nothing of it. PyTorch's rule and defaults.
+
+    Parameters
+    ----------
+    lr : float, default 1e-3
+        Learning rate. It may be changed between updates, as may all settings.
+    betas : (float, float), default (0.9, 0.999)
+        Each at least 0 and below 1.
+    eps : float, default 1e-8
+    weight_decay : float, default 0.01
+        Applies to every parameter that no group takes out.
+    groups : sequence of dict, optional
+        Parameters with settings of their own: each has ``'indices'``, their places among the parameters, or
+        ``'names'``, and ``'lr'``, ``'weight_decay'`` or both. Networks have names, as their `state_dict` has
+        them; the part before the last point stands for all of those, as ``'biases'``.
+
+    Notes
+    -----
+    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once.
+
+    References
+    ----------
+    Loshchilov and Hutter, "Decoupled Weight Decay Regularization", arXiv:1711.05101 (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> weight, bias = np.array([1.0]), np.array([1.0])
+    >>> adam = fastnorm.AdamW(lr=0.5, groups=[{"indices": [1], "weight_decay": 0.0}])
+    >>> adam.update([weight, bias], [np.array([0.0]), np.array([0.0])])
+    >>> weight, bias
+    (array([0.995]), array([1.]))
+    """
+
+    _settings = ("lr", "betas", "eps", "weight_decay", "groups")
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        groups: Groups = (),
+    ) -> None:
+        """Set the settings."""
+        super().__init__(lr, betas, eps, weight_decay, decoupled=True, groups=groups)
+
+
+class RMSprop(Optimizer):
+    """Gradients divided by the root of a running mean of their squares.
+
+    ``v = alpha * v + (1 - alpha) * g**2``, and ``p -= lr * u`` with ``u = g / (sqrt(v) + eps)``; with
+    momentum ``b = momentum * b + u`` takes the place of ``u``. Centred, ``v - m**2`` takes the place of
+    ``v``, ``m`` being the running mean of ``g``. ``weight_decay * p`` is added to the gradient. PyTorch's
+    rule and defaults.
+
+    Parameters
+    ----------
+    lr : float, default 0.01
+        Learning rate. It may be changed between updates, as may all settings.
+    alpha : float, default 0.99
+        At least 0 and below 1.
+    eps : float, default 1e-8
+    weight_decay : float, default 0.0
+        Applies to every parameter.
+    momentum : float, default 0.0
+    centered : bool, default False
+        It stays what it was at the first update.
+    groups : sequence of dict, optional
+        Parameters with settings of their own: each has ``'indices'``, their places among the parameters, or
+        ``'names'``, and ``'lr'``, ``'weight_decay'`` or both. Networks have names, as their `state_dict` has
+        them; the part before the last point stands for all of those, as ``'biases'``.
+
+    Notes
+    -----
+    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once. Where
+    rounding makes ``v - m**2`` negative it counts as 0; PyTorch's parameter becomes NaN.
+
+    References
+    ----------
+    Tieleman and Hinton, "Neural networks for machine learning", lecture 6.5 (2012). Graves, "Generating
+    sequences with recurrent neural networks", arXiv:1308.0850 (2013).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> weight, rmsprop = np.array([1.0, 1.0]), fastnorm.RMSprop(lr=0.01)
+    >>> rmsprop.update([weight], [np.array([100.0, -0.01])])
+    >>> weight.round(4)
+    array([0.9, 1.1])
+    """
+
+    _settings = ("lr", "alpha", "eps", "weight_decay", "momentum", "centered", "groups")
+
+    def __init__(
+        self,
+        lr: float = 0.01,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        groups: Groups = (),
+    ) -> None:
+        """Set the settings."""
+        super().__init__()
+        self.lr = lr
+        self.alpha = alpha
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self.momentum = momentum
+        self.centered = centered
+        self.groups = groups
+
+    @property
+    def _slots(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("second_moment", *["first_moment"] * self.centered, *["velocity"] * (self.momentum > 0))
+
+    def _checked(self, rules: Rules, name: str, value: Any) -> Any:
+        if name == "momentum":
+            return self._checked_momentum(rules, value)
+        if name == "alpha":
+            return _checked_share(rules, name, value)
+        if name != "centered":
+            return rules.number(name, value, minimum=0)
+        flag = rules.flag(name, value)
+        if self._shapes is not None and flag != self.centered:
+            raise rules.value_error(name, f"is {flag}", f"{self.centered} as at the first update")
+        return flag
+
+    def _make_rule(self, own: object) -> Rule:
+        settings = (self.lr, self.alpha, self.eps, self.weight_decay, self.momentum)
+        slots = ("second_moment", "first_moment", "velocity")
+        return ("rmsprop", own, *settings, self._steps, *map(self._state.get, slots))
+
+
+class Lion(Optimizer):
+    """Steps of one length by the sign of a mean of gradients.
+
+    ``p -= lr * (sign(beta1 * m + (1 - beta1) * g) + weight_decay * p)``, then
+    ``m = beta2 * m + (1 - beta2) * g``. The published rule and its defaults; rates are 3 to 10 times smaller
+    than Adam's.
+
+    Parameters
+    ----------
+    lr : float, default 1e-4
+        Learning rate. It may be changed between updates, as may all settings.
+    betas : (float, float), default (0.9, 0.99)
+        Each at least 0 and below 1.
+    weight_decay : float, default 0.0
+        Decoupled, of every parameter.
+    groups : sequence of dict, optional
+        Parameters with settings of their own: each has ``'indices'``, their places among the parameters, or
+        ``'names'``, and ``'lr'``, ``'weight_decay'`` or both. Networks have names, as their `state_dict` has
+        them; the part before the last point stands for all of those, as ``'biases'``.
+
+    Notes
+    -----
+    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once.
+
+    References
+    ----------
+    Chen et al., "Symbolic Discovery of Optimization Algorithms", arXiv:2302.06675 (2023).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> weight, lion = np.array([1.0, 1.0, 1.0]), fastnorm.Lion(lr=0.25)
+    >>> lion.update([weight], [np.array([100.0, -0.01, 0.0])])
+    >>> weight
+    array([0.75, 1.25, 1.  ])
+    """
+
+    _settings = ("lr", "betas", "weight_decay", "groups")
+    _slots = ("first_moment",)
+
+    def __init__(
+        self,
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        groups: Groups = (),
+    ) -> None:
+        """Set the settings."""
+        super().__init__()
+        self.lr = lr
+        self.betas = betas
+        self.weight_decay = weight_decay
+        self.groups = groups
+
+    def _checked(self, rules: Rules, name: str, value: Any) -> Any:
+        return _checked_betas(rules, value) if name == "betas" else rules.number(name, value, minimum=0)
+
+    def _make_rule(self, own: object) -> Rule:
+        settings = (self.lr, *self.betas, self.weight_decay)
+        return ("lion", own, *settings, self._steps, self._state["first_moment"])

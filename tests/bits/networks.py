@@ -26,6 +26,12 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "Adam betas": lambda: fastnorm.Adam(lr=0.01, betas=(0.5, 0.75), eps=1e-3),
     "Adam weight_decay": lambda: fastnorm.Adam(lr=0.01, weight_decay=0.01),
     "Adam decoupled": lambda: fastnorm.Adam(lr=0.01, weight_decay=0.01, decoupled=True),
+    "RMSprop": lambda: fastnorm.RMSprop(lr=0.01, weight_decay=0.01),
+    "RMSprop centered": lambda: fastnorm.RMSprop(lr=0.01, alpha=0.75, momentum=0.9, centered=True),
+    "Lion": lambda: fastnorm.Lion(lr=0.01, weight_decay=0.01),
+    "AdamW groups": lambda: fastnorm.AdamW(
+        lr=0.01, groups=[{"indices": [0], "lr": 0.02}, {"indices": [1, 3], "weight_decay": 0.0}]
+    ),
 }
 
 

@@ -19,11 +19,10 @@ void adam_update(const AdamUpdate& task, std::int64_t begin, std::int64_t end, v
     const V beta1 = broadcast<V>(C(task.beta1)), beta2 = broadcast<V>(C(task.beta2));
     const V rest1 = broadcast<V>(C(1 - task.beta1)), rest2 = broadcast<V>(C(1 - task.beta2));
     const V step_size = broadcast<V>(C(task.step_size)), second_scale = broadcast<V>(C(task.second_scale));
-    const V eps = broadcast<V>(C(task.eps)), weight_decay = broadcast<V>(C(task.weight_decay));
-    const V shrink = broadcast<V>(C(task.shrink));
+    const V eps = broadcast<V>(C(task.eps)), shrink = broadcast<V>(C(task.shrink));
     for_columns<native<C>>(begin, end, [&](std::int64_t i, auto step) FASTNORM_INLINE_LAMBDA {
         const V p = load_columns<V>(parameter + i, step);
-        const V g = load_gradient<T>(task, p, weight_decay, i, step);
+        const V g = decayed(task, load_gradient<T, V>(task, i, step), p);
         const V m = mul_add(beta1, load_columns<V>(first + i, step), rest1 * g);
         const V v = mul_add(beta2, load_columns<V>(second + i, step), rest2 * g * g);
         store_columns(first + i, m, step);

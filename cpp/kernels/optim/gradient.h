@@ -7,17 +7,18 @@
 
 FASTNORM_TARGET_BEGIN
 
-// The gradient of elements from i on, weight decay included. Without decay it does not see the parameter,
-// which may be infinite.
-template <class T, class Task, class V, class Step>
-FASTNORM_INLINE V load_gradient(const Task& task, V p, V weight_decay, std::int64_t i, Step step) {
-    V g;
-    if (sizeof(T) == sizeof(compute_t<T>) || task.wide) {
-        g = load_columns<V>(static_cast<const compute_t<T>*>(task.gradient) + i, step);
-    } else {
-        g = load_columns<V>(static_cast<const T*>(task.gradient) + i, step);
-    }
-    return task.weight_decay != 0 ? mul_add(weight_decay, p, g) : g;
+// The gradient of elements from i on.
+template <class T, class V, class Task, class Step>
+FASTNORM_INLINE V load_gradient(const Task& task, std::int64_t i, Step step) {
+    if (sizeof(T) == sizeof(compute_t<T>) || task.wide)
+        return load_columns<V>(static_cast<const compute_t<T>*>(task.gradient) + i, step);
+    return load_columns<V>(static_cast<const T*>(task.gradient) + i, step);
+}
+
+// The same with weight decay. Without it the parameter, which may be infinite, is not seen.
+template <class Task, class V>
+FASTNORM_INLINE V decayed(const Task& task, V g, V p) {
+    return task.weight_decay != 0 ? mul_add(broadcast<V>(element_t<V>(task.weight_decay)), p, g) : g;
 }
 
 FASTNORM_TARGET_END

@@ -7,6 +7,8 @@
 #define FASTNORM_OPTIM(kernel)                 \
     kernel(sgd_update, SgdUpdate);             \
     kernel(adam_update, AdamUpdate);           \
+    kernel(rmsprop_update, RmspropUpdate);     \
+    kernel(lion_update, LionUpdate);           \
     kernel(gradient_squares, GradientSquares); \
     kernel(scale_gradient, GradientScale);
 

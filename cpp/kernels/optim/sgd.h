@@ -14,10 +14,9 @@ void sgd_update(const SgdUpdate& task, std::int64_t begin, std::int64_t end, voi
     T* parameter = static_cast<T*>(task.parameter);
     C* velocity = static_cast<C*>(task.velocity);
     const V lr = broadcast<V>(C(-task.lr)), momentum = broadcast<V>(C(task.momentum));
-    const V weight_decay = broadcast<V>(C(task.weight_decay));
     for_columns<native<C>>(begin, end, [&](std::int64_t i, auto step) FASTNORM_INLINE_LAMBDA {
         const V p = load_columns<V>(parameter + i, step);
-        V g = load_gradient<T>(task, p, weight_decay, i, step);
+        V g = decayed(task, load_gradient<T, V>(task, i, step), p);
         if (velocity) {
             const V v = mul_add(momentum, load_columns<V>(velocity + i, step), g);
             store_columns(velocity + i, v, step);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,12 +14,103 @@ from .rules import Rules, is_float, is_half, is_same, may_overlap_itself, shares
 MOST_STEPS = 2**62  # beyond which counting could overflow
 
 # What an optimiser hands to `optimizer_update` and `mlp_train` beside parameters and gradients:
-#   ("sgd", lr, momentum, nesterov, weight_decay, steps, velocities), velocities None without momentum;
-#   ("adam", lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, steps, first, second).
-# steps is an int64 array that counts the updates of each parameter, the others are tuples of one array of the
-# compute type for each, contiguous: velocities, or first and second moments. Updates change all in place.
+#   ("sgd", own, lr, momentum, weight_decay, nesterov, steps, velocities),
+#   ("adam", own, lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, steps, first, second),
+#   ("rmsprop", own, lr, alpha, eps, weight_decay, momentum, steps, second, first, velocities) or
+#   ("lion", own, lr, beta1, beta2, weight_decay, steps, first).
+# own is None, or has a pair for each parameter, its own rate and weight decay, each None where the rule's
+# holds. steps is an int64 array that counts the updates of each parameter, what follows are tuples of one
+# array of the compute type for each, contiguous, or None where the rule has no such state. Updates change all
+# in place.
 Rule = tuple[Any, ...]
-STATE = {"sgd": ("velocity",), "adam": ("first_moment", "second_moment")}
+STATE = {
+    "sgd": ("velocity",),
+    "adam": ("first_moment", "second_moment"),
+    "rmsprop": ("second_moment", "first_moment", "velocity"),
+    "lion": ("first_moment",),
+}
+
+
+class Group(NamedTuple):
+    """Parameters with settings of their own, None where those of the optimiser hold."""
+
+    indices: tuple[int, ...] | None
+    names: tuple[str, ...] | None
+    lr: float | None
+    weight_decay: float | None
+
+
+def groups(rules: Rules, value: object) -> tuple[Group, ...]:
+    """Return the groups of parameters that an optimiser is given, of which each is a dict."""
+    if not isinstance(value, (list, tuple)):
+        raise rules.type_error("groups", f"has type {type(value).__name__}", "a list of dicts")
+    return tuple(_group(rules, f"groups[{i}]", entry) for i, entry in enumerate(value))
+
+
+def _group(rules: Rules, name: str, given: object) -> Group:
+    if isinstance(given, Group):  # as the attribute has it
+        given = {key: entry for key, entry in given._asdict().items() if entry is not None}
+    if not isinstance(given, Mapping):
+        raise rules.type_error(name, f"has type {type(given).__name__}", "a dict")
+    entries = sorted(given, key=str)
+    chosen, settings = {"indices", "names"} & set(given), {"lr", "weight_decay"} & set(given)
+    if len(chosen) != 1 or not settings or len(entries) > 1 + len(settings):
+        needed = "'indices' or 'names', and 'lr', 'weight_decay' or both"
+        raise rules.value_error(name, f"has the entries {entries}", needed)
+    numbers = {key: rules.number(f"{name}[{key!r}]", given[key], minimum=0) for key in settings}
+    key = chosen.pop()
+    listed = given[key]
+    if not isinstance(listed, (list, tuple)):
+        raise rules.type_error(f"{name}[{key!r}]", f"has type {type(listed).__name__}", "a list")
+    if not listed:
+        raise rules.value_error(f"{name}[{key!r}]", "is empty", "at least one parameter")
+    indices = names = None
+    if key == "indices":
+        indices = tuple(rules.integer(f"{name}['indices'][{k}]", n, minimum=0) for k, n in enumerate(listed))
+    else:
+        for k, text in enumerate(listed):
+            if not isinstance(text, str):
+                raise rules.type_error(f"{name}['names'][{k}]", f"has type {type(text).__name__}", "a str")
+        names = tuple(str(text) for text in listed)
+    return Group(indices, names, numbers.get("lr"), numbers.get("weight_decay"))
+
+
+def own_settings(
+    rules: Rules, given: tuple[Group, ...], count: int, names: Sequence[str] | None
+) -> tuple[tuple[float | None, float | None], ...] | None:
+    """Return rate and weight decay of each of `count` parameters, as a rule has them."""
+    if not given:
+        return None
+    owner: dict[int, int] = {}
+    for g, group in enumerate(given):
+        for member in _members(rules, f"groups[{g}]", group, count, names):
+            if owner.setdefault(member, g) != g:
+                found = f"has parameter {member}, as groups[{owner[member]}] has"
+                raise rules.value_error(f"groups[{g}]", found, "parameters of no other group")
+    nobody = Group(None, None, None, None)
+    groups_of = [given[owner[i]] if i in owner else nobody for i in range(count)]
+    return tuple((group.lr, group.weight_decay) for group in groups_of)
+
+
+def _members(rules: Rules, name: str, group: Group, count: int, names: Sequence[str] | None) -> set[int]:
+    if group.indices is not None:
+        if max(group.indices) >= count:
+            found = f"has {max(group.indices)}"
+            raise rules.value_error(
+                f"{name}['indices']", found, f"less than {count}, the number of parameters"
+            )
+        return set(group.indices)
+    assert group.names is not None
+    if names is None:
+        needed = "parameters with names, as a network has them; else 'indices'"
+        raise rules.value_error(name, "has 'names'", needed)
+    found_all: set[int] = set()
+    for text in group.names:
+        found_here = {i for i, known in enumerate(names) if text in (known, known.rpartition(".")[0])}
+        if not found_here:
+            raise rules.value_error(f"{name}['names']", f"has {text!r}", f"names of {', '.join(names)}")
+        found_all |= found_here
+    return found_all
 
 
 def optimizer_update(

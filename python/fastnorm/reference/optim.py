@@ -14,11 +14,11 @@ from ._results import result
 
 def optimizer_update(parameters: Sequence[Array], gradients: Sequence[Array | None], rule: Rule) -> None:
     """Update parameters, and the state in `rule`, in place; a parameter without a gradient stays as it is."""
-    update = _sgd if rule[0] == "sgd" else _adam
+    update, own = UPDATES[rule[0]], rule[1]
     with np.errstate(all="ignore"):
         for i, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
             if gradient is not None:
-                update(i, parameter, gradient.astype(np.float64), rule)
+                update(i, parameter, gradient.astype(np.float64), own[i] if own else (None, None), rule)
 
 
 def clip_grad_norm(gradients: Sequence[Array | None], max_norm: float) -> float:
@@ -38,9 +38,13 @@ def clip_grad_norm(gradients: Sequence[Array | None], max_norm: float) -> float:
     return norm
 
 
-def _sgd(i: int, parameter: Array, g: Array, rule: Rule) -> None:
+Own = tuple[float | None, float | None]  # rate and weight decay of a parameter
+
+
+def _sgd(i: int, parameter: Array, g: Array, own: Own, rule: Rule) -> None:
     """v = momentum v + g, then p -= lr v, or lr (g + momentum v) with Nesterov."""
-    _, lr, momentum, nesterov, weight_decay, steps, velocities = rule
+    _, _, lr, momentum, weight_decay, nesterov, steps, velocities = rule
+    lr, weight_decay = _settings(own, lr, weight_decay)
     lr = _rounded(lr, parameter)
     steps[i] += 1
     p = parameter.astype(np.float64)
@@ -53,11 +57,12 @@ def _sgd(i: int, parameter: Array, g: Array, rule: Rule) -> None:
     result(p - lr * g, parameter, parameter)
 
 
-def _adam(i: int, parameter: Array, g: Array, rule: Rule) -> None:
+def _adam(i: int, parameter: Array, g: Array, own: Own, rule: Rule) -> None:
     """m and v are running means of g and g^2; p -= lr mhat / (sqrt(vhat) + eps), the hats making up for the
     start.
     """
-    _, lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, steps, first, second = rule
+    _, _, lr, beta1, beta2, eps, weight_decay, decoupled, corrected_eps, steps, first, second = rule
+    lr, weight_decay = _settings(own, lr, weight_decay)
     steps[i] += 1
     bias1, bias2 = 1 - beta1 ** int(steps[i]), 1 - beta2 ** int(steps[i])
     # Without corrected_eps eps stands beside sqrt(v), not sqrt(vhat): the short form of the paper's section
@@ -69,13 +74,59 @@ def _adam(i: int, parameter: Array, g: Array, rule: Rule) -> None:
         p = p * (1 - lr * weight_decay)
     elif weight_decay:
         g = g + weight_decay * p
-    mean = beta1 * m.astype(np.float64) + (1 - beta1) * g
-    square = beta2 * v.astype(np.float64) + (1 - beta2) * g * g
-    result(mean, m, m)
-    result(square, v, v)
-    # What overflows in the state counts as it stands there.
-    mean, square = np.where(np.isinf(m), m, mean), np.where(np.isinf(v), v, square)
+    mean = _moment(m, beta1, g)
+    square = _moment(v, beta2, g * g)
     result(p - lr * (mean / bias1) / (np.sqrt(square / bias2) + eps), parameter, parameter)
+
+
+def _rmsprop(i: int, parameter: Array, g: Array, own: Own, rule: Rule) -> None:
+    """v is a running mean of g^2, less the square of that of g where it is centred; p -= lr u with
+    u = g / (sqrt(v) + eps), or by a velocity of such steps.
+    """
+    _, _, lr, alpha, eps, weight_decay, momentum, steps, squares, means, velocities = rule
+    lr, weight_decay = _settings(own, lr, weight_decay)
+    lr, eps = _rounded(lr, parameter), _rounded(eps, parameter)
+    steps[i] += 1
+    p = parameter.astype(np.float64)
+    if weight_decay:
+        g = g + weight_decay * p
+    v = _moment(squares[i], alpha, g * g)
+    if means is not None:
+        mean = _moment(means[i], alpha, g)
+        v = np.where(v < mean * mean, 0.0, v - mean * mean)
+    step = g / (np.sqrt(v) + eps)
+    if velocities is not None:
+        step = momentum * velocities[i].astype(np.float64) + step
+        result(step, velocities[i], velocities[i])
+    result(p - lr * step, parameter, parameter)
+
+
+def _lion(i: int, parameter: Array, g: Array, own: Own, rule: Rule) -> None:
+    """p -= lr sign(beta1 m + (1 - beta1) g), then m becomes a running mean of g with beta2."""
+    _, _, lr, beta1, beta2, weight_decay, steps, first = rule
+    lr, weight_decay = _settings(own, lr, weight_decay)
+    lr = _rounded(lr, parameter)
+    steps[i] += 1
+    direction = np.sign(beta1 * first[i].astype(np.float64) + (1 - beta1) * g)
+    _moment(first[i], beta2, g)
+    p = parameter.astype(np.float64) * (1 - lr * weight_decay)
+    result(p - lr * direction, parameter, parameter)
+
+
+UPDATES = {"sgd": _sgd, "adam": _adam, "rmsprop": _rmsprop, "lion": _lion}
+
+
+def _settings(own: Own, lr: float, weight_decay: float) -> tuple[float, float]:
+    """Return rate and weight decay of a parameter, which may have its own."""
+    return lr if own[0] is None else own[0], weight_decay if own[1] is None else own[1]
+
+
+def _moment(state: Array, beta: float, value: Array) -> Array:
+    """Advance a running mean, and return it as the update takes it."""
+    mean = beta * state.astype(np.float64) + (1 - beta) * value
+    result(mean, state, state)
+    # What overflows in the state counts as it stands there.
+    return np.where(np.isinf(state), state, mean)
 
 
 def _rounded(setting: float, parameter: Array) -> float:
