@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, get_args
 
 import fastnorm
+import numpy as np
 import pytest
 from bits.networks import goal, left_out, memory_network, network, story
 from bits.numbers import DTYPES, plain
@@ -43,8 +44,30 @@ def step(dtype: str, loss: str = "mse") -> tuple[Callable[..., Any], Given, dict
 def fit(dtype: str) -> tuple[Callable[..., Any], Given, dict[str, Array]]:
     _, given, _ = step(dtype)
     net = network((5, 8, 3), dtype)
-    given |= {"epochs": 2, "batch_size": 3, "shuffle": False, "progress": False}
-    return net.fit, given, state_of(*net.weights, *net.biases)
+    given |= {"epochs": 2, "batch_size": 3, "shuffle": False, "progress": False, "sample_weight": None}
+    given |= {"validation": 0.3, "early_stopping": 2, "learning_rate": rate, "max_norm": 1.0}
+    return losses_of(net), given, state_of(*net.weights, *net.biases)
+
+
+def losses_of(net: fastnorm.MLP) -> Callable[..., list[float]]:
+    """`fit` without the seconds that epochs take."""
+
+    def fit(**given: Any) -> list[float]:
+        return [number for epoch in net.fit(**given) for number in epoch[1:3]]
+
+    return fit
+
+
+def rate(step: int) -> float:
+    return 0.01 / (step + 1)
+
+
+def fit_classes(dtype: str) -> tuple[Callable[..., Any], Given, dict[str, Array]]:
+    _, given, _ = step(dtype, "cross_entropy")
+    net = network((5, 8, 3), dtype)
+    given |= {"epochs": 2, "shuffle": False, "class_weight": np.array([0.5, 1.0, 2.0])}
+    given |= {"sample_weight": np.arange(7.0), "validation": (given["x"].copy(), given["target"].copy())}
+    return losses_of(net), given, state_of(*net.weights, *net.biases)
 
 
 def one_output(dtype: str) -> tuple[Callable[..., Any], Given, dict[str, Array]]:
@@ -109,6 +132,7 @@ SUBJECTS: dict[str, Subject] = {
     "MLP.step focal": lambda dtype: step(dtype, "focal"),
     "MLP.step one output": one_output,
     "MLP.fit": fit,
+    "MLP.fit classes": fit_classes,
     "MLP.forward": forward,
     "MLP.backward": backward,
     "SGD.update": update,

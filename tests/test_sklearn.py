@@ -436,3 +436,26 @@ def test_what_is_said_of_stopping(capsys: pytest.CaptureFixture[str], rng: np.ra
         kind(verbose=True, tol=10.0, n_iter_no_change=1, random_state=0).fit(X, X[:, 0])
         said.append(capsys.readouterr().out.splitlines()[-1])
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("given", ["balanced", {0: 3.0, 2: 0.25}], ids=str)
+def test_weights_of_classes(given: Any, solver: str, backend: str) -> None:
+    """They multiply the weights of the rows; early stopping holds out by them."""
+    X, y = load_iris(return_X_y=True)
+    X, y = X[:120], y[:120]  # classes of other sizes
+    weights = 120 / (3 * np.bincount(y)) if given == "balanced" else np.array([3.0, 1.0, 0.25])
+    share = np.linspace(0.5, 2, 120)
+    settings = {"hidden_layer_sizes": (8,), "max_iter": 10, "solver": solver, "random_state": 0}
+    for early in (False, True):
+        settings["early_stopping"] = early and solver != "lbfgs"
+        model = MLPClassifier(**settings, class_weight=given).fit(X, y, share)
+        wanted = MLPClassifier(**settings).fit(X, y, share * weights[y])
+        for one, other in zip(model.coefs_, wanted.coefs_, strict=True):
+            np.testing.assert_array_equal(one, other)
+    if solver != "lbfgs":
+        model = MLPClassifier(**{**settings, "early_stopping": False}, class_weight="balanced")
+        with pytest.raises(ValueError, match="partial_fit: class_weight is 'balanced', needs"):
+            model.partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="class_weight"):
+        MLPClassifier(class_weight="even").fit(X, y)

@@ -296,10 +296,21 @@ Outcome mlp_gradients(const Call<MlpGradientsArguments>& call) {
 struct MlpTrainArguments {
     FASTNORM_ARGUMENTS(
         x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty, rule, order,
-        batch_size, option
+        batch_size, option, rates, max_norm
     )
     FASTNORM_SEQUENCES(weights, biases)
 };
+
+// The rates of the steps of an epoch: None, or as many numbers as there are steps or more.
+bool as_rates(PyObject* slot, Epoch& epoch) {
+    if (slot == Py_None) return true;
+    if (!PyArray_CheckExact(slot)) return false;
+    PyArrayObject* array = reinterpret_cast<PyArrayObject*>(slot);
+    if (PyArray_TYPE(array) != NPY_DOUBLE || PyArray_NDIM(array) != 1 || !PyArray_ISCARRAY_RO(array))
+        return false;
+    epoch.rates = static_cast<const double*>(PyArray_DATA(array));
+    return PyArray_DIM(array, 0) >= (epoch.count + epoch.batch - 1) / epoch.batch;
+}
 
 Outcome mlp_train(const Call<MlpTrainArguments>& call) {
     GivenLesson given;
@@ -342,7 +353,11 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
     const long long batch = PyLong_AsLongLongAndOverflow(call.batch_size, &overflow);
     if (overflow || batch < 0 || epoch.count < 1) return not_canonical;
     epoch.batch = batch == 0 || batch > epoch.count ? epoch.count : batch;
+    if (!as_rates(call.rates, epoch)) return not_canonical;
+    const std::optional<double> max_norm = as_number(call.max_norm, 0);
+    if (!max_norm && call.max_norm != Py_None) return not_canonical;
     if (!lesson.reserve(epoch.batch)) return finished(PyErr_NoMemory());
+    if (max_norm) epoch.clip(*max_norm);
 
     const bool is_brief = epoch.nanoseconds() < gil_nanoseconds;
     const double step = std::max(lesson.network.nanoseconds(), 2 * gil_nanoseconds);

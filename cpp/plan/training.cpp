@@ -25,6 +25,13 @@ double Lesson::run(const std::int64_t* order, std::int64_t start, std::int64_t c
     return penalty == 0 ? data_loss : data_loss + 0.5 * penalty * loss.scale * network.squared_weights();
 }
 
+void Epoch::clip(double largest_norm) {
+    max_norm = largest_norm;
+    const Element element = compute_element(lesson.network.element());
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+        clipped.push_back({lesson.network.gradient(i), parameters[i].size, element});
+}
+
 void Epoch::step() noexcept {
     Network& network = lesson.network;
     const std::int64_t rows = std::min(batch, count - done);
@@ -33,6 +40,7 @@ void Epoch::step() noexcept {
         stopped = true;
         return;
     }
+    if (rates) rule.lr = rates[done / batch];
     done += rows;
     if (lesson.loss.scale == 0) return;
     total += loss * double(rows);
@@ -41,7 +49,11 @@ void Epoch::step() noexcept {
     for (std::size_t i = 0; i < parameters.size(); ++i) {
         network.merge(i, lesson.penalty_share(), network.gradient(i));
         parameters[i].gradient = network.gradient(i);
-        update_parameter(rule, parameters[i]);
+        if (clipped.empty()) update_parameter(rule, parameters[i]);
+    }
+    if (!clipped.empty()) {
+        clip_gradients(clipped, max_norm);
+        for (const OptimizedParameter& parameter : parameters) update_parameter(rule, parameter);
     }
     set_poll(poll);
 }

@@ -37,10 +37,11 @@ struct Epoch {
     std::vector<OptimizedParameter> parameters;  // those of the network, gradients aside
     const std::int64_t* order = nullptr;         // numbers of rows of x, or null: as they stand
     std::int64_t count = 0, batch = 0;
-    std::int64_t done = 0;     // rows
-    std::int64_t counted = 0;  // those of batches with a weight
-    double total = 0;          // the sum of their losses
-    bool stopped = false;      // by the poll of this thread, before an update
+    const double* rates = nullptr;  // of each step, in the place of the rule's, or null
+    std::int64_t done = 0;          // rows
+    std::int64_t counted = 0;       // those of batches with a weight
+    double total = 0;               // the sum of their losses
+    bool stopped = false;           // by the poll of this thread, before an update
 
     double nanoseconds() const { return lesson.network.nanoseconds() * double(count) / double(batch); }
 
@@ -48,10 +49,16 @@ struct Epoch {
     // no limit).
     void run(const std::chrono::steady_clock::duration* time) noexcept;
 
+    // Clips the gradients of all parameters, which are there by then, to a norm.
+    void clip(double largest_norm);
+
     double loss() const { return counted ? total / double(counted) : 0; }
 
 private:
     void step() noexcept;
+
+    double max_norm = 0;
+    std::vector<GradientArray> clipped;  // empty: none are
 };
 
 }  // namespace fastnorm

@@ -28,6 +28,7 @@ PAGES = {  # of the API: title by module
     **FAMILIES,
     "memory": "Memory networks",
     "optim": "Optimisers",
+    "schedules": "Learning rates",
     "_vjp": "Vector-Jacobian products",
     "runtime": "Runtime",
     "sklearn": "scikit-learn",

@@ -33,6 +33,7 @@ from . import norms as _norms
 from . import optim as _optim
 from . import residual_norms as _residual_norms
 from . import runtime as _runtime
+from . import schedules as _schedules
 from . import softmax as _softmax
 from ._progress import *
 from ._vjp import *
@@ -57,6 +58,7 @@ from .norms import *
 from .optim import *
 from .residual_norms import *
 from .runtime import *
+from .schedules import *
 from .softmax import log_softmax as log_softmax
 from .softmax import log_softmax_backward as log_softmax_backward
 from .softmax import softmax as softmax
@@ -81,6 +83,7 @@ __all__ += _norms.__all__
 __all__ += _optim.__all__
 __all__ += _residual_norms.__all__
 __all__ += _runtime.__all__
+__all__ += _schedules.__all__
 __all__ += _softmax.__all__
 
 __version__: str

@@ -14,7 +14,7 @@ __all__ = ["Epoch"]
 
 
 class Epoch(NamedTuple):
-    """One pass over the training data, as ``fit`` tells of it to the function that is its `progress`.
+    """One pass over the training data, as ``fit`` returns it, and tells of it to a function, its `progress`.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Epoch(NamedTuple):
     loss : float
         Mean over what was trained on.
     validation : float
-        Error on what was held out; NaN where nothing was.
+        Loss, of `MemN2N` error, on what was held out; NaN where nothing was.
     seconds : float
         Time that it took.
 
@@ -32,10 +32,10 @@ class Epoch(NamedTuple):
     >>> import numpy as np
     >>> import fastnorm
     >>> x, history = np.linspace(-1, 1, 64, dtype=np.float32)[:, None], []
-    >>> losses = fastnorm.MLP([1, 16, 1], seed=0).fit(x, x * x, epochs=3, progress=history.append)
+    >>> told = fastnorm.MLP([1, 16, 1], seed=0).fit(x, x * x, epochs=3, progress=history.append)
     >>> [epoch.number for epoch in history]
     [1, 2, 3]
-    >>> [epoch.loss for epoch in history] == list(losses)
+    >>> history == told
     True
     """
 

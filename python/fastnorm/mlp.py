@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from ._op import op
 from ._progress import Epoch, Progress, checked_progress, telling
 from ._typing import Array, ArrayLike, DenseActivation
 from .optim import SGD, Optimizer
+from .schedules import Schedule
 
 LARGEST_LAYER = sys.maxsize // 8  # weights: they are drawn in float64
 
@@ -182,12 +183,15 @@ def mlp_train(
     order: Array | None,
     batch_size: int,
     option: float | None = None,
+    rates: Array | None = None,
+    max_norm: float | None = None,
 ) -> float:
     """Take training steps over the rows in batches, updating the network in place; return the mean loss.
 
     `order` holds the numbers of the rows in the order in which they are taken, None for all rows as they
     stand. The loss of a batch is the one before its update; batches count by their rows;
-    those whose weights sum to 0 are passed over.
+    those whose weights sum to 0 are passed over. `rates` are the learning rates of the steps, None for that
+    of the rule; with `max_norm` the gradients of a step are clipped to that norm.
     """
 
 
@@ -227,8 +231,8 @@ class MLP:
     >>> import fastnorm
     >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
     >>> mlp = fastnorm.MLP([1, 16, 1], seed=0)
-    >>> losses = mlp.fit(x, np.abs(x), epochs=200, batch_size=16, optimizer=fastnorm.Adam(lr=0.01))
-    >>> bool(losses[-1] < 1e-3 < losses[0])
+    >>> history = mlp.fit(x, np.abs(x), epochs=200, batch_size=16, optimizer=fastnorm.Adam(lr=0.01))
+    >>> bool(history[-1].loss < 1e-3 < history[0].loss)
     True
     """
 
@@ -432,9 +436,15 @@ class MLP:
         loss: str = "mse",
         optimizer: Optimizer | None = None,
         shuffle: bool = True,
+        validation: float | tuple[ArrayLike, ArrayLike] | None = None,
+        early_stopping: int | None = None,
+        learning_rate: Schedule | None = None,
+        max_norm: float | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Literal["balanced"] | Mapping[int, float] | ArrayLike | None = None,
         progress: Progress = False,
-    ) -> Array:
-        """Train for some passes over the data and return the mean loss of each.
+    ) -> list[Epoch]:
+        """Train for some passes over the data and return what each came to.
 
         An epoch runs in one call of the backend. Ctrl-C stops after the step that is being taken:
         KeyboardInterrupt is raised and the parameters are those of the last finished step.
@@ -452,47 +462,136 @@ class MLP:
             As in `step`.
         shuffle : bool, default True
             Take the rows in a new random order in each epoch.
+        validation : float or (x, target), optional
+            What is held out, or how large a share of the rows is: a random one, or the last rows without
+            `shuffle`. Its loss is taken after each epoch, by the weights of the rows held out and of classes.
+        early_stopping : int, optional
+            After so many epochs in a row without a lower loss on what is held out training ends. The
+            parameters then, and where all epochs were run, are those of the epoch where it was lowest; the
+            optimiser's state stays that of the last step.
+        learning_rate : callable, optional
+            The rate of each step, counted from 0 in this call, as `cosine`, `linear_warmup` and `step_decay`
+            make them. It takes the place of the optimiser's, not of the rates that its groups have. One that
+            is NaN, infinite or negative is an error: in the first epoch before anything changes, later at
+            the end of the epoch before.
+        max_norm : float, optional
+            Gradients are clipped to this norm, as `clip_grad_norm` does.
+        sample_weight : array_like, optional
+            A weight for each row, at least 0: the loss of a batch is the mean by these weights.
+        class_weight : 'balanced', dict or array_like, optional
+            A weight for each class, which multiplies those of its rows, where the target is classes: of all
+            outputs, or of some, the others having 1. Balanced ones are inverse to the number of rows, as in
+            scikit-learn.
         progress : bool or callable, default False
-            True shows a bar with the loss and the time that is left, of tqdm or rich (extra `progress`). A
-            function is called with the `Epoch` after each; nothing is held out, so its `validation` is NaN.
-            An exception of the function ends training with the parameters of that epoch.
+            True shows a bar with losses and the time that is left, of tqdm or rich (extra `progress`). A
+            function is called with the `Epoch` after each. An exception of the function ends training with
+            the parameters of that epoch.
 
         Returns
         -------
-        losses : ndarray
-            The loss of each epoch: the mean over its rows, each before the step it took part in.
+        list of Epoch
+            The epochs in order. `loss` is the mean over the rows, each before the step it took part in;
+            `validation` the loss on what was held out, NaN where nothing was.
 
         Raises
         ------
         TypeError, ValueError
             For an argument of a wrong type or dtype, or of a wrong value or shape. Nothing is changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnorm
+        >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+        >>> mlp, rate = fastnorm.MLP([1, 16, 1], seed=0), fastnorm.cosine(0.02, 300)
+        >>> options = {"validation": 0.25, "early_stopping": 20, "learning_rate": rate, "max_norm": 1.0}
+        >>> history = mlp.fit(x, x * x, epochs=100, batch_size=16, optimizer=fastnorm.AdamW(), **options)
+        >>> bool(min(epoch.validation for epoch in history) < 0.01)
+        True
         """
         rules = Rules("fit")
         epochs = rules.integer("epochs", epochs, minimum=0)
         batch_size = rules.integer("batch_size", batch_size, minimum=1)
         shuffle, progress = rules.flag("shuffle", shuffle), checked_progress(rules, progress)
         loss = rules.choice("loss", loss, _rules.MLP_LOSSES)
+        patience, max_norm = _rules.stopping(rules, early_stopping, validation, max_norm)
+        schedule = _rules.schedule(rules, learning_rate)
+        share = _rules.row_weights(rules, sample_weight)
         network = (self._weights, self._biases, self.activation, self.output_activation)
         chosen = self._optimizer("fit", optimizer)
         rule = chosen._rule_for(self._parameters, self._names)
         try:
-            taken, wanted, *_ = checked = _rules.mlp_train(
-                rules, x, target, None, *network, loss, 0.0, rule, None, 0, None
+            taken, wanted, share, *_ = _rules.mlp_train(
+                rules, x, target, share, *network, loss, 0.0, rule, None, 0, None, None, None
             )
             finite(rules, "x", taken)
             finite(rules, "target", wanted)
-            batch_size = min(batch_size, len(taken))
-            losses: list[float] = []
+            weigh = _rules.class_weights(rules, class_weight, wanted, self.layer_sizes[-1])
+            share = weigh(wanted, share)
+            if class_weight is not None and share is not None:
+                _rules.has_share(rules, "class_weight", share)
+            given = _rules.held_out(rules, validation, len(taken), network, loss)
+            count = len(taken) if given is None or isinstance(given, tuple) else len(taken) - given
+            batch_size = min(batch_size, count)
+            steps = -(-count // batch_size)
+            rates = _rules.step_rates(rules, schedule, range(steps * min(epochs, 1)), self._parameters)
+
+            # From here on nothing is refused but a later rate.
+            rows: Array | None = None
+            held: tuple[Array, Array, Array | None] | None = None
+            if isinstance(given, tuple):
+                held = (*given, weigh(given[1], None))
+            elif given is not None:
+                drawn = self._rng.permutation(len(taken)) if shuffle else np.arange(len(taken))
+                rows, last = np.sort(drawn[:count]), np.sort(drawn[count:])
+                held = taken[last], wanted[last], None if share is None else share[last]
+            history: list[Epoch] = []
+            best, kept = math.inf, None
             with telling(progress, epochs) as tell:
                 for number in range(1, epochs + 1):
                     started = time.perf_counter()
-                    order = self._rng.permutation(len(taken)) if shuffle else None
-                    losses.append(mlp_train(*checked[:9], rule, order, batch_size))  # type: ignore[call-arg]
-                    tell(Epoch(number, losses[-1], math.nan, time.perf_counter() - started))
+                    if number > 1:
+                        those = range((number - 1) * steps, number * steps)
+                        rates = _rules.step_rates(rules, schedule, those, self._parameters)
+                    order = rows
+                    if shuffle:
+                        places = self._rng.permutation(count)
+                        order = places if rows is None else rows[places]
+                    value = mlp_train(
+                        taken,
+                        wanted,
+                        share,
+                        *network,
+                        loss,
+                        0.0,
+                        rule,
+                        order,
+                        batch_size,
+                        None,
+                        rates,
+                        max_norm,
+                    )
+                    error = math.nan if held is None else self._loss_on(*held, loss)
+                    history.append(Epoch(number, value, error, time.perf_counter() - started))
+                    if patience is not None and error < best:
+                        best, kept = error, (number, [parameter.copy() for parameter in self._parameters])
+                    tell(history[-1])
+                    if patience is not None and number - (0 if kept is None else kept[0]) >= patience:
+                        break
+            if kept is not None:
+                for parameter, values in zip(self._parameters, kept[1], strict=True):
+                    parameter[...] = values
         except BaseException:
             chosen._forget_unused()
             raise
-        return np.array(losses, np.float64)
+        return history
+
+    def _loss_on(self, x: Array, target: Array, share: Array | None, loss: str) -> float:
+        """Return the loss of rows by their weights, NaN where these sum to 0."""
+        if share is not None and not share.any():
+            return math.nan
+        layers = (self._weights, self._biases, self.activation, self.output_activation)
+        return mlp_gradients(x, target, share, *layers, loss, 0.0)[0]
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of the parameters as ``weights.0``, ``biases.0``, ``weights.1`` and so on."""

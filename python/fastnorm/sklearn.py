@@ -33,6 +33,7 @@ from sklearn.neural_network import MLPClassifier as _Classifier
 from sklearn.neural_network import MLPRegressor as _Regressor
 from sklearn.utils import shuffle as shuffled
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import validate_data
 
 from ._arguments.rules import plain
@@ -75,6 +76,10 @@ class _Network:
 
     def _loss_option(self) -> float | None:
         return None
+
+    def _weighed(self: Any, y: Array, sample_weight: Array | None, incremental: bool) -> Array | None:
+        """Return the weights of the rows, classes included."""
+        return sample_weight
 
     def _targets(self: Any, y: Array, X: Array) -> Array:
         """Return targets as fastnorm takes them: classes for a softmax, else numbers of X's dtype."""
@@ -130,6 +135,7 @@ class _Network:
 
     def _fit_lbfgs(self: Any, X: Any, y: Array, sample_weight: Array | None, *rest: Any) -> None:
         X = dense(X, self.coefs_[0].dtype)
+        sample_weight = self._weighed(y, sample_weight, False)
         super()._fit_lbfgs(X, self._targets(y, X), weights_of(sample_weight), *rest)  # type: ignore[misc]
         self.coefs_ = [coef.astype(X.dtype) for coef in self.coefs_]
         self.intercepts_ = [intercept.astype(X.dtype) for intercept in self.intercepts_]
@@ -170,6 +176,7 @@ class _Network:
             self._optimizer = self._make_optimizer()
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
+        sample_weight = self._weighed(y, sample_weight, incremental)
         X_val = y_val = sample_weight_val = None
         if self.early_stopping:
             stratify = y if hasattr(self, "_label_binarizer") and self.n_outputs_ == 1 else None
@@ -316,6 +323,9 @@ class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
         that of each.
     poly_epsilon : float, default 1.0
     focal_gamma : float, default 2.0
+    class_weight : dict, list of dict, 'balanced' or None, default None
+        As scikit-learn's other classifiers have it: what the weights of the rows of each class are multiplied
+        by. ``partial_fit`` sees one part of the data, and so takes no ``'balanced'``.
     **parameters
         Those of scikit-learn's classifier.
 
@@ -335,6 +345,7 @@ class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
         "loss": [StrOptions({"log_loss", "poly", "focal"})],
         "poly_epsilon": [Interval(Real, None, None, closed="neither")],
         "focal_gamma": [Interval(Real, 0, None, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
 
     def __init__(  # type: ignore[no-untyped-def]  # scikit-learn reads the parameters off this signature
@@ -352,6 +363,7 @@ class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
         loss="log_loss",
         poly_epsilon=1.0,
         focal_gamma=2.0,
+        class_weight=None,
         shuffle=True,
         random_state=None,
         tol=1e-4,
@@ -396,6 +408,18 @@ class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
         self.loss = loss
         self.poly_epsilon = poly_epsilon
         self.focal_gamma = focal_gamma
+        self.class_weight = class_weight
+
+    def _weighed(self: Any, y: Array, sample_weight: Array | None, incremental: bool) -> Array | None:
+        if self.class_weight is None:
+            return sample_weight
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "partial_fit: class_weight is 'balanced', needs a dict: it sees a part of the data"
+            )
+        labels = self._label_binarizer.inverse_transform(y)
+        by_class: Array = compute_sample_weight(self.class_weight, labels)
+        return by_class if sample_weight is None else sample_weight * by_class
 
     def _loss_name(self: Any) -> str:
         prefix = "" if self.out_activation_ == "softmax" else "binary_"

@@ -93,11 +93,24 @@ def training(dtype: str) -> Iterator[tuple[str, Digest]]:
             for relay in (LAYOUTS["read_only"], LAYOUTS["every_other"]):
                 net, optimizer = network((17, 33, 3), dtype), OPTIMIZERS[name]()
                 x, target = relay(varied("x", (135, 17), dtype)), relay(goal(loss, 135, 3, dtype))
-                digest.add(
-                    net.fit(x, target, epochs=2, batch_size=32, loss=loss, optimizer=optimizer, shuffle=False)
+                history = net.fit(
+                    x, target, epochs=2, batch_size=32, loss=loss, optimizer=optimizer, shuffle=False
                 )
+                digest.add(np.array([epoch.loss for epoch in history]))
                 digest.add([net.weights, net.biases, optimizer.state_dict()])
         yield f"MLP, epochs {loss}", digest
+    digest = Digest()
+    for name in ("Adam", "AdamW groups"):
+        net, optimizer = network((17, 33, 3), dtype), OPTIMIZERS[name]()
+        x, target = varied("x", (135, 17), dtype), goal("cross_entropy", 135, 3, dtype)
+        options = {"validation": 0.25, "early_stopping": 3, "learning_rate": fastnorm.step_decay(0.5, 4)}
+        options |= {"max_norm": 0.125, "sample_weight": np.arange(135) % 3, "class_weight": [1.0, 0.5, 2.0]}
+        history = net.fit(
+            x, target, epochs=6, loss="cross_entropy", optimizer=optimizer, shuffle=False, **options
+        )
+        digest.add(np.array([epoch[1:3] for epoch in history]))
+        digest.add([net.weights, net.biases, optimizer.state_dict()])
+    yield "MLP, training with everything", digest
 
 
 def updates(dtype: str) -> Iterator[tuple[str, Digest]]:

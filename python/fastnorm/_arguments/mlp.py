@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import numpy as np
 
 from .._typing import Array, DenseActivation
 from .optim import Rule, apart, sequence, state_arrays
-from .rules import Rules, is_float, is_half, shown
+from .rules import Rules, as_index, is_float, is_half, shown
 
 ACTIVATIONS: tuple[DenseActivation, ...] = get_args(DenseActivation)
 # Losses of a training step by the kind of their target: numbers like the outputs, or classes.
@@ -110,6 +111,8 @@ def mlp_train(
     order: Array | None,
     batch_size: int,
     option: object,
+    rates: Array | None,
+    max_norm: float | None,
 ) -> tuple[Any, ...]:
     """Return the canonical arguments of `mlp_train`."""
     rules = Rules("step") if rules.op == "mlp_train" else rules
@@ -131,7 +134,126 @@ def mlp_train(
         [*parameters, *state_arrays(rules, [array for _, array in parameters], rule)],
         [(name, array) for name, array in read.items() if array is not None],
     )
-    return *checked, rule, order, batch_size, loss_option(checked[7], option)
+    return *checked, rule, order, batch_size, loss_option(checked[7], option), rates, max_norm
+
+
+def stopping(
+    rules: Rules, early_stopping: object, validation: object, max_norm: object
+) -> tuple[int | None, float | None]:
+    """Return patience and the largest norm of gradients, None where there are none."""
+    patience = None if early_stopping is None else rules.integer("early_stopping", early_stopping, minimum=1)
+    if patience is not None and validation is None:
+        raise rules.value_error("early_stopping", f"is {patience}", "validation beside it")
+    return patience, None if max_norm is None else rules.number("max_norm", max_norm, minimum=0)
+
+
+def schedule(rules: Rules, learning_rate: object) -> Callable[[int], float] | None:
+    """Return the function of the step that an argument is."""
+    if learning_rate is not None and not callable(learning_rate):
+        found = f"has type {type(learning_rate).__name__}"
+        raise rules.type_error("learning_rate", found, "a function of the step, or None for the optimiser's")
+    return learning_rate
+
+
+def step_rates(
+    rules: Rules, rate: Callable[[int], float] | None, steps: range, parameters: tuple[Array, ...]
+) -> Array | None:
+    """Return the learning rates of steps."""
+    if rate is None:
+        return None
+    like = parameters[0]
+    rates = [rules.number(f"learning_rate({k})", rate(k), minimum=0, like=like) for k in steps]
+    return np.array(rates, np.float64)
+
+
+def row_weights(rules: Rules, sample_weight: object) -> Array | None:
+    """Return the weights of rows, which are finite and not negative, as they are given."""
+    if sample_weight is None:
+        return None
+    weights = rules.ndarray("sample_weight", sample_weight)
+    if weights.dtype.kind not in "biu" and not is_float(weights.dtype):
+        raise rules.type_error("sample_weight", f"has dtype {weights.dtype}", "numbers")
+    wide = weights.astype(np.float64)
+    _not_negative(rules, "sample_weight", wide)
+    if weights.size:
+        has_share(rules, "sample_weight", wide)
+    return wide
+
+
+def class_weights(
+    rules: Rules, class_weight: object, target: Array, outputs: int
+) -> Callable[[Array, Array | None], Array | None]:
+    """Return the function that multiplies weights of rows, None where all are 1, by their classes' ones."""
+    if class_weight is None:
+        return lambda target, share: share
+    if target.dtype.kind != "i":
+        raise rules.value_error("class_weight", "is given", "integer classes as the target")
+    if isinstance(class_weight, str):
+        rules.choice("class_weight", class_weight, ("balanced",))
+        counts = np.bincount(target, minlength=outputs)
+        weights = len(target) / (np.count_nonzero(counts) * np.maximum(counts, 1.0))
+    elif isinstance(class_weight, Mapping):
+        weights = np.ones(outputs)
+        for key, value in class_weight.items():
+            number = as_index(key)
+            if number is None or not 0 <= number < outputs:
+                needed = f"0 to {outputs - 1}, the outputs of the network"
+                raise rules.value_error("class_weight", f"has the class {shown(key)}", needed)
+            weights[number] = rules.number(f"class_weight[{number}]", value, minimum=0)
+    else:
+        weights = rules.array("class_weight", class_weight).astype(np.float64)
+        if weights.shape != (outputs,):
+            needed = f"({outputs},) as the outputs"
+            raise rules.value_error("class_weight", f"has shape {weights.shape}", needed)
+        _not_negative(rules, "class_weight", weights)
+
+    def weigh(target: Array, share: Array | None) -> Array | None:
+        with np.errstate(all="ignore"):
+            return weights[target] if share is None else share * weights[target]
+
+    return weigh
+
+
+def has_share(rules: Rules, name: str, weights: Array) -> None:
+    """Raise where weights of rows have no sum to divide by."""
+    with np.errstate(all="ignore"):
+        total = float(np.sum(weights))
+        usable = math.isfinite(total) and total > 0 and math.isfinite(1 / total)
+    if not usable:
+        raise rules.value_error(name, f"gives the rows {total} together", "a finite sum above 0")
+
+
+def _not_negative(rules: Rules, name: str, values: Array) -> None:
+    bad = ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        place = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise rules.value_error(name, f"has {values[place]} at {place}", "finite numbers of at least 0")
+
+
+def held_out(
+    rules: Rules, validation: object, rows: int, network: tuple[Any, ...], loss: str
+) -> tuple[Array, Array] | int | None:
+    """Return what is held out for validation: x and target, or how many of the rows."""
+    if validation is None:
+        return None
+    if isinstance(validation, (tuple, list)):
+        if len(validation) != 2:
+            raise rules.value_error(
+                "validation", f"has {len(validation)} entries", "x and target, or a share"
+            )
+        beside = Rules(f"{rules.op}: validation")
+        x, target, *_ = batch(beside, validation[0], validation[1], None, *network, loss, 0.0)  # type: ignore[call-arg]
+        finite(beside, "x", x)
+        finite(beside, "target", target)
+        return x, target
+    share = rules.number("validation", validation)
+    if not 0 < share < 1:
+        raise rules.value_error("validation", f"is {shown(validation)}", "a share above 0 and below 1")
+    held = math.ceil(rows * share)
+    if held >= rows:
+        found = f"is {shown(validation)}, all of {rows} rows"
+        raise rules.value_error("validation", found, "a share that leaves a row to learn from")
+    return held
 
 
 def batch(

@@ -18,7 +18,7 @@ from .._typing import Array, DenseActivation
 from ._results import result, statistic
 from .activations import sigmoid
 from .linear import activate, activate_backward
-from .optim import optimizer_update
+from .optim import clip_grad_norm, optimizer_update
 
 
 def mlp_forward(
@@ -115,18 +115,21 @@ def mlp_train(
     order: Array | None,
     batch_size: int,
     option: float,
+    rates: Array | None,
+    max_norm: float | None,
 ) -> float:
     """Take training steps over the rows in batches, updating weights and biases in place, and return the mean
     loss.
 
     `order` holds the numbers of the rows in the order in which they are taken, None for all rows as they
     stand. The loss of a batch is the one before its update; batches count by their rows, and those whose
-    weights sum to 0 are passed over.
+    weights sum to 0 are passed over. `rates` are those of the steps, None for the rule's; gradients are
+    clipped to `max_norm`.
     """
     order = np.arange(len(x)) if order is None else order
     parameters = [p for p in (*weights, *(biases or ())) if p is not None]
     total, counted = 0.0, 0
-    for start in range(0, len(order), batch_size or len(order)):
+    for step, start in enumerate(range(0, len(order), batch_size or len(order))):
         rows = order[start : start + (batch_size or len(order))]
         share = None if sample_weight is None else sample_weight[rows]
         if math.isinf(batch_weight(len(rows), share)):
@@ -144,7 +147,12 @@ def mlp_train(
             option,
         )
         gradients = [g for g in (*dweights, *(dbiases or ())) if g is not None]
-        optimizer_update(parameters, gradients, rule)
+        if max_norm is not None:
+            clip_grad_norm(gradients, max_norm)
+        name, own, lr, *rest = rule
+        optimizer_update(
+            parameters, gradients, (name, own, lr if rates is None else float(rates[step]), *rest)
+        )
         total += value * len(rows)
         counted += len(rows)
     return total / counted if counted else 0.0
