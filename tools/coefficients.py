@@ -161,10 +161,8 @@ class Piecewise:
     roundings of the other terms do not show. With `wide` the last piece is as wide as it takes to reach
     last_t, and the error there counts beside 1 instead of f. With `packed` the last coefficient is what the
     bits of the one before are as a float, moved up by so many places: one number of the table holds both.
-
-    With a `companion`, a function that `refitted` will expand about the same centers, these suit both; and
-    the pieces beside that of the zero are expanded about their edges there, so that c0 and the rest have one
-    sign.
+    With `beside` the pieces beside that of the zero are expanded about a place so far from their edges there,
+    as a part of their width: c0 is then not much larger than the value, whose rounding would show.
     """
 
     def __init__(
@@ -179,10 +177,11 @@ class Piecewise:
         degree: int = 6,
         wide: bool = False,
         packed: int = 0,
-        companion: Function | None = None,
+        beside: str | None = None,
     ) -> None:
         self.f, self.zero, self.linear, self.index, self.degree = f, zero, linear, index, degree
-        self.across, self.wide, self.packed, self.companion = across, wide, packed, companion
+        self.across, self.wide, self.packed, self.beside = across, wide, packed, beside
+        self.rests: list[mpf] = []
         self.first_t, self.last_t = to_float32(mpf(first_t)), to_float32(mpf(last_t))
         self.edges, self.first = index.place(self.first_t, self.last_t)
         self.edges[0] = self.first_t
@@ -250,16 +249,18 @@ class Piecewise:
 
     def refitted(self, f: Function) -> "Piecewise":
         """The table of another function with the same pieces and centers: one index and one distance serve
-        both.
+        both. c0 is not nearly a float there; its rest takes the place of the center.
         """
         table = copy.copy(self)
-        table.f, table.zero, table.companion, table.pieces = f, None, None, []
+        table.f, table.zero, table.packed, table.pieces, table.rests = f, None, 0, [], []
         for (center, *_), bottom, top in zip(self.pieces, self.edges, self.edges[1:]):
             _, _, nodes = self.nodes(bottom, top)
             distances, weights = [t - center for t in nodes], [1 / abs(f(t)) for t in nodes]
             values = [f(t) for t in nodes]
-            c0 = to_float32(least_squares(distances, values, range(self.degree + 1), weights)[0])
-            rest = [v - c0 for v in values]
+            exact = least_squares(distances, values, range(self.degree + 1), weights)[0]
+            c0 = to_float32(exact)
+            table.rests.append(to_float32(exact - c0))
+            rest = [v - c0 - table.rests[-1] for v in values]
             table.pieces.append([center, *table.complete([c0], weights, distances, rest)])
         return table
 
@@ -302,8 +303,9 @@ class Piecewise:
         middle = (low + high) / 2
         if self.linear and self.f(middle) > low:
             middle = mp.findroot(lambda t: self.f(t) - low, middle) * mpf("0.999")
-        if self.companion and self.zero and max(low - self.zero, self.zero - high) < high - low:
-            middle = low if low > self.zero else high
+        if self.beside and self.zero and max(low - self.zero, self.zero - high) < high - low:
+            inwards = mpf(self.beside) * (high - low)
+            middle = low + inwards if low > self.zero else high - inwards
         middle = to_float32(middle)
         weights = [self.weight(piece, t) for t in nodes]
         base = least_squares(
@@ -324,9 +326,6 @@ class Piecewise:
                     continue
                 reach = max(high - center, center - low)
                 error = 2 * c0_error + abs((to_float32(c1) - c1) / c0) * reach
-                if self.companion:
-                    other = self.companion(center)
-                    error += 2 * abs(to_float32(other) / other - 1)
                 candidates.append((error, center, [to_float32(c0), to_float32(c1)]))
             if candidates:
                 return min(candidates)[1:]
@@ -350,7 +349,8 @@ class Piecewise:
     def rows(self) -> list[list[mpf]]:
         """In the order of the index modulo the number of pieces."""
         count = self.index.pieces
-        return [self.pieces[self.index.step * (row - self.first) % count] for row in range(count)]
+        pieces = [[rest, *piece[1:]] for rest, piece in zip(self.rests, self.pieces)] or self.pieces
+        return [pieces[self.index.step * (row - self.first) % count] for row in range(count)]
 
     def errors(self) -> list[mpf]:
         """Largest error of each piece as it was fitted, relative but for a wide piece, before the roundings
@@ -362,7 +362,8 @@ class Piecewise:
             for step in range(1, 64):
                 t = low + (high - low) * step / 64
                 c0 = min(piece[1], t) if self.linear else piece[1]
-                value = c0 + sum(c * (t - piece[0]) ** k for k, c in enumerate(piece[2:], start=1))
+                rest = self.rests[i] if self.rests else 0
+                value = c0 + rest + sum(c * (t - piece[0]) ** k for k, c in enumerate(piece[2:], start=1))
                 worst = max(worst, abs(value - self.f(t)) * self.weight(i, t))
             result.append(worst)
         return result

@@ -47,7 +47,7 @@ def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
         "logistic_bell": ("S(t) (1 - S(t))", of(bell, packed=18)),
         "silu_tail": ("2 t S(t)", of(lambda t: 2 * t * tail(t), linear=True)),
         # The sum puts the zero into the middle of a piece.
-        "silu_slope": ("D(t)", of(slope, "13.847", zero=zero(), packed=18)),
+        "silu_slope": ("D(t)", of(slope, "13.847", zero=zero(), packed=18, beside="0.2")),
         "tanh_pieces": (
             "tanh(t)",
             Piecewise(mp.tanh, "9.02", Leading("0.625", 21, 16), linear=True, packed=16),

@@ -1,33 +1,32 @@
-"""Compute the tables of the gradients of swish with mpmath and print them as the source holds them.
+"""Compute the table of the gradients of swish with mpmath and print it as the source holds it.
 
     python tools/swish_coefficients.py header    cpp/kernels/tables/swish_coefficients.h, whole
-    python tools/swish_coefficients.py errors    approximation errors of the tables, as powers of two
-    python tools/swish_coefficients.py check     compare them with the source
+    python tools/swish_coefficients.py errors    approximation errors of the table, as powers of two
+    python tools/swish_coefficients.py check     compare it with the source
 
-What the tables mean is told where they are used: activations/swish_float.h.
+What the table means is told where it is used: activations/swish_float.h.
 """
 
 import sys
 
-from coefficients import Piecewise, Quadratic, cpp_piecewise, errors, run
-from logistic_coefficients import bell, slope, zero
+from coefficients import Piecewise, cpp_piecewise, errors, run
+from logistic_coefficients import bell
+from logistic_coefficients import piecewise_tables as logistic_tables
 
 
 def piecewise_tables() -> dict[str, tuple[str, Piecewise]]:
-    # Beyond the last t, 20, exp(-t) and its square differ by a factor of 2^-28.
-    table = Piecewise(slope, "20", Quadratic(42, -1), zero=zero(), companion=bell)
+    slope = logistic_tables()["silu_slope"][1]
     return {
-        "swish_slope": ("D(t) = S - t S (1 - S)", table),
         "swish_bell": (
-            "S(t) (1 - S(t)), on the same pieces and about the same centers",
-            table.refitted(bell),
+            "S(t) (1 - S(t)), on the pieces of silu_slope and about their centers; before c0 its rest",
+            slope.refitted(bell),
         ),
     }
 
 
 HEADER = """\
-// Tables of the gradients of swish; made by `tools/swish_coefficients.py header`.
-// activations/swish_float.h says what they are for.
+// Table of the gradients of swish; made by `tools/swish_coefficients.py header`.
+// activations/swish_float.h says what it is for.
 #pragma once
 
 #include "simd/piecewise.h"

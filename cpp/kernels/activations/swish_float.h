@@ -1,12 +1,12 @@
 // swish and its derivatives in float, of any Vec<float, N> x and beta, for targets with fused multiply-add.
 //
-// The functions of t = |beta x| of swish_double.h as piecewise polynomials. The rounding of the product goes
-// into t - center: |beta x| is t + lo. Lanes that have no piece (S: beyond 12.5 where beta x is negative, and
-// 19.8 where it is positive; D and S (1 - S): beyond 20; NaN, 0 times infinity), and those whose beta is 1,
-// which are silu's to the bit, are few and computed out of line: by silu.h, y on the left as a multiple of an
-// exponential (far_tail.h), else in double.
+// The functions of t = |beta x| of swish_double.h as piecewise polynomials; those of D are silu's. The rounding
+// of the product goes into t - center: |beta x| is t + lo. Lanes that have no piece (S: beyond 12.5 where
+// beta x is negative, and 19.8 where it is positive; D and S (1 - S): beyond 13.2; NaN, 0 times infinity), and
+// for y those whose beta is 1, which is silu's to the bit, are few and computed out of line: by silu.h, y on
+// the left and D as multiples of an exponential (far_tail.h), else in double.
 //
-// y is below 1 ULP and dy/dx below 1.2 (for all x and a few beta: docs/accuracy.md).
+// y is below 1 ULP and dy/dx below 2 (for all x and a few beta: docs/accuracy.md).
 #pragma once
 
 #include "kernels/activations/far_tail.h"
@@ -16,16 +16,12 @@
 
 FASTNORM_TARGET_BEGIN
 
-// |beta x| as t + lo.
+// z = beta x rounded, and |beta x| as t + lo.
 template <class V>
 struct SwishArgument {
-    V t, lo;
+    V z, t, lo;
 
-    FASTNORM_INLINE SwishArgument(V x, V beta) {
-        const V a = abs(x), b = abs(beta);
-        t = a * b;
-        lo = mul_sub(a, b, t);
-    }
+    FASTNORM_INLINE SwishArgument(V x, V beta) : z(x * beta), t(abs(z)), lo(mul_sub(abs(x), abs(beta), t)) {}
 };
 
 // The lanes where z = beta x has a piece of the table, relatively accurate for z < 0, and beta is not 1.
@@ -76,45 +72,52 @@ FASTNORM_INLINE Vec<float, N> swish_float(Vec<float, N> x, Vec<float, N> beta) {
         return {swish_float(x.lo, beta.lo), swish_float(x.hi, beta.hi)};
     } else {
         const SwishArgument<V> a(x, beta);
-        const V z = x * beta;
         const auto p = piece_of<logistic_tail>(a.t);
         const V d = a.t - p.center, slope = difference_quotient(p, d), one = broadcast<V>(1);
         const V tail = mul_add(slope, d, p.c[0]);
         const V rest = negative_mul_add(tail, a.lo, mul_add(slope, d, p.c[0] - tail));
-        const auto positive = z > broadcast<V>(0);
+        const auto positive = a.z > broadcast<V>(0);
         const V factor = select(positive, one - tail, tail);
         const V factor_rest = select(positive, ((one - factor) - tail) - rest, rest);
         const V y = mul_add(x, factor, x * factor_rest);
-        return any(!has_piece<logistic_tail>(z, beta)) ? rare_swish(x, beta, y) : y;
+        return any(!has_piece<logistic_tail>(a.z, beta)) ? rare_swish(x, beta, y) : y;
     }
 }
 
-// D(t + lo). Its zero is a center; around it, what the roundings of d and of the slope take is made good.
+// D(t + lo), near = t - center and d about near + lo. Its zero is a center; around it, what the rounding of d
+// takes is made good.
 template <class V, int degree>
 FASTNORM_INLINE V swish_slope_at(const Piece<V, degree>& p, V near, V lo, V d) {
-    const V bend = curvature(p, d), slope = mul_add(bend, d, p.c[1]);
-    const V slope_rest = mul_add(bend, d, p.c[1] - slope);
-    return mul_add(slope, d, mul_add(slope_rest, d, mul_add(slope, lo - (d - near), p.c[0])));
+    const V slope = difference_quotient(p, d);
+    return mul_add(slope, d, mul_add(slope, lo - (d - near), p.c[0]));
 }
 
+// Whether all lanes have a piece of D, which end where silu's do.
+template <class V>
+FASTNORM_INLINE bool are_near(V t) {
+    return !any(!(t <= broadcast<V>(silu_slope.far_t)));
+}
+
+// The derivative where some lanes are not near, given that of the others.
 template <int N>
 FASTNORM_OUTLINE Vec<float, N> rare_swish_derivative(
     Vec<float, N> x, Vec<float, N> beta, Vec<float, N> derivative
 ) {
     using V = Vec<float, N>;
-    const V z = x * beta;
-    const auto is_usual = has_piece<swish_slope>(z, beta), is_far = is_far_right<swish_slope>(z, beta);
-    const auto is_one = beta == broadcast<V>(1);
-    V result = select(is_usual, derivative, broadcast<V>(1));
-    if (any(is_one)) result = select(is_one, silu_derivative(x), result);
-    if (!any(!(is_usual | is_far | is_one))) return result;
+    const SwishArgument<V> a(x, beta);
+    const V zero = broadcast<V>(0), one = broadcast<V>(1), t = min(broadcast<V>(150), a.t), from_one = one - t;
+    const V lo = select(a.t <= t, a.lo, zero);
+    const V slope = far_tail(-t, -lo, from_one, -lo, t - from_one);
+    const V far = one_minus_where(a.z >= zero, slope);
+    const V result = select(a.t <= broadcast<V>(silu_slope.far_t), derivative, far);
+    if (!any(is_nan(a.t))) return result;
     return select(
-        is_usual | is_far | is_one, result,
-        to_float(SwishDouble<PlainArithmetic, N>::derivative(to_double(x), to_double(beta)))
+        is_nan(a.t), to_float(SwishDouble<PlainArithmetic, N>::derivative(to_double(x), to_double(beta))),
+        result
     );
 }
 
-// dy/dx.
+// dy/dx. Where beta is 1 it has the bits of silu's, as lo is 0.
 template <int N>
 FASTNORM_INLINE Vec<float, N> swish_derivative_float(Vec<float, N> x, Vec<float, N> beta) {
     using V = Vec<float, N>;
@@ -122,13 +125,11 @@ FASTNORM_INLINE Vec<float, N> swish_derivative_float(Vec<float, N> x, Vec<float,
         return {swish_derivative_float(x.lo, beta.lo), swish_derivative_float(x.hi, beta.hi)};
     } else {
         const SwishArgument<V> a(x, beta);
-        const V z = x * beta;
-        const auto p = piece_of<swish_slope>(a.t);
+        const auto p = piece_of<silu_slope, false>(a.t);
         const V near = a.t - p.center;
         const V slope = swish_slope_at(p, near, a.lo, near + a.lo);
-        const V derivative = select(z < broadcast<V>(0), slope, broadcast<V>(1) - slope);
-        return any(!has_piece<swish_slope>(z, beta)) ? rare_swish_derivative(x, beta, derivative)
-                                                     : derivative;
+        const V derivative = one_minus_where(a.z >= broadcast<V>(0), slope);
+        return are_near(a.t) ? derivative : rare_swish_derivative(x, beta, derivative);
     }
 }
 
@@ -138,11 +139,13 @@ struct SwishGradients {
     V dx, beta_term;
 };
 
-// g x^2 (c0 + rest), rounded once: the factors g x and x (c0 + rest) are floats and their rests. They, not
-// the product, may overflow or vanish: see is_accurate in swish_backward.h.
-template <class V>
-FASTNORM_INLINE V swish_beta_term_of(V g, V x, V c0, V rest) {
-    const Pair<V> a = product(g, x), b = product(x, c0);
+// g x^2 S (1 - S) at a distance d of the center of the piece q, rounded once: the factors g x and x S (1 - S)
+// are floats and their rests. They, not the product, may overflow or vanish: see is_accurate in
+// swish_backward.h.
+template <class V, int degree>
+FASTNORM_INLINE V swish_beta_term_of(V g, V x, const Piece<V, degree>& q, V d) {
+    const V rest_of_c0 = q.center, rest = mul_add(difference_quotient(q, d), d, rest_of_c0);
+    const Pair<V> a = product(g, x), b = product(x, q.c[0]);
     return mul_add(a.hi, b.hi, mul_add(a.lo, b.hi, a.hi * mul_add(x, rest, b.lo)));
 }
 
@@ -151,7 +154,7 @@ FASTNORM_OUTLINE Vec<float, N> rare_swish_beta_term(
     Vec<float, N> g, Vec<float, N> x, Vec<float, N> beta, Vec<float, N> term
 ) {
     return select(
-        abs(x) * abs(beta) <= broadcast<Vec<float, N>>(swish_bell.last_t), term,
+        abs(x * beta) <= broadcast<Vec<float, N>>(silu_slope.far_t), term,
         to_float(wide_swish_beta_term(g, x, beta))
     );
 }
@@ -163,26 +166,27 @@ FASTNORM_INLINE SwishGradients<Vec<float, N>> swish_gradients_float(
 ) {
     using V = Vec<float, N>;
     const SwishArgument<V> a(x, beta);
-    const V z = x * beta;
-    const auto p = piece_of<swish_slope>(a.t), q = piece_of<swish_bell>(a.t);
+    const auto p = piece_of<silu_slope, false>(a.t);
+    const auto q = piece_of<swish_bell, false>(a.t);
     const V near = a.t - p.center, d = near + a.lo;
-    const V slope = swish_slope_at(p, near, a.lo, d);
-    const V derivative = select(z < broadcast<V>(0), slope, broadcast<V>(1) - slope);
-    const V term = swish_beta_term_of(g, x, q.c[0], difference_quotient(q, d) * d);
-    if (!any(!has_piece<swish_slope>(z, beta))) return {g * derivative, term};
+    const V derivative = one_minus_where(a.z >= broadcast<V>(0), swish_slope_at(p, near, a.lo, d));
+    const V term = swish_beta_term_of(g, x, q, d);
+    if (are_near(a.t)) return {g * derivative, term};
     return {g * rare_swish_derivative(x, beta, derivative), rare_swish_beta_term(g, x, beta, term)};
 }
 
-// The same where beta is 1: dx has the bits of silu's.
+// The same where beta is 1.
 template <int N>
 FASTNORM_INLINE SwishGradients<Vec<float, N>> silu_gradients_float(Vec<float, N> g, Vec<float, N> x) {
     using V = Vec<float, N>;
-    const V t = abs(x), last = broadcast<V>(swish_bell.last_t);
-    const auto q = piece_of<swish_bell>(min(last, t));
-    const V d = t - q.center;
-    const V term = swish_beta_term_of(g, x, q.c[0], difference_quotient(q, d) * d);
-    const V dx = g * silu_derivative(x);
-    return {dx, any(!(t <= last)) ? rare_swish_beta_term(g, x, broadcast<V>(1), term) : term};
+    const V t = abs(x), one = broadcast<V>(1);
+    const auto p = piece_of<silu_slope, false>(t);
+    const auto q = piece_of<swish_bell, false>(t);
+    const V d = t - p.center;
+    const V slope = mul_add(difference_quotient(p, d), d, p.c[0]);
+    const V derivative = one_minus_where(x >= broadcast<V>(0), slope), term = swish_beta_term_of(g, x, q, d);
+    if (are_near(t)) return {g * derivative, term};
+    return {g * rare_swish_derivative(x, one, derivative), rare_swish_beta_term(g, x, one, term)};
 }
 
 FASTNORM_TARGET_END
