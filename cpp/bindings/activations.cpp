@@ -89,6 +89,11 @@ public:
 
     bool canonical() const { return canonical_; }
     const View& view() const { return view_; }
+    // A new array of the same shape, in recycled memory where it is large.
+    Reference new_gradient() const {
+        if (array_.object && array_.is_c_contiguous()) return std::move(new_like(array_).array);
+        return new_array(view_.ndim, view_.shape, compute_type_number(view_.element));
+    }
     PyObject* array_or_none() const {
         return array_.object ? reinterpret_cast<PyObject*>(array_.object) : Py_None;
     }
@@ -137,7 +142,7 @@ Outcome swish_backward(const Call<SwishBackwardArguments>& call) {
     if (!dy || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
     const Element compute = compute_element(x->element);
     const Reference dx = std::move(new_like(*x).array);
-    const Reference dbeta = new_array(beta.view().ndim, beta.view().shape, compute_type_number(x->element));
+    const Reference dbeta = beta.new_gradient();
     if (!dx || !dbeta) return finished(nullptr);
 
     Geometry geometry;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <numeric>
 
 namespace fastnorm {
 
@@ -105,11 +106,14 @@ bool is_shared(const View& beta, const View& x, int axis) {
     return axis < missing || beta.shape[axis - missing] == 1;
 }
 
-// How many rows of x and y make a run, or 1: where they are short and follow each other in memory in both.
-// Rows of 768 elements, one by one, take as long as runs (Zen 4), with a loop that is simpler.
-std::int64_t joined_rows(const Rows& rows, const Operand& x, const Operand& y, std::int64_t size) {
+// How many rows of operands, all of the element size, make a run, or 1: where they are short and follow each
+// other in memory. Rows of 768 elements, one by one, take as long as runs (Zen 4), with a loop that is
+// simpler.
+std::int64_t joined_rows(
+    const Rows& rows, std::initializer_list<const Operand*> operands, std::int64_t size
+) {
     if (rows.rows < 2 || rows.cols == 0 || rows.cols > swish_run / 2) return 1;
-    for (const Operand* operand : {&x, &y}) {
+    for (const Operand* operand : operands) {
         std::int64_t step = rows.cols * size;
         if (!operand->contiguous) return 1;
         for (int axis = rows.outer_axes - 1; axis >= 0; step *= rows.outer_extent[axis--]) {
@@ -130,7 +134,8 @@ View broadcast(const View& beta, const View& x, std::ptrdiff_t* strides) {
 Work plan_swish(SwishForward& task, Geometry& geometry, const View& x, const View& beta, const View& y) {
     const View arrays[] = {x, beta, y};
     Work work = plan_elementwise(task, geometry, arrays, 2, 1, false, swish_cost.forward);
-    task.rows_together = joined_rows(task.shape, task.operands[0], task.operands[2], item_size(x.element));
+    task.rows_together =
+        joined_rows(task.shape, {&task.operands[0], &task.operands[2]}, item_size(x.element));
     if (task.rows_together > 1) {
         work.units = (task.shape.rows + task.rows_together - 1) / task.rows_together;
         work.units_per_chunk = segment_elements / swish_run;
@@ -148,10 +153,32 @@ struct SwishAxes {
     int row_axes = 0;
     std::int64_t shared_rows = 1;
     bool by_columns = false;
+    // Whether the columns are few, and the rows that share them many.
+    bool few_columns = false;
+
+    // The axes in the order of x but for the columns: rows as they may follow each other in memory.
+    void sort_rows() { std::sort(order, order + row_axes); }
+    // The strides of an array of one double for each row in the order of the axes.
+    void share_strides(const View& x, std::ptrdiff_t* strides) const {
+        std::fill_n(strides, x.ndim, 0);
+        std::ptrdiff_t step = sizeof(double);
+        for (int i = row_axes - 1; i >= 0; step *= x.shape[order[i--]]) strides[order[i]] = step;
+    }
 };
 
 // Runs of neighbouring axes of this length make columns: a row costs about as much as so many elements.
 constexpr std::int64_t least_columns = 16;
+// Columns are fewer where so many rows share them.
+constexpr std::int64_t many_rows = 256;
+
+// Rows of `cols` elements that fill whole vectors and have swish_period at least, or 0 where they are too
+// long.
+std::int64_t lane_rows(std::int64_t cols) {
+    if (cols == 0) return 0;
+    const std::int64_t whole = 16 / std::gcd(cols, std::int64_t(16));
+    const std::int64_t rows = whole * ((swish_period + whole * cols - 1) / (whole * cols));
+    return rows * cols <= swish_run ? rows : 0;
+}
 
 SwishAxes swish_axes(const View& x, const View& beta) {
     // The kinds of axes (shared is 1): the last run of neighbours of a kind.
@@ -171,12 +198,13 @@ SwishAxes swish_axes(const View& x, const View& beta) {
         if (last < 0) last = here;
     }
     SwishAxes result;
-    const int kind = runs[last == 1].length >= least_columns ? last == 1
-                     : runs[0].length >= least_columns       ? 0
-                                                             : 1;
+    const bool is_few = last == 0 && runs[1].length >= many_rows;
+    const int kind = is_few || runs[last == 1].length >= least_columns ? last == 1
+                     : runs[0].length >= least_columns                 ? 0
+                                                                       : 1;
     result.by_columns = kind == 0;
     const Run& columns = runs[kind];
-    const bool every = columns.length < least_columns;  // all shared axes are columns
+    const bool every = !is_few && columns.length < least_columns;  // all shared axes are columns
     const auto is_column = [&](int axis) {
         return every ? is_shared(beta, x, axis) : axis >= columns.first && axis < columns.end;
     };
@@ -197,6 +225,18 @@ SwishAxes swish_axes(const View& x, const View& beta) {
 
 }  // namespace
 
+// The same where the shared axes are one run, the last axes: rows of these columns.
+SwishAxes rows_of_shared(const View& x, const View& beta, SwishAxes axes) {
+    int first = x.ndim;
+    while (first > 0 && (x.shape[first - 1] == 1 || is_shared(beta, x, first - 1))) --first;
+    std::int64_t length = 1;
+    for (int axis = first; axis < x.ndim; ++axis) length *= x.shape[axis];
+    if (length != axes.shared_rows) return axes;
+    for (int axis = 0; axis < x.ndim; ++axis) axes.order[axis] = axis;
+    axes.row_axes = first, axes.shared_rows = 1, axes.by_columns = false;
+    return axes;
+}
+
 SwishPlan plan_swish_backward(
     SwishBackward& task, Geometry& geometry, const View& dy, const View& x, const View& dx, const View& beta,
     const View& dbeta
@@ -206,16 +246,43 @@ SwishPlan plan_swish_backward(
     if (x.size() == 0) return plan;
     std::ptrdiff_t beta_strides[max_axes], dbeta_strides[max_axes];
     const View betas = broadcast(beta, x, beta_strides), dbetas = broadcast(dbeta, x, dbeta_strides);
-    const View* const arrays[] = {&dy, &x, &betas, &dbetas, &dx};
-    task.shared_rows = 1;
+    const View* arrays[] = {&dy, &x, &betas, &dbetas, &dx};
+    const std::int64_t size = item_size(x.element), compute = item_size(beta.element);
+    task.shared_rows = task.rows_together = 1, task.lane_rows = 0;
     if (plan.groups == x.size()) {  // no sums: the order is free
         plan.by_columns = true;
         geometry.set_elementwise(arrays, 5);
     } else {
-        const SwishAxes axes = swish_axes(x, beta);
+        SwishAxes axes = swish_axes(x, beta);
+        const auto join = [&] {
+            const Operand* const operands = geometry.operands;
+            task.rows_together = joined_rows(geometry.rows, {&operands[0], &operands[1], &operands[4]}, size);
+        };
+        const SwishAxes by_rows = axes.by_columns ? rows_of_shared(x, beta, axes) : axes;
+        if (!by_rows.by_columns) {
+            // Rows as they follow each other in memory, if they do.
+            std::ptrdiff_t strides[max_axes];
+            by_rows.share_strides(x, strides);
+            const View shares{nullptr, Element::float64, x.ndim, x.shape, strides, false};
+            SwishAxes sorted = by_rows;
+            sorted.sort_rows();
+            arrays[3] = &shares;
+            geometry.set_order(arrays, 5, sorted.order, sorted.row_axes);
+            arrays[3] = &dbetas;
+            // Short rows are summed as columns are.
+            if (axes.by_columns || geometry.rows.cols >= least_columns) join();
+            if (task.rows_together > 1) axes = by_rows;
+        }
         plan.by_columns = axes.by_columns;
         task.shared_rows = axes.shared_rows;
-        geometry.set_order(arrays, 5, axes.order, axes.row_axes);
+        if (task.rows_together == 1) geometry.set_order(arrays, 5, axes.order, axes.row_axes);
+        if (axes.by_columns) {
+            join();
+            // Columns of few rows are summed as short rows are.
+            if (axes.shared_rows >= least_columns) task.lane_rows = lane_rows(geometry.rows.cols);
+            // Whole vectors have a sum each in either loop.
+            if (task.lane_rows == 1 && task.rows_together == 1) task.lane_rows = 0;
+        }
     }
     const Rows& rows = task.shape = geometry.rows;
     task.dy = geometry.operands[0];
@@ -224,7 +291,6 @@ SwishPlan plan_swish_backward(
     task.dbeta = geometry.operands[3];
     task.dx = geometry.operands[4];
     const bool packs = !(task.dy.contiguous && task.x.contiguous && task.dx.contiguous);
-    const std::int64_t size = item_size(x.element);
     Work& work = plan.work;
     work.nanoseconds = swish_cost.backward * (x.element == Element::float64 ? 5 : 1) * double(x.size());
     plan.groups = rows.rows / task.shared_rows;
@@ -233,18 +299,30 @@ SwishPlan plan_swish_backward(
         // row.
         task.strip = std::min<std::int64_t>(packs ? 256 : 1024, (rows.cols + 15) / 16 * 16);
         task.block_rows = rows_per_block(task.shared_rows);
+        work.scratch_bytes = task.strip * (16 + 3 * compute + 3 * size);
+        if (task.lane_rows > 0) {
+            task.strip = rows.cols;
+            if (task.lane_rows > 1) {  // enough for what a block takes besides not to count
+                const std::int64_t least = segment_elements / rows.cols;
+                task.block_rows = std::max(task.block_rows, least / task.lane_rows * task.lane_rows);
+            }
+            work.scratch_bytes = swish_run * (3 * sizeof(double) + 3 * compute + 3 * size);
+        }
         const std::int64_t blocks = (task.shared_rows + task.block_rows - 1) / task.block_rows;
         work.units = plan.groups * blocks * ((rows.cols + task.strip - 1) / task.strip);
         work.units_per_chunk = std::max<std::int64_t>(
             1, segment_elements / (task.strip * std::min(task.shared_rows, task.block_rows))
         );
-        work.scratch_bytes = task.strip * (16 + 3 * item_size(beta.element) + 3 * size);
         plan.shares_per_group = blocks > 1 ? blocks : 0;
         plan.share_size = rows.cols;
     } else {
-        work.units = rows.rows * segments_per_row(task);
-        work.units_per_chunk = std::max<std::int64_t>(1, segment_elements / rows.cols);
-        work.scratch_bytes = packs ? 3 * segment_elements * size : 0;
+        const bool joins = task.rows_together > 1;
+        work.units = joins ? (rows.rows + task.rows_together - 1) / task.rows_together
+                           : rows.rows * segments_per_row(task);
+        work.units_per_chunk = std::max<std::int64_t>(1, segment_elements / (task.rows_together * rows.cols));
+        work.scratch_bytes = joins   ? swish_room * (sizeof(double) + 2 * compute) + 256 * compute
+                             : packs ? 3 * segment_elements * size
+                                     : 0;
         plan.shares_per_group = task.shared_rows * segments_per_row(task);
     }
     return plan;
@@ -255,6 +333,10 @@ namespace {
 template <class S>
 void sum_shares_as(double* shares, const SwishPlan& plan, S* sums) {
     const std::int64_t size = plan.share_size;
+    if (plan.shares_per_group * size == 1) {
+        for (std::int64_t group = 0; group < plan.groups; ++group) sums[group] = S(shares[group]);
+        return;
+    }
     for (std::int64_t group = 0; group < plan.groups; ++group, sums += size) {
         double* const total = shares + group * plan.shares_per_group * size;
         for (std::int64_t k = 1; k < plan.shares_per_group; ++k) {

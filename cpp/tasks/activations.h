@@ -5,9 +5,10 @@
 
 namespace fastnorm {
 
-// Elements of which swish takes the betas together: they stay in the first-level cache beside x and y. There
-// is room for a vector more.
-constexpr std::int64_t swish_run = 1024, swish_room = swish_run + 64;
+// Elements of which swish takes the betas, and the terms of their gradients, together: they stay in the
+// first-level cache beside three arrays. There is room for a vector more. Sums of such terms are in at least
+// swish_period lanes.
+constexpr std::int64_t swish_run = 1024, swish_room = swish_run + 64, swish_period = 64;
 
 // x, beta, which is of the compute type and does not step where elements of x share one, and y. Units are
 // segments or, where rows_together is not 1, so many rows, which follow each other in x and in y; scratch is
@@ -20,10 +21,15 @@ struct SwishForward : Elementwise {
 // them. beta and dbeta are of the compute type and do not step where elements of x share one. Units are
 // segments of rows as in Elementwise or, by columns, strips of `strip` columns of blocks of `block_rows`
 // rows.
+//
+// Where rows_together is not 1, rows follow each other in dy, x and dx. Not by columns, so many, of swish_run
+// elements at most, are then a unit, in the order of memory, and dbeta says where the shares of rows are. By
+// columns, where lane_rows is not 0 a strip is all columns, and so many rows, whole vectors of swish_run
+// elements at most, have sums of their own.
 struct SwishBackward {
     Rows shape;
     Operand dy, x, dx, beta, dbeta;
-    std::int64_t shared_rows, block_rows, strip;
+    std::int64_t shared_rows, block_rows, strip, rows_together = 1, lane_rows = 0;
     double* shares;  // of units in dbeta, which is written where this is null: one each or, by columns, a row
 };
 

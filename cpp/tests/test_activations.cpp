@@ -48,6 +48,8 @@ Results run_swish(const KernelTable& table, const Shape& s, Betas betas) {
     fill_parameters(values, s.element, count, 7);
     const Rows rows = rows_of(s);
     Guarded scratch(std::size_t(3 * segment_elements * 8 + 64 * (16 + 3 * compute + 3 * size)), true);
+    Guarded joined_scratch(std::size_t(swish_room * (8 + 2 * compute) + 256 * compute), true);
+    Guarded few_scratch(std::size_t(swish_run * (24 + 3 * compute + 3 * size)), true);
     const std::int64_t none = 0, row_step = s.cols * compute;
     const std::int64_t* const outer = is_row ? &compute : betas == Betas::of_columns ? &none : &row_step;
     const std::int64_t* const inner = is_row ? &none : &compute;
@@ -65,19 +67,41 @@ Results run_swish(const KernelTable& table, const Shape& s, Betas betas) {
         CHECK(elements(dx, s) == separate);
     }
     const std::int64_t shared_rows = betas == Betas::of_columns ? s.rows : 1, strip = 48;
-    const SwishBackward backward{rows,         dy.operand(s),
-                                 x.operand(s), dx.operand(s),
-                                 beta,         dbeta,
-                                 shared_rows,  3,
-                                 strip,        shares ? reinterpret_cast<double*>(partial.data()) : nullptr};
+    SwishBackward backward{
+        rows, dy.operand(s), x.operand(s), dx.operand(s), beta, dbeta, shared_rows, 3, strip, 1, 0, nullptr
+    };
+    if (shares) backward.shares = reinterpret_cast<double*>(partial.data());
+    std::string few;
     if (is_row) {
         table.swish_backward_rows[e](backward, 0, segments, scratch.data());
+        if (task.rows_together > 1 && s.cols >= 16) {
+            const std::string one_by_one = partial.content(), gradient = elements(dx, s);
+            const std::int64_t step = sizeof(double);
+            backward.rows_together = task.rows_together;
+            backward.dbeta.outer_stride = &step;
+            table.swish_backward_rows[e](
+                backward, 0, (s.rows + task.rows_together - 1) / task.rows_together, joined_scratch.data()
+            );
+            CHECK(partial.content() == one_by_one && elements(dx, s) == gradient);
+        }
     } else {
         const std::int64_t groups = betas == Betas::of_columns ? blocks : s.rows;
         table.swish_backward_columns[e](backward, 0, groups * ((s.cols + strip - 1) / strip), scratch.data());
+        if (betas == Betas::of_columns && s.cols > 0 && s.cols <= swish_run / 16 && s.rows > 0) {
+            // The lanes of 16 rows, which follow each other or are packed.
+            few = shares ? partial.content() : sums.content();
+            backward.lane_rows = 16, backward.block_rows = s.rows, backward.shares = nullptr;
+            backward.rows_together = s.layout == Layout::contiguous ? 2 : 1;
+            const std::string gradient = elements(dx, s);
+            table.swish_backward_columns[e](backward, 0, 1, few_scratch.data());
+            CHECK(elements(dx, s) == gradient);
+            few += sums.content();
+        }
     }
     if (s.rows == 0) return {{elements(y, s), elements(dx, s)}};
-    return {{elements(y, s), elements(dx, s), shares ? partial.content() : sums.content()}};
+    return {
+        {elements(y, s), elements(dx, s), few.empty() ? shares ? partial.content() : sums.content() : few}
+    };
 }
 
 // Backward of a result.

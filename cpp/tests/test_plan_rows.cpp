@@ -205,10 +205,15 @@ void test_swish() {
         const SwishPlan plan = plan_of(task, geometry, beta);
         CHECK(!plan.by_columns && plan.groups == 3 && plan.shares_per_group == 2 && plan.share_size == 1);
         CHECK(task.shape.rows == 6 && task.shape.cols == 20 && task.shared_rows == 2);
+        // The rows follow each other in memory, and are taken together; their shares do not.
+        CHECK(task.rows_together == 6 && plan.work.units == 1);
+        std::int64_t shares[6] = {};
+        task.dbeta.data = reinterpret_cast<char*>(shares);
         for (std::int64_t i = 0; i < 120; ++i) {
-            const std::int64_t row = i / 20 % 3 * 2 + i / 60, col = i % 20;
+            const std::int64_t row = i / 20, col = i % 20, share = row % 3 * 2 + row / 3;
             same = same && address(task.shape, task.x, row, col) == x.at(i);
-            same = same && address(task.shape, task.beta, row, col) == beta.at(i / 20 % 3);
+            same = same && address(task.shape, task.beta, row, col) == beta.at(row % 3);
+            same = same && address(task.shape, task.dbeta, row, 0) == reinterpret_cast<char*>(shares + share);
         }
     }
     {
@@ -216,10 +221,17 @@ void test_swish() {
         Geometry geometry;
         const SwishPlan plan = plan_of(task, geometry, beta);
         CHECK(plan.by_columns && plan.groups == 1 && plan.shares() == 0 && plan.share_size == 20);
-        CHECK(task.shape.rows == 6 && task.shared_rows == 6 && task.strip == 32);
+        CHECK(task.shape.rows == 6 && task.shared_rows == 6 && task.strip == 32 && task.lane_rows == 0);
         for (std::int64_t i = 0; i < 120; ++i) {
             same = same && address(task.shape, task.beta, i / 20, i % 20) == beta.at(i % 20);
         }
+    }
+    {
+        // Many rows of few columns have sums in the lanes of rows that fill vectors.
+        const TestView many({300, 3}, Element::float32), beta({3}, Element::float32);
+        Geometry geometry;
+        const SwishPlan plan = plan_swish_backward(task, geometry, many, many, many, beta, beta);
+        CHECK(plan.by_columns && plan.groups == 1 && task.strip == 3 && task.lane_rows == 32);
     }
     {
         const TestView beta({2, 3, 20}, Element::float32);

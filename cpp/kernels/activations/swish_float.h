@@ -1,10 +1,10 @@
 // swish and its derivatives in float, of any Vec<float, N> x and beta, for targets with fused multiply-add.
 //
-// The functions of t = |beta x| of swish_double.h as piecewise polynomials; those of D are silu's. The rounding
-// of the product goes into t - center: |beta x| is t + lo. Lanes that have no piece (S: beyond 12.5 where
-// beta x is negative, and 19.8 where it is positive; D and S (1 - S): beyond 13.2; NaN, 0 times infinity), and
-// for y those whose beta is 1, which is silu's to the bit, are few and computed out of line: by silu.h, y on
-// the left and D as multiples of an exponential (far_tail.h), else in double.
+// The functions of t = |beta x| of swish_double.h as piecewise polynomials; those of D are silu's. The
+// rounding of the product goes into t - center: |beta x| is t + lo. Lanes that have no piece (S: beyond 12.5
+// where beta x is negative, and 19.8 where it is positive; D and S (1 - S): beyond 13.2; NaN, 0 times
+// infinity), and for y those whose beta is 1, which is silu's to the bit, are few and computed out of line:
+// by silu.h, y on the left and D as multiples of an exponential (far_tail.h), else in double.
 //
 // y is below 1 ULP and dy/dx below 2 (for all x and a few beta: docs/accuracy.md).
 #pragma once
@@ -105,7 +105,8 @@ FASTNORM_OUTLINE Vec<float, N> rare_swish_derivative(
 ) {
     using V = Vec<float, N>;
     const SwishArgument<V> a(x, beta);
-    const V zero = broadcast<V>(0), one = broadcast<V>(1), t = min(broadcast<V>(150), a.t), from_one = one - t;
+    const V zero = broadcast<V>(0), one = broadcast<V>(1), t = min(broadcast<V>(150), a.t),
+            from_one = one - t;
     const V lo = select(a.t <= t, a.lo, zero);
     const V slope = far_tail(-t, -lo, from_one, -lo, t - from_one);
     const V far = one_minus_where(a.z >= zero, slope);
@@ -167,10 +168,9 @@ FASTNORM_INLINE SwishGradients<Vec<float, N>> swish_gradients_float(
     using V = Vec<float, N>;
     const SwishArgument<V> a(x, beta);
     const auto p = piece_of<silu_slope, false>(a.t);
-    const auto q = piece_of<swish_bell, false>(a.t);
     const V near = a.t - p.center, d = near + a.lo;
     const V derivative = one_minus_where(a.z >= broadcast<V>(0), swish_slope_at(p, near, a.lo, d));
-    const V term = swish_beta_term_of(g, x, q, d);
+    const V term = swish_beta_term_of(g, x, piece_of<swish_bell, false>(a.t), d);
     if (are_near(a.t)) return {g * derivative, term};
     return {g * rare_swish_derivative(x, beta, derivative), rare_swish_beta_term(g, x, beta, term)};
 }
@@ -181,10 +181,10 @@ FASTNORM_INLINE SwishGradients<Vec<float, N>> silu_gradients_float(Vec<float, N>
     using V = Vec<float, N>;
     const V t = abs(x), one = broadcast<V>(1);
     const auto p = piece_of<silu_slope, false>(t);
-    const auto q = piece_of<swish_bell, false>(t);
     const V d = t - p.center;
     const V slope = mul_add(difference_quotient(p, d), d, p.c[0]);
-    const V derivative = one_minus_where(x >= broadcast<V>(0), slope), term = swish_beta_term_of(g, x, q, d);
+    const V derivative = one_minus_where(x >= broadcast<V>(0), slope);
+    const V term = swish_beta_term_of(g, x, piece_of<swish_bell, false>(t), d);
     if (are_near(t)) return {g * derivative, term};
     return {g * rare_swish_derivative(x, one, derivative), rare_swish_beta_term(g, x, one, term)};
 }
