@@ -57,10 +57,10 @@ FASTNORM_INLINE V logarithm_polynomial(V z) {
     }
 }
 
-// log(x + rest) for normal x and a rest below its last bit. x = 2^k f, f between sqrt(1/2) and sqrt(2); with
+// log(x + rest), or log(x), for normal x and a rest below its last bit. x = 2^k f, f between sqrt(1/2) and sqrt(2); with
 // n = f - 1 (exact) plus the scaled rest, log(1 + n) = n - (n^2/2 - s (n^2/2 + R)), where s = n/(2 + n): n
 // itself is not rounded, all that is added to it is smaller.
-template <class V>
+template <bool has_rest, class V>
 FASTNORM_INLINE V logarithm(V x, V rest) {
     using T = element_t<V>;
     using L = LogarithmLayout<T>;
@@ -70,8 +70,10 @@ FASTNORM_INLINE V logarithm(V x, V rest) {
     const auto exponent = moved >> L::mantissa_bits;
     const V f = from_bits((moved & broadcast_bits<V>(L::mantissa)) + root_bits);
     const V k = from_bits(exponent | as_bits(broadcast<V>(L::whole))) - broadcast<V>(L::whole + T(L::bias));
-    const V unscale = from_bits((broadcast_bits<V>(2 * L::bias) - exponent) << L::mantissa_bits);
-    const V n = mul_add(rest, unscale, f - broadcast<V>(T(1)));
+    V n = f - broadcast<V>(T(1));
+    if constexpr (has_rest) {
+        n = mul_add(rest, from_bits((broadcast_bits<V>(2 * L::bias) - exponent) << L::mantissa_bits), n);
+    }
     const V s = n / (broadcast<V>(T(2)) + n);
     const V z = s * s;
     const V half_square = broadcast<V>(T(0.5)) * n * n;
@@ -83,14 +85,14 @@ FASTNORM_INLINE V logarithm(V x, V rest) {
 
 template <class T, int N>
 FASTNORM_INLINE Vec<T, N> log(Vec<T, N> x) {
-    return logarithm(x, broadcast<Vec<T, N>>(T(0)));
+    return logarithm<false>(x, x);
 }
 
 // log(1 + x): the rounding error of 1 + x is made good.
 template <class T, int N>
 FASTNORM_INLINE Vec<T, N> log1p(Vec<T, N> x) {
     const Pair<Vec<T, N>> one_plus = two_sum(broadcast<Vec<T, N>>(T(1)), x);
-    return logarithm(one_plus.hi, one_plus.lo);
+    return logarithm<true>(one_plus.hi, one_plus.lo);
 }
 
 // The same R(z) = (2 atanh(s) - 2 s)/(s z) for n in [0, 1], an exponential: log(1 + n) = 2 s + s z R(z), s =

@@ -112,9 +112,11 @@ struct Shift {
     FASTNORM_INLINE V exponentials(V x) const {
         return scaled_exp(max(broadcast<V>(floor), x - broadcast<V>(shift)), broadcast<V>(power));
     }
-    // log(sum exp(x_j - reference)) from S, with an absolute error of about that of log S.
+    // log(sum exp(x_j - reference)) from S, with an absolute error of about that of log S. What is subtracted
+    // from it is 0 mostly, and a row waits for it.
     FASTNORM_INLINE double lift(double sum) const {
         using L = LogarithmLayout<double>;
+        if (power == 0 && reference == shift) return log_at(sum);
         const double offset = double(reference) - double(shift) - double(power) * L::ln2_high;
         return log_at(sum) - (offset - double(power) * L::ln2_low);
     }

@@ -27,8 +27,13 @@ void log_softmax_forward(const SoftmaxForward& task, std::int64_t begin, std::in
             ExponentialRow<T> row(place.x, place.e, cols, powers);
             row.find_dominant();
             const double lift = row.sum == row.sum ? row.lift() : row.sum;
-            const double m = row.reference(), high = m + lift, part = high - m,
-                         rest = (m - (high - part)) + (lift - part);
+            const double m = row.reference();
+            double high = lift, rest = 0;
+            if (m != 0) {  // the next row waits for what is left
+                high = m + lift;
+                const double part = high - m;
+                rest = (m - (high - part)) + (lift - part);
+            }
             const C rounded = C(high);
             return Known{rounded, C((high - double(rounded)) + rest), C(lift), row.dominant};
         },
