@@ -211,7 +211,7 @@ class SentenceEncoder:
             query, keys, values = joined.transpose(
                 2, 0, 3, 1, 4
             )  # each (batch, heads, tokens, features / heads)
-            attended = fastnorm.attention(query, keys, values, mask=mask, scale=(features / heads) ** -0.5)
+            attended = fastnorm.attention(query, keys, values, mask=mask)
             return attended.transpose(0, 2, 1, 3).reshape(
                 batch, tokens, features
             )  # lies so in memory already

@@ -160,10 +160,7 @@ class SmallTransformer:
         qkv, pull_qkv = fastnorm.vjp(fastnorm.linear, x, p[f"{layer}.qkv"])
         # Heads are views: no op needs them to be contiguous.
         parts = qkv.reshape(batch, tokens, 3, self.heads, -1).transpose(2, 0, 3, 1, 4)
-        scale = float(parts.shape[-1]) ** -0.5
-        read, pull_read = fastnorm.vjp(
-            fastnorm.attention, *parts, mask=self.mask[:tokens, :tokens], scale=scale
-        )
+        read, pull_read = fastnorm.vjp(fastnorm.attention, *parts, mask=self.mask[:tokens, :tokens])
         joined = read.swapaxes(1, 2).reshape(batch, tokens, -1)
         y, pull_out = fastnorm.vjp(fastnorm.linear, joined, p[f"{layer}.out"])
 

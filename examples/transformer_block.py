@@ -79,7 +79,6 @@ def join_heads(x):
 
 
 mask = np.tril(np.ones((tokens, tokens), bool))  # a token sees itself and those before it
-scale = (dim // heads) ** -0.5
 
 
 def forward(x, p):
@@ -87,7 +86,7 @@ def forward(x, p):
     normed, norm_1 = fastnorm.vjp(fastnorm.rms_norm, x, p["norm_1"])
     qkv, project = fastnorm.vjp(fastnorm.linear, normed, p["w_qkv"])
     query, keys, values = map(split_heads, np.split(qkv, 3, axis=-1))
-    read, attend = fastnorm.vjp(fastnorm.attention, query, keys, values, mask=mask, scale=scale)
+    read, attend = fastnorm.vjp(fastnorm.attention, query, keys, values, mask=mask)
     mixed, out = fastnorm.vjp(fastnorm.linear, join_heads(read), p["w_out"])
     (normed, h), norm_2 = fastnorm.vjp(fastnorm.add_rms_norm, mixed, x, p["norm_2"])
     active, gate = fastnorm.vjp(fastnorm.gated_linear, normed, p["w_gate"], p["w_up"])

@@ -80,6 +80,21 @@ def test_a_mask_against_the_slots_alone(implementation: str, rng: np.random.Gene
     np.testing.assert_allclose(got, fastnorm.attention(query, keys[:, kept], values[:, kept]), rtol=1e-13)
 
 
+@pytest.mark.parametrize("dim", [0, 1, 3, 8, 24, 64, 80])
+def test_the_scale_of_its_own(dim: int, implementation: str, rng: np.random.Generator) -> None:
+    """dim ** -0.5, which counts for nothing where there is no dim."""
+    arrays = heads(rng, (2,), (5, 7, dim, 3), np.float64)
+    dy = rng.standard_normal((2, 5, 3))
+    scale = dim**-0.5 if dim else 0.0
+    assert_same_bits(fastnorm.attention(*arrays), fastnorm.attention(*arrays, scale=scale))
+    for got, expected in zip(
+        fastnorm.attention_backward(dy, *arrays),
+        fastnorm.attention_backward(dy, *arrays, scale=scale),
+        strict=True,
+    ):
+        assert_same_bits(got, expected)
+
+
 @each_dtype
 def test_nothing_to_attend_to_gives_zeros(
     dtype: np.dtype[Any], implementation: str, rng: np.random.Generator
@@ -139,10 +154,12 @@ def test_a_query_alone_has_the_same_bits(dtype: np.dtype[Any], linear: bool, bac
     for lengths in ((40, 7, 5, 18), (40, 64, 20, 20), (40, 150, 50, 33)):
         query, keys, values = heads(rng, (2,), lengths, dtype)
         mask = rng.random((2, 1, lengths[1])) < 0.7
-        y, weights = fastnorm.attention(query, keys, values, mask=mask, linear=linear, return_weights=True)
+        y, weights = fastnorm.attention(
+            query, keys, values, mask=mask, scale=1.0, linear=linear, return_weights=True
+        )
         for chosen in (slice(0, 1), slice(3, 5), slice(0, 16), slice(7, 39)):
             some = fastnorm.attention(
-                query[:, chosen], keys, values, mask=mask, linear=linear, return_weights=True
+                query[:, chosen], keys, values, mask=mask, scale=1.0, linear=linear, return_weights=True
             )
             assert_same_bits(some[0], y[:, chosen])
             assert_same_bits(some[1], weights[:, chosen])
@@ -168,7 +185,9 @@ def test_the_gradient_of_a_query_alone_has_the_same_bits(
         query, keys, values = heads(rng, (2,), lengths, dtype)
         dy = np.asarray(rng.standard_normal((2, 40, lengths[3]))).astype(dtype)
         mask = rng.random((2, 1, lengths[1])) < 0.7
-        dquery, _, _ = fastnorm.attention_backward(dy, query, keys, values, mask=mask, linear=linear)
+        dquery, _, _ = fastnorm.attention_backward(
+            dy, query, keys, values, mask=mask, scale=1.0, linear=linear
+        )
         alone, _, _ = fastnorm.memory_read_backward(
             dy[:, 9], query[:, 9], keys, values, mask=mask[:, 0], linear=linear
         )
@@ -205,9 +224,9 @@ def test_against_torch(backend: str, rng: np.random.Generator) -> None:
     mask = rng.random((33, 70)) < 0.8
     tensors = [torch.from_numpy(array).requires_grad_() for array in (query, keys, values)]
     y = torch.nn.functional.scaled_dot_product_attention(*tensors, attn_mask=torch.from_numpy(mask))
-    got = fastnorm.attention(query, keys, values, mask=mask, scale=0.25)
+    got = fastnorm.attention(query, keys, values, mask=mask)
     assert relative_error(got, y.detach().numpy()) < 1e-6
     y.backward(torch.ones_like(y))
-    gradients = fastnorm.attention_backward(np.ones_like(got), query, keys, values, mask=mask, scale=0.25)
+    gradients = fastnorm.attention_backward(np.ones_like(got), query, keys, values, mask=mask)
     for gradient, tensor in zip(gradients, tensors, strict=True):
         assert relative_error(gradient, tensor.grad.numpy()) < 2e-6

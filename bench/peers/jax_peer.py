@@ -131,12 +131,13 @@ def gated_backward(act: Callable[[jax.Array], jax.Array]) -> Callable[..., Any]:
 
 def attention(query: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
     """Softmax attention."""
-    return jax.nn.softmax(query @ keys.swapaxes(-1, -2)) @ values
+    return jax.nn.softmax(query.shape[-1] ** -0.5 * query @ keys.swapaxes(-1, -2)) @ values
 
 
 def memory_read(query: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
     """Read a memory with one query."""
-    return attention(query[..., None, :], keys, values)[..., 0, :]
+    weights = jax.nn.softmax((keys @ query[..., None])[..., 0])
+    return (weights[..., None, :] @ values)[..., 0, :]
 
 
 def read_backward(read: Callable[..., jax.Array]) -> Callable[..., Any]:

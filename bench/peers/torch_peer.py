@@ -205,7 +205,7 @@ def _attention(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) ->
     batched = [
         tensor[(None,) * (4 - tensor.ndim)] for tensor in (query, keys, values)
     ]  # what fused kernels ask for
-    return functional.scaled_dot_product_attention(*batched, scale=1.0).view(query.shape)
+    return functional.scaled_dot_product_attention(*batched).view(query.shape)
 
 
 def _memory_read(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -67,10 +67,17 @@ bool as_mask(PyObject* slot, const Heads& heads, MaskArray& mask) {
     return true;
 }
 
+// dim^-0.5 where it is None; a memory read, which has none, is not scaled.
+std::optional<double> as_scale(PyObject* slot, const Heads& heads) {
+    if (!slot) return 1.0;
+    if (slot == Py_None) return std::pow(double(std::max<std::int64_t>(heads.dim(), 1)), -0.5);
+    const std::optional<double> scale = as_number(slot, -HUGE_VAL);
+    return scale && fits_compute(*scale, heads.query.element) ? scale : std::nullopt;
+}
+
 struct ForwardArguments {
-    Slot query, keys, values, mask, linear, return_weights;
+    Slot query, keys, values, mask, scale, linear, return_weights;
     Out out;
-    double scale;
     bool one_query;
 };
 
@@ -88,7 +95,8 @@ Outcome attend_forward(const ForwardArguments& slots) {
     MaskArray mask;
     if (!as_mask(slots.mask, arrays.heads(), mask)) return not_canonical;
     const std::optional<bool> linear = as_flag(slots.linear), return_weights = as_flag(slots.return_weights);
-    if (!linear || !return_weights || !fits_compute(slots.scale, arrays.query->element)) return not_canonical;
+    const std::optional<double> scale = as_scale(slots.scale, arrays.heads());
+    if (!linear || !return_weights || !scale) return not_canonical;
 
     npy_intp shape[NPY_MAXDIMS];
     const Array& query = *arrays.query;
@@ -122,7 +130,7 @@ Outcome attend_forward(const ForwardArguments& slots) {
     HeadGeometry geometry;
     Attention task;
     geometry.describe(task, heads, mask.mask());
-    task.scale = slots.scale;
+    task.scale = *scale;
     task.linear = *linear;
     task.y = geometry.by_query(*y, heads);
     const Array weights_array = weights ? Array(weights.array(), query.element) : Array();
@@ -135,8 +143,7 @@ Outcome attend_forward(const ForwardArguments& slots) {
 }
 
 struct BackwardArguments {
-    Slot dy, query, keys, values, mask, linear;
-    double scale;
+    Slot dy, query, keys, values, mask, scale, linear;
     bool one_query;
 };
 
@@ -145,7 +152,6 @@ Outcome attend_backward(const BackwardArguments& slots) {
     if (!as_heads(slots.query, slots.keys, slots.values, slots.one_query, arrays)) return not_canonical;
     const Array &query = *arrays.query, &keys = *arrays.keys, &values = *arrays.values;
     const MaybeArray dy = as_array(slots.dy);
-    if (!fits_compute(slots.scale, query.element)) return not_canonical;
     if (!dy || dy->element != query.element || dy->ndim() != query.ndim()) return not_canonical;
     const Heads heads = arrays.heads();
     const int last = dy->ndim() - 1;
@@ -154,7 +160,8 @@ Outcome attend_backward(const BackwardArguments& slots) {
     }
     MaskArray mask;
     const std::optional<bool> linear = as_flag(slots.linear);
-    if (!as_mask(slots.mask, heads, mask) || !linear) return not_canonical;
+    const std::optional<double> scale = as_scale(slots.scale, heads);
+    if (!as_mask(slots.mask, heads, mask) || !linear || !scale) return not_canonical;
 
     const Element element = query.element;
     const Reference dquery = std::move(new_like(query).array), dkeys = std::move(new_like(keys).array),
@@ -164,7 +171,7 @@ Outcome attend_backward(const BackwardArguments& slots) {
     AttentionBackward task;
     Attention& forward = task.forward;
     geometry.describe(forward, heads, mask.mask());
-    forward.scale = slots.scale;
+    forward.scale = *scale;
     forward.linear = *linear;
     task.dy = geometry.by_query(*dy, heads);
     const Array by_query(dquery.array(), element), by_key(dkeys.array(), element);
@@ -187,11 +194,9 @@ struct AttentionArguments {
     FASTNORM_ARGUMENTS(query, keys, values, mask, scale, linear, return_weights, out)
 };
 Outcome attention(const Call<AttentionArguments>& call) {
-    const std::optional<double> scale = as_number(call.scale, -HUGE_VAL);
-    if (!scale) return not_canonical;
     return attend_forward(
-        {call.query, call.keys, call.values, call.mask, call.linear, call.return_weights, out_of(call),
-         *scale, false}
+        {call.query, call.keys, call.values, call.mask, call.scale, call.linear, call.return_weights,
+         out_of(call), false}
     );
 }
 
@@ -199,10 +204,8 @@ struct AttentionBackwardArguments {
     FASTNORM_ARGUMENTS(dy, query, keys, values, mask, scale, linear)
 };
 Outcome attention_backward(const Call<AttentionBackwardArguments>& call) {
-    const std::optional<double> scale = as_number(call.scale, -HUGE_VAL);
-    if (!scale) return not_canonical;
     return attend_backward(
-        {call.dy, call.query, call.keys, call.values, call.mask, call.linear, *scale, false}
+        {call.dy, call.query, call.keys, call.values, call.mask, call.scale, call.linear, false}
     );
 }
 
@@ -211,8 +214,8 @@ struct MemoryReadArguments {
 };
 Outcome memory_read(const Call<MemoryReadArguments>& call) {
     return attend_forward(
-        {call.query, call.keys, call.values, call.mask, call.linear, call.return_weights, out_of(call), 1,
-         true}
+        {call.query, call.keys, call.values, call.mask, nullptr, call.linear, call.return_weights,
+         out_of(call), true}
     );
 }
 
@@ -220,7 +223,7 @@ struct MemoryReadBackwardArguments {
     FASTNORM_ARGUMENTS(dy, query, keys, values, mask, linear)
 };
 Outcome memory_read_backward(const Call<MemoryReadBackwardArguments>& call) {
-    return attend_backward({call.dy, call.query, call.keys, call.values, call.mask, call.linear, 1, true});
+    return attend_backward({call.dy, call.query, call.keys, call.values, call.mask, nullptr, call.linear, true});
 }
 
 }  // namespace

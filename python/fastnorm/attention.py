@@ -17,7 +17,7 @@ def attention(
     values: ArrayLike,
     *,
     mask: ArrayLike | None = None,
-    scale: float = 1.0,
+    scale: float | None = None,
     linear: bool = False,
     return_weights: Literal[False] = False,
     out: Array | None = None,
@@ -29,7 +29,7 @@ def attention(
     values: ArrayLike,
     *,
     mask: ArrayLike | None = None,
-    scale: float = 1.0,
+    scale: float | None = None,
     linear: bool = False,
     return_weights: Literal[True],
     out: Array | None = None,
@@ -41,7 +41,7 @@ def attention(
     values: ArrayLike,
     *,
     mask: ArrayLike | None = None,
-    scale: float = 1.0,
+    scale: float | None = None,
     linear: bool = False,
     return_weights: bool,
     out: Array | None = None,
@@ -53,7 +53,7 @@ def attention(
     values: ArrayLike,
     *,
     mask: ArrayLike | None = None,
-    scale: float = 1.0,
+    scale: float | None = None,
     linear: bool = False,
     return_weights: bool = False,
     out: Array | None = None,
@@ -74,9 +74,8 @@ def attention(
         Broadcasts to (..., queries, slots). Boolean: True takes part. Else it is added to the scores, and
         -inf takes no part; of query's dtype, or float32 where query is a half type. Values of slots that take
         no part must still be finite.
-    scale : float, default 1.0
-        Factor of the scores, before the mask; most transformers use ``1 / sqrt(dim)``, which is PyTorch's
-        default.
+    scale : float, optional
+        Factor of the scores, before the mask; ``dim ** -0.5`` where it is not given.
     linear : bool, default False
         Leave the softmax out: the weights are the scores, 0 for slots that take no part.
     return_weights : bool, default False
@@ -119,7 +118,7 @@ def attention(
     >>> query = np.array([[4.0, 0.0], [0.0, 0.0]])
     >>> keys = np.array([[1.0, 0.0], [0.0, 1.0]])
     >>> values = np.array([[1.0, 2.0, 3.0], [5.0, 6.0, 7.0]])
-    >>> fastnorm.attention(query, keys, values).round(3)
+    >>> fastnorm.attention(query, keys, values, scale=1.0).round(3)
     array([[1.072, 2.072, 3.072],
            [3.   , 4.   , 5.   ]])
     >>> y, weights = fastnorm.attention(query, keys, values, mask=[True, False], return_weights=True)
@@ -137,7 +136,7 @@ def attention_backward(
     values: ArrayLike,
     *,
     mask: ArrayLike | None = None,
-    scale: float = 1.0,
+    scale: float | None = None,
     linear: bool = False,
 ) -> tuple[Array, Array, Array]:
     """Gradients of `attention` with respect to query, keys and values.
@@ -154,7 +153,7 @@ def attention_backward(
         The arguments of the forward.
     mask : array_like, optional
         As in the forward; it gets no gradient.
-    scale : float, default 1.0
+    scale : float, optional
         As in the forward.
     linear : bool, default False
         As in the forward.

@@ -32,7 +32,7 @@ def attention(
 ) -> tuple[Array, Array, Array, Array | None, float, bool, bool, Array | None]:
     """Return the canonical arguments of `attention`."""
     heads = _heads(rules, query, keys, values, mask, 2)
-    scale = rules.number("scale", scale, like=heads[0])
+    scale = _scale(rules, scale, heads)
     linear, return_weights = rules.flag("linear", linear), rules.flag("return_weights", return_weights)
     return *heads, scale, linear, return_weights, _out(rules, out, heads)
 
@@ -50,7 +50,7 @@ def attention_backward(
     """Return the canonical arguments of `attention_backward`."""
     heads = _heads(rules, query, keys, values, mask, 2)
     dy = _gradient(rules, dy, heads)
-    return dy, *heads, rules.number("scale", scale, like=heads[0]), rules.flag("linear", linear)
+    return dy, *heads, _scale(rules, scale, heads), rules.flag("linear", linear)
 
 
 def memory_read(
@@ -96,6 +96,13 @@ def _heads(rules: Rules, query: object, keys: object, values: object, mask: obje
         needed = f"{(*keys.shape[:-1], 'width')} to match keys".replace("'", "")
         raise rules.value_error("values", f"has shape {values.shape}", needed)
     return Heads(query, keys, values, _mask(rules, mask, query, (*query.shape[:-1], keys.shape[-2])))
+
+
+def _scale(rules: Rules, value: object, heads: Heads) -> float:
+    """Return the factor of the scores: dim ** -0.5 for None."""
+    if value is None:
+        return float(max(heads.query.shape[-1], 1)) ** -0.5
+    return rules.number("scale", value, like=heads.query)
 
 
 def _mask(rules: Rules, value: object, query: Array, shape: tuple[int, ...]) -> Array | None:

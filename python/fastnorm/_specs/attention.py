@@ -28,8 +28,8 @@ def inputs_of(query_axis: bool) -> Callable[[Draw, Shape, Variant], Arguments]:
     def make(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
         *rows, slots, dim, width = shape
         lead = rows[:-1] if query_axis else rows
-        # Where the caller chooses the deviation of x, scores have deviation 1.
-        deviation = 1.0 if draw.deviation is None else 1 / math.sqrt(dim)
+        # Where the caller chooses the deviation of x, scores have deviation 1, which attention's scale gives.
+        deviation = 1.0 if draw.deviation is None or query_axis else 1 / math.sqrt(dim)
         query = draw.normal((*rows, dim), deviation=deviation)
         return query, draw.normal((*lead, slots, dim)), draw.normal((*lead, slots, width))
 
@@ -64,7 +64,8 @@ def errors_of(inputs: Arguments, keywords: Mapping[str, Any], query_axis: bool) 
     query, keys, values = (wide(array) for array in inputs)
     if not query_axis:
         query = query[..., None, :]
-    scale, linear = keywords.get("scale", 1.0), keywords.get("linear", False)
+    default = query.shape[-1] ** -0.5 if query_axis else 1.0  # memory_read is not scaled
+    scale, linear = keywords.get("scale", default), keywords.get("linear", False)
     _, weights = reference.attention(query, keys, values, scale=scale, linear=linear, return_weights=True)
     terms = abs(scale) * (np.abs(query) @ swapped(np.abs(keys)))
     score_error = (query.shape[-1] + 2) * unit * terms
@@ -140,8 +141,9 @@ def bending(inputs: Arguments, keywords: Mapping[str, Any]) -> float:
     return float(1 / (1 + max(query, keys) + values))
 
 
-def numpy_attention(query: Array, keys: Array, values: Array, *, scale: float = 1.0) -> Array:
+def numpy_attention(query: Array, keys: Array, values: Array, *, scale: float | None = None) -> Array:
     """Softmax attention."""
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
     scores = scale * (query @ np.swapaxes(keys, -1, -2))
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     y: Array = (weights / weights.sum(axis=-1, keepdims=True)) @ values
@@ -149,9 +151,10 @@ def numpy_attention(query: Array, keys: Array, values: Array, *, scale: float = 
 
 
 def numpy_attention_backward(
-    dy: Array, query: Array, keys: Array, values: Array, *, scale: float = 1.0
+    dy: Array, query: Array, keys: Array, values: Array, *, scale: float | None = None
 ) -> tuple[Array, Array, Array]:
     """Gradients of `attention`."""
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
     scores = scale * (query @ np.swapaxes(keys, -1, -2))
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
@@ -162,7 +165,7 @@ def numpy_attention_backward(
 
 def numpy_memory_read(query: Array, keys: Array, values: Array) -> Array:
     """Read a memory with one query."""
-    y: Array = numpy_attention(query[..., None, :], keys, values)[..., 0, :]
+    y: Array = numpy_attention(query[..., None, :], keys, values, scale=1.0)[..., 0, :]
     return y
 
 
@@ -170,7 +173,9 @@ def numpy_memory_read_backward(
     dy: Array, query: Array, keys: Array, values: Array
 ) -> tuple[Array, Array, Array]:
     """Gradients of `memory_read`."""
-    dquery, dkeys, dvalues = numpy_attention_backward(dy[..., None, :], query[..., None, :], keys, values)
+    dquery, dkeys, dvalues = numpy_attention_backward(
+        dy[..., None, :], query[..., None, :], keys, values, scale=1.0
+    )
     return dquery[..., 0, :], dkeys, dvalues
 
 
