@@ -47,8 +47,9 @@ public:
     }
 
     // The gradients of the last run.
-    void merge(Network& network, double penalty) const {
-        for (const Gradient& gradient : gradients_) network.merge(gradient.parameter, penalty, gradient.data);
+    template <class Merge>
+    void merge(Merge merge) const {
+        for (const Gradient& gradient : gradients_) merge(gradient.parameter, gradient.data);
     }
     void clear() const {
         for (const Gradient& gradient : gradients_) std::memset(gradient.data, 0, gradient.bytes);
@@ -144,7 +145,7 @@ Outcome mlp_backward(const Call<MlpBackwardArguments>& call) {
             network.task().dy_col_stride = slopes->col_stride;
             network.task().dx = PyArray_DATA(dx.array());
             if (!network.run(rows->rows)) return false;
-            gradients.merge(network, 0);
+            gradients.merge([&](std::size_t i, void* gradient) { network.merge(i, nullptr, gradient); });
             return true;
         })) {
         return finished(nullptr);
@@ -281,9 +282,10 @@ Outcome mlp_gradients(const Call<MlpGradientsArguments>& call) {
     if (!gradients.create(lesson.network)) return finished(nullptr);
     double loss = 0;
     if (!run_planned(lesson.network.nanoseconds(), [&] {
-            loss = lesson.run(nullptr, 0, lesson.x.rows);
+            lesson.run(nullptr, 0, lesson.x.rows);
             if (!lesson.network.is_done()) return false;
-            gradients.merge(lesson.network, lesson.penalty_share());
+            gradients.merge([&](std::size_t i, void* gradient) { lesson.merge(i, gradient); });
+            loss = lesson.mean_loss();
             return true;
         })) {
         return finished(nullptr);

@@ -126,7 +126,12 @@ bool Network::reserve(std::int64_t rows, const NetworkUse& use) {
     gradients_at_ = partials_at_ + (use.backward ? groups * partial_elements_ : 0);
     scratch_at_ = gradients_at_ + (use.backward ? gradient_elements : 0);
     const std::int64_t losses_at = scratch_at_ + threads_ * slot_elements_;
-    memory_bytes_ = losses_at * size_ + groups * std::int64_t(sizeof(double));
+    std::int64_t doubles = groups;
+    for (std::size_t l = 0; use.backward && l < layers_.size(); ++l) {
+        places_[l].squares = doubles;
+        doubles += merge_units(l);
+    }
+    memory_bytes_ = losses_at * size_ + doubles * std::int64_t(sizeof(double));
     memory_.emplace(std::size_t(memory_bytes_));
     if (!*memory_) return false;
     losses_ = static_cast<double*>(at(losses_at));
@@ -197,7 +202,7 @@ void Network::run_group(std::int64_t group, void* scratch) noexcept {
     losses_[group] = loss;
 }
 
-void Network::merge(std::size_t i, double penalty, void* gradient) noexcept {
+void Network::merge(std::size_t i, const double* penalty, void* gradient) noexcept {
     const bool is_weight = i < layers_.size();
     std::size_t l = i;
     for (std::size_t k = 0; !is_weight && k < layers_.size(); ++k) {
@@ -205,23 +210,29 @@ void Network::merge(std::size_t i, double penalty, void* gradient) noexcept {
     }
     const MlpLayer& layer = layers_[l];
     const View view = parameter(i);
-    MlpMerge task;
+    MlpMerge task = {};
     task.groups = group_count(task_.rows);
     task.partial_elements = partial_elements_;
     task.partials = at(partials_at_ + (is_weight ? layer.dweight : layer.dbias));
+    task.rows = is_weight ? layer.in : 1;
     task.cols = layer.out;
+    task.unit_rows = mlp_merge_rows(layer.out);
     task.row_step = padded_cols(layer.out, size_);
     task.col_step = 1;
     if (is_weight && mlp_is_narrow(layer.in, layer.out, size_)) {
         task.row_step = 1;
         task.col_step = padded_cols(layer.in, size_);
     }
-    task.penalty = is_weight ? penalty : 0;
-    task.parameter = view.data;
-    task.row_stride = is_weight ? view.strides[0] : 0;
-    task.col_stride = view.strides[is_weight ? 1 : 0];
+    if (is_weight && penalty) {
+        task.penalty = *penalty;
+        task.parameter = view.data;
+        task.row_stride = view.strides[0];
+        task.col_stride = view.strides[1];
+        task.squares = losses_ + places_[l].squares;
+    }
     task.gradient = gradient;
-    kernels().mlp_merge[int(view.element)](task, 0, is_weight ? layer.in : 1, nullptr);
+    const std::int64_t units = is_weight ? merge_units(l) : 1;
+    kernels().mlp_merge[int(view.element)](task, 0, units, nullptr);
 }
 
 double Network::loss() const noexcept {
@@ -233,16 +244,14 @@ double Network::loss() const noexcept {
 double Network::squared_weights() const noexcept {
     double sum = 0;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
-        const std::int64_t count = layers_[l].in * padded_cols(layers_[l].out, size_);
-        double lanes[4] = {};
-        for (std::int64_t i = 0; i < count; ++i) {
-            const double value = size_ == 8 ? static_cast<const double*>(layers_[l].weight)[i]
-                                            : double(static_cast<const float*>(layers_[l].weight)[i]);
-            lanes[i % 4] += value * value;
-        }
-        sum += lanes[0] + lanes[1] + lanes[2] + lanes[3];
+        for (std::int64_t unit = 0; unit < merge_units(l); ++unit) sum += losses_[places_[l].squares + unit];
     }
     return sum;
+}
+
+std::int64_t Network::merge_units(std::size_t l) const {
+    const std::int64_t unit_rows = mlp_merge_rows(layers_[l].out);
+    return (layers_[l].in + unit_rows - 1) / unit_rows;
 }
 
 void Network::copy_matrix(

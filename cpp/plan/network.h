@@ -46,13 +46,14 @@ public:
     bool run(std::int64_t rows) noexcept;
     bool is_done() const { return done_; }
 
-    // The gradient of a parameter from the last run, contiguous at `gradient`.
-    void merge(std::size_t i, double penalty, void* gradient) noexcept;
+    // The gradient of a parameter from the last run, contiguous at `gradient`; of a weight with `penalty`
+    // times the weight, if that is not null.
+    void merge(std::size_t i, const double* penalty, void* gradient) noexcept;
 
     // Of the rows of the last run.
     double loss() const noexcept;
 
-    // Sum of the squared weights, as they were packed.
+    // Sum of the squared weights, each as it was when it was merged with a penalty.
     double squared_weights() const noexcept;
 
     MlpRows& task() { return task_; }
@@ -84,6 +85,7 @@ private:
     bool is_read_in_place(std::size_t layer, std::int64_t rows, const NetworkUse& use) const;
     void place_parameters(std::int64_t rows, const NetworkUse& use);
     void run_group(std::int64_t group, void* scratch) noexcept;
+    std::int64_t merge_units(std::size_t l) const;
     std::int64_t units(std::int64_t rows) const;
     void* at(std::int64_t element) const { return static_cast<char*>(memory_->data()) + element * size_; }
     void copy_matrix(
@@ -111,6 +113,7 @@ private:
     struct Place {
         int bias_index = -1;                                 // of the parameters, or none
         std::int64_t weight = 0, transposed = -1, bias = 0;  // transposed: -1 where it is not needed
+        std::int64_t squares = 0;                            // of losses_
     };
     std::vector<Place> places_;  // by layer, in memory_
     std::int64_t packed_elements_ = 0, partial_elements_ = 0;
@@ -119,7 +122,7 @@ private:
     std::int64_t memory_bytes_ = 0;
     int threads_ = 1;
     double nanoseconds_ = 0, copy_nanoseconds_ = 0;
-    double* losses_ = nullptr;  // of each group
+    double* losses_ = nullptr;  // of each group; then of each weight's units of merging the squares
     MlpRows task_ = {};
     std::optional<Buffer> memory_;
 };

@@ -5,7 +5,7 @@
 
 namespace fastnorm {
 
-double Lesson::run(const std::int64_t* order, std::int64_t start, std::int64_t count) noexcept {
+void Lesson::run(const std::int64_t* order, std::int64_t start, std::int64_t count) noexcept {
     RowMatrix batch = x;
     if (!order) batch.data += start * x.row_stride;
     network.take_x(batch);
@@ -21,6 +21,14 @@ double Lesson::run(const std::int64_t* order, std::int64_t start, std::int64_t c
     loss.scale = std::isfinite(scale) ? scale : 0;
     network.pack();
     network.run(count);
+}
+
+void Lesson::merge(std::size_t i, void* gradient) noexcept {
+    const double share = penalty * loss.scale;
+    network.merge(i, penalty == 0 ? nullptr : &share, gradient);
+}
+
+double Lesson::mean_loss() const noexcept {
     const double data_loss = network.loss();
     return penalty == 0 ? data_loss : data_loss + 0.5 * penalty * loss.scale * network.squared_weights();
 }
@@ -35,7 +43,7 @@ void Epoch::clip(double largest_norm) {
 void Epoch::step() noexcept {
     Network& network = lesson.network;
     const std::int64_t rows = std::min(batch, count - done);
-    const double loss = lesson.run(order, done, rows);
+    lesson.run(order, done, rows);
     if (!network.is_done()) {
         stopped = true;
         return;
@@ -43,11 +51,10 @@ void Epoch::step() noexcept {
     if (rates) rule.lr = rates[done / batch];
     done += rows;
     if (lesson.loss.scale == 0) return;
-    total += loss * double(rows);
     counted += rows;
     Poll* const poll = set_poll(nullptr);  // half an update is worse than a late one
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-        network.merge(i, lesson.penalty_share(), network.gradient(i));
+        lesson.merge(i, network.gradient(i));
         parameters[i].gradient = network.gradient(i);
         if (clipped.empty()) update_parameter(rule, parameters[i]);
     }
@@ -55,6 +62,7 @@ void Epoch::step() noexcept {
         clip_gradients(clipped, max_norm);
         for (const OptimizedParameter& parameter : parameters) update_parameter(rule, parameter);
     }
+    total += lesson.mean_loss() * double(rows);
     set_poll(poll);
 }
 

@@ -19,12 +19,15 @@ struct Lesson {
     // Takes the memory for batches of `rows`; as Network::reserve.
     bool reserve(std::int64_t rows) { return network.reserve(rows, {true, false, &loss}); }
 
-    // Rows [start, start + count) of the order, or of x where it is null: forward, loss and backward. Returns
-    // the loss with its penalty. Where the weights of the rows sum to 0, these and loss.scale are 0.
-    double run(const std::int64_t* order, std::int64_t start, std::int64_t count) noexcept;
+    // Rows [start, start + count) of the order, or of x where it is null: forward, loss and backward. Where
+    // the weights of the rows sum to 0, loss.scale is 0.
+    void run(const std::int64_t* order, std::int64_t start, std::int64_t count) noexcept;
 
-    // What the gradient of a weight has of the weight itself, after a run.
-    double penalty_share() const { return penalty * loss.scale; }
+    // After a run: the gradient of a parameter with that of the penalty, contiguous.
+    void merge(std::size_t i, void* gradient) noexcept;
+
+    // The loss with its penalty, once all gradients have been merged.
+    double mean_loss() const noexcept;
 };
 
 // An epoch: `count` rows in steps of `batch`, each of which updates all parameters; a batch without weight is

@@ -108,17 +108,23 @@ FASTNORM_INLINE MlpOutputs mlp_outputs(const MlpRows& task, std::int64_t compute
     return {dy - rows * step, dy, step};
 }
 
-// The gradient of one parameter from the groups' partial sums, plus `penalty` times the parameter. Units are
-// its rows.
+// The gradient of one parameter from the groups' partial sums, plus `penalty` times the parameter where its
+// squares are asked for. Units are blocks of `unit_rows` of its rows.
 struct MlpMerge {
     const void* partials;  // at the parameter's place in the first group
     std::int64_t groups, partial_elements;
-    std::int64_t cols;
+    std::int64_t rows, cols, unit_rows;
     std::int64_t row_step, col_step;  // within a group
     double penalty;
     const char* parameter;  // strides in bytes
     std::int64_t row_stride, col_stride;
-    void* gradient;  // contiguous
+    double* squares;  // of each unit the sum of its squared elements; or null
+    void* gradient;   // contiguous
 };
+
+// The rows of a unit: those of some 4096 elements, which stay in the first-level cache.
+FASTNORM_INLINE constexpr std::int64_t mlp_merge_rows(std::int64_t cols) {
+    return cols < 4096 ? 4096 / (cols > 1 ? cols : 1) : 1;
+}
 
 }  // namespace fastnorm

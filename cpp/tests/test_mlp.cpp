@@ -92,26 +92,33 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
         Guarded dweight(std::size_t(layer.in * layer.out * wide), true),
             dbias(std::size_t(layer.out * wide), true);
         const std::int64_t l = &layer - layers.data();
-        MlpMerge merge{
-            partials.data() + layer.dweight * wide,
-            groups,
-            partial,
-            layer.out,
-            narrow ? 1 : padded_cols(layer.out, wide),
-            narrow ? padded_cols(layer.in, wide) : 1,
-            0.25,
-            weights[std::size_t(l)].data(),
-            layer.out * size,
-            size,
-            dweight.data()
-        };
-        table.mlp_merge[e](merge, 0, layer.in, nullptr);
+        const std::int64_t unit_rows = mlp_merge_rows(layer.out),
+                           units = (layer.in + unit_rows - 1) / unit_rows;
+        Guarded squares(std::size_t(units) * sizeof(double), true);
+        MlpMerge merge = {};
+        merge.partials = partials.data() + layer.dweight * wide;
+        merge.groups = groups;
+        merge.partial_elements = partial;
+        merge.rows = layer.in;
+        merge.cols = layer.out;
+        merge.unit_rows = unit_rows;
+        merge.row_step = narrow ? 1 : padded_cols(layer.out, wide);
+        merge.col_step = narrow ? padded_cols(layer.in, wide) : 1;
+        merge.penalty = 0.25;
+        merge.parameter = weights[std::size_t(l)].data();
+        // The second layer's as if it were transposed: its elements are gathered.
+        merge.row_stride = l == 0 ? layer.out * size : size;
+        merge.col_stride = l == 0 ? size : layer.in * size;
+        merge.squares = reinterpret_cast<double*>(squares.data());
+        merge.gradient = dweight.data();
+        table.mlp_merge[e](merge, 0, units, nullptr);
         merge.partials = partials.data() + layer.dbias * wide;
-        merge.row_step = merge.col_step = 1;
-        merge.penalty = 0;
+        merge.rows = merge.row_step = merge.col_step = 1;
+        merge.squares = nullptr;
         merge.gradient = dbias.data();
         table.mlp_merge[e](merge, 0, 1, nullptr);
         results.outputs.push_back(dweight.content());
+        results.outputs.push_back(squares.content());
         results.outputs.push_back(dbias.content());
     }
     return results;

@@ -31,7 +31,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier as _Classifier
 from sklearn.neural_network import MLPRegressor as _Regressor
-from sklearn.utils import shuffle as shuffled
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import validate_data
@@ -235,7 +234,7 @@ class _Network:
             self.n_iter_ = 0
             for _ in range(self.max_iter):
                 if self.shuffle:
-                    sample_idx = shuffled(sample_idx, random_state=self._random_state)
+                    sample_idx = shuffled(sample_idx, self._random_state)
                 rule = self._optimizer._rule_for(parameters)
                 self.loss_ = train(rule, sample_idx if self.shuffle else None, batch_size)
                 self.n_iter_ += 1
@@ -427,6 +426,14 @@ class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
 
     def _loss_option(self: Any) -> float | None:
         return {"poly": float(self.poly_epsilon), "focal": float(self.focal_gamma)}.get(self.loss)
+
+
+def shuffled(indices: Array, source: np.random.RandomState) -> Array:
+    """Return what scikit-learn's `shuffle` does; its checks take longer than the epoch of a small network."""
+    places = np.arange(len(indices))
+    source.shuffle(places)
+    shuffled_indices: Array = indices[places]
+    return shuffled_indices
 
 
 def dense(X: Any, dtype: np.dtype[Any]) -> Array:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import fastnorm
 import numpy as np
 from fastnorm._typing import DenseActivation
+from fastnorm.mlp import mlp_gradients
 from layouts import LAYOUTS, WRITABLE
 
 from .numbers import DTYPES, Array, Digest, cast, integers, plain, uniform, varied
@@ -111,6 +112,14 @@ def training(dtype: str) -> Iterator[tuple[str, Digest]]:
         digest.add(np.array([epoch[1:3] for epoch in history]))
         digest.add([net.weights, net.biases, optimizer.state_dict()])
     yield "MLP, training with everything", digest
+    digest = Digest()
+    for sizes in SIZES:
+        net = network(sizes, dtype)
+        x, target = varied("x", (70, sizes[0]), dtype), plain("target", (70, sizes[-1]), dtype)
+        for relay in (LAYOUTS["read_only"], LAYOUTS["column_major"]):
+            weights = tuple(relay(weight) for weight in net.weights)
+            digest.add(mlp_gradients(x, target, None, weights, net.biases, "relu", None, "mse", 0.3))
+    yield "MLP, penalty", digest
 
 
 def updates(dtype: str) -> Iterator[tuple[str, Digest]]:

@@ -13,6 +13,7 @@
 #include "kernels/linear/one_row.h"
 #include "kernels/linear/pack_weight.h"
 #include "kernels/linear/tile.h"
+#include "kernels/mlp/merge.h"
 #include "tasks/mlp.h"
 
 FASTNORM_TARGET_BEGIN
@@ -271,37 +272,6 @@ void mlp_backward(const MlpRows& task, std::int64_t begin, std::int64_t end, voi
         C* sums = static_cast<C*>(task.partials) + first / task.group_rows * task.partial_elements;
         MlpBlock<C> block(task, packing_of<T>(), sizeof(T), scratch);
         block.backward(first, rows, sums, first % task.group_rows == 0);
-    }
-}
-
-template <class T>
-void mlp_merge(const MlpMerge& task, std::int64_t begin, std::int64_t end, void*) {
-    using C = compute_t<T>;
-    using V = Vec<C, native<C>>;
-    const C penalty = C(task.penalty);
-    for (std::int64_t i = begin; i < end; ++i) {
-        const C* partial = static_cast<const C*>(task.partials) + i * task.row_step;
-        C* gradient = static_cast<C*>(task.gradient) + i * task.cols;
-        if (task.col_step == 1) {
-            for_columns<native<C>>(0, task.cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
-                V sum = load_columns<V>(partial + j, part);
-                for (std::int64_t g = 1; g < task.groups; ++g)
-                    sum = sum + load_columns<V>(partial + g * task.partial_elements + j, part);
-                store_columns(gradient + j, sum, part);
-            });
-        } else {
-            for (std::int64_t j = 0; j < task.cols; ++j) {
-                C sum = partial[j * task.col_step];
-                for (std::int64_t g = 1; g < task.groups; ++g)
-                    sum = sum + partial[g * task.partial_elements + j * task.col_step];
-                gradient[j] = sum;
-            }
-        }
-        if (penalty != 0) {
-            const char* line = task.parameter + i * task.row_stride;
-            for (std::int64_t j = 0; j < task.cols; ++j)
-                gradient[j] = gradient[j] + penalty * read_widened<T>(line + j * task.col_stride);
-        }
     }
 }
 
