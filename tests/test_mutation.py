@@ -99,6 +99,8 @@ SHAPES = {
     "linear_cross_entropy of a weight": ("linear_cross_entropy(x, w, labels, return_grad=True)", "w"),
     "linear_cross_entropy_backward": ("linear_cross_entropy_backward(1.0, x, w, labels)", "x"),
     "add_layer_norm": ("add_layer_norm(x, x.copy(), b)", "x"),
+    "embedding": ("embedding(labels, x)", "labels"),
+    "embedding_backward": ("embedding_backward(x, labels, w)", "x"),
 }
 
 
@@ -144,6 +146,8 @@ INTEGERS = (
     "cross_entropy(x, labels, weight=weight, ignore_index=1)",
     "linear_cross_entropy(x, np.eye(4, dtype=f), labels, return_grad=True)",
     "poly_loss(x, labels)",
+    "embedding(labels, np.ones((4, 3), f))",
+    "embedding_backward(x, labels, np.ones((4, 4), f))",
 )
 
 

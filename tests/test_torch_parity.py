@@ -67,6 +67,16 @@ def test_gelu(form: Any, backend: str, rng: np.random.Generator) -> None:
     close(fastnorm.gelu_backward(dy, x, approximate=form), tensor.grad)
 
 
+@pytest.mark.parametrize("padding", [None, 2, -1])
+def test_embedding(padding: int | None, backend: str, rng: np.random.Generator) -> None:
+    ids, table, dy = rng.integers(0, 7, (5, 6)), rng.standard_normal((7, 9)), rng.standard_normal((5, 6, 9))
+    tensor = leaf(table)
+    expected = functional.embedding(torch.from_numpy(ids), tensor, padding_idx=padding)
+    expected.backward(torch.from_numpy(dy))
+    np.testing.assert_array_equal(fastnorm.embedding(ids, table, padding_id=padding), expected.detach())
+    close(fastnorm.embedding_backward(dy, ids, table, padding_id=padding), tensor.grad)
+
+
 @pytest.mark.parametrize("spec", IN_DEPTH, ids=label)
 def test_tensors_as_arguments(spec: Spec, backend: str, rng: np.random.Generator) -> None:
     inputs = spec.make_inputs(rng, (4, 20), np.dtype(np.float32), Variant("torch", ("weight", "bias")))

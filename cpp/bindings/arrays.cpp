@@ -42,20 +42,17 @@ std::size_t offset_in_page(const char* x) {
 
 }  // namespace
 
-NewArray new_like(const Array& x) { return new_like(x, x.shape()); }
+namespace {
 
-NewArray new_like(const Array& x, const npy_intp* shape) {
-    npy_intp strides[NPY_MAXDIMS];
-    const npy_intp* layout = nullptr;
-    if (!x.is_c_contiguous()) {
-        dense_strides_like(x, shape, strides);
-        layout = strides;
-    }
-    const std::size_t bytes = std::size_t(PyArray_MultiplyList(shape, x.ndim()) * item_size(x.element));
+// `layout` has the strides, null for those of a contiguous array.
+NewArray new_result(
+    const Array& x, int ndim, const npy_intp* shape, const npy_intp* layout, Element element
+) {
+    const std::size_t bytes = std::size_t(PyArray_MultiplyList(shape, ndim) * item_size(element));
     const RecycledMemory memory =
         bytes >= smallest_cached_bytes ? acquire_recycled(bytes, offset_in_page(x.data())) : RecycledMemory{};
     Reference array(PyArray_NewFromDescr(
-        &PyArray_Type, descr_of(x.element), x.ndim(), const_cast<npy_intp*>(shape), layout, memory.data,
+        &PyArray_Type, descr_of(element), ndim, const_cast<npy_intp*>(shape), layout, memory.data,
         memory.data ? NPY_ARRAY_WRITEABLE : 0, nullptr
     ));
     if (!memory.data) return {std::move(array), false};
@@ -65,6 +62,24 @@ NewArray new_like(const Array& x, const npy_intp* shape) {
     }
     own_recycled(array.array());
     return {std::move(array), memory.warm};
+}
+
+}  // namespace
+
+NewArray new_like(const Array& x) { return new_like(x, x.shape()); }
+
+NewArray new_like(const Array& x, const npy_intp* shape) {
+    npy_intp strides[NPY_MAXDIMS];
+    const npy_intp* layout = nullptr;
+    if (!x.is_c_contiguous()) {
+        dense_strides_like(x, shape, strides);
+        layout = strides;
+    }
+    return new_result(x, x.ndim(), shape, layout, x.element);
+}
+
+NewArray new_beside(const Array& x, int ndim, const npy_intp* shape, Element element) {
+    return new_result(x, ndim, shape, nullptr, element);
 }
 
 Reference new_array(int ndim, const npy_intp* shape, int type_number) {

@@ -15,6 +15,8 @@ struct NewArray {
 NewArray new_like(const Array& x);
 // The same with axes of other lengths.
 NewArray new_like(const Array& x, const npy_intp* shape);
+// A contiguous one of any shape and type that is written while x is read.
+NewArray new_beside(const Array& x, int ndim, const npy_intp* shape, Element element);
 
 // A new contiguous array; of the statistics' shape (x without the normalised axes); of the parameters' shape.
 Reference new_array(int ndim, const npy_intp* shape, int type_number);

@@ -18,6 +18,7 @@ extern const NativeOp linear_ops[];
 extern const NativeOp mlp_ops[];
 extern const NativeOp attention_ops[];
 extern const NativeOp memory_ops[];
+extern const NativeOp embedding_ops[];
 extern const NativeOp optim_ops[];
 
 inline const NativeOp* const families[] = {
@@ -34,6 +35,7 @@ inline const NativeOp* const families[] = {
     mlp_ops,
     attention_ops,
     memory_ops,
+    embedding_ops,
     optim_ops,
 };
 

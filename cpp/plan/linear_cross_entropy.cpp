@@ -98,12 +98,9 @@ bool copy_rows(const Matrix& from, const Matrix& to, Element element) {
             std::memcpy(to.data + i * to.rows.stride[0], from.data + i * from.rows.stride[0], bytes);
         }
     };
-    const UnitsBody call = [](const void* context, std::int64_t begin, std::int64_t end, void* scratch) {
-        (*static_cast<decltype(&body)>(context))(begin, end, scratch);
-    };
     constexpr double byte_nanoseconds = 0.1;
     const double nanoseconds = byte_nanoseconds * double(from.rows.extent[0]) * double(bytes);
-    return run_units({from.rows.extent[0], 16, nanoseconds, 0}, call, &body);
+    return run_units({from.rows.extent[0], 16, nanoseconds, 0}, body);
 }
 
 // Columns of so many rows that are copied at a time.

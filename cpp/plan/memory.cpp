@@ -36,7 +36,8 @@ Work embedding_backward_work(const SentenceShape& shape, Element element) {
 }
 
 void sort_places(
-    const SentenceShape& shape, const std::int64_t* words, std::int64_t* first, WordPlace* places
+    const SentenceShape& shape, const std::int64_t* words, std::int64_t* first, WordPlace* places,
+    std::int64_t skipped
 ) noexcept {
     const std::int64_t count = shape.words();
     // Calls run(word, begin, end) for the runs of one word, as empty sentences are: counting those one by one
@@ -51,7 +52,7 @@ void sort_places(
     // first[r + 1] counts the places of word r, then tells where the next of them goes.
     std::fill(first, first + shape.rows + 1, 0);
     for_runs([&](std::int64_t word, std::int64_t begin, std::int64_t end) {
-        first[word + 1] += end - begin;
+        if (word != skipped) first[word + 1] += end - begin;
     });
     std::int64_t total = 0;
     for (std::int64_t r = 1; r <= shape.rows; ++r) {
@@ -61,6 +62,10 @@ void sort_places(
     }
     WordPlace place{0, 0};
     for_runs([&](std::int64_t word, std::int64_t begin, std::int64_t end) {
+        if (word == skipped) {
+            place = {end / shape.positions, end % shape.positions};
+            return;
+        }
         WordPlace* next = places + first[word + 1];
         first[word + 1] += end - begin;
         for (std::int64_t i = begin; i < end; ++i) {

@@ -21,9 +21,11 @@ Work embedding_work(const SentenceShape& shape, Element element);
 Work embedding_backward_work(const SentenceShape& shape, Element element);
 
 // The places of every word, by word and then in the order of the sentences; first[r], of rows + 1, is where
-// those of word r start. Words are rows of the tables.
+// those of word r start. Words are rows of the tables; one that is `skipped` has no places.
+constexpr std::int64_t no_word = -1;
 void sort_places(
-    const SentenceShape& shape, const std::int64_t* words, std::int64_t* first, WordPlace* places
+    const SentenceShape& shape, const std::int64_t* words, std::int64_t* first, WordPlace* places,
+    std::int64_t skipped = no_word
 ) noexcept;
 
 }  // namespace fastnorm

@@ -65,29 +65,28 @@ using UnitsBody = void (*)(const void* context, std::int64_t begin, std::int64_t
 bool share_out(const Work& work, int threads, void* memory, UnitsBody body, const void* context) noexcept;
 
 template <class Body>
+void call_body(const void* context, std::int64_t begin, std::int64_t end, void* scratch) {
+    (*static_cast<const Body*>(context))(begin, end, scratch);
+}
+template <class Body>
 bool share_out(const Work& work, int threads, void* memory, const Body& body) noexcept {
-    const UnitsBody call = [](const void* context, std::int64_t begin, std::int64_t end, void* scratch) {
-        (*static_cast<const Body*>(context))(begin, end, scratch);
-    };
-    return share_out(work, threads, memory, call, &body);
+    return share_out(work, threads, memory, call_body<Body>, &body);
 }
 
 // The same with threads and memory found here. False, too, where there is no memory: nothing has run then.
 bool run_units(const Work& work, UnitsBody body, const void* context) noexcept;
 
+template <class Body>
+bool run_units(const Work& work, const Body& body) noexcept {
+    return run_units(work, call_body<Body>, &body);
+}
+
 // Runs a kernel.
 template <class Task>
 bool run(Kernel<Task> kernel, const Task& task, const Work& work) noexcept {
-    struct Units {
-        Kernel<Task> kernel;
-        const Task& task;
-    };
-    const Units units{kernel, task};
-    const UnitsBody call = [](const void* context, std::int64_t begin, std::int64_t end, void* scratch) {
-        const Units& those = *static_cast<const Units*>(context);
-        those.kernel(those.task, begin, end, scratch);
-    };
-    return run_units(work, call, &units);
+    return run_units(work, [&](std::int64_t begin, std::int64_t end, void* scratch) {
+        kernel(task, begin, end, scratch);
+    });
 }
 
 }  // namespace fastnorm

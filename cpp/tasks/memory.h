@@ -21,9 +21,9 @@ struct WordPlace {
     std::int64_t sentence, position;
 };
 
-// The gradient with respect to the table: row r is the sum of encoding[j] * dy[s] over the places
-// (s, j) of word r, places[first[r]] to places[first[r + 1]] in their order. A unit is a group of columns of
-// a row, the groups of a row one after another.
+// The gradient with respect to the table, in the compute type: row r is the sum of encoding[j] * dy[s] over
+// the places (s, j) of word r, places[first[r]] to places[first[r + 1]] in their order. A unit is a group of
+// columns of a row, the groups of a row one after another.
 struct EmbeddingSumBackward {
     const void* dy;
     const double* encoding;

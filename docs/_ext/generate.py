@@ -23,6 +23,7 @@ FAMILIES = {  # of ops
     "linear": "Dense layers",
     "mlp": "Networks",
     "attention": "Attention",
+    "embeddings": "Embeddings",
 }
 PAGES = {  # of the API: title by module
     **FAMILIES,

@@ -25,6 +25,7 @@ from . import attention as _attention
 from . import channel_norms as _channel_norms
 from . import class_losses as _class_losses
 from . import elementwise_losses as _elementwise_losses
+from . import embeddings as _embeddings
 from . import gates as _gates
 from . import linear as _linear
 from . import memory as _memory
@@ -45,6 +46,7 @@ from .attention import memory_read_backward as memory_read_backward
 from .channel_norms import *
 from .class_losses import *
 from .elementwise_losses import *
+from .embeddings import *
 from .gates import *
 from .linear import PackedWeight as PackedWeight
 from .linear import gated_linear as gated_linear
@@ -75,6 +77,7 @@ __all__ += _attention.__all__
 __all__ += _channel_norms.__all__
 __all__ += _class_losses.__all__
 __all__ += _elementwise_losses.__all__
+__all__ += _embeddings.__all__
 __all__ += _gates.__all__
 __all__ += _linear.__all__
 __all__ += _memory.__all__

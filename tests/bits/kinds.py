@@ -62,6 +62,8 @@ def kind_of(names: frozenset[str], defaults: Options) -> Kind:
     """Return the kind of an op that has arguments of these names."""
     if "weights" in names:
         return NETWORK
+    if "table" in names:
+        return LOOKUPS
     if "query" in names:
         return ATTENTION if "scale" in names else MEMORY_READ
     if "w_gate" in names or {"weight", "activation"} <= names:
@@ -143,6 +145,12 @@ def labels(shape: Shape, dtype: str, options: Options, draw: Draw, names: frozen
 
 def squares(shape: Shape, dtype: str, options: Options, draw: Draw, names: frozenset[str]) -> dict[str, Any]:
     return {"prediction": draw("prediction", shape, dtype), "target": plain("target", shape, dtype)}
+
+
+def lookups(shape: Shape, dtype: str, options: Options, draw: Draw, names: frozenset[str]) -> dict[str, Any]:
+    """Shapes are those of results."""
+    *places, dim = shape
+    return {"ids": integers("ids", tuple(places), 29), "table": draw("table", (29, dim), dtype)}
 
 
 def dense(shape: Shape, dtype: str, options: Options, draw: Draw, names: frozenset[str]) -> dict[str, Any]:
@@ -328,6 +336,7 @@ LABELS = Kind(
         Variant("gradient", {"return_grad": True, "reduction": "mean"}, ROWS),
     ),
 )
+LOOKUPS = Kind(ROWS, FEW_ROWS, lookups, (Variant("padding", {"padding_id": -3}, FEW_ROWS),))
 SQUARES = Kind(ROWS, FEW_ROWS, squares, (Variant("gradient", {"return_grad": True}, ROWS),))
 DENSE = Kind(LAYERS, FEW_LAYERS, dense)
 # Around blocks of columns, and more rows than are together: with their logits in dweight, and without.

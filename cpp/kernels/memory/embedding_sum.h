@@ -6,8 +6,11 @@
 // to memory, a row has one writer, and neither threads nor other rows change its bits. Most sentences of a
 // memory are the empty ones that fill it up: one that repeats the sentence before it is copied, and the
 // places of a word in one sentence share the load of its gradient. Memory networks have no half types: those
-// entries are float's.
+// entries of the sums are float's. The backward is that of `embedding` too, a sentence of one word whose
+// encoding is 1: with gradients of half types as well, which are added up to one of float.
 #pragma once
+
+#include <cstring>
 
 #include "simd/rows.h"
 #include "tasks/memory.h"
@@ -49,11 +52,22 @@ void embedding_sum_backward(const EmbeddingSumBackward& task, std::int64_t begin
     constexpr int lanes = 2 * native<C>;  // as embedding_group
     using V = Vec<double, lanes>;
     const std::int64_t dim = task.dim, groups = (dim + embedding_group - 1) / embedding_group;
-    const C* dy = static_cast<const C*>(task.dy);
-    for (std::int64_t unit = begin; unit < end; ++unit) {
-        const std::int64_t row = unit / groups, first = unit % groups * embedding_group;
-        const WordPlace* last = task.places + task.first[row + 1];
+    const T* dy = static_cast<const T*>(task.dy);
+    if (begin == end) return;
+    const std::int64_t end_row = end / groups, end_column = end % groups * embedding_group;
+    std::int64_t row = begin / groups, first = begin % groups * embedding_group;
+    while (row < end_row || (row == end_row && first < end_column)) {
         C* dtable = static_cast<C*>(task.dtable) + row * dim;
+        if (task.first[row] == task.first[row + 1]) {
+            // Most rows of a large table have no places: all that follow each other are cleared at once.
+            std::int64_t next = row + 1;
+            while (next < end_row && task.first[next] == task.first[next + 1]) ++next;
+            const std::int64_t columns = row < end_row ? (next - row) * dim : end_column;
+            std::memset(dtable + first, 0, std::size_t(columns - first) * sizeof(C));
+            row = row < end_row ? next : row + 1, first = 0;
+            continue;
+        }
+        const WordPlace* last = task.places + task.first[row + 1];
         for_columns<lanes>(
             first, smaller(first + embedding_group, dim),
             [&](std::int64_t column, auto step) FASTNORM_INLINE_LAMBDA {
@@ -69,6 +83,8 @@ void embedding_sum_backward(const EmbeddingSumBackward& task, std::int64_t begin
                 store_columns(dtable + column, sum, step);
             }
         );
+        first += embedding_group;
+        if (first >= dim) first = 0, ++row;
     }
 }
 

@@ -21,6 +21,7 @@ from .spec import (
     Shape,
     Spec,
     Variant,
+    is_float_array,
     mapped,
     positional_names,
     widened,
@@ -62,8 +63,11 @@ class Sample:
 
     @property
     def x(self) -> NDArray[Any]:
-        """Return the first array of the forward: x, a gate, a query, or the logits of a loss."""
-        found: NDArray[Any] = self.arrays[self.spec.positional[0]]
+        """Return the first array of floats of the forward: x, a gate, a query, a table, or the logits of a
+        loss.
+        """
+        given = (self.arrays.get(name) for name in self.spec.positional)
+        found: NDArray[Any] = next(filter(is_float_array, given))  # type: ignore[arg-type]
         return found
 
     @property

@@ -108,6 +108,11 @@ def linear(sample: Sample) -> Call:
     return Call(lambda x, weight, bias: act(functional.linear(x, weight, bias)), (x, weight.T, bias))
 
 
+def embedding(sample: Sample) -> Call:
+    """``F.embedding``."""
+    return Call(functional.embedding, (*tensors(sample, "ids", "table"),))
+
+
 def with_gradient(loss: Callable[..., torch.Tensor], sample: Sample) -> Call:
     """Run the sum of the losses and its graph backwards; PyTorch's own losses add up by themselves."""
     x, target = map(tensor, sample.arrays.values())
@@ -127,7 +132,8 @@ def graph_backward(build: Builder, sample: Sample) -> Call | None:
     forward = build(replace(sample, keywords=keywords))
     if forward is None:
         return None
-    inputs = [value.requires_grad_() for value in forward.arguments if isinstance(value, torch.Tensor)]
+    given = (value for value in forward.arguments if isinstance(value, torch.Tensor))
+    inputs = [value.requires_grad_() for value in given if value.is_floating_point()]
     gradients = [dy for dy in tensors(sample, *sample.spec.output_gradients) if dy is not None]
     with torch.enable_grad():
         results = forward()
@@ -149,6 +155,7 @@ FORWARD |= {
     "swiglu": partial(gated, activation(GATE_SPECS["swish"].name)),
     "geglu": partial(gated, functional.gelu),
     "reglu": partial(gated, functional.relu),
+    "embedding": embedding,
 }
 CALLS: dict[str, Builder] = {
     **FORWARD,
