@@ -101,7 +101,7 @@ def _heads(rules: Rules, query: object, keys: object, values: object, mask: obje
 def _scale(rules: Rules, value: object, heads: Heads) -> float:
     """Return the factor of the scores: dim ** -0.5 for None."""
     if value is None:
-        return float(max(heads.query.shape[-1], 1)) ** -0.5
+        return float(max(heads.query.shape[-1], 1) ** -0.5)
     return rules.number("scale", value, like=heads.query)
 
 
