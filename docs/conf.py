@@ -78,7 +78,10 @@ PAGES = {"README.md": "index.md", "HACKING.md": "hacking.md", "CHANGELOG.md": "c
 
 
 def read(app: Sphinx, name: str, content: list[str]) -> None:
-    """Let links to the documents at the root lead to their pages, and fill in what the gallery has stored."""
+    """Let links to the documents at the root and to the examples lead to their pages, and fill in what the
+    gallery has stored.
+    """
+    content[0] = content[0].replace("](../examples/)", "](gallery/index.rst)")
     for document, page in PAGES.items():
         content[0] = content[0].replace(f"](../{document}#contracts)", "](contracts.md)")
         content[0] = content[0].replace(f"](../{document}", f"]({page}")

@@ -108,7 +108,9 @@ def show_times(rounds: int, *, batch: int, dim: int) -> dict[str, list[float]]:
         time_text = f"{1e3 * median:.2f} ms" if median > 1e-3 else f"{1e6 * median:.1f} us"
         return time_text if name == BASELINE else f"{time_text} ({100 * (ratio - 1):+.1f} %)"
 
-    print("\nTime of a step, and of forward and backward of a norm alone (over that of layer_norm):\n")
+    print(
+        "\nTimes of a step, and of forward and backward of a norm alone (median of ratios to layer_norm):\n"
+    )
     table(["", *columns], [[name, *(cell(seconds, name) for seconds in columns.values())] for name in NORMS])
     return steps
 

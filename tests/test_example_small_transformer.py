@@ -80,7 +80,7 @@ def test_the_command(
     assert example.main([*arguments, "--plot", str(picture)]) == 0
     shown = capsys.readouterr().out
     assert "held-out loss" in shown
-    assert ("Time of a step" in shown) == (example.__name__ == "rms_norm")
+    assert ("Times of a step" in shown) == (example.__name__ == "rms_norm")
     if importlib.util.find_spec("matplotlib"):
         assert f"drawn in {picture}" in shown
         assert picture.stat().st_size > 1000
