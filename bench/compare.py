@@ -16,6 +16,7 @@ from pathlib import Path
 import peers
 import tables
 from comparison import BrokenContractError, Comparison, Request, fits
+from fastnorm._report.files import refusal
 from fastnorm._report.workloads import WORKLOADS, format_shape, parse_shape
 from worker import default_threads, workers
 
@@ -44,11 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--save", type=Path, metavar="JSON", help="write the summary to this file")
     options = parser.parse_args(arguments)
+    if options.save and (reason := refusal(options.save)):
+        parser.error(reason)
 
     chosen = list(WORKLOADS) if options.op == "all" else options.op.split(",")
     if unknown := [name for name in chosen if name not in WORKLOADS]:
         parser.error(f"unknown workload {', '.join(unknown)}; there are {names}")
-    given = None if options.shape == "all" else [parse_shape(text) for text in options.shape.split(",")]
+    try:
+        given = None if options.shape == "all" else [parse_shape(text) for text in options.shape.split(",")]
+    except ValueError:
+        parser.error(f"--shape is {options.shape}, needs shapes such as 512x768, comma-separated")
     requests = [
         Request(
             name,

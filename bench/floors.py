@@ -31,6 +31,7 @@ BY_TWOS = "apply_vectors<float, float, 1, "
 EXPONENTIALS = r"^double row_exponentials<float>\(.*, float const\*, "
 # The functions of an op's passes over a row; by default that over vectors which is named after it.
 PASSES = {
+    "silu": [r"apply_vectors<float, float, 1, 1, Silu>"],
     "gelu": [r"gelu_map<\S*0, float>"],
     "gelu_backward": [r"gelu_backward_map<\S*0, float>"],
     "swish_backward": [r"^void swish_vectors<float, .*BetaTerms.0>"],
@@ -65,7 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         op = row["workload"]
         function = op if op.endswith("_backward") else f"{op}_forward"
         patterns = PASSES.get(op, [rf"apply_vectors<float, float.*[: ]{function}<float>"])
-        count = sum(max(count for name, count in known if re.search(pattern, name)) for pattern in patterns)
+        counts = [
+            max((count for name, count in known if re.search(pattern, name)), default=0)
+            for pattern in patterns
+        ]
+        if not all(counts):
+            print(f"{op}: no function of the objects is named as PASSES says", file=sys.stderr)
+            continue
+        count = sum(counts)
         elements = math.prod(int(extent) for extent in row["shape"].split("x"))
         moved = row["bytes_moved"] / elements
         print(

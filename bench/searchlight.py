@@ -28,6 +28,7 @@ from typing import Any
 import fastnorm
 import numpy as np
 from fastnorm import reference
+from fastnorm._report.files import refusal
 from fastnorm._report.machine import describe
 from fastnorm._report.timing import Ratio, time_in_turns
 from fastnorm._report.workloads import format_shape
@@ -264,6 +265,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--record", type=Path, help="write the sample that --check reads")
     parser.add_argument("--check", type=Path, help="hold a sample to its record")
     options = parser.parse_args(arguments)
+    for path in filter(None, (options.json, options.record)):
+        if reason := refusal(path):
+            parser.error(reason)
     ops, types, layouts = (
         [w for w in text.split(",") if w] for text in (options.op, options.dtype, options.layout)
     )

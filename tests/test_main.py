@@ -18,6 +18,7 @@ import pytest
 from fastnorm import __main__ as command
 from fastnorm import _specs, reference
 from fastnorm._report import accuracy, check, console, speed, timing
+from fastnorm._report.workloads import WORKLOADS
 from fastnorm._specs import Call, Spec, Variant, flat, formula_of, make_sample, spec_of
 
 FLOAT32 = np.dtype(np.float32)
@@ -148,7 +149,13 @@ REFUSED = [
     (["compare", "--op", "layer_nrm"], "layer_nrm"),
     (["compare", "--shape", "3y4"], "3y4"),
     (["compare", "--peers", "tensorflow"], "tensorflow"),
-    (["compare", "--threads", "0"], "1 or more"),
+    (["compare", "--shape", "0x4"], "0x4"),
+    (["compare", "--threads", "0"], "--threads is 0, needs 1 to"),
+    (["compare", "--threads", str(10**20)], f"--threads is {10**20}, needs 1 to"),
+    (["--op", "gelu"], "--op: only compare takes this"),
+    (["speed", "--shape", "1x4", "--threads", "1"], "--shape, --threads: only compare"),
+    (["info", "--peers", "numpy"], "--peers: only compare"),
+    (["speed", "--json", "a.svg", "--plot", "./a.svg"], "cannot be both"),
 ]
 
 
@@ -192,6 +199,29 @@ def test_a_comparison_names_what_is_not_installed(capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines if line.startswith(("relu", "softmax"))] == ["32x48", "7x9"] * 2
     assert any("pip install torch" in line for line in lines) == (importlib.util.find_spec("torch") is None)
+
+
+def test_a_comparison_goes_on_where_an_op_cannot_be_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "figures.json"
+    arguments = ["compare", "--quick", "--peers", "numpy", "--json", str(figures)]
+    assert command.main([*arguments, "--op", "batch_norm,relu", "--shape", "1x1"]) == 0
+    shown = capsys.readouterr().out
+    assert "batch_norm 1x1: left out, as it cannot be called at this shape" in shown
+    assert [row["workload"] for row in json.loads(figures.read_text("utf-8"))["rows"]] == ["relu"]
+    assert command.main([*arguments, "--op", "relu", "--shape", f"1x4,{10**9}x{10**9}"]) == 0
+    assert f"relu {10**9}x{10**9}: left out, " in capsys.readouterr().out
+
+
+def test_every_op_can_be_called_where_its_workload_says_so() -> None:
+    for shape in ((1, 1), (1, 64), (2, 1), (1, 2, 3), (1, 32, 1, 1)):
+        for name, workload in WORKLOADS.items():
+            if workload.takes(shape):
+                try:
+                    workload.sample(shape, "float32").call()()
+                except ValueError as error:
+                    raise AssertionError((name, shape)) from error
 
 
 @pytest.mark.skipif(os.name != "posix", reason="of pipes of POSIX")

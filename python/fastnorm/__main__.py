@@ -14,6 +14,7 @@ from typing import Any
 from . import _backend, runtime
 from ._report.check import Extent, check
 from ._report.console import Console
+from ._report.files import refusal
 from ._report.machine import describe
 from ._report.peers import PEERS
 from ._report.speed import TABLE, compare, pictured, speed
@@ -25,6 +26,8 @@ COMMANDS = {
     "compare": "times beside the libraries that are installed",
     "info": "the configuration",
 }
+# What compare takes when the command line does not say.
+COMPARED = {"op": ",".join(TABLE), "shape": "512x768", "threads": "", "peers": ",".join(PEERS)}
 INTERRUPTED, PIPE_CLOSED = 130, 141  # the exit status that shells give to these signals
 
 
@@ -50,13 +53,14 @@ def _run(arguments: Sequence[str] | None) -> int:
             from ._report.picture import draw
         except ImportError:
             parser.error("--plot needs matplotlib: pip install matplotlib")
+    given = [name for name in COMPARED if getattr(options, name) is not None]
+    if given and options.command != "compare":
+        parser.error(f"{', '.join(f'--{name}' for name in given)}: only compare takes this")
+    if options.json and options.plot and os.path.realpath(options.json) == os.path.realpath(options.plot):
+        parser.error(f"{options.json} cannot be both --json and --plot")
     for path in filter(None, (options.json, options.plot)):
-        if not path.parent.is_dir():
-            parser.error(f"{path}: there is no folder {path.parent}")
-        try:
-            path.open("ab").close()
-        except OSError as error:
-            parser.error(f"{path}: {error.strerror}")
+        if reason := refusal(path):
+            parser.error(reason)
     if options.command == "info":
         runtime.show_config()
         if options.json:
@@ -82,7 +86,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     elif chosen:
         figures = compare(console, extent, *chosen)
         if not figures:
-            parser.error("no op that was chosen takes a shape that was chosen")
+            parser.error("nothing was timed: no op that was chosen takes a shape that was chosen")
     content["rows"] = [found.row() for found in figures]
     if options.json:
         _save(parser, options.json, content)
@@ -123,10 +127,10 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("what compare takes")
     group.add_argument("--op", metavar="NAMES", help="comma-separated, or all (default: those of the table)")
     group.add_argument(
-        "--shape", metavar="SHAPES", default="512x768", help="comma-separated, or all (default: %(default)s)"
+        "--shape", metavar="SHAPES", help=f"comma-separated, or all (default: {COMPARED['shape']})"
     )
     group.add_argument("--threads", type=int, metavar="N", help="default: as many as fastnorm takes")
-    group.add_argument("--peers", metavar="NAMES", default=",".join(PEERS), help="default: %(default)s")
+    group.add_argument("--peers", metavar="NAMES", help=f"default: {COMPARED['peers']}")
     return parser
 
 
@@ -141,20 +145,20 @@ def _what_to_compare(
     parser: argparse.ArgumentParser, options: argparse.Namespace
 ) -> tuple[list[str], list[tuple[int, ...]] | None, list[str]]:
     """Return names, shapes and libraries; set the number of threads."""
-    names = list(WORKLOADS) if options.op == "all" else (options.op or ",".join(TABLE)).split(",")
+    op, shape, peers = (getattr(options, name) or COMPARED[name] for name in ("op", "shape", "peers"))
+    names = list(WORKLOADS) if op == "all" else op.split(",")
     if unknown := [name for name in names if name not in WORKLOADS]:
         parser.error(f"--op has {', '.join(unknown)}, needs some of {', '.join(WORKLOADS)}")
-    libraries = options.peers.split(",")
+    libraries = peers.split(",")
     if unknown := [name for name in libraries if name not in PEERS]:
         parser.error(f"--peers has {', '.join(unknown)}, needs some of {', '.join(PEERS)}")
     try:
-        every = options.shape == "all"
-        shapes = None if every else [parse_shape(text) for text in options.shape.split(",")]
+        shapes = None if shape == "all" else [parse_shape(text) for text in shape.split(",")]
     except ValueError:
-        parser.error(f"--shape is {options.shape}, needs shapes such as 512x768, comma-separated")
+        parser.error(f"--shape is {shape}, needs shapes such as 512x768, comma-separated")
     if options.threads is not None:
-        if options.threads < 1:
-            parser.error(f"--threads is {options.threads}, needs 1 or more")
+        if not 1 <= options.threads <= runtime.MOST_THREADS:
+            parser.error(f"--threads is {options.threads}, needs 1 to {runtime.MOST_THREADS}")
         runtime.set_num_threads(options.threads)
     return names, shapes, libraries
 

@@ -123,6 +123,10 @@ def compare(
         for shape in (shapes or WORKLOADS[name].shapes)
         if WORKLOADS[name].takes(shape) and (shapes or np.prod(shape) <= np.prod(LARGE))
     ]
+    for name in names:
+        for shape in shapes or ():
+            if not WORKLOADS[name].takes(shape):
+                console.line(f"{name} {format_shape(shape)}: left out, as it cannot be called at this shape")
     columns = [
         _first(names),
         Column("shape", max((len(format_shape(shape)) for _, shape in cases), default=5)),
@@ -139,7 +143,12 @@ def compare(
     with console.progress("times", len(cases)) as advance:
         for name, shape in cases:
             advance(f"{name} {format_shape(shape)}")
-            figures = measure(name, WORKLOADS[name], shape, found, SECONDS[extent], threads)
+            try:
+                figures = measure(name, WORKLOADS[name], shape, found, SECONDS[extent], threads)
+            except Exception as error:  # such as arrays for which there is no memory: the others are timed
+                reason = f"{type(error).__name__}: {error}"
+                console.line(f"{name} {format_shape(shape)}: left out, {reason}")
+                continue
             cells = [name, figures.shape, _time(figures, FASTNORM), _percent(figures.copy_share)]
             for peer in found:
                 cells += [_time(figures, peer), _times(figures.gain(peer))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,19 @@ class Workload:
     shapes: tuple[tuple[int, ...], ...]
 
     def takes(self, shape: tuple[int, ...]) -> bool:
-        """Whether the op can be called at this shape: groups divide the channels."""
+        """Whether the op can be called at this shape.
+
+        Groups divide the channels, and a channel has several values where their statistics are taken.
+        """
         groups: Any = self.variant.numbers.get("num_groups", 1)
-        return len(shape) > 1 and shape[1] % groups == 0
+        if len(shape) < 2 or shape[1] % groups:
+            return False
+        keywords = self.variant.keywords
+        taken = keywords.get("training") or "running" not in self.variant.given
+        if self.spec.name != "batch_norm" or not taken:
+            return True
+        axis: int = keywords.get("axis", 1)
+        return math.prod(shape) > shape[axis]
 
     def sample(self, shape: tuple[int, ...], dtype: str) -> Sample:
         """Return its arguments; a backward gets the statistics of the forward."""
@@ -45,8 +56,11 @@ WORKLOADS = dict(_workloads())
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """Read a shape like ``512x768``."""
-    return tuple(int(part) for part in text.split("x"))
+    """Read a shape like ``512x768``; ValueError where it is none, or empty."""
+    shape = tuple(int(part) for part in text.split("x"))
+    if min(shape) < 1:
+        raise ValueError(f"{text} is no shape")
+    return shape
 
 
 def format_shape(shape: tuple[int, ...]) -> str:
