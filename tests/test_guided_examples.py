@@ -64,3 +64,20 @@ def test_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert "--plot" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         run(name, ["--hidden" if name == "first_training" else "--heads", "0"], monkeypatch)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_what_is_missing_at_the_end_is_told_before_the_work(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(name, ["--plot", str(tmp_path / "no" / "picture.png")], monkeypatch)
+    assert "there is no folder" in capsys.readouterr().err
+    require(*PACKAGES[name])
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    arguments = ["--plot", str(tmp_path / "picture.png")]
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(ModuleNotFoundError, match="matplotlib is missing: pip install fastnorm-kernels"):
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "picture.png").exists()
