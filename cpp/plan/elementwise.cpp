@@ -1,6 +1,7 @@
 #include "plan/elementwise.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <initializer_list>
 #include <numeric>
 
@@ -51,6 +52,17 @@ void set_loss_blocks(ElementwiseLoss& task) {
     if (task.by_rows) task.block_rows = std::max(task.block_rows, lanes_by_rows.sets);
 }
 
+// Rows whose elements lie close together are packed into the first-level cache. mse_loss of 512 x 768 floats,
+// one Zen 4 core: every second column 213 us with 12288 elements packed at a time, 170 with 2048; columns in
+// reverse 165 and 135.
+constexpr std::int64_t packed_by_rows = 2048;
+
+// Whether the elements of a row lie closer together than rows.
+bool has_close_elements(const Rows& rows, const Operand& operand) {
+    return rows.inner_axes == 1 && rows.outer_axes == 1 &&
+           std::abs(operand.inner_stride[0]) < std::abs(operand.outer_stride[0]);
+}
+
 // The axis that the columns of a sum begin with: a channel axis belongs to the rows.
 int first_loss_column(int ndim) { return ndim < 2 ? 0 : ndim < 4 ? 1 : 2; }
 
@@ -80,6 +92,7 @@ Work plan_elementwise_loss(
     }
     task.shape = geometry.rows;
     std::int64_t packed = 0;
+    bool by_rows = true;
     set_loss_blocks(task);
     task.along_columns = adds && task.by_rows;
     for (int role = 0, k = 0; role < ElementwiseLoss::roles; ++role) {
@@ -87,9 +100,16 @@ Work plan_elementwise_loss(
         if (!arrays[role]) continue;
         operand = geometry.operands[k++];
         task.along_columns = task.along_columns && has_columns(task.shape, operand, item);
-        if (!task.is_dense(operand, task.shape.rows, task.block_cols, item)) ++packed;
+        if (!task.is_dense(operand, task.shape.rows, task.block_cols, item)) {
+            ++packed;
+            by_rows = by_rows && has_close_elements(task.shape, operand);
+        }
     }
-    if (packed == 0) task.packed_rows = task.block_rows;
+    if (packed == 0) {
+        task.packed_rows = task.block_rows;
+    } else if (task.by_rows && by_rows) {
+        task.packed_rows = std::clamp<std::int64_t>(packed_by_rows / task.block_cols, 1, task.packed_rows);
+    }
     task.stream = arrays[ElementwiseLoss::gradient] && warm && count * x.bytes() > stream_bytes &&
                   task.operands[ElementwiseLoss::gradient].contiguous;
     return {

@@ -5,6 +5,7 @@
 // operands (Fortran order).
 #pragma once
 
+#include <cstdlib>
 #include <cstring>
 
 #include "kernels/loops/row_span.h"
@@ -262,7 +263,10 @@ private:
             }
         }
         runs.count = rows_ * cols_ / runs.runs;
-        runs.read_ahead = loss_bytes_ahead / size, runs.write_ahead = gradient_bytes_ahead / size;
+        // Where rows do not follow each other, whole rows on.
+        const std::int64_t step = runs.step[ElementwiseLoss::x], far = loss_bytes_ahead / size;
+        runs.read_ahead = step == cols_ ? far : step * ((far + std::abs(step) - 1) / std::abs(step));
+        runs.write_ahead = gradient_bytes_ahead / size;
         walk(runs);
         for (int k = first_result; k < roles; ++k) {
             if (!packed[k]) continue;
