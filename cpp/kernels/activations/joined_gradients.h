@@ -20,6 +20,10 @@ FASTNORM_TARGET_BEGIN
 // for the store, 226 us and 176 from one process to the next (512 x 768, two Zen 4 cores).
 constexpr int swish_lanes = swish_period;
 
+FASTNORM_OUTLINE double sum_of_lanes(const double* lanes) {
+    return sum(load<Vec<double, swish_lanes>>(lanes));
+}
+
 // The sum of a row whose lanes have these sums, with the terms of doubtful lanes in double.
 template <class S, class C>
 FASTNORM_RARE double wide_sum_of_row(
@@ -33,7 +37,7 @@ FASTNORM_RARE double wide_sum_of_row(
     for (int lane = 0; lane < used; ++lane) {
         if (marks[lane] == 1) sums[lane] = again[lane];
     }
-    return sum(load<Vec<double, swish_lanes>>(sums));
+    return sum_of_lanes(sums);
 }
 // The same of a row shorter than row_lanes.
 template <class S, class C>
@@ -81,8 +85,8 @@ FASTNORM_OUTLINE bool are_ordinary(
 
 // The sums of rows of terms of up to swish_lanes columns, `vectors` of row_lanes; zeros added to the fold of
 // fewer lanes change nothing but the sign of a zero.
-template <int vectors, class C>
-FASTNORM_OUTLINE void sum_rows_of(const C* terms, std::int64_t rows, std::int64_t cols, double* sums) {
+template <int vectors>
+FASTNORM_OUTLINE void sum_rows_of(const float* terms, std::int64_t rows, std::int64_t cols, double* sums) {
     using V = Vec<double, row_lanes>;
     const int last = int(cols - (vectors - 1) * row_lanes);
     for (std::int64_t row = 0; row < rows; ++row, terms += cols) {
@@ -97,43 +101,51 @@ FASTNORM_OUTLINE void sum_rows_of(const C* terms, std::int64_t rows, std::int64_
 }
 
 // The same of rows shorter than row_lanes; whole columns of row_lanes rows are read.
-template <class C>
-FASTNORM_OUTLINE void sum_short_rows(const C* terms, std::int64_t rows, std::int64_t cols, double* sums) {
-    using V = Vec<C, row_lanes>;
+FASTNORM_INLINE void sum_short_rows(const float* terms, std::int64_t rows, std::int64_t cols, double* sums) {
+    using V = Vec<float, row_lanes>;
     using Wide = Vec<double, row_lanes>;
-    constexpr int group = column_group<C>;
+    constexpr int group = column_group<float>;
     for (std::int64_t row = 0; row < rows; row += row_lanes, terms += row_lanes * cols) {
         Wide total = broadcast<Wide>(0);
         for (std::int64_t j = 0; j < cols; j += group) {
             V columns[group];
             load_column_group([&](int i) FASTNORM_INLINE_LAMBDA { return terms + i * cols + j; }, columns);
-            for (int k = 0; k < group && j + k < cols; ++k) {
-                if constexpr (sizeof(C) == 8) {
-                    total = total + columns[k];
-                } else {
-                    total = total + to_double(columns[k]);
-                }
-            }
+            for (int k = 0; k < group && j + k < cols; ++k) total = total + to_double(columns[k]);
         }
         store(sums + row, total);
     }
 }
 
+// The same of any rows, in little code.
+template <class C>
+FASTNORM_OUTLINE void sum_any_rows(const C* terms, std::int64_t rows, std::int64_t cols, double* sums) {
+    using V = Vec<double, row_lanes>;
+    for (std::int64_t row = 0; row < rows; ++row, terms += cols) {
+        alignas(64) double lanes[swish_lanes] = {};
+        if (cols < row_lanes) {
+            double total = 0;
+            for (std::int64_t j = 0; j < cols; ++j) total += double(terms[j]);
+            sums[row] = total;
+            continue;
+        }
+        for_columns<row_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
+            double* const place = lanes + j % swish_lanes;
+            store(place, load<V>(place) + load_columns<V>(terms + j, step));
+        });
+        sums[row] = sum_of_lanes(lanes);
+    }
+}
+
 template <class C>
 FASTNORM_OUTLINE void sum_rows(const C* terms, std::int64_t rows, std::int64_t cols, double* sums) {
-    if (cols < row_lanes) return sum_short_rows(terms, rows, cols, sums);
-    if (cols <= row_lanes) return sum_rows_of<1>(terms, rows, cols, sums);
-    if (cols <= 2 * row_lanes) return sum_rows_of<2>(terms, rows, cols, sums);
-    if (cols <= 3 * row_lanes) return sum_rows_of<3>(terms, rows, cols, sums);
-    if (cols <= 4 * row_lanes) return sum_rows_of<4>(terms, rows, cols, sums);
-    using W = Vec<double, swish_lanes>;
-    for (std::int64_t row = 0; row < rows; ++row, terms += cols) {
-        W total = broadcast<W>(0);
-        for_columns<swish_lanes>(0, cols, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-            total = total + load_columns<W>(terms + j, step);
-        });
-        sums[row] = sum(total);
+    if constexpr (sizeof(C) == 4 && !is_compact) {
+        if (cols < row_lanes) return sum_short_rows(terms, rows, cols, sums);
+        if (cols <= row_lanes) return sum_rows_of<1>(terms, rows, cols, sums);
+        if (cols <= 2 * row_lanes) return sum_rows_of<2>(terms, rows, cols, sums);
+        if (cols <= 3 * row_lanes) return sum_rows_of<3>(terms, rows, cols, sums);
+        if (cols <= 4 * row_lanes) return sum_rows_of<4>(terms, rows, cols, sums);
     }
+    sum_any_rows(terms, rows, cols, sums);
 }
 
 // dx of units [begin, end) of rows_together rows with one beta each, and the share of each row.

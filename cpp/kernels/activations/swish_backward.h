@@ -33,7 +33,7 @@ FASTNORM_OUTLINE void swish_rows(
         alignas(64) double lanes[swish_lanes] = {};
         const auto add = factor == 1 ? of.summed_of_ones : of.summed;
         add(upstream, source, dx.place(row, column), beta, lanes, count, swish_lanes);
-        const double total = sum(load<Vec<double, swish_lanes>>(lanes));
+        const double total = sum_of_lanes(lanes);
         task.shares[segment] = is_accurate_sum(total, factor)
                                    ? total
                                    : wide_sum_of_row(lanes, upstream, source, beta, count, of);

@@ -265,7 +265,8 @@ private:
         runs.count = rows_ * cols_ / runs.runs;
         // Where rows do not follow each other, whole rows on.
         const std::int64_t step = runs.step[ElementwiseLoss::x], far = loss_bytes_ahead / size;
-        runs.read_ahead = step == cols_ ? far : step * ((far + std::abs(step) - 1) / std::abs(step));
+        runs.read_ahead =
+            step == cols_ || step == 0 ? far : step * ((far + std::abs(step) - 1) / std::abs(step));
         runs.write_ahead = gradient_bytes_ahead / size;
         walk(runs);
         for (int k = first_result; k < roles; ++k) {
