@@ -20,6 +20,7 @@ extern const NativeOp attention_ops[];
 extern const NativeOp memory_ops[];
 extern const NativeOp embedding_ops[];
 extern const NativeOp optim_ops[];
+extern const NativeOp regulariser_ops[];
 
 inline const NativeOp* const families[] = {
     norm_ops,
@@ -37,6 +38,7 @@ inline const NativeOp* const families[] = {
     memory_ops,
     embedding_ops,
     optim_ops,
+    regulariser_ops,
 };
 
 }  // namespace fastnorm

@@ -15,6 +15,7 @@
 #include "kernels/mlp/kernels.h"
 #include "kernels/norms/kernels.h"
 #include "kernels/optim/kernels.h"
+#include "kernels/regularisers/kernels.h"
 #include "kernels/residual_norms/kernels.h"
 #include "kernels/softmax/kernels.h"
 
@@ -32,6 +33,7 @@
     family(MlpKernels) \
     family(NormKernels) \
     family(OptimKernels) \
+    family(RegulariserKernels) \
     family(ResidualNormKernels) \
     family(SoftmaxKernels)
 // clang-format on

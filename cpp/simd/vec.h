@@ -155,6 +155,12 @@ FASTNORM_PAIRWISE_BITS(+)
 FASTNORM_PAIRWISE_BITS(-)
 FASTNORM_PAIRWISE_BITS(&)
 FASTNORM_PAIRWISE_BITS(|)
+FASTNORM_PAIRWISE_BITS(^)
+// Products of the lower 32 bits of lanes of 64.
+template <int N>
+FASTNORM_INLINE Bits<double, N> multiply_words(Bits<double, N> a, Bits<double, N> b) {
+    return {multiply_words(a.lo, b.lo), multiply_words(a.hi, b.hi)};
+}
 template <class T, int N>
 FASTNORM_INLINE Bits<T, N> operator<<(Bits<T, N> a, int count) {
     return {a.lo << count, a.hi << count};

@@ -42,6 +42,9 @@ FASTNORM_REGISTER_BITWISE(float, 8, _mm256, ps, si256)
 FASTNORM_REGISTER_BITWISE(double, 4, _mm256, pd, si256)
 FASTNORM_REGISTER_INTEGERS(float, 8, _mm256, epi32)
 FASTNORM_REGISTER_INTEGERS(double, 4, _mm256, epi64)
+FASTNORM_INLINE Bits<double, 4> multiply_words(Bits<double, 4> a, Bits<double, 4> b) {
+    return {_mm256_mul_epu32(a.r, b.r)};
+}
 
 #define FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, op, s, predicate)    \
     FASTNORM_INLINE Mask<T, N> operator op(Vec<T, N> a, Vec<T, N> b) { \

@@ -75,6 +75,7 @@ struct Vec<float, 2> {
     FASTNORM_INLINE Vec<T, N> from_bits(Bits<T, N> a) { return {vreinterpretq_##f##_##u(a.r)}; }       \
     FASTNORM_INLINE Bits<T, N> operator&(Bits<T, N> a, Bits<T, N> b) { return {a.r & b.r}; }           \
     FASTNORM_INLINE Bits<T, N> operator|(Bits<T, N> a, Bits<T, N> b) { return {a.r | b.r}; }           \
+    FASTNORM_INLINE Bits<T, N> operator^(Bits<T, N> a, Bits<T, N> b) { return {a.r ^ b.r}; }           \
     FASTNORM_INLINE Bits<T, N> operator+(Bits<T, N> a, Bits<T, N> b) { return {a.r + b.r}; }           \
     FASTNORM_INLINE Bits<T, N> operator-(Bits<T, N> a, Bits<T, N> b) { return {a.r - b.r}; }           \
     FASTNORM_INLINE Bits<T, N> operator<<(Bits<T, N> a, int count) { return {a.r << count}; }          \
@@ -86,6 +87,9 @@ struct Vec<float, 2> {
 
 FASTNORM_NEON_REGISTER(float, 4, f32, u32, float32x4_t, uint32x4_t)
 FASTNORM_NEON_REGISTER(double, 2, f64, u64, float64x2_t, uint64x2_t)
+FASTNORM_INLINE Bits<double, 2> multiply_words(Bits<double, 2> a, Bits<double, 2> b) {
+    return {vmull_u32(vmovn_u64(a.r), vmovn_u64(b.r))};
+}
 
 FASTNORM_INLINE bool any(Mask<float, 4> a) { return vmaxvq_u32(a.r) != 0; }
 FASTNORM_INLINE bool any(Mask<double, 2> a) { return vmaxvq_u32(vreinterpretq_u32_u64(a.r)) != 0; }

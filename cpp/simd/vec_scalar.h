@@ -65,6 +65,7 @@ constexpr int native = 1;
     FASTNORM_SCALAR_BITS(T, -)                                                                             \
     FASTNORM_SCALAR_BITS(T, &)                                                                             \
     FASTNORM_SCALAR_BITS(T, |)                                                                             \
+    FASTNORM_SCALAR_BITS(T, ^)                                                                             \
     FASTNORM_INLINE Vec<T, 1> operator-(Vec<T, 1> a) { return {-a.r}; }                                    \
     FASTNORM_INLINE Vec<T, 1> abs(Vec<T, 1> a) { return {std::fabs(a.r)}; }                                \
     FASTNORM_INLINE Vec<T, 1> sqrt(Vec<T, 1> a) { return {std::sqrt(a.r)}; }                               \
@@ -127,6 +128,9 @@ constexpr int native = 1;
 
 FASTNORM_SCALAR_REGISTER(float, std::uint32_t)
 FASTNORM_SCALAR_REGISTER(double, std::uint64_t)
+FASTNORM_INLINE Bits<double, 1> multiply_words(Bits<double, 1> a, Bits<double, 1> b) {
+    return {(a.r & 0xffffffff) * (b.r & 0xffffffff)};
+}
 
 template <class T>
 FASTNORM_INLINE void interleave(Vec<T, 1> a, Vec<T, 1> b, Vec<T, 1>& lo, Vec<T, 1>& hi) {

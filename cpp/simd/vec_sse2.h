@@ -88,7 +88,8 @@ struct Vec<float, 2> {
     FASTNORM_INLINE Bits<T, N> as_bits(Vec<T, N> a) { return {p##_cast##s##_##si(a.r)}; }                  \
     FASTNORM_INLINE Vec<T, N> from_bits(Bits<T, N> a) { return {p##_cast##si##_##s(a.r)}; }                \
     FASTNORM_INLINE Bits<T, N> operator&(Bits<T, N> a, Bits<T, N> b) { return {p##_and_##si(a.r, b.r)}; }  \
-    FASTNORM_INLINE Bits<T, N> operator|(Bits<T, N> a, Bits<T, N> b) { return {p##_or_##si(a.r, b.r)}; }
+    FASTNORM_INLINE Bits<T, N> operator|(Bits<T, N> a, Bits<T, N> b) { return {p##_or_##si(a.r, b.r)}; }   \
+    FASTNORM_INLINE Bits<T, N> operator^(Bits<T, N> a, Bits<T, N> b) { return {p##_xor_##si(a.r, b.r)}; }
 
 #define FASTNORM_REGISTER_INTEGERS(T, N, p, e)                                                            \
     FASTNORM_INLINE Bits<T, N> operator+(Bits<T, N> a, Bits<T, N> b) { return {p##_add_##e(a.r, b.r)}; }  \
@@ -102,6 +103,9 @@ FASTNORM_REGISTER_BITWISE(float, 4, _mm, ps, si128)
 FASTNORM_REGISTER_BITWISE(double, 2, _mm, pd, si128)
 FASTNORM_REGISTER_INTEGERS(float, 4, _mm, epi32)
 FASTNORM_REGISTER_INTEGERS(double, 2, _mm, epi64)
+FASTNORM_INLINE Bits<double, 2> multiply_words(Bits<double, 2> a, Bits<double, 2> b) {
+    return {_mm_mul_epu32(a.r, b.r)};
+}
 
 #if defined(__FMA__)
 FASTNORM_REGISTER_FMA(float, 4, _mm, ps)

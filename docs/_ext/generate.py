@@ -24,6 +24,7 @@ FAMILIES = {  # of ops
     "mlp": "Networks",
     "attention": "Attention",
     "embeddings": "Embeddings",
+    "regularisers": "Regularisation",
 }
 PAGES = {  # of the API: title by module
     **FAMILIES,

@@ -32,6 +32,7 @@ from . import memory as _memory
 from . import mlp as _mlp
 from . import norms as _norms
 from . import optim as _optim
+from . import regularisers as _regularisers
 from . import residual_norms as _residual_norms
 from . import runtime as _runtime
 from . import schedules as _schedules
@@ -58,6 +59,7 @@ from .memory import *
 from .mlp import *
 from .norms import *
 from .optim import *
+from .regularisers import *
 from .residual_norms import *
 from .runtime import *
 from .schedules import *
@@ -84,6 +86,7 @@ __all__ += _memory.__all__
 __all__ += _mlp.__all__
 __all__ += _norms.__all__
 __all__ += _optim.__all__
+__all__ += _regularisers.__all__
 __all__ += _residual_norms.__all__
 __all__ += _runtime.__all__
 __all__ += _schedules.__all__

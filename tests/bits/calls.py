@@ -36,6 +36,8 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "weight_offset": (1.0,),
     "beta": (1.7, -0.3, 0.0),
     "num_groups": (1, "channels"),
+    "p": (0.0, 0.1, 0.75),
+    "seed": (0, 2**64 - 1),
     "axis": (),  # of each kind of op its own
     "out": (),
     "mask": (),
@@ -48,8 +50,8 @@ CHOSEN: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
     "weight": (("logits", ("given",)),),
     "target": (("label_smoothing", ("probabilities",)),),
 }
-# What deep_norm cannot be called without.
-REQUIRED = {"alpha": 1.5}
+# What deep_norm and dropout cannot be called without.
+REQUIRED = {"alpha": 1.5, "seed": 12345}
 
 
 class Op:
