@@ -30,13 +30,17 @@ RUNTIME = sorted(set(fastnorm.__all__) - set(OPS) - set(NOT_OPS))
 # The losses give a number unless reduction is 'none'.
 WITHOUT_OUT = (
     "mlp_forward",
+    "bce_with_logits",
     "cross_entropy",
     "focal_loss",
+    "huber_loss",
+    "l1_loss",
     "linear_cross_entropy",
     "mse_loss",
     "poly_focal_loss",
     "poly_loss",
     "sigmoid_focal_loss",
+    "smooth_l1_loss",
 )
 # Forward keywords that have no meaning in a backward.
 FORWARD_ONLY = {"out", "return_stats", "return_grad", "return_weights", "momentum", "running_correction"}

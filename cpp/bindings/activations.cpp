@@ -74,12 +74,7 @@ public:
             return;
         }
         const MaybeArray beta = as_array(slot);
-        if (!beta || beta->element != compute || beta->ndim() > x.ndim()) return;
-        const int missing = x.ndim() - beta->ndim();
-        for (int i = missing; i < x.ndim(); ++i) {
-            const npy_intp length = beta->shape()[i - missing];
-            if (length != 1 && length != x.shape()[i]) return;
-        }
+        if (!beta || beta->element != compute || !broadcasts_to(*beta, x)) return;
         array_ = *beta;
         view_ = array_;
         canonical_ = true;

@@ -4,6 +4,15 @@
 
 namespace fastnorm {
 
+bool broadcasts_to(const Array& parameter, const Array& x) {
+    const int missing = x.ndim() - parameter.ndim();
+    for (int i = std::max(missing, 0); i < x.ndim(); ++i) {
+        const npy_intp length = parameter.shape()[i - missing];
+        if (length != 1 && length != x.shape()[i]) return false;
+    }
+    return missing >= 0;
+}
+
 Result result_like(const Array& x, const Out& out, std::initializer_list<PyObject*> inputs) {
     Result result;
     if (out.array != Py_None) {

@@ -21,6 +21,9 @@ bool run_elementwise(
     return run_kernel(table[int(arrays[inputs].element)], task, work);
 }
 
+// Whether a parameter broadcasts to x's shape.
+bool broadcasts_to(const Array& parameter, const Array& x);
+
 // Where a forward writes: the array of `out`, or a new one.
 struct Result {
     bool canonical = true;

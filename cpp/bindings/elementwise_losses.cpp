@@ -13,6 +13,7 @@ namespace {
 // The arguments that every element-wise loss has; `dloss` is null in a forward.
 struct LossArguments {
     Slot dloss, x, target, reduction, return_grad;
+    Slot weight = nullptr, pos_weight = nullptr;
 };
 
 // A loss of each element, or its backward; `task` holds the loss's own parameters.
@@ -37,6 +38,17 @@ Outcome elementwise_loss(
         if (!dloss || dloss->element != x->element || !same_shape(*dloss, *x)) return not_canonical;
     }
 
+    Array weights[2];
+    npy_intp strides[2][NPY_MAXDIMS];
+    const Slot given_weights[2] = {slots.weight, slots.pos_weight};
+    for (int k = 0; k < 2; ++k) {
+        if (!given_weights[k] || given_weights[k] == Py_None) continue;
+        const MaybeArray weight = as_array(given_weights[k]);
+        if (!weight || weight->element != compute_element(x->element) || !broadcasts_to(*weight, *x))
+            return not_canonical;
+        weights[k] = *weight;
+    }
+
     NewArray fresh;
     Reference gradient, losses;
     if (*return_grad) {
@@ -53,11 +65,17 @@ Outcome elementwise_loss(
         *x, *target, dloss ? *dloss : Array(), losses ? Array(losses.array(), x->element) : Array(),
         gradient ? Array(gradient.array(), x->element) : Array()
     };
-    View views[ElementwiseLoss::roles];
-    const View* arrays[ElementwiseLoss::roles] = {};
+    View views[ElementwiseLoss::all_roles];
+    const View* arrays[ElementwiseLoss::all_roles] = {};
     for (int role = 0; role < ElementwiseLoss::roles; ++role) {
         if (!given[role].object) continue;
         views[role] = given[role];
+        arrays[role] = &views[role];
+    }
+    for (int k = 0; k < 2; ++k) {
+        const int role = ElementwiseLoss::weight + k;
+        if (!weights[k].object) continue;
+        views[role] = broadcast(weights[k], *x, strides[k]);
         arrays[role] = &views[role];
     }
     Geometry geometry;
@@ -87,6 +105,32 @@ Outcome elementwise_loss(
 
 Outcome squared_error(const LossArguments& slots) {
     return elementwise_loss(kernels().mse_loss, ElementwiseLoss(), squared_error_cost, slots);
+}
+
+// huber_loss with limit = top = delta, or smooth_l1_loss with limit = beta and top = 1.
+Outcome huber(double limit, bool is_smooth_l1, const LossArguments& slots) {
+    const MaybeArray x = as_array(slots.x);
+    if (!x || !fits_compute(limit, x->element)) return not_canonical;
+    const bool is_double = x->element == Element::float64;
+    if (!is_double) limit = double(float(limit));
+    ElementwiseLoss task = {};
+    task.rise[0] = task.rise[1] = 1;
+    if (!is_smooth_l1) {
+        if (!(limit > 0)) return not_canonical;
+        task.top = limit, task.bend = 0.5;
+        return elementwise_loss(kernels().huber_loss, task, huber_cost, slots);
+    }
+    task.top = 1, task.bend = limit / 2;
+    const double much = is_double ? 0x1p1000 : 0x1p100, little = 1 / much;
+    if (limit == 0) {
+        task.rise[0] = task.rise[1] = much;
+    } else {
+        // An inverse and its rounding lie within the type between these.
+        if (limit < little) task.rise[1] = much;
+        if (limit > much) task.rise[1] = little;
+        task.rise[0] = 1 / (limit * task.rise[1]);
+    }
+    return elementwise_loss(kernels().huber_loss, task, huber_cost, slots);
 }
 
 // With `epsilon` null for 0.
@@ -119,6 +163,74 @@ struct MseLossBackwardArguments {
 };
 Outcome mse_loss_backward(const Call<MseLossBackwardArguments>& c) {
     return squared_error({c.dloss, c.prediction, c.target, c.reduction, nullptr});
+}
+
+struct L1LossArguments {
+    FASTNORM_ARGUMENTS(prediction, target, reduction, return_grad)
+};
+Outcome l1_loss(const Call<L1LossArguments>& c) {
+    return huber(0, true, {nullptr, c.prediction, c.target, c.reduction, c.return_grad});
+}
+
+struct L1LossBackwardArguments {
+    FASTNORM_ARGUMENTS(dloss, prediction, target, reduction)
+};
+Outcome l1_loss_backward(const Call<L1LossBackwardArguments>& c) {
+    return huber(0, true, {c.dloss, c.prediction, c.target, c.reduction, nullptr});
+}
+
+struct HuberLossArguments {
+    FASTNORM_ARGUMENTS(prediction, target, delta, reduction, return_grad)
+};
+Outcome huber_loss(const Call<HuberLossArguments>& c) {
+    const std::optional<double> delta = as_number(c.delta, 0);
+    if (!delta) return not_canonical;
+    return huber(*delta, false, {nullptr, c.prediction, c.target, c.reduction, c.return_grad});
+}
+
+struct HuberLossBackwardArguments {
+    FASTNORM_ARGUMENTS(dloss, prediction, target, delta, reduction)
+};
+Outcome huber_loss_backward(const Call<HuberLossBackwardArguments>& c) {
+    const std::optional<double> delta = as_number(c.delta, 0);
+    if (!delta) return not_canonical;
+    return huber(*delta, false, {c.dloss, c.prediction, c.target, c.reduction, nullptr});
+}
+
+struct SmoothL1LossArguments {
+    FASTNORM_ARGUMENTS(prediction, target, beta, reduction, return_grad)
+};
+Outcome smooth_l1_loss(const Call<SmoothL1LossArguments>& c) {
+    const std::optional<double> beta = as_number(c.beta, 0);
+    if (!beta) return not_canonical;
+    return huber(*beta, true, {nullptr, c.prediction, c.target, c.reduction, c.return_grad});
+}
+
+struct SmoothL1LossBackwardArguments {
+    FASTNORM_ARGUMENTS(dloss, prediction, target, beta, reduction)
+};
+Outcome smooth_l1_loss_backward(const Call<SmoothL1LossBackwardArguments>& c) {
+    const std::optional<double> beta = as_number(c.beta, 0);
+    if (!beta) return not_canonical;
+    return huber(*beta, true, {c.dloss, c.prediction, c.target, c.reduction, nullptr});
+}
+
+Outcome bce(const LossArguments& slots) {
+    return elementwise_loss(kernels().bce_with_logits, ElementwiseLoss(), bce_cost, slots);
+}
+
+struct BceWithLogitsArguments {
+    FASTNORM_ARGUMENTS(logits, target, weight, pos_weight, reduction, return_grad)
+};
+Outcome bce_with_logits(const Call<BceWithLogitsArguments>& c) {
+    return bce({nullptr, c.logits, c.target, c.reduction, c.return_grad, c.weight, c.pos_weight});
+}
+
+struct BceWithLogitsBackwardArguments {
+    FASTNORM_ARGUMENTS(dloss, logits, target, weight, pos_weight, reduction)
+};
+Outcome bce_with_logits_backward(const Call<BceWithLogitsBackwardArguments>& c) {
+    return bce({c.dloss, c.logits, c.target, c.reduction, nullptr, c.weight, c.pos_weight});
 }
 
 struct SigmoidFocalLossArguments {
@@ -154,6 +266,14 @@ Outcome poly_focal_loss_backward(const Call<PolyFocalLossBackwardArguments>& c) 
 const NativeOp elementwise_loss_ops[] = {
     FASTNORM_OP(mse_loss),
     FASTNORM_OP(mse_loss_backward),
+    FASTNORM_OP(l1_loss),
+    FASTNORM_OP(l1_loss_backward),
+    FASTNORM_OP(huber_loss),
+    FASTNORM_OP(huber_loss_backward),
+    FASTNORM_OP(smooth_l1_loss),
+    FASTNORM_OP(smooth_l1_loss_backward),
+    FASTNORM_OP(bce_with_logits),
+    FASTNORM_OP(bce_with_logits_backward),
     FASTNORM_OP(sigmoid_focal_loss),
     FASTNORM_OP(sigmoid_focal_loss_backward),
     FASTNORM_OP(poly_focal_loss),

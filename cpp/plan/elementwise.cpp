@@ -75,33 +75,39 @@ bool has_columns(const Rows& rows, const Operand& operand, std::int64_t size) {
 }  // namespace
 
 Work plan_elementwise_loss(
-    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool adds,
-    bool warm, double nanoseconds
+    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::all_roles],
+    bool adds, bool warm, double nanoseconds
 ) {
-    const View* given[ElementwiseLoss::roles];
+    using Loss = ElementwiseLoss;
+    // The last one is a result.
+    constexpr int order[] = {Loss::x,     Loss::target, Loss::weight,  Loss::pos_weight,
+                             Loss::dloss, Loss::losses, Loss::gradient};
+    const View* given[Loss::all_roles];
     int count = 0;
-    for (const View* array : arrays) {
-        if (array) given[count++] = array;
+    for (const int role : order) {
+        if (arrays[role]) given[count++] = arrays[role];
     }
     const View& x = *arrays[ElementwiseLoss::x];
-    const std::int64_t size = x.size(), item = item_size(x.element);
+    const std::int64_t size = x.size();
     if (adds) {
         geometry.set_leading(given, count, first_loss_column(x.ndim));
     } else {
         geometry.set_elementwise(given, count);
     }
     task.shape = geometry.rows;
-    std::int64_t packed = 0;
+    std::int64_t packed = 0;  // bytes of an element of each
     bool by_rows = true;
     set_loss_blocks(task);
-    task.along_columns = adds && task.by_rows;
-    for (int role = 0, k = 0; role < ElementwiseLoss::roles; ++role) {
+    task.along_columns = adds && task.by_rows && !arrays[Loss::weight] && !arrays[Loss::pos_weight];
+    int k = 0;
+    for (const int role : order) {
         Operand& operand = task.operands[role] = {nullptr, nullptr, nullptr, true};
         if (!arrays[role]) continue;
         operand = geometry.operands[k++];
-        task.along_columns = task.along_columns && has_columns(task.shape, operand, item);
-        if (!task.is_dense(operand, task.shape.rows, task.block_cols, item)) {
-            ++packed;
+        const std::int64_t own = item_size(arrays[role]->element);
+        task.along_columns = task.along_columns && has_columns(task.shape, operand, own);
+        if (!task.is_dense(operand, task.shape.rows, task.block_cols, own)) {
+            packed += own;
             by_rows = by_rows && has_close_elements(task.shape, operand);
         }
     }
@@ -114,7 +120,7 @@ Work plan_elementwise_loss(
                   task.operands[ElementwiseLoss::gradient].contiguous;
     return {
         task.blocks(), 1, nanoseconds * (x.element == Element::float64 ? 3 : 1) * double(size),
-        packed * item * task.packed_elements()
+        packed * task.packed_elements()
     };
 }
 

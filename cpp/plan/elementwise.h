@@ -18,7 +18,7 @@ constexpr ElementCost swish_cost{0.7, 1.5};       // beta is an array
 constexpr ElementCost gate_cost{0.5, 0.9};
 constexpr ElementCost swish_gate_cost{3, 6};       // beta is not 1
 constexpr ElementCost linear_gate_cost{0.3, 0.6};  // without an exponential
-constexpr double squared_error_cost = 0.25, focal_cost = 1.2;
+constexpr double squared_error_cost = 0.25, huber_cost = 0.25, bce_cost = 0.6, focal_cost = 1.2;
 
 // Places the arrays in the task, which the geometry has to outlive: `inputs` inputs, then results, all of one
 // shape and type. `warm`: the results may be written past the cache. An element costs `nanoseconds`.
@@ -27,11 +27,12 @@ Work plan_elementwise(
     double nanoseconds
 );
 
-// The same for a loss, by its roles; null where one is not given or wanted. Where the losses are summed
+// The same for a loss, by its roles; null where one is not given or wanted. Weights have x's shape by their
+// strides. Where the losses are summed
 // (`adds`) rows and columns are those of the shape, else those that walk memory best.
 Work plan_elementwise_loss(
-    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::roles], bool adds,
-    bool warm, double nanoseconds
+    ElementwiseLoss& task, Geometry& geometry, const View* const (&arrays)[ElementwiseLoss::all_roles],
+    bool adds, bool warm, double nanoseconds
 );
 
 // beta, which broadcasts to x, with x's shape: along axes where elements of x share one it is not stepped.

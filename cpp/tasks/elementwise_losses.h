@@ -18,18 +18,19 @@ namespace fastnorm {
 // sets are added in their order, the lanes are folded, upper half onto lower, and whoever called adds the
 // blocks' sums in their order. All this in double.
 //
-// Scratch: packed_elements() for each operand that is not dense in some block.
+// Scratch: packed_elements() for each operand that is not dense in some block, weights first.
 struct LossLanes {
     std::int64_t sets, width;
 };
 constexpr LossLanes lanes_by_rows{64, 32}, lanes_by_columns{32, 64}, lanes_flat{1, 64};
 
 struct ElementwiseLoss {
-    // dloss are gradients of the losses, `scale` being that of all where there are none.
-    enum Role { x, target, dloss, losses, gradient, roles };
+    // dloss are gradients of the losses, `scale` being that of all where there are none. The weights, which
+    // bce_with_logits alone has, are of the compute type and do not step where elements of x share one.
+    enum Role { x, target, dloss, losses, gradient, roles, weight = roles, pos_weight, all_roles };
 
     Rows shape;
-    Operand operands[roles];  // data is null for those after the target that are not given or wanted
+    Operand operands[all_roles];  // data is null for those after the target that are not given or wanted
     std::int64_t block_rows, block_cols;
     std::int64_t packed_rows;  // rows of a block that are packed together
     bool by_rows;
@@ -37,6 +38,8 @@ struct ElementwiseLoss {
     double scale;
     double* sums;  // of the losses of each block, or null
     bool stream;   // write the gradient past the caches
+    // Of huber_loss: the slope is rise[0] rise[1] (x - t), at most `top` and at least -top.
+    double top, bend, rise[2];
     // Of sigmoid_focal_loss.
     double gamma;
     double epsilon;

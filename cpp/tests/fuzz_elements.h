@@ -42,17 +42,37 @@ void element_loss(Run& run) {
     const FuzzArray x(run, run.source.shape(0, 4), element), target(run, x.shape(), element);
     const FuzzArray losses = like(run, x, element), gradient = like(run, x, element);
     const View views[] = {x, target, losses, gradient};
-    const View* const arrays[] = {
-        &views[0], &views[1], nullptr, run.source.flag() ? &views[2] : nullptr,
-        run.source.flag() ? &views[3] : nullptr
+    // A weight of each element, and one that all rows share.
+    const Element compute = element == Element::float64 ? Element::float64 : Element::float32;
+    const FuzzArray weight(run, x.shape(), compute);
+    const View pos_weight_row = weight;
+    const std::ptrdiff_t no_steps[max_axes] = {};
+    const View weights[] = {
+        weight, {pos_weight_row.data, compute, pos_weight_row.ndim, pos_weight_row.shape, no_steps, false}
+    };
+    const bool is_weighted = run.source.flag();
+    const View* const arrays[ElementwiseLoss::all_roles] = {
+        &views[0],
+        &views[1],
+        nullptr,
+        run.source.flag() ? &views[2] : nullptr,
+        run.source.flag() ? &views[3] : nullptr,
+        is_weighted ? &weights[0] : nullptr,
+        is_weighted ? &weights[1] : nullptr
     };
     ElementwiseLoss task = {};
     task.scale = 0.5;
+    task.top = task.rise[0] = task.rise[1] = 1, task.bend = 0.5;
     Geometry geometry;
     const Work work = plan_elementwise_loss(task, geometry, arrays, true, run.source.flag(), 1);
     const FuzzArray sums = parameter(run, work.units, Element::float64, false);
     task.sums = reinterpret_cast<double*>(sums.at(0));
-    run_on_threads(run, kernels().mse_loss[int(element)], task, work);
+    const Kernel<ElementwiseLoss> plain[] = {
+        kernels().mse_loss[int(element)], kernels().huber_loss[int(element)]
+    };
+    const Kernel<ElementwiseLoss> kernel =
+        is_weighted ? kernels().bce_with_logits[int(element)] : run.source.one_of(plain);
+    run_on_threads(run, kernel, task, work);
     sums.add_to(run), x.check_unchanged(), target.check_unchanged();
     if (arrays[3]) losses.add_to(run);
     if (arrays[4]) gradient.add_to(run);

@@ -32,7 +32,7 @@ Results run(const Kernel& kernel, const Shape& s, const Case& c) {
     task.along_columns = task.by_rows && s.layout == Layout::neighbouring_rows;
     const std::int64_t blocks = task.blocks();
     Guarded sums(std::size_t(blocks) * sizeof(double), true);
-    Guarded scratch(std::size_t(5 * task.packed_elements() * size), true);
+    Guarded scratch(std::size_t((5 * size + 2 * compute_size(s.element)) * task.packed_elements()), true);
     const auto operand = [&](const TestArray& array) { return array.operand(s); };
     const Operand nothing{nullptr, nullptr, nullptr, true};
     task.operands[ElementwiseLoss::x] = operand(x);
@@ -40,6 +40,22 @@ Results run(const Kernel& kernel, const Shape& s, const Case& c) {
     task.operands[ElementwiseLoss::dloss] = c.with_dloss ? operand(dloss) : nothing;
     task.operands[ElementwiseLoss::losses] = c.with_losses ? operand(losses) : nothing;
     task.operands[ElementwiseLoss::gradient] = c.with_gradient ? operand(gradient) : nothing;
+    // A weight of each element, and one for each column, which all rows share.
+    Shape wide = s;
+    wide.element = s.element == Element::float64 ? Element::float64 : Element::float32;
+    TestArray weight(wide, item_size(wide.element));
+    fill(weight, wide, 34);
+    const std::int64_t no_step = 0;
+    if (c.with_dloss) {
+        task.operands[ElementwiseLoss::weight] = weight.operand(wide);
+        task.operands[ElementwiseLoss::pos_weight] = {
+            weight.memory.data(), &no_step, &weight.inner_stride, s.layout == Layout::contiguous
+        };
+        task.along_columns = false;
+    } else {
+        task.operands[ElementwiseLoss::weight] = task.operands[ElementwiseLoss::pos_weight] = nothing;
+    }
+    task.top = 0.75, task.bend = 0.5, task.rise[0] = 1, task.rise[1] = c.gamma == 0 ? 2 : 1;
     task.scale = 0.25;
     task.sums = reinterpret_cast<double*>(sums.data());
     task.stream = s.stream && c.with_gradient;
@@ -60,6 +76,10 @@ int main() {
     for (const Case& c :
          {Case{false, true, false, 2}, Case{true, true, true, 1.5}, Case{true, false, false, 0}}) {
         compare_all([&](const KernelTable& table, const Shape& s) { return run(table.mse_loss, s, c); });
+        compare_all([&](const KernelTable& table, const Shape& s) { return run(table.huber_loss, s, c); });
+        compare_all([&](const KernelTable& table, const Shape& s) {
+            return run(table.bce_with_logits, s, c);
+        });
         compare_all([&](const KernelTable& table, const Shape& s) {
             return run(table.sigmoid_focal_loss, s, c);
         });

@@ -44,10 +44,12 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "stats": (),
 }
 CHOSEN: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
-    "beta": (("threshold", (1.7, -0.3)),),  # softplus divides by it
+    # softplus divides by it, smooth_l1_loss has none below 0.
+    "beta": (("threshold", (1.7, -0.3)), ("prediction", (0.3, 0.0))),
     "alpha": (("gamma", (None, -1.0, 0.6)), ("residual", (0.7, 2.5))),
     "epsilon": (("axis", (-0.5, [1.0, -0.5, 0.25])), ("logits", (-0.5, 0.0))),
     "weight": (("logits", ("given",)),),
+    "pos_weight": (("logits", ("given",)),),
     "target": (("label_smoothing", ("probabilities",)),),
 }
 # What deep_norm and dropout cannot be called without.

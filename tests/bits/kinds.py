@@ -140,7 +140,12 @@ def labels(shape: Shape, dtype: str, options: Options, draw: Draw, names: frozen
         target = integers("target", shape, 2)
     if options.get("target") == "bools":
         target = integers("target", shape, 2) == 1
-    return {"logits": draw("logits", shape, dtype), "target": target}
+    given: dict[str, Any] = {"logits": draw("logits", shape, dtype), "target": target}
+    if options.get("weight") == "given":
+        given["weight"] = positive("weight", shape, dtype)
+    if options.get("pos_weight") == "given":  # one for each class
+        given["pos_weight"] = positive("pos_weight", shape[-1:], dtype)
+    return given
 
 
 def squares(shape: Shape, dtype: str, options: Options, draw: Draw, names: frozenset[str]) -> dict[str, Any]:

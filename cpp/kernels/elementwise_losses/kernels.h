@@ -5,6 +5,8 @@
 #include "tasks/elementwise_losses.h"
 
 #define FASTNORM_ELEMENTWISE_LOSSES(kernel)      \
+    kernel(bce_with_logits, ElementwiseLoss);    \
+    kernel(huber_loss, ElementwiseLoss);         \
     kernel(mse_loss, ElementwiseLoss);           \
     kernel(sigmoid_focal_loss, ElementwiseLoss); \
     kernel(poly_focal_loss, ElementwiseLoss);

@@ -42,18 +42,6 @@ FASTNORM_INLINE Vec<float, N> power(Vec<float, N> u, double exponent) {
     return to_float(power(to_double(u), exponent));
 }
 
-template <class V>
-struct FocalTerms {
-    V value, slope;
-
-    FASTNORM_INLINE V loss() const { return value; }
-    FASTNORM_INLINE V gradient() const { return slope; }
-    template <class Wide>
-    FASTNORM_INLINE Wide add_to(Wide sum) const {
-        return sum + to_double(value);
-    }
-};
-
 template <class C>
 class PolyFocalLoss {
 public:
@@ -67,11 +55,10 @@ public:
           alpha_of_zero_(C(task.alpha_of_zero)) {}
 
     template <class V>
-    FASTNORM_INLINE FocalTerms<V> at(V z, V y) const {
+    FASTNORM_INLINE LossTerms<V> at(V z, V y) const {
         const V zero = broadcast<V>(0), one = broadcast<V>(1);
         const V t = abs(z);
-        const auto parts = exponential(max(broadcast<V>(sizeof(C) == 4 ? C(-105) : C(-746)), -t));
-        const V e = scale(one + parts.s, parts.n);
+        const V e = exponential_of_negative(t);
         const V whole = one + e, more = broadcast<V>(2) + e;
         const V reciprocal = one / (whole * more);
         // 1/(1 + e) with one rounding, as the power multiplies its error: the remainder is exact but for its
@@ -122,7 +109,7 @@ template <class T>
 void poly_focal_loss(const ElementwiseLoss& task, std::int64_t begin, std::int64_t end, void* scratch) {
     using C = compute_t<T>;
     constexpr C beyond_doubt = std::numeric_limits<C>::infinity();
-    LossBlocks<T>(task, add_losses<PolyFocalLoss<C>, T>, {beyond_doubt, 1}).run(begin, end, scratch);
+    run_loss<PolyFocalLoss<C>, T>(task, begin, end, scratch, beyond_doubt, 1);
 }
 
 FASTNORM_TARGET_END

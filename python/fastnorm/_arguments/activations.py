@@ -120,8 +120,10 @@ def divisor(rules: Rules, value: object, x: Array) -> float:
     return beta
 
 
-def factor(rules: Rules, value: object, x: Array) -> Array:
-    """Return beta in the type that x is computed in; it keeps its shape, which broadcasts to x's."""
+def factor(rules: Rules, value: object, x: Array, name: str = "beta", of: str = "x") -> Array:
+    """Return a factor of x, whose argument is called `of`, in the type that x is computed in; it keeps its
+    shape, which broadcasts to x's.
+    """
     compute = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
     with np.errstate(all="ignore"):
         if isinstance(value, (int, float, np.integer, np.floating)) and not is_bool(value):
@@ -129,21 +131,21 @@ def factor(rules: Rules, value: object, x: Array) -> Array:
                 return np.asarray(value, compute)
             except OverflowError:
                 raise rules.value_error(
-                    "beta", f"is {shown(value)}", "a number in the range of float64"
+                    name, f"is {shown(value)}", "a number in the range of float64"
                 ) from None
-        beta = rules.array("beta", value, like=x)
-        if beta.dtype not in (x.dtype, compute):
+        array = rules.array(name, value, like=x)
+        if array.dtype not in (x.dtype, compute):
             raise rules.type_error(
-                "beta",
-                f"has dtype {beta.dtype}",
-                f"{x.dtype} as x" if compute == x.dtype else f"{x.dtype} or float32",
+                name,
+                f"has dtype {array.dtype}",
+                f"{x.dtype} as {of}" if compute == x.dtype else f"{x.dtype} or float32",
             )
-        lengths = zip(reversed(beta.shape), reversed(x.shape), strict=False)
-        if beta.ndim > x.ndim or any(length not in (1, wanted) for length, wanted in lengths):
+        lengths = zip(reversed(array.shape), reversed(x.shape), strict=False)
+        if array.ndim > x.ndim or any(length not in (1, wanted) for length, wanted in lengths):
             raise rules.value_error(
-                "beta", f"has shape {beta.shape}", f"one that broadcasts to x.shape {x.shape}"
+                name, f"has shape {array.shape}", f"one that broadcasts to {of}.shape {x.shape}"
             )
-        return beta.astype(compute, copy=False)
+        return array.astype(compute, copy=False)
 
 
 def approximation(rules: Rules, value: object) -> Approximation:

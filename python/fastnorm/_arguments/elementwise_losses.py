@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._typing import Array, Reduction
+from .activations import factor
 from .class_losses import reduction_of
 from .rules import Rules, shown
 
@@ -26,6 +27,92 @@ def mse_loss_backward(
     goal = rules.gradient("target", target, array, "prediction")
     reduced = reduction_of(rules, reduction)
     return loss_gradient(rules, dloss, array, "prediction", reduced), array, goal, reduced
+
+
+l1_loss, l1_loss_backward = mse_loss, mse_loss_backward
+
+
+def huber_loss(
+    rules: Rules, prediction: object, target: object, delta: object, reduction: object, return_grad: object
+) -> tuple[Array, Array, float, Reduction, bool]:
+    """Return the canonical arguments of `huber_loss`."""
+    array, goal, reduced, wants = mse_loss(rules, prediction, target, reduction, return_grad)
+    return array, goal, limit(rules, "delta", delta, array), reduced, wants
+
+
+def huber_loss_backward(
+    rules: Rules, dloss: object, prediction: object, target: object, delta: object, reduction: object
+) -> tuple[Array | float, Array, Array, float, Reduction]:
+    """Return the canonical arguments of `huber_loss_backward`."""
+    gradient, array, goal, reduced = mse_loss_backward(rules, dloss, prediction, target, reduction)
+    return gradient, array, goal, limit(rules, "delta", delta, array), reduced
+
+
+def smooth_l1_loss(
+    rules: Rules, prediction: object, target: object, beta: object, reduction: object, return_grad: object
+) -> tuple[Array, Array, float, Reduction, bool]:
+    """Return the canonical arguments of `smooth_l1_loss`."""
+    array, goal, reduced, wants = mse_loss(rules, prediction, target, reduction, return_grad)
+    return array, goal, rules.number("beta", beta, minimum=0, like=array), reduced, wants
+
+
+def smooth_l1_loss_backward(
+    rules: Rules, dloss: object, prediction: object, target: object, beta: object, reduction: object
+) -> tuple[Array | float, Array, Array, float, Reduction]:
+    """Return the canonical arguments of `smooth_l1_loss_backward`."""
+    gradient, array, goal, reduced = mse_loss_backward(rules, dloss, prediction, target, reduction)
+    return gradient, array, goal, rules.number("beta", beta, minimum=0, like=array), reduced
+
+
+def limit(rules: Rules, name: str, value: object, x: Array) -> float:
+    """Return a number of more than 0 in the type that x is computed in."""
+    number = rules.number(name, value, minimum=0, like=x)
+    if (number if x.dtype == np.float64 else np.float32(number)) == 0:
+        raise rules.value_error(name, f"is {shown(value)}", "a number of more than 0")
+    return number
+
+
+def bce_with_logits(
+    rules: Rules,
+    logits: object,
+    target: object,
+    weight: object,
+    pos_weight: object,
+    reduction: object,
+    return_grad: object,
+) -> tuple[Array, Array, Array | None, Array | None, Reduction, bool]:
+    """Return the canonical arguments of `bce_with_logits`."""
+    array = rules.array("logits", logits)
+    labels = binary_target(rules, target, array)
+    weights = loss_weights(rules, array, weight, pos_weight)
+    return array, labels, *weights, reduction_of(rules, reduction), rules.flag("return_grad", return_grad)
+
+
+def bce_with_logits_backward(
+    rules: Rules,
+    dloss: object,
+    logits: object,
+    target: object,
+    weight: object,
+    pos_weight: object,
+    reduction: object,
+) -> tuple[Array | float, Array, Array, Array | None, Array | None, Reduction]:
+    """Return the canonical arguments of `bce_with_logits_backward`."""
+    array = rules.array("logits", logits)
+    labels = binary_target(rules, target, array)
+    weights = loss_weights(rules, array, weight, pos_weight)
+    reduced = reduction_of(rules, reduction)
+    return loss_gradient(rules, dloss, array, "logits", reduced), array, labels, *weights, reduced
+
+
+def loss_weights(
+    rules: Rules, logits: Array, weight: object, pos_weight: object
+) -> tuple[Array | None, Array | None]:
+    """Return the weights of the losses and of the targets 1, in the type that logits are computed in."""
+    return (
+        None if weight is None else factor(rules, weight, logits, "weight", "logits"),
+        None if pos_weight is None else factor(rules, pos_weight, logits, "pos_weight", "logits"),
+    )
 
 
 def sigmoid_focal_loss(

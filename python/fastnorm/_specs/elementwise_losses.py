@@ -1,4 +1,4 @@
-"""Losses of each element: mse_loss, sigmoid_focal_loss and poly_focal_loss, without a reduction."""
+"""Losses of each element, without a reduction."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..reference.elementwise_losses import focal_terms
+from ..reference.elementwise_losses import bce_terms, focal_terms, huber_terms
 from .bounds import last_rounding, roundoff
 from .class_losses import PLAIN, ROWS, WITH_GRADIENT, LossAndGradient, of_gradient, with_gradient
 from .spec import Arguments, Array, Bad, Bounds, Contract, Draw, Pair, Shape, Spec, Variant, Workload
 
+NUMBERS = ("mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss")  # losses of predictions
 SQUARE = Contract("ULP", 3.0)  # of the difference, which counts twice, and of the square
+CROSS_ENTROPY = Contract("ULP", 4.0)  # an exponential, a division and a series
 GAMMA = 2.0  # the ops' default
 TWIN_ROUNDINGS = 8  # where the twin computes in the same type as the op
 
@@ -35,6 +37,45 @@ def mse_backward_bound(dys: Arguments, inputs: Arguments, keywords: Mapping[str,
     exact = 2 * dys[0].astype(np.float64) * (inputs[0].astype(np.float64) - inputs[1].astype(np.float64))
     bound = SQUARE.bound * roundoff(inputs[0].dtype) * np.abs(exact)
     return (bound + last_rounding(exact, inputs[0].dtype),)
+
+
+def huber_limits(op: str, keywords: Mapping[str, Any]) -> tuple[float, float]:
+    """The difference up to which the slope rises, and to what."""
+    if op == "huber_loss":
+        return keywords.get("delta", 1.0), keywords.get("delta", 1.0)
+    return keywords.get("beta", 1.0) if op == "smooth_l1_loss" else 0.0, 1.0
+
+
+def huber_bound(op: str, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """Relative roundings of the loss."""
+    exact, _ = huber_terms(inputs[0], inputs[1], *huber_limits(op, keywords))
+    return (roundings_of(SQUARE, inputs[0].dtype, exact),)
+
+
+def huber_backward_bound(op: str, dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """Relative roundings of the slope and the product."""
+    _, slopes = huber_terms(inputs[0], inputs[1], *huber_limits(op, keywords))
+    return (roundings_of(SQUARE, inputs[0].dtype, dys[0].astype(np.float64) * slopes),)
+
+
+def roundings_of(contract: Contract, dtype: np.dtype[Any], exact: Array) -> Array:
+    """What a contract allows, with the roundings of the twin where it computes in the same type."""
+    roundings = 2 * contract.bound + (TWIN_ROUNDINGS if dtype == np.float64 else 0)
+    return roundings * roundoff(dtype) * np.abs(exact) + last_rounding(exact, dtype)
+
+
+def bce_bound(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """Relative roundings of a loss whose parts have one sign."""
+    exact, _ = bce_terms(inputs[0], inputs[1], None, None)
+    return (roundings_of(CROSS_ENTROPY, inputs[0].dtype, exact),)
+
+
+def bce_backward_bound(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """The same for the gradient, whose parts have two signs where the target lies between 0 and 1."""
+    dy, z, y = (value.astype(np.float64) for value in (dys[0], *inputs))
+    with np.errstate(over="ignore"):
+        terms = (1 - y) / (1 + np.exp(-z)) + y / (1 + np.exp(z))
+    return (roundings_of(CROSS_ENTROPY, inputs[0].dtype, dy * terms),)
 
 
 def focal_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
@@ -98,6 +139,25 @@ def numpy_mse_loss(prediction: Array, target: Array) -> Pair:
     return difference * difference, 2 * difference
 
 
+def numpy_l1_loss(prediction: Array, target: Array) -> Pair:
+    """Absolute differences."""
+    difference = prediction - target
+    return np.abs(difference), np.sign(difference)
+
+
+def numpy_huber_loss(prediction: Array, target: Array) -> Pair:
+    """Squares of small differences, and beyond 1 what goes on straight."""
+    difference = prediction - target
+    slope = np.clip(difference, -1, 1)
+    return slope * (difference - slope / 2), slope
+
+
+def numpy_bce_with_logits(logits: Array, target: Array) -> Pair:
+    """The cross entropy of a sigmoid."""
+    loss = np.maximum(logits, 0) - logits * target + np.log1p(np.exp(-np.abs(logits)))
+    return loss, 1 / (1 + np.exp(-logits)) - target
+
+
 def numpy_poly_focal_loss(
     logits: Array, target: Array, epsilon: float = 1.0, alpha: float = 0.25, gamma: float = 2.0
 ) -> Pair:
@@ -120,12 +180,12 @@ def loss_op(
     backward_bounds: Callable[[Arguments, Arguments, Mapping[str, Any]], Bounds],
     **more: Any,
 ) -> Spec:
-    """One of the three."""
+    """One of them."""
     return Spec(
         name,
         inputs,
         variants,
-        ("prediction" if name == "mse_loss" else "logits",),
+        ("prediction" if name in NUMBERS else "logits",),
         contract,
         contract,
         forward_bounds,
@@ -182,6 +242,68 @@ mse_loss = loss_op(
     mse_bound,
     mse_backward_bound,
     bad=BAD,
+)
+
+
+def huber_op(
+    name: str, loss: LossAndGradient, variants: tuple[Variant, ...] = (), bad: tuple[Bad, ...] = ()
+) -> Spec:
+    """An absolute error, rounded off or not."""
+    return loss_op(
+        name,
+        loss,
+        mse_inputs,
+        (Variant("plain", keywords=ROWS), *variants),
+        SQUARE,
+        partial(huber_bound, name),
+        partial(huber_backward_bound, name),
+        bad=(*bad, *BAD),
+    )
+
+
+l1_loss = huber_op("l1_loss", numpy_l1_loss)
+huber_loss = huber_op(
+    "huber_loss",
+    numpy_huber_loss,
+    (
+        Variant("narrow", keywords={**ROWS, "delta": 0.3}),
+        Variant("wide", keywords={**ROWS, "delta": 1.7}),
+    ),
+    (
+        ("delta", 0.0, ValueError),
+        ("delta", -1.0, ValueError),
+        ("delta", 1e-50, ValueError),
+        ("delta", np.nan, ValueError),
+        ("delta", None, TypeError),
+    ),
+)
+smooth_l1_loss = huber_op(
+    "smooth_l1_loss",
+    numpy_huber_loss,
+    (
+        Variant("narrow", keywords={**ROWS, "beta": 0.3}),
+        Variant("absolute", keywords={**ROWS, "beta": 0.0}),
+    ),
+    (("beta", -1.0, ValueError), ("beta", np.inf, ValueError), ("beta", "a", TypeError)),
+)
+bce_with_logits = loss_op(
+    "bce_with_logits",
+    numpy_bce_with_logits,
+    focal_inputs,
+    (Variant("classes", keywords=ROWS), Variant("between", keywords=ROWS)),
+    CROSS_ENTROPY,
+    bce_bound,
+    bce_backward_bound,
+    bad=(
+        *BAD,
+        ("target", np.full((3, 7), 2), ValueError),
+        ("weight", np.ones(3, np.float32), ValueError),
+        ("weight", np.ones(7), TypeError),
+        ("weight", "a", TypeError),
+        ("pos_weight", np.ones((1, 3, 7), np.float32), ValueError),
+        ("pos_weight", np.ones(7, int), TypeError),
+    ),
+    integer_arrays=("target",),
 )
 sigmoid_focal_loss = focal_op(
     "sigmoid_focal_loss",

@@ -24,6 +24,103 @@ def mse_loss_backward(dloss: Array | float, prediction: Array, target: Array, re
         return pulled_back(dloss, 2 * difference, prediction, reduction)
 
 
+def l1_loss(
+    prediction: Array, target: Array, reduction: Reduction, return_grad: bool
+) -> LossResult | tuple[LossResult, Array]:
+    """Twin of `fastnorm.l1_loss`."""
+    return smooth_l1_loss(prediction, target, 0.0, reduction, return_grad)
+
+
+def l1_loss_backward(dloss: Array | float, prediction: Array, target: Array, reduction: Reduction) -> Array:
+    """Twin of `fastnorm.l1_loss_backward`."""
+    return smooth_l1_loss_backward(dloss, prediction, target, 0.0, reduction)
+
+
+def huber_loss(
+    prediction: Array, target: Array, delta: float, reduction: Reduction, return_grad: bool
+) -> LossResult | tuple[LossResult, Array]:
+    """Twin of `fastnorm.huber_loss`."""
+    with np.errstate(all="ignore"):
+        return reduced(*huber_terms(prediction, target, delta, delta), prediction, reduction, return_grad)
+
+
+def huber_loss_backward(
+    dloss: Array | float, prediction: Array, target: Array, delta: float, reduction: Reduction
+) -> Array:
+    """Twin of `fastnorm.huber_loss_backward`."""
+    with np.errstate(all="ignore"):
+        return pulled_back(dloss, huber_terms(prediction, target, delta, delta)[1], prediction, reduction)
+
+
+def smooth_l1_loss(
+    prediction: Array, target: Array, beta: float, reduction: Reduction, return_grad: bool
+) -> LossResult | tuple[LossResult, Array]:
+    """Twin of `fastnorm.smooth_l1_loss`."""
+    with np.errstate(all="ignore"):
+        return reduced(*huber_terms(prediction, target, beta, 1.0), prediction, reduction, return_grad)
+
+
+def smooth_l1_loss_backward(
+    dloss: Array | float, prediction: Array, target: Array, beta: float, reduction: Reduction
+) -> Array:
+    """Twin of `fastnorm.smooth_l1_loss_backward`."""
+    with np.errstate(all="ignore"):
+        return pulled_back(dloss, huber_terms(prediction, target, beta, 1.0)[1], prediction, reduction)
+
+
+def huber_terms(prediction: Array, target: Array, limit: float, top: float) -> tuple[Array, Array]:
+    """Return a loss whose slope is top * d / limit where abs(d) <= limit and top * sign(d) elsewhere, d being
+    the difference, and that slope.
+    """
+    d = prediction.astype(np.float64) - target.astype(np.float64)
+    is_square = np.abs(d) <= limit
+    risen = d * (top / limit) if limit and np.isfinite(top / limit) else d / limit * top if limit else d
+    slopes = np.where(is_square, risen, top * np.sign(d))
+    return np.where(is_square, 0.5 * slopes * d, top * (np.abs(d) - 0.5 * limit)), slopes
+
+
+def bce_with_logits(
+    logits: Array,
+    target: Array,
+    weight: Array | None,
+    pos_weight: Array | None,
+    reduction: Reduction,
+    return_grad: bool,
+) -> LossResult | tuple[LossResult, Array]:
+    """Twin of `fastnorm.bce_with_logits`."""
+    with np.errstate(all="ignore"):
+        losses, slopes = bce_terms(logits, target, weight, pos_weight)
+        return reduced(losses, slopes, logits, reduction, return_grad)
+
+
+def bce_with_logits_backward(
+    dloss: Array | float,
+    logits: Array,
+    target: Array,
+    weight: Array | None,
+    pos_weight: Array | None,
+    reduction: Reduction,
+) -> Array:
+    """Twin of `fastnorm.bce_with_logits_backward`."""
+    with np.errstate(all="ignore"):
+        return pulled_back(dloss, bce_terms(logits, target, weight, pos_weight)[1], logits, reduction)
+
+
+def bce_terms(
+    logits: Array, target: Array, weight: Array | None, pos_weight: Array | None
+) -> tuple[Array, Array]:
+    """Return w (p y softplus(-z) + (1 - y) softplus(z)) and its derivative, from exp(-abs(z))."""
+    z, y = logits.astype(np.float64), target.astype(np.float64)
+    e = np.exp(-np.abs(z))
+    share, other = y if pos_weight is None else pos_weight * y, 1 - y
+    # Of the class that z is for, and of the other.
+    near, far = np.where(z < 0, other, share), np.where(z < 0, share, other)
+    small = np.log1p(e)
+    losses = near * small + np.where(far == 0, 0, far * (small + np.abs(z)))
+    slopes = np.where(z < 0, -1, 1) * (far / (1 + e) - near * (e / (1 + e)))
+    return (losses, slopes) if weight is None else (weight * losses, weight * slopes)
+
+
 def sigmoid_focal_loss(
     logits: Array, target: Array, alpha: float | None, gamma: float, reduction: Reduction, return_grad: bool
 ) -> LossResult | tuple[LossResult, Array]:
