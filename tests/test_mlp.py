@@ -19,7 +19,7 @@ import fastnorm
 import numpy as np
 import pytest
 from fastnorm import reference
-from fastnorm._arguments.mlp import CLASS_LOSSES, NUMBER_LOSSES
+from fastnorm._arguments.mlp import CLASS_LOSSES, MLP_LOSSES, NUMBER_LOSSES
 from fastnorm._specs.bounds import UNIT_ROUNDOFF
 from fastnorm._typing import DenseActivation
 from fastnorm.mlp import mlp_gradients, mlp_train
@@ -130,13 +130,17 @@ def test_losses_are_those_of_the_package(backend: str, rng: np.random.Generator)
     logits, target = rng.standard_normal((20, 4)), rng.integers(0, 4, 20)
     for name, function in (
         ("mse", "mse_loss"),
+        ("l1", "l1_loss"),
+        ("huber", "huber_loss"),
+        ("smooth_l1", "smooth_l1_loss"),
+        ("bce", "bce_with_logits"),
         ("cross_entropy",) * 2,
         ("poly", "poly_loss"),
         ("focal", "focal_loss"),
     ):
         if not hasattr(fastnorm, function):
             continue
-        wanted = np.eye(4)[target] if name == "mse" else target
+        wanted = np.eye(4)[target] if name in NUMBER_LOSSES else target
         net = fastnorm.MLP([4, 4], dtype=np.float64)
         net.weights = [np.eye(4)]
         loss = net.step(logits, wanted, loss=name, optimizer=fastnorm.SGD(lr=0.0))
@@ -251,13 +255,16 @@ def test_the_two_layer_regressor(backend: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
-@pytest.mark.parametrize("loss", ["mse", "cross_entropy", "poly", "focal"])
+@pytest.mark.parametrize("loss", MLP_LOSSES)
 def test_step_is_forward_backward_and_update(
     loss: str, dtype: np.dtype[Any], backend: str, rng: np.random.Generator
 ) -> None:
     """Several steps against the same in float64 twins."""
     x = rng.standard_normal((120, 6)).astype(dtype)
-    target = rng.standard_normal((120, 3)).astype(dtype) if loss == "mse" else rng.integers(0, 3, 120)
+    is_number = loss in NUMBER_LOSSES
+    target = rng.standard_normal((120, 3)).astype(dtype) if is_number else rng.integers(0, 3, 120)
+    if loss == "bce":
+        target = (target > 0).astype(dtype)
     for optimizer in (
         lambda: fastnorm.SGD(0.1, 0.9, nesterov=True),
         lambda: fastnorm.Adam(0.01, weight_decay=0.1),
@@ -266,7 +273,7 @@ def test_step_is_forward_backward_and_update(
         wide.load_state_dict({name: a.astype(np.float64) for name, a in net.state_dict().items()})
         one, other = optimizer(), optimizer()
         x64 = x.astype(np.float64)
-        wanted = target.astype(np.float64) if loss == "mse" else target
+        wanted = target.astype(np.float64) if is_number else target
         for _ in range(3):
             got = net.step(x, target, loss=loss, optimizer=one)
             with fastnorm.backend("reference"):
@@ -706,7 +713,7 @@ def test_bad_sizes_and_seeds() -> None:
 @pytest.mark.parametrize("method", ["step", "fit"])
 def test_losses_of_others_are_refused(method: str, loss: str) -> None:
     x, y = np.ones((4, 2), np.float32), np.ones((4, 1), np.float32)
-    needed = "'mse', 'cross_entropy', 'poly', 'focal'"
+    needed = ", ".join(map(repr, MLP_LOSSES))
     with pytest.raises(ValueError, match=rf"^{method}: loss is '{loss}', needs one of {needed}$"):
         getattr(fastnorm.MLP([2, 1]), method)(x, y, loss=loss)
 

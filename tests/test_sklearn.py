@@ -161,6 +161,22 @@ def test_activations_beyond(activation: str, solver: str, backend: str) -> None:
     assert model.fit(X, y).score(X, y) > 0.45
 
 
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("loss", ["l1", "huber", "smooth_l1"])
+def test_losses_that_wild_values_pull_less_at(loss: str, solver: str, backend: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (200, 1))
+    y = 3 * X[:, 0]
+    wild = y.copy()
+    wild[::10] += 40
+    settings: dict[str, Any] = {"hidden_layer_sizes": (8,), "activation": "identity", "solver": solver}
+    settings |= {"learning_rate_init": 0.02, "max_iter": 400, "random_state": 0}
+    robust, squared = (MLPRegressor(loss=name, **settings) for name in (loss, "squared_error"))
+    errors = [np.abs(model.fit(X, wild).predict(X) - y).mean() for model in (robust, squared)]
+    assert errors[0] < 0.5
+    assert errors[1] > 2
+
+
 @pytest.mark.parametrize("loss", ["log_loss", "poly", "focal"])
 @pytest.mark.parametrize("kind", ["classifier", "binary", "multilabel"])
 def test_losses_beyond(loss: str, kind: str, backend: str) -> None:

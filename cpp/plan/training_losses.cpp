@@ -11,7 +11,7 @@ namespace fastnorm {
 namespace {
 
 struct Graded {
-    double value, slope;  // the slope with respect to -log p
+    double value, slope;  // of losses of classification with respect to -log p
 };
 
 // A loss of classification over nll = -log p of the class.
@@ -47,6 +47,14 @@ double element_at(const char* address, Element element) {
     return double(value);
 }
 
+// l1, huber and smooth_l1 of a difference, and the slope.
+Graded rounded_off(LossKind kind, double d, double option) {
+    const double limit = kind == LossKind::l1 ? 0 : option, top = kind == LossKind::huber ? limit : 1;
+    if (std::fabs(d) > limit) return {top * (std::fabs(d) - limit / 2), std::copysign(top, d)};
+    const double slope = kind == LossKind::smooth_l1 && limit > 0 ? d / limit : d;  // also of NaN
+    return {slope * d / 2, slope};
+}
+
 // A row of outputs, each a number.
 template <class C>
 double numbers(const TrainingLoss& loss, const char* target, const C* y, double* slopes) {
@@ -57,7 +65,11 @@ double numbers(const TrainingLoss& loss, const char* target, const C* y, double*
             const double d = prediction - t;
             sum += d * d;
             slopes[j] = d;
-        } else {  // poisson
+        } else if (loss.kind != LossKind::poisson) {
+            const Graded graded = rounded_off(loss.kind, prediction - t, loss.option);
+            sum += graded.value;
+            slopes[j] = graded.slope / double(loss.outputs);
+        } else {
             const double expected = std::exp(prediction);
             // NaN for a negative count.
             sum += (t == 0 ? -t * prediction : t * (std::log(t) - prediction)) - t + expected;
@@ -74,6 +86,7 @@ double numbers(const TrainingLoss& loss, const char* target, const C* y, double*
 // A row of outputs, each a class of its own that applies (1) or not (0).
 template <class C>
 double binary(const TrainingLoss& loss, const char* target, const C* y, double* slopes) {
+    const double share = loss.kind == LossKind::bce ? double(loss.outputs) : 1;
     double sum = 0;
     for (std::int64_t j = 0; j < loss.outputs; ++j) {
         const double t = element_at(target + j * loss.col_stride, loss.element), z = double(y[j]);
@@ -88,9 +101,9 @@ double binary(const TrainingLoss& loss, const char* target, const C* y, double* 
             sum += (1 - t) * without.value;
             slope += (1 - t) * without.slope * logistic(z);
         }
-        slopes[j] = slope;
+        slopes[j] = slope / share;
     }
-    return sum;
+    return sum / share;
 }
 
 // The row of the targets that a row of the batch has.

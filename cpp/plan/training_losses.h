@@ -11,9 +11,13 @@ enum class LossKind : int {
     mse,
     squared_error,
     poisson,
-    binary_cross_entropy,
+    l1,
+    huber,
+    smooth_l1,
+    binary_cross_entropy,  // the sum over the outputs
     binary_poly,
     binary_focal,
+    bce,  // the mean
     cross_entropy,
     poly,
     focal,
@@ -23,7 +27,7 @@ constexpr bool is_over_classes(LossKind kind) { return int(kind) >= int(LossKind
 
 struct TrainingLoss {
     LossKind kind = LossKind::mse;
-    double option = 0;  // epsilon of poly, gamma of focal
+    double option = 0;  // epsilon of poly, gamma of focal, where the squares of huber and smooth_l1 end
     std::int64_t outputs = 0;
     // Targets like the outputs, or null: then classes.
     const char* target = nullptr;

@@ -79,11 +79,19 @@ struct Kind {
     double option;
 };
 constexpr Kind kinds[] = {
-    {LossKind::mse, 0},           {LossKind::squared_error, 0},
-    {LossKind::poisson, 0},       {LossKind::binary_cross_entropy, 0},
-    {LossKind::binary_poly, 0.7}, {LossKind::binary_focal, 1.5},
-    {LossKind::cross_entropy, 0}, {LossKind::poly, 0.3},
+    {LossKind::mse, 0},
+    {LossKind::squared_error, 0},
+    {LossKind::poisson, 0},
+    {LossKind::binary_cross_entropy, 0},
+    {LossKind::binary_poly, 0.7},
+    {LossKind::binary_focal, 1.5},
+    {LossKind::cross_entropy, 0},
+    {LossKind::poly, 0.3},
     {LossKind::focal, 2},
+    {LossKind::bce, 0},
+    {LossKind::l1, 0},
+    {LossKind::huber, 0.6},
+    {LossKind::smooth_l1, 0.4},
 };
 
 // The loss of a row of outputs, by its formula.
@@ -105,9 +113,16 @@ double plain_loss(const Kind& kind, const std::vector<double>& y, const std::vec
             sum += (y[j] - t[j]) * (y[j] - t[j]) / double(outputs) * (kind.kind == LossKind::mse ? 1 : 0.5);
         } else if (kind.kind == LossKind::poisson) {
             sum += (t[j] * std::log(t[j]) - t[j] * y[j] - t[j] + std::exp(y[j])) / double(outputs);
+        } else if (kind.kind == LossKind::l1) {
+            sum += std::fabs(y[j] - t[j]) / double(outputs);
+        } else if (kind.kind == LossKind::huber || kind.kind == LossKind::smooth_l1) {
+            const double d = std::fabs(y[j] - t[j]), limit = kind.option;
+            const double huber = d <= limit ? d * d / 2 : limit * (d - limit / 2);
+            sum += huber / (kind.kind == LossKind::huber ? 1 : limit) / double(outputs);
         } else if (!is_over_classes(kind.kind)) {
-            sum +=
+            const double cross =
                 t[j] * graded(std::log1p(std::exp(-y[j]))) + (1 - t[j]) * graded(std::log1p(std::exp(y[j])));
+            sum += cross / (kind.kind == LossKind::bce ? double(outputs) : 1);
         } else if (t[j] > 0) {
             sum += graded(std::log(total) - y[j]);
         }

@@ -377,9 +377,9 @@ class MLP:
             What the output should be: (rows, outputs), or (rows,) where there is one output, of the network's
             dtype; for the losses over classes (rows,) integers from 0 to outputs - 1, or, for cross_entropy
             and poly, probabilities (rows, outputs).
-        loss : {'mse', 'cross_entropy', 'poly', 'focal'}, default 'mse'
-            `mse_loss`, `cross_entropy`, `poly_loss` (epsilon 1) or `focal_loss` (gamma 2) of the output,
-            averaged.
+        loss : {'mse', 'l1', 'huber', 'smooth_l1', 'bce', 'cross_entropy', 'poly', 'focal'}, default 'mse'
+            `mse_loss`, `l1_loss`, `huber_loss` (delta 1), `smooth_l1_loss` (beta 1), `bce_with_logits`,
+            `cross_entropy`, `poly_loss` (epsilon 1) or `focal_loss` (gamma 2) of the output, averaged.
         optimizer : SGD, Adam, AdamW, RMSprop or Lion, optional
             Keeps its state from step to step. SGD with lr 0.01 where it is not given.
 
@@ -456,7 +456,7 @@ class MLP:
         epochs : int, default 10
         batch_size : int, default 32
             Rows of a step; the last of an epoch may have fewer.
-        loss : {'mse', 'cross_entropy', 'poly', 'focal'}, default 'mse'
+        loss : {'mse', 'l1', 'huber', 'smooth_l1', 'bce', 'cross_entropy', 'poly', 'focal'}, default 'mse'
             As in `step`.
         optimizer : SGD, Adam, AdamW, RMSprop or Lion, optional
             As in `step`.

@@ -286,8 +286,9 @@ class MLPRegressor(_Network, _Regressor):  # type: ignore[misc]
     """scikit-learn's `MLPRegressor` with fastnorm's numerics.
 
     All parameters and attributes are those of `sklearn.neural_network.MLPRegressor`, for all solvers
-    (``'adam'``, ``'sgd'``, ``'lbfgs'``); `activation` may also be another one of `fastnorm.linear`.
-    Sparse X is made dense.
+    (``'adam'``, ``'sgd'``, ``'lbfgs'``); `activation` may also be another one of `fastnorm.linear`, and
+    `loss` also ``'l1'``, ``'huber'`` (quadratic in errors up to 1) or ``'smooth_l1'``, means over the
+    outputs: losses that single wild values of y pull less at. Sparse X is made dense.
 
     Examples
     --------
@@ -302,6 +303,7 @@ class MLPRegressor(_Network, _Regressor):  # type: ignore[misc]
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **_Regressor._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
+        "loss": [StrOptions({"squared_error", "poisson", "l1", "huber", "smooth_l1"})],
     }
 
     def _loss_name(self) -> str:

@@ -14,15 +14,19 @@ from .rules import Rules, as_index, is_float, is_half, shown
 
 ACTIVATIONS: tuple[DenseActivation, ...] = get_args(DenseActivation)
 # Losses of a training step by the kind of their target: numbers like the outputs, or classes.
-NUMBER_LOSSES = ("mse", "squared_error", "poisson", "binary_cross_entropy", "binary_poly", "binary_focal")
+SCIKIT_LEARN_LOSSES = ("squared_error", "poisson", "binary_cross_entropy", "binary_poly", "binary_focal")
 CLASS_LOSSES = ("cross_entropy", "poly", "focal")
-MLP_LOSSES = ("mse", *CLASS_LOSSES)  # of MLP; the others are scikit-learn's
+MLP_LOSSES = ("mse", "l1", "huber", "smooth_l1", "bce", *CLASS_LOSSES)
+NUMBER_LOSSES = (*SCIKIT_LEARN_LOSSES, "mse", "l1", "huber", "smooth_l1", "bce")
+# epsilon of poly, gamma of focal, delta of huber, beta of smooth_l1
 OPTIONS = {
     "poly": 1.0,
     "focal": 2.0,
     "binary_poly": 1.0,
     "binary_focal": 2.0,
-}  # epsilon of poly, gamma of focal
+    "huber": 1.0,
+    "smooth_l1": 1.0,
+}
 
 Layers = tuple[tuple[Array, ...], tuple[Array | None, ...]]
 Batch = tuple[

@@ -17,6 +17,7 @@ from .._arguments.optim import Rule
 from .._typing import Array, DenseActivation
 from ._results import result, statistic
 from .activations import sigmoid
+from .elementwise_losses import bce_terms, huber_terms
 from .linear import activate, activate_backward
 from .optim import clip_grad_norm, optimizer_update
 
@@ -228,6 +229,22 @@ def _poisson(y: Array, target: Array, _: float) -> Graded:
     return np.mean(t * (log_t - y) - t + np.exp(y), axis=1), np.exp(y) - t
 
 
+def _rounded_off(limits: Callable[[float], tuple[float, float]]) -> Callable[[Array, Array, float], Graded]:
+    """Mean over the outputs of a loss whose slope rises up to a difference, and to what."""
+
+    def loss(y: Array, target: Array, option: float) -> Graded:
+        losses, slopes = huber_terms(y, target, *limits(option))
+        return np.mean(losses, axis=1), slopes / y.shape[1]
+
+    return loss
+
+
+def _bce(y: Array, target: Array, _: float) -> Graded:
+    """Mean over the outputs, each a class of its own."""
+    losses, slopes = bce_terms(y, target, None, None)
+    return np.mean(losses, axis=1), slopes / y.shape[1]
+
+
 def _binary(form: Callable[[Array, float], Graded]) -> Callable[[Array, Array, float], Graded]:
     """Sum over the outputs, each a class of its own with target 0 or 1."""
 
@@ -301,6 +318,10 @@ LOSSES: dict[str, Callable[[Array, Array, float], Graded]] = {
     "mse": _mse,
     "squared_error": _squared_error,
     "poisson": _poisson,
+    "l1": _rounded_off(lambda _: (0.0, 1.0)),
+    "huber": _rounded_off(lambda delta: (delta, delta)),
+    "smooth_l1": _rounded_off(lambda beta: (beta, 1.0)),
+    "bce": _bce,
     "binary_cross_entropy": _binary(_cross_entropy),
     "binary_poly": _binary(_poly),
     "binary_focal": _binary(_focal),
