@@ -65,7 +65,8 @@ parameters = {
 # -----------
 # ``x + attention(norm(x))``, then ``h + mlp(norm(h))``. ``vjp`` calls an op and returns its result with the
 # function that pulls a gradient back through it. Heads are views: no op needs them to be contiguous.
-# ``add_rms_norm`` adds the residual and normalises the sum in one pass, and returns both.
+# A token sees itself and those before it (``is_causal``). ``add_rms_norm`` adds the residual and normalises
+# the sum in one pass, and returns both.
 
 
 def split_heads(x):
@@ -78,15 +79,12 @@ def join_heads(x):
     return x.swapaxes(1, 2).reshape(batch, tokens, -1)
 
 
-mask = np.tril(np.ones((tokens, tokens), bool))  # a token sees itself and those before it
-
-
 def forward(x, p):
     """Return the result of the block and the pullbacks of its ops."""
     normed, norm_1 = fastnorm.vjp(fastnorm.rms_norm, x, p["norm_1"])
     qkv, project = fastnorm.vjp(fastnorm.linear, normed, p["w_qkv"])
     query, keys, values = map(split_heads, np.split(qkv, 3, axis=-1))
-    read, attend = fastnorm.vjp(fastnorm.attention, query, keys, values, mask=mask)
+    read, attend = fastnorm.vjp(fastnorm.attention, query, keys, values, is_causal=True)
     mixed, out = fastnorm.vjp(fastnorm.linear, join_heads(read), p["w_out"])
     (normed, h), norm_2 = fastnorm.vjp(fastnorm.add_rms_norm, mixed, x, p["norm_2"])
     active, gate = fastnorm.vjp(fastnorm.gated_linear, normed, p["w_gate"], p["w_up"])

@@ -72,6 +72,50 @@ def test_masks(
         assert_same_bits(fastnorm.attention(*arrays, mask=mask, **options), results[0])
 
 
+@pytest.mark.parametrize("is_causal", [True, "lower_right"])
+@pytest.mark.parametrize("linear", [False, True], ids=["softmax", "linear"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=str)
+def test_causal_is_a_mask(dtype: Any, linear: bool, is_causal: Any, implementation: str, rng: Any) -> None:
+    """It has the bits of a triangular mask, alone or in another one; forward, weights and gradients."""
+    for lengths in ((1, 70, 8, 8), (64, 64, 8, 9), (150, 150, 20, 4), (40, 200, 6, 6), (200, 40, 6, 6)):
+        arrays = heads(rng, (2, 3), lengths, dtype)
+        queries, slots = lengths[:2]
+        dy = np.asarray(rng.standard_normal((2, 3, queries, lengths[3]))).astype(dtype)
+        seen = np.tri(queries, slots, slots - queries if is_causal == "lower_right" else 0, dtype=bool)
+        for name, mask in ({"none": np.array(True)} | masks(rng, (2, 3), queries, slots, dtype)).items():
+            both = seen & mask if mask.dtype == bool else np.where(seen, mask, -np.inf).astype(dtype)
+            options = {"linear": linear, "return_weights": True}
+            got = fastnorm.attention(*arrays, mask=mask, is_causal=is_causal, **options)
+            got += fastnorm.attention_backward(dy, *arrays, mask=mask, is_causal=is_causal, linear=linear)
+            expected = fastnorm.attention(*arrays, mask=both, **options)
+            expected += fastnorm.attention_backward(dy, *arrays, mask=both, linear=linear)
+            for a, b in zip(got, expected, strict=True):
+                np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def test_causal_errors(implementation: str) -> None:
+    x, out = np.ones((3, 4), np.float32), np.zeros((3, 4), np.float32)
+    with pytest.raises(ValueError, match=r"^attention: is_causal is 'upper', needs True, False or 'lower"):
+        fastnorm.attention(x, x, x, is_causal="upper", out=out)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"^attention: is_causal has type int, needs a bool or 'lower_right'"):
+        fastnorm.attention(x, x, x, is_causal=1, out=out)  # type: ignore[call-overload]
+    assert not out.any()
+
+
+@pytest.mark.parametrize("is_causal", [True, "lower_right"])
+def test_hidden_slots_of_what_is_not_a_number(is_causal: Any, implementation: str, rng: Any) -> None:
+    """A query of NaN gives slots that it does not see no weight."""
+    arrays = heads(rng, (1,), (70, 70, 8, 8), np.float32)
+    arrays[0][0, 3] = np.nan
+    y, weights = fastnorm.attention(*arrays, is_causal=is_causal, return_weights=True)
+    assert np.isnan(y[0, 3]).all()
+    assert np.isfinite(np.delete(y, 3, axis=1)).all()
+    assert not weights[0, 3, 4:].any()
+    _, _, dvalues = fastnorm.attention_backward(np.ones_like(y), *arrays, is_causal=is_causal)
+    assert np.isfinite(dvalues[0, 4:]).all()
+    assert np.isnan(dvalues[0, :4]).all()
+
+
 def test_a_mask_against_the_slots_alone(implementation: str, rng: np.random.Generator) -> None:
     """Slots that take no part are as good as absent."""
     query, keys, values = heads(rng, (2,), (5, 40, 8, 3), np.float64)
@@ -216,6 +260,15 @@ def test_out_may_be_any_input(which: int, backend: str, rng: np.random.Generator
     expected = fastnorm.attention(*arrays)
     assert fastnorm.attention(*arrays, out=arrays[which]) is arrays[which]
     assert_same_bits(arrays[which], expected)
+
+
+def test_causal_against_torch(backend: str, rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    arrays = heads(rng, (2, 3), (70, 70, 16, 24), np.float32)
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        *map(torch.from_numpy, arrays), is_causal=True
+    )
+    assert relative_error(fastnorm.attention(*arrays, is_causal=True), expected.numpy()) < 1e-6
 
 
 def test_against_torch(backend: str, rng: np.random.Generator) -> None:

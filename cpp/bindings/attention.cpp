@@ -15,19 +15,33 @@ namespace {
 struct HeadArrays {
     MaybeArray query, keys, values;
     bool one_query = false;
+    Causality causality = Causality::none;
 
-    Heads heads() const { return {*query, *keys, *values, one_query}; }
+    Heads heads() const { return {*query, *keys, *values, one_query, causality}; }
 };
 
 bool same_lead(const Array& a, const Array& b, int lead_axes) {
     return PyArray_CompareLists(a.shape(), b.shape(), lead_axes);
 }
 
+// A memory read has no such argument.
+std::optional<Causality> as_causality(PyObject* slot) {
+    if (!slot || slot == Py_False) return Causality::none;
+    if (slot == Py_True) return Causality::upper_left;
+    if (!PyUnicode_CheckExact(slot) || PyUnicode_CompareWithASCIIString(slot, "lower_right") != 0)
+        return std::nullopt;
+    return Causality::lower_right;
+}
+
 bool as_heads(
-    PyObject* query_slot, PyObject* keys_slot, PyObject* values_slot, bool one_query, HeadArrays& arrays
+    PyObject* query_slot, PyObject* keys_slot, PyObject* values_slot, PyObject* causality_slot,
+    bool one_query, HeadArrays& arrays
 ) {
     arrays.query = as_array(query_slot), arrays.keys = as_array(keys_slot);
     arrays.values = as_array(values_slot), arrays.one_query = one_query;
+    const std::optional<Causality> causality = as_causality(causality_slot);
+    if (!causality) return false;
+    arrays.causality = *causality;
     const MaybeArray &query = arrays.query, &keys = arrays.keys, &values = arrays.values;
     if (!query || !keys || !values) return false;
     if (keys->element != query->element || values->element != query->element) return false;
@@ -76,7 +90,7 @@ std::optional<double> as_scale(PyObject* slot, const Heads& heads) {
 }
 
 struct ForwardArguments {
-    Slot query, keys, values, mask, scale, linear, return_weights;
+    Slot query, keys, values, mask, is_causal, scale, linear, return_weights;
     Out out;
     bool one_query;
 };
@@ -91,7 +105,8 @@ bool set_apart(Array& array, const Array& out, Reference& copy) {
 
 Outcome attend_forward(const ForwardArguments& slots) {
     HeadArrays arrays;
-    if (!as_heads(slots.query, slots.keys, slots.values, slots.one_query, arrays)) return not_canonical;
+    if (!as_heads(slots.query, slots.keys, slots.values, slots.is_causal, slots.one_query, arrays))
+        return not_canonical;
     MaskArray mask;
     if (!as_mask(slots.mask, arrays.heads(), mask)) return not_canonical;
     const std::optional<bool> linear = as_flag(slots.linear), return_weights = as_flag(slots.return_weights);
@@ -143,13 +158,14 @@ Outcome attend_forward(const ForwardArguments& slots) {
 }
 
 struct BackwardArguments {
-    Slot dy, query, keys, values, mask, scale, linear;
+    Slot dy, query, keys, values, mask, is_causal, scale, linear;
     bool one_query;
 };
 
 Outcome attend_backward(const BackwardArguments& slots) {
     HeadArrays arrays;
-    if (!as_heads(slots.query, slots.keys, slots.values, slots.one_query, arrays)) return not_canonical;
+    if (!as_heads(slots.query, slots.keys, slots.values, slots.is_causal, slots.one_query, arrays))
+        return not_canonical;
     const Array &query = *arrays.query, &keys = *arrays.keys, &values = *arrays.values;
     const MaybeArray dy = as_array(slots.dy);
     if (!dy || dy->element != query.element || dy->ndim() != query.ndim()) return not_canonical;
@@ -191,21 +207,22 @@ Outcome attend_backward(const BackwardArguments& slots) {
 }
 
 struct AttentionArguments {
-    FASTNORM_ARGUMENTS(query, keys, values, mask, scale, linear, return_weights, out)
+    FASTNORM_ARGUMENTS(query, keys, values, mask, is_causal, scale, linear, return_weights, out)
 };
 Outcome attention(const Call<AttentionArguments>& call) {
     return attend_forward(
-        {call.query, call.keys, call.values, call.mask, call.scale, call.linear, call.return_weights,
-         out_of(call), false}
+        {call.query, call.keys, call.values, call.mask, call.is_causal, call.scale, call.linear,
+         call.return_weights, out_of(call), false}
     );
 }
 
 struct AttentionBackwardArguments {
-    FASTNORM_ARGUMENTS(dy, query, keys, values, mask, scale, linear)
+    FASTNORM_ARGUMENTS(dy, query, keys, values, mask, is_causal, scale, linear)
 };
 Outcome attention_backward(const Call<AttentionBackwardArguments>& call) {
     return attend_backward(
-        {call.dy, call.query, call.keys, call.values, call.mask, call.scale, call.linear, false}
+        {call.dy, call.query, call.keys, call.values, call.mask, call.is_causal, call.scale, call.linear,
+         false}
     );
 }
 
@@ -214,7 +231,7 @@ struct MemoryReadArguments {
 };
 Outcome memory_read(const Call<MemoryReadArguments>& call) {
     return attend_forward(
-        {call.query, call.keys, call.values, call.mask, nullptr, call.linear, call.return_weights,
+        {call.query, call.keys, call.values, call.mask, nullptr, nullptr, call.linear, call.return_weights,
          out_of(call), true}
     );
 }
@@ -223,7 +240,9 @@ struct MemoryReadBackwardArguments {
     FASTNORM_ARGUMENTS(dy, query, keys, values, mask, linear)
 };
 Outcome memory_read_backward(const Call<MemoryReadBackwardArguments>& call) {
-    return attend_backward({call.dy, call.query, call.keys, call.values, call.mask, nullptr, call.linear, true});
+    return attend_backward(
+        {call.dy, call.query, call.keys, call.values, call.mask, nullptr, nullptr, call.linear, true}
+    );
 }
 
 }  // namespace

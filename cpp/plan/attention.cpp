@@ -15,13 +15,24 @@ constexpr double column_nanoseconds = 0.013;
 // Tiles are shared out in chunks of about this.
 constexpr double chunk_nanoseconds = 10000;
 
+// The share of its slots that a query sees on average.
+double seen_share(const Attention& task) {
+    const double queries = double(task.queries), slots = double(task.slots), diagonal = double(task.diagonal);
+    if (queries * slots == 0) return 1;
+    const double none = std::clamp(-diagonal, 0.0, queries);  // those that see none, and where all is seen
+    const double all = std::clamp(slots - 1 - diagonal, none, queries);
+    const double some = (all - none) * ((none + all + 1) / 2 + diagonal);
+    return (some + (queries - all) * slots) / (queries * slots);
+}
+
 // Tiles of `rows` queries or slots; each score takes `products` times what it does in the forward.
 Work tile_work(const Attention& task, Element element, std::int64_t rows, double products) {
     const std::int64_t units = task.heads * tiles_of(rows, attention_tile(element));
     // A tile costs the same however few of its lanes hold rows; one of half the lanes is the smallest. A
     // single query costs about as much as six.
     const double lanes = task.queries == 1 ? 6 : std::max(double(rows), double(attention_tile(element)) / 2);
-    const double scores = lanes * double(task.queries * task.slots) / double(std::max<std::int64_t>(rows, 1));
+    const double scores = lanes * double(task.queries * task.slots) * seen_share(task) /
+                          double(std::max<std::int64_t>(rows, 1));
     const double cost = products * (score_nanoseconds + column_nanoseconds * double(task.dim + task.width));
     const double nanoseconds = double(task.heads) * scores * cost * (element == Element::float64 ? 2 : 1);
     const double unit = nanoseconds / double(std::max<std::int64_t>(units, 1));
@@ -82,6 +93,9 @@ void HeadGeometry::describe(Attention& task, const Heads& heads, const Mask& mas
     task.mask_kind = mask.kind;
     task.mask = mask.kind == MaskKind::none ? HeadMatrix{} : broadcast(mask.view, heads);
     task.y = task.weights = HeadMatrix{};
+    task.diagonal = heads.causality == Causality::none         ? task.slots
+                    : heads.causality == Causality::upper_left ? 0
+                                                               : task.slots - task.queries;
 }
 
 Work attention_work(const Attention& task, Element element) {

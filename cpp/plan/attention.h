@@ -7,11 +7,16 @@
 
 namespace fastnorm {
 
+// What a query sees: all slots; those up to its own number; or those up to the one that is as far from the
+// last as it is from the last query.
+enum class Causality : int { none, upper_left, lower_right };
+
 // query, keys and values: leading axes, then queries x dim, slots x dim and slots x width. A memory read has
 // one query a head, which has no axis of its own.
 struct Heads {
     View query, keys, values;
     bool one_query = false;
+    Causality causality = Causality::none;
 
     int lead_axes() const { return keys.ndim - 2; }
     std::int64_t queries() const { return one_query ? 1 : query.shape[lead_axes()]; }

@@ -18,7 +18,8 @@ enum class MaskKind : int { none, boolean, additive };
 
 // `heads` is the product of the leading axes. Per head query (queries x dim), keys (slots x dim), values
 // (slots x width), mask (queries x slots; one byte, or the compute type, an element), y (queries x width) and
-// weights (queries x slots, data null where they are not asked for).
+// weights (queries x slots, data null where they are not asked for). Query i does not see slots beyond i +
+// diagonal, which is `slots` where it sees them all.
 struct Attention {
     int lead_axes;
     const std::int64_t* lead_extent;
@@ -27,6 +28,7 @@ struct Attention {
     MaskKind mask_kind;
     double scale;
     bool linear;
+    std::int64_t diagonal;
 };
 
 // The gradient of the same. `stats` holds three numbers of the compute type a query row, which the kernel of
@@ -51,6 +53,28 @@ FASTNORM_INLINE constexpr std::int64_t tiles_of(std::int64_t rows, std::int64_t 
 // Rows of the other side that a tile meets at a time. Sums over them start at zero in every block, so that a
 // sum of n terms is rounded at most block + n / block times.
 constexpr std::int64_t attention_block = 64;
+
+// Of a causal task a tile of queries meets the blocks of slots up to the last that one of them sees, and a
+// tile of keys the blocks of queries from the first on that sees the block it lies in: the same pairs of
+// blocks, so that the gradient of a slot has the same terms either way. These are the slots that are met
+// before query `end`, and the query from which on slot `first` is met.
+FASTNORM_INLINE constexpr std::int64_t slots_met(const Attention& task, std::int64_t end) {
+    const std::int64_t seen = end + task.diagonal;
+    if (seen <= 0) return 0;
+    const std::int64_t whole = (seen + attention_block - 1) / attention_block * attention_block;
+    return whole < task.slots ? whole : task.slots;
+}
+FASTNORM_INLINE constexpr std::int64_t queries_not_met(const Attention& task, std::int64_t first) {
+    const std::int64_t query = first / attention_block * attention_block - task.diagonal;
+    if (query <= 0) return 0;
+    const std::int64_t whole = query / attention_block * attention_block;
+    return whole < task.queries ? whole : task.queries;
+}
+// The slots that the one query of a task sees.
+FASTNORM_INLINE constexpr std::int64_t slots_seen_by_one(const Attention& task) {
+    const std::int64_t seen = 1 + task.diagonal;
+    return seen <= 0 ? 0 : seen < task.slots ? seen : task.slots;
+}
 
 // Scratch of the forward: tiles of dim (operand and sum) and width, a block of scores and one of the mask,
 // and packed rows of a block where they cannot be used in place.

@@ -105,6 +105,8 @@ void attend(Run& run) {
     );
     const bool masked = run.source.flag(), weighted = run.source.flag();
     Heads heads{query, keys, values, one_query};
+    constexpr Causality causalities[] = {Causality::none, Causality::upper_left, Causality::lower_right};
+    if (!one_query) heads.causality = run.source.one_of(causalities);
     HeadGeometry geometry;
     AttentionBackward task = {};
     Attention& forward = task.forward;

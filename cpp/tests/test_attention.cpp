@@ -26,7 +26,7 @@ struct TestHeads {
 
 Results run_attention(
     const KernelTable& table, const Shape& s, MaskKind kind, bool linear, std::int64_t slots,
-    std::int64_t width
+    std::int64_t width, std::int64_t hidden = -1  // slots from the last query; none are where it is negative
 ) {
     const int e = int(s.element);
     const std::int64_t dim = s.cols, heads = 2;
@@ -72,7 +72,8 @@ Results run_attention(
         weights.matrix(),
         kind,
         0.125,
-        linear
+        linear,
+        hidden < 0 ? slots : slots - s.rows - hidden
     };
     const std::int64_t tile = attention_tile(s.element);
     const std::int64_t units = heads * tiles_of(s.rows, tile);
@@ -99,7 +100,7 @@ Results run_attention(
     CHECK(head_dvalues.content() == results.outputs[4]);
 
     // Each query by itself, which other kernels may do: the same bits.
-    if (s.layout == Layout::contiguous && kind != MaskKind::boolean) {
+    if (s.layout == Layout::contiguous && kind != MaskKind::boolean && hidden < 0) {
         TestHeads alone(s, s.rows, width, 0);
         Attention one = forward;
         one.queries = 1;
@@ -140,17 +141,18 @@ void test_empty() {
 // of slots, and with more slots than are kept.
 void test_ways() {
     const Targets targets;
-    const auto run = [&](Shape s, std::int64_t slots, std::int64_t width, std::int64_t number) {
+    const auto run = [&](Shape s, std::int64_t slots, std::int64_t width, std::int64_t number,
+                         std::int64_t hidden = -1) {
         const MaskKind kind = MaskKind(number % 3);
         const bool linear = number % 4 == 3;
         s.layout = number % 5 == 4 ? Layout::spread : Layout::contiguous;
         Results first;
         for (const KernelTable* table : targets.fused) {
-            const Results results = run_attention(*table, s, kind, linear, slots, width);
+            const Results results = run_attention(*table, s, kind, linear, slots, width, hidden);
             if (first.outputs.empty()) first = results;
             CHECK(results == first);
         }
-        if (targets.plain) run_attention(*targets.plain, s, kind, linear, slots, width);
+        if (targets.plain) run_attention(*targets.plain, s, kind, linear, slots, width, hidden);
     };
     std::int64_t number = 0;
     for (const Element element : elements_of_kernels) {
@@ -159,6 +161,14 @@ void test_ways() {
                 const std::int64_t dim = number % 7 == 0 ? 32 : number % 7 == 1 ? 5 : 19, width = 35 - dim;
                 run({queries, dim, element, Layout::contiguous, number % 2 == 0, false}, slots, width,
                     number);
+                // Queries that see the slots before them, from the first, from the last, and some that see
+                // none.
+                const std::int64_t distance = number % 3 == 0   ? std::max<std::int64_t>(slots - queries, 0)
+                                              : number % 3 == 1 ? 0
+                                                                : 5;
+                if (number % 2 == 0)
+                    run({queries, dim, element, Layout::contiguous, number % 2 == 0, false}, slots, width,
+                        number, distance);
                 ++number;
             }
         }

@@ -76,13 +76,18 @@ void test_heads() {
 void test_work() {
     Attention task = {};
     task.heads = 12, task.queries = 100, task.slots = 50, task.dim = task.width = 64;
+    task.diagonal = task.slots;
     const Work work = attention_work(task, Element::float32);
     CHECK(work.units == 12 * 4 && work.units_per_chunk == 3);  // tiles of 32 queries, 10 us a chunk
     CHECK(attention_work(task, Element::float64).units == 12 * 7);
     CHECK(work.scratch_bytes == attention_scratch_bytes(64, 64));
     CHECK(attention_stats_bytes(task, Element::float16) == 12 * 100 * 3 * 4);
     CHECK(attention_backward_nanoseconds(task, Element::float32) > 2 * work.nanoseconds);
-    task.queries = 1, task.slots = 10, task.dim = task.width = 8;
+    task.diagonal = 0;  // the first 50 queries see half of the slots
+    CHECK(std::fabs(attention_work(task, Element::float32).nanoseconds / work.nanoseconds - 0.755) < 1e-9);
+    task.diagonal = -60;
+    CHECK(std::fabs(attention_work(task, Element::float32).nanoseconds / work.nanoseconds - 0.164) < 1e-9);
+    task.queries = 1, task.slots = task.diagonal = 10, task.dim = task.width = 8;
     CHECK(attention_work(task, Element::float32).units_per_chunk > 12);  // short reads share a chunk
     task.heads = task.slots = 0;
     CHECK(attention_work(task, Element::float32).units == 0);

@@ -17,6 +17,7 @@ def attention(
     values: ArrayLike,
     *,
     mask: ArrayLike | None = None,
+    is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
     linear: bool = False,
     return_weights: Literal[False] = False,
@@ -29,6 +30,7 @@ def attention(
     values: ArrayLike,
     *,
     mask: ArrayLike | None = None,
+    is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
     linear: bool = False,
     return_weights: Literal[True],
@@ -41,6 +43,7 @@ def attention(
     values: ArrayLike,
     *,
     mask: ArrayLike | None = None,
+    is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
     linear: bool = False,
     return_weights: bool,
@@ -53,6 +56,7 @@ def attention(
     values: ArrayLike,
     *,
     mask: ArrayLike | None = None,
+    is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
     linear: bool = False,
     return_weights: bool = False,
@@ -74,6 +78,10 @@ def attention(
         Broadcasts to (..., queries, slots). Boolean: True takes part. Else it is added to the scores, and
         -inf takes no part; of query's dtype, or float32 where query is a half type. Values of slots that take
         no part must still be finite.
+    is_causal : bool or 'lower_right', default False
+        True: query i sees slots 0 to i. 'lower_right': the last query sees all slots, the one before it all
+        but the last and so on, as queries at the end of a cache of keys have to. Blocks that are not seen
+        are not computed. Where there is a mask too, both hold.
     scale : float, optional
         Factor of the scores, before the mask; ``dim ** -0.5`` where it is not given.
     linear : bool, default False
@@ -125,6 +133,9 @@ def attention(
     >>> weights
     array([[1., 0.],
            [1., 0.]])
+    >>> fastnorm.attention(query, keys, values, is_causal=True).round(3)
+    array([[1., 2., 3.],
+           [3., 4., 5.]])
     """
 
 
@@ -136,6 +147,7 @@ def attention_backward(
     values: ArrayLike,
     *,
     mask: ArrayLike | None = None,
+    is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
     linear: bool = False,
 ) -> tuple[Array, Array, Array]:
@@ -153,6 +165,8 @@ def attention_backward(
         The arguments of the forward.
     mask : array_like, optional
         As in the forward; it gets no gradient.
+    is_causal : bool or 'lower_right', default False
+        As in the forward.
     scale : float, optional
         As in the forward.
     linear : bool, default False

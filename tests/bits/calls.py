@@ -32,6 +32,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "ignore_index": (1,),
     "gamma": (0.0, 0.5, 1.0, 3.0),
     "fraction": (0.3,),
+    "is_causal": (True, "lower_right"),
     "scale": (0.875,),
     "weight_offset": (1.0,),
     "beta": (1.7, -0.3, 0.0),

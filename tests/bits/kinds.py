@@ -241,6 +241,7 @@ def broadcasts(shape: Shape) -> Iterator[tuple[str, Shape]]:
 
 HEADS = ((1, 1, 1, 1), (2, 3, 17, 5, 5), (2, 3, 33, 70, 20, 24), (64, 130, 64, 64), (2, 70, 300, 32, 32))
 FEW_HEADS = ((2, 3, 17, 5, 5), (2, 3, 33, 70, 20, 24), (2, 1, 50, 20, 20), (5, 1030, 16, 16))
+SQUARES_OF_HEADS = ((2, 3, 17, 17, 5, 5), (2, 150, 150, 20, 24), (2, 33, 100, 8, 8), (3, 100, 33, 8, 8))
 MEMORIES = ((1, 1, 1), (7, 5, 5), (3, 50, 20, 20), (2, 3, 70, 24, 17), (2, 1030, 16, 16))
 FEW_MEMORIES = ((3, 50, 20, 20), (2, 3, 70, 24, 17), (0, 3, 4, 4))
 MASKS = ("slots", "causal", "rows", "added")
@@ -365,6 +366,15 @@ ATTENTION = Kind(
             for mask in ("rows", "added")
         ),
         Variant("weights mask=rows", {"mask": "rows", "return_weights": True}, FEW_HEADS),
+        *(
+            Variant(f"{causal} mask={mask}", {"mask": mask, "is_causal": causal}, FEW_HEADS)
+            for causal, mask in ((True, "added"), ("lower_right", "rows"))
+        ),
+        *(
+            Variant(f"weights {causal}", {"return_weights": True, "is_causal": causal}, SQUARES_OF_HEADS)
+            for causal in (True, "lower_right")
+        ),
+        Variant("linear causal", {"linear": True, "is_causal": True}, SQUARES_OF_HEADS),
     ),
 )
 MEMORY_READ = Kind(

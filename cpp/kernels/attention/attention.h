@@ -27,23 +27,23 @@ void attend(
     std::int64_t count, char* scratch
 ) {
     using Tile = ScoreTile<V>;
-    Tile tile(
-        task, moves, task.query, task.keys, task.mask.row_stride, task.mask.col_stride, head, first, count,
-        scratch
-    );
+    Tile tile(task, moves, true, head, first, count, scratch);
     const auto scores = Tile::take_block(scratch);
     auto* sums = Tile::take_zeros(scratch, task.width);
     Head<element_t<V>> values(task, moves, task.values, task.width, head);
     values.take_space(scratch);
     OnlineSoftmax<V> softmax;
-    for_blocks(task.slots, [&](std::int64_t slot, std::int64_t slots) {
+    const std::int64_t met = slots_met(task, first + count);
+    for_blocks(met, [&](std::int64_t slot, std::int64_t slots) {
         V decay = broadcast<V>(1);
+        const std::int64_t seen = tile.seen(slot, slots);
         if (task.linear) {
-            tile.fetch_linear(slot, slots, scores);
+            tile.fetch_linear(slot, seen, scores);
         } else {
-            const V highest = tile.fetch(slot, slots, scores);
-            decay = softmax.weigh(scores, scores, slots, highest);
+            const V highest = tile.fetch(slot, seen, scores);
+            decay = softmax.weigh(scores, scores, seen, highest);
         }
+        Tile::clear(seen, slots, scores);
         accumulate<V>(scores, values.rows(slot, slots), slots, task.width, decay, sums);
     });
     const V share = softmax.reciprocal();
@@ -51,12 +51,19 @@ void attend(
     Head<element_t<V>>(task, moves, task.y, task.width, head).write_tile(first, count, sums, Tile::lanes);
     if (!task.weights.data) return;
     const Head<element_t<V>> weights(task, moves, task.weights, task.slots, head);
-    for_blocks(task.slots, [&](std::int64_t slot, std::int64_t slots) {
-        task.linear ? tile.fetch_linear(slot, slots, scores) : void(tile.fetch(slot, slots, scores));
-        for (std::int64_t j = 0; j < slots; ++j) {
+    for_blocks(met, [&](std::int64_t slot, std::int64_t slots) {
+        const std::int64_t seen = tile.seen(slot, slots);
+        task.linear ? tile.fetch_linear(slot, seen, scores) : void(tile.fetch(slot, seen, scores));
+        for (std::int64_t j = 0; j < seen; ++j) {
             auto* lane = scores.row(j);
             if (!task.linear) store(lane, weight_of(load<V>(lane) - softmax.peak) * share);
         }
+        tile.clear_hidden(slot, seen, scores);
+        Tile::clear(seen, slots, scores);
+        weights.columns(slot, slots).write_tile(first, count, scores.data, Tile::lanes);
+    });
+    Tile::clear(0, attention_block, scores);
+    for_blocks(met, task.slots, [&](std::int64_t slot, std::int64_t slots) {
         weights.columns(slot, slots).write_tile(first, count, scores.data, Tile::lanes);
     });
 }

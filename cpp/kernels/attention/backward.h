@@ -30,31 +30,28 @@ void attend_backward_tile(
     using C = element_t<V>;
     using Tile = ScoreTile<V>;
     const Attention& forward = task.forward;
-    Tile scores(
-        forward, moves, forward.query, forward.keys, forward.mask.row_stride, forward.mask.col_stride, head,
-        first, count, scratch
-    );
+    Tile scores(forward, moves, true, head, first, count, scratch);
     GradientTile<V> tile(scores, task.dy, forward.values, head, scratch);
     C* sums = Tile::take_zeros(scratch, forward.dim);
     const LaneRows<C> online = Tile::take_block(scratch);
+    const std::int64_t met = slots_met(forward, first + count);
     // Calls body(slot, slots, P, dP, whether it is the last block).
     const auto for_kept_blocks = [&](auto body) FASTNORM_INLINE_LAMBDA {
-        for_blocks(forward.slots, [&](std::int64_t slot, std::int64_t slots) FASTNORM_INLINE_LAMBDA {
+        for_blocks(met, [&](std::int64_t slot, std::int64_t slots) FASTNORM_INLINE_LAMBDA {
             const std::int64_t kept = keeps ? slot : 0;
-            body(
-                slot, slots, all_weights.from(kept), all_gradients.from(kept), slot + slots == forward.slots
-            );
+            body(slot, slots, all_weights.from(kept), all_gradients.from(kept), slot + slots == met);
         });
     };
     OnlineSoftmax<V> softmax;
     Doubles<V> inner = broadcast<Doubles<V>>(0);
     for_kept_blocks([&](auto slot, auto slots, auto weights, auto gradients, bool is_last) {
-        const V highest = tile.fetch(slot, slots, weights, gradients);
+        const std::int64_t seen = tile.scores.seen(slot, slots);
+        const V highest = tile.fetch(slot, seen, weights, gradients);
         if (forward.linear) return;
         // The peak of the last block is the peak: its weights stay.
         const LaneRows<C> block = is_last ? weights : online;
-        const V decay = softmax.weigh(weights, block, slots, highest);
-        inner = mul_add(inner, to_double(decay), to_double(inner_product<V>(block, gradients, slots)));
+        const V decay = softmax.weigh(weights, block, seen, highest);
+        inner = mul_add(inner, to_double(decay), to_double(inner_product<V>(block, gradients, seen)));
     });
     const V share = softmax.reciprocal();
     const V mean = rounded<V>(inner * to_double(share));
@@ -67,12 +64,17 @@ void attend_backward_tile(
         for (int k = 0; k < attention_stats; ++k) stats[i * attention_stats + k] = lanes[k][i];
     }
     for_kept_blocks([&](auto slot, auto slots, auto weights, auto gradients, bool is_last) {
-        if (!keeps) tile.fetch(slot, slots, weights, gradients);
-        for (std::int64_t j = 0; j < slots && !forward.linear; ++j) {
+        const std::int64_t seen = tile.scores.seen(slot, slots);
+        if (!keeps) tile.fetch(slot, seen, weights, gradients);
+        for (std::int64_t j = 0; j < seen && !forward.linear; ++j) {
             const V kept = load<V>(weights.row(j));
             const V weight = (keeps && is_last ? kept : weight_of(kept - softmax.peak)) * share;
             store(weights.row(j), weight);
             store(gradients.row(j), weight * (load<V>(gradients.row(j)) - mean));
+        }
+        for (const LaneRows<C> block : {weights, gradients}) {
+            tile.scores.clear_hidden(slot, seen, block);
+            Tile::clear(seen, slots, block);
         }
         const RowBlock<C> keys = tile.scores.rows.rows(slot, slots);
         accumulate<V>(gradients, keys, slots, forward.dim, broadcast<V>(1), sums);
@@ -107,14 +109,22 @@ void attend_backward_head(
     query.take_space(scratch), dy.take_space(scratch);
     for_blocks(forward.queries, [&](std::int64_t first, std::int64_t count) {
         const std::int64_t tiles = tiles_of(count, tile_bytes / std::int64_t(sizeof(C)));
+        const std::int64_t met = slots_met(forward, first + attention_block);
         for_tiles<C>(count, 0, tiles, [&](auto tile, auto, auto lane, auto lanes) {
-            attend_backward_tile<typename decltype(tile)::V>(
-                task, moves, head, first + lane, lanes, true, {weights.data + lane, weights.step},
-                {gradients.data + lane, gradients.step}, scratch
+            using V = typename decltype(tile)::V;
+            const LaneRows<C> tile_weights{weights.data + lane, weights.step},
+                tile_gradients{gradients.data + lane, gradients.step};
+            attend_backward_tile<V>(
+                task, moves, head, first + lane, lanes, true, tile_weights, tile_gradients, scratch
             );
+            for (std::int64_t j = slots_met(forward, first + lane + lanes); j < met; ++j) {
+                store(tile_weights.row(j), broadcast<V>(0));
+                store(tile_gradients.row(j), broadcast<V>(0));
+            }
         });
-        accumulate_slots(weights.data, slots, dy.rows(first, count), count, value_row, dvalues);
-        accumulate_slots(gradients.data, slots, query.rows(first, count), count, query_row, dkeys);
+        const std::int64_t whole = whole_slot_groups(met);
+        accumulate_slots(weights.data, whole, dy.rows(first, count), count, value_row, dvalues);
+        accumulate_slots(gradients.data, whole, query.rows(first, count), count, query_row, dkeys);
     });
     put({forward, moves, task.dkeys, forward.dim, head}, forward.slots, query_row, dkeys, C(forward.scale));
     put({forward, moves, task.dvalues, forward.width, head}, forward.slots, value_row, dvalues, C(1));
@@ -128,16 +138,14 @@ void attend_backward_keys(
     using C = element_t<V>;
     using Tile = ScoreTile<V>;
     const Attention& forward = task.forward;
-    Tile scores(
-        forward, moves, forward.keys, forward.query, forward.mask.col_stride, forward.mask.row_stride, head,
-        first, count, scratch
-    );
+    Tile scores(forward, moves, false, head, first, count, scratch);
     GradientTile<V> tile(scores, forward.values, task.dy, head, scratch);
     const LaneRows<C> weights = Tile::take_block(scratch), gradients = Tile::take_block(scratch);
     C* dkeys = Tile::take_zeros(scratch, forward.dim);
     C* dvalues = Tile::take_zeros(scratch, forward.width);
     const V one = broadcast<V>(1);
-    for_blocks(forward.queries, [&](std::int64_t query, std::int64_t queries) {
+    const std::int64_t begin = queries_not_met(forward, first);
+    for_blocks(begin, forward.queries, [&](std::int64_t query, std::int64_t queries) {
         tile.fetch(query, queries, weights, gradients);
         const C* stats =
             static_cast<const C*>(task.stats) + (head * forward.queries + query) * attention_stats;
@@ -149,6 +157,7 @@ void attend_backward_keys(
                 store(gradients.row(j), weight * (load<V>(gradients.row(j)) - broadcast<V>(stats[2])));
             }
         }
+        for (const LaneRows<C> block : {weights, gradients}) tile.scores.clear_hidden(query, queries, block);
         accumulate<V>(weights, tile.rows.rows(query, queries), queries, forward.width, one, dvalues);
         accumulate<V>(gradients, tile.scores.rows.rows(query, queries), queries, forward.dim, one, dkeys);
     });

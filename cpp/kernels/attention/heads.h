@@ -16,6 +16,7 @@ struct RowBlock {
     const C* data;
     std::int64_t step;
     FASTNORM_INLINE const C* row(std::int64_t i) const { return data + i * step; }
+    FASTNORM_INLINE RowBlock from(std::int64_t first) const { return {row(first), step}; }
 };
 
 template <class C>

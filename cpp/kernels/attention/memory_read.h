@@ -24,7 +24,8 @@ void attend_one(const Attention& task, std::int64_t head, char* scratch) {
     const RowRegisters row{task.width};
     C* const sums = row.take_zeros<C>(scratch);
     RowSoftmax<C> softmax;
-    for_blocks(task.slots, [&](std::int64_t first, std::int64_t count) {
+    const std::int64_t seen = slots_seen_by_one(task);
+    for_blocks(seen, [&](std::int64_t first, std::int64_t count) {
         slot.fetch(first, count);
         if (task.linear) slot.to_linear_weights(count);
         const C decay = task.linear ? C(1) : softmax.weigh(slot.scores, count);
@@ -36,7 +37,7 @@ void attend_one(const Attention& task, std::int64_t head, char* scratch) {
         put_register<T>(y, 0, row, i, load<V>(sums + i * weight_lanes) * share);
     if (!task.weights.data) return;
     const Head<C> weights(task, moves_of<T>, task.weights, task.slots, head);
-    for_blocks(task.slots, [&](std::int64_t first, std::int64_t count) {
+    for_blocks(seen, [&](std::int64_t first, std::int64_t count) {
         slot.fetch(first, count);
         if (task.linear) {
             slot.to_linear_weights(count);
@@ -46,6 +47,7 @@ void attend_one(const Attention& task, std::int64_t head, char* scratch) {
         }
         for (std::int64_t j = 0; j < count; ++j) write_narrowed<T>(weights.at(0, first + j), slot.scores[j]);
     });
+    for (std::int64_t j = seen; j < task.slots; ++j) write_narrowed<T>(weights.at(0, j), C(0));
 }
 
 // Rows of factors[j] * vector.
@@ -84,7 +86,8 @@ void attend_one_backward(const AttentionBackward& task, std::int64_t head, char*
     };
     RowSoftmax<C> softmax;
     double inner = 0;
-    for_blocks(forward.linear ? 0 : forward.slots, [&](std::int64_t first, std::int64_t count) {
+    const std::int64_t seen = slots_seen_by_one(forward);
+    for_blocks(forward.linear ? 0 : seen, [&](std::int64_t first, std::int64_t count) {
         fetch(first, count);
         const C decay = softmax.weigh(slot.scores, count);
         V sums = broadcast<V>(0);
@@ -101,7 +104,7 @@ void attend_one_backward(const AttentionBackward& task, std::int64_t head, char*
     const RowRegisters query_row{forward.dim}, value_row{forward.width};
     C* const dquery = query_row.take_zeros<C>(scratch);
     const V scale = broadcast<V>(C(forward.scale)), zero = broadcast<V>(0);
-    for_blocks(forward.slots, [&](std::int64_t first, std::int64_t count) {
+    for_blocks(seen, [&](std::int64_t first, std::int64_t count) {
         const RowBlock<C> keys = fetch(first, count);
         for (std::int64_t j = 0; j < count; j += weight_lanes) {
             const V score = load<V>(slot.scores + j), gradient = load<V>(gradients + j);
@@ -118,6 +121,11 @@ void attend_one_backward(const AttentionBackward& task, std::int64_t head, char*
         put_outer<T>(dkeys, first, count, query_row, gradients, slot.query.vector, C(forward.scale));
         put_outer<T>(dvalues, first, count, value_row, slot.scores, dy.vector, C(1));
     });
+    for (const Head<C>* to : {&dkeys, &dvalues}) {
+        for (std::int64_t j = seen; j < forward.slots; ++j) {
+            for (std::int64_t c = 0; c < to->cols; ++c) write_narrowed<T>(to->at(j, c), C(0));
+        }
+    }
     const Head<C> to_dquery(forward, moves_of<T>, task.dquery, forward.dim, head);
     for (std::int64_t i = 0; i < query_row.count(); ++i) {
         put_register<T>(to_dquery, 0, query_row, i, load<V>(dquery + i * weight_lanes) * scale);

@@ -2,6 +2,8 @@
 // beside them the products that the gradient needs.
 #pragma once
 
+#include <utility>
+
 #include "kernels/attention/weights.h"
 
 FASTNORM_TARGET_BEGIN
@@ -16,27 +18,25 @@ struct ScoreTile {
     const Attention& task;
     Head<C> rows;  // of the other side
     std::int64_t first, count;
+    bool has_queries;  // in the lanes
     TileMask<C> mask;
     C* tile;
 
     FASTNORM_INLINE ScoreTile(
-        const Attention& attention, const Moves<C>& moves, const HeadMatrix& in_lanes,
-        const HeadMatrix& in_rows, std::int64_t lane_stride, std::int64_t row_stride, std::int64_t head,
+        const Attention& attention, const Moves<C>& moves, bool queries_in_lanes, std::int64_t head,
         std::int64_t first_lane, std::int64_t lane_total, char*& scratch
     )
         : task(attention),
-          rows(attention, moves, in_rows, attention.dim, head),
+          rows(attention, moves, queries_in_lanes ? attention.keys : attention.query, attention.dim, head),
           first(first_lane),
-          count(lane_total) {
+          count(lane_total),
+          has_queries(queries_in_lanes) {
         tile = take(scratch, task.dim);
-        const Head<C> own(task, moves, in_lanes, task.dim, head);
+        const Head<C> own(task, moves, has_queries ? task.query : task.keys, task.dim, head);
         own.read_tile(first, count, tile, lanes);
         rows.take_space(scratch);
-        mask = {task.mask_kind, nullptr, lane_stride, row_stride, lanes, nullptr};
-        if (mask.kind == MaskKind::none) return;
-        mask.data =
-            task.mask.data + strided_offset(head, task.lead_axes, task.lead_extent, task.mask.lead_stride);
-        mask.bias = take(scratch, attention_block);
+        mask = mask_of<C>(task, head);
+        if (!has_queries) std::swap(mask.lane_stride, mask.row_stride);
     }
 
     // Space for `vectors` vectors.
@@ -56,18 +56,56 @@ struct ScoreTile {
         return {take(scratch, attention_block), lanes};
     }
 
+    // How many slots of a block the queries of the tile, the last of them, see. The others weigh 0; they
+    // still count in products with weights, so that these have the same terms in tiles of either size.
+    FASTNORM_INLINE std::int64_t seen(std::int64_t slot, std::int64_t slots) const {
+        return smaller(first + count + task.diagonal - slot, slots);
+    }
+    static FASTNORM_INLINE void clear(std::int64_t begin, std::int64_t end, LaneRows<C> block) {
+        for (std::int64_t j = begin; j < end; ++j) store(block.row(j), broadcast<V>(0));
+    }
+
     // Leaves the scores of a block, masked and scaled; returns the highest.
     V fetch(std::int64_t first_row, std::int64_t row_count, LaneRows<C> scores) {
-        products<V>(tile, rows.rows(first_row, row_count), row_count, task.dim, scores);
-        mask.read(first, count, first_row, row_count);
-        const V scale = broadcast<V>(C(task.scale));
-        V highest = broadcast<V>(lowest<C>);
-        for (std::int64_t j = 0; j < row_count; ++j) {
-            const V score = mask.score(load<V>(scores.row(j)), scale, j);
-            store(scores.row(j), score);
-            highest = max(score, highest);
+        const RowBlock<C> block = rows.rows(first_row, row_count);
+        for (std::int64_t j = 0, step = mask.turns() ? 8 : row_count; j < row_count; j += step) {
+            // A share of the mask at a time, or the fetches would wait for each other.
+            if (mask.turns())
+                mask.fetch(
+                    first + j * lanes / attention_block, lanes * 8 / attention_block, first_row, row_count
+                );
+            products<V>(tile, block.from(j), smaller(step, row_count - j), task.dim, scores.from(j));
         }
-        return highest;
+        C tops[lanes];
+        if (mask.kind != MaskKind::none) {
+            mask_scores(mask, first, count, first_row, row_count, C(task.scale), scores, lanes, tops);
+        } else {
+            const V scale = broadcast<V>(C(task.scale));
+            V highest = broadcast<V>(lowest<C>);
+            for (std::int64_t j = 0; j < row_count; ++j) {
+                const V score = load<V>(scores.row(j)) * scale;
+                store(scores.row(j), score);
+                highest = max(score, highest);
+            }
+            store(tops, highest);
+        }
+        hide_pairs(first_row, row_count, scores, minus_infinity<C>, tops);
+        return load<V>(tops);
+    }
+    FASTNORM_INLINE void hide_pairs(
+        std::int64_t first_row, std::int64_t row_count, LaneRows<C> values, C value, C* highest
+    ) const {
+        const HiddenPairs hidden = has_queries ? HiddenPairs{1, first_row - first - task.diagonal}
+                                               : HiddenPairs{-1, first - first_row - task.diagonal};
+        if (hidden.any(lanes, row_count)) hide(hidden, values, row_count, lanes, value, highest);
+    }
+    // Weights and gradients of hidden pairs are 0 even where a query's are NaN, as they are of blocks that
+    // it does not meet.
+    FASTNORM_INLINE void clear_hidden(
+        std::int64_t first_row, std::int64_t row_count, LaneRows<C> values
+    ) const {
+        C tops[lanes];
+        hide_pairs(first_row, row_count, values, C(0), tops);
     }
     // The same without softmax: the weights.
     void fetch_linear(std::int64_t first_row, std::int64_t row_count, LaneRows<C> weights) {

@@ -2,6 +2,8 @@
 // registers.
 #pragma once
 
+#include <utility>
+
 #include "kernels/attention/weights.h"
 #include "simd/transpose.h"
 
@@ -134,26 +136,26 @@ struct SlotScores {
     const Attention& task;
     SlotProducts<T> query;
     TileMask<C> mask;
-    C scores[attention_block];
+    C scores[attention_block], bias[attention_block];
 
     FASTNORM_INLINE SlotScores(const Attention& attention, std::int64_t head, char*& scratch)
         : task(attention), query(attention, attention.query, attention.keys, attention.dim, head, scratch) {
-        mask = {task.mask_kind, nullptr, task.mask.col_stride, 0, attention_block, nullptr};
-        if (mask.kind == MaskKind::none) return;
-        mask.data =
-            task.mask.data + strided_offset(head, task.lead_axes, task.lead_extent, task.mask.lead_stride);
-        mask.bias = reinterpret_cast<C*>(scratch);
-        scratch += attention_block * std::int64_t(sizeof(C));
+        mask = mask_of<C>(task, head);
+        std::swap(mask.lane_stride, mask.row_stride);
     }
 
     // Returns the keys of the block.
     RowBlock<C> fetch(std::int64_t first, std::int64_t count) {
-        mask.read(first, count, 0, 1);
-        TileMask<C> part = mask;
+        const bool is_masked = mask.kind != MaskKind::none;
+        if (is_masked) mask.read_lanes(mask.data + first * mask.lane_stride, count, bias);
+        fill_lanes(bias, count, C(0));
         const RowBlock<C> keys =
             query.fetch(first, count, [&](std::int64_t slot, V products) FASTNORM_INLINE_LAMBDA {
-                part.bias = mask.bias + (mask.lane_stride == 0 ? 0 : slot);
-                store(scores + slot, part.score(products, broadcast<V>(C(task.scale)), 0));
+                const V scale = broadcast<V>(C(task.scale));
+                store(
+                    scores + slot,
+                    is_masked ? masked(products, scale, load<V>(bias + slot)) : products * scale
+                );
             });
         fill_lanes(scores, count, minus_infinity<C>);
         return keys;

@@ -10,8 +10,6 @@
 // freely.
 #pragma once
 
-#include <limits>
-
 #include "kernels/attention/heads.h"
 
 FASTNORM_TARGET_BEGIN
@@ -85,60 +83,18 @@ void accumulate(
     if constexpr (K > 1) accumulate<V, K / 2>(weights, rows, count, cols, decay, sums, c);
 }
 
-// ---- the mask ---------------------------------------------------------------------------------------------
-
-template <class C>
-constexpr C minus_infinity = -std::numeric_limits<C>::infinity();
-
-// The score scaled, with what the mask adds; -inf where the mask says so, whatever the score.
-template <class V>
-FASTNORM_INLINE V masked(V product, V scale, V bias) {
-    const V excluded = broadcast<V>(minus_infinity<element_t<V>>);
-    return select(bias == excluded, excluded, mul_add(product, scale, bias));
-}
-
-// The mask of a head as what it adds to the scores of `lanes` rows in a tile met by a block of rows of the
-// other side. A mask that is broadcast along either of them is read once.
-template <class C>
-struct TileMask {
-    MaskKind kind;
-    const char* data;
-    std::int64_t lane_stride, row_stride;
-    std::int64_t lanes;
-    C* bias;
-
-    FASTNORM_INLINE C value(const char* address) const {
-        if (kind == MaskKind::boolean) return *address ? C(0) : minus_infinity<C>;
-        C value;
-        std::memcpy(&value, address, sizeof value);
-        return value;
-    }
-    void read(std::int64_t first, std::int64_t count, std::int64_t first_row, std::int64_t rows) {
-        if (kind == MaskKind::none) return;
-        const char* origin = data + first * lane_stride + first_row * row_stride;
-        const std::int64_t across = lane_stride == 0 ? 1 : count, along = row_stride == 0 ? 1 : rows;
-        for (std::int64_t j = 0; j < along; ++j) {
-            for (std::int64_t i = 0; i < across; ++i) {
-                bias[j * lanes + i] = value(origin + i * lane_stride + j * row_stride);
-            }
-        }
-    }
-    // The scores of the tile with row j of the block, from their products.
-    template <class V>
-    FASTNORM_INLINE V score(V product, V scale, std::int64_t j) const {
-        if (kind == MaskKind::none) return product * scale;
-        const C* row = bias + (row_stride == 0 ? 0 : j * lanes);
-        return masked(product, scale, lane_stride == 0 ? broadcast<V>(*row) : load<V>(row));
-    }
-};
-
 // ---- loops ------------------------------------------------------------------------------------------------
 
-// Calls body(first, count) for the blocks of `rows` rows.
+// Calls body(first, count) for the blocks of `rows` rows, or for those from the one that begins at `begin`
+// on.
+template <class Body>
+FASTNORM_INLINE void for_blocks(std::int64_t begin, std::int64_t rows, Body body) {
+    for (std::int64_t first = begin; first < rows; first += attention_block)
+        body(first, smaller(attention_block, rows - first));
+}
 template <class Body>
 FASTNORM_INLINE void for_blocks(std::int64_t rows, Body body) {
-    for (std::int64_t first = 0; first < rows; first += attention_block)
-        body(first, smaller(attention_block, rows - first));
+    for_blocks(0, rows, body);
 }
 
 // Calls body(TileOf<V>, head, first, count) for the tiles [begin, end) of `rows` rows a head; V has half the

@@ -1,15 +1,12 @@
 // From scores to weights: what a tile of queries and a single one share.
 #pragma once
 
-#include "kernels/attention/tiles.h"
+#include "kernels/attention/masks.h"
 #include "simd/math.h"
 
 FASTNORM_TARGET_BEGIN
 
 constexpr int weight_lanes = 16;
-
-template <class C>
-constexpr C lowest = sizeof(C) == 4 ? C(-0x1.fffffep127) : C(-0x1.fffffffffffffp1023);
 
 template <class V>
 using Doubles = Vec<double, lane_count<V>>;

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from .._typing import Array
-from .rules import Rules, is_float, is_half
+from .rules import Rules, is_bool, is_float, is_half, shown
 
 
 class Heads(NamedTuple):
@@ -25,16 +26,17 @@ def attention(
     keys: object,
     values: object,
     mask: object,
+    is_causal: object,
     scale: object,
     linear: object,
     return_weights: object,
     out: object,
-) -> tuple[Array, Array, Array, Array | None, float, bool, bool, Array | None]:
+) -> tuple[Array, Array, Array, Array | None, bool | str, float, bool, bool, Array | None]:
     """Return the canonical arguments of `attention`."""
     heads = _heads(rules, query, keys, values, mask, 2)
-    scale = _scale(rules, scale, heads)
+    causal, scale = _causality(rules, is_causal), _scale(rules, scale, heads)
     linear, return_weights = rules.flag("linear", linear), rules.flag("return_weights", return_weights)
-    return *heads, scale, linear, return_weights, _out(rules, out, heads)
+    return *heads, causal, scale, linear, return_weights, _out(rules, out, heads)
 
 
 def attention_backward(
@@ -44,13 +46,15 @@ def attention_backward(
     keys: object,
     values: object,
     mask: object,
+    is_causal: object,
     scale: object,
     linear: object,
-) -> tuple[Array, Array, Array, Array, Array | None, float, bool]:
+) -> tuple[Array, Array, Array, Array, Array | None, bool | str, float, bool]:
     """Return the canonical arguments of `attention_backward`."""
     heads = _heads(rules, query, keys, values, mask, 2)
     dy = _gradient(rules, dy, heads)
-    return dy, *heads, _scale(rules, scale, heads), rules.flag("linear", linear)
+    causal, scale = _causality(rules, is_causal), _scale(rules, scale, heads)
+    return dy, *heads, causal, scale, rules.flag("linear", linear)
 
 
 def memory_read(
@@ -98,10 +102,21 @@ def _heads(rules: Rules, query: object, keys: object, values: object, mask: obje
     return Heads(query, keys, values, _mask(rules, mask, query, (*query.shape[:-1], keys.shape[-2])))
 
 
+def _causality(rules: Rules, value: object) -> bool | str:
+    """Return a bool or 'lower_right'."""
+    if is_bool(value):
+        return bool(value)
+    if not isinstance(value, str):
+        raise rules.type_error("is_causal", f"has type {type(value).__name__}", "a bool or 'lower_right'")
+    if value != "lower_right":
+        raise rules.value_error("is_causal", f"is {shown(value)}", "True, False or 'lower_right'")
+    return "lower_right"
+
+
 def _scale(rules: Rules, value: object, heads: Heads) -> float:
     """Return the factor of the scores: dim ** -0.5 for None."""
     if value is None:
-        return float(max(heads.query.shape[-1], 1) ** -0.5)
+        return math.pow(max(heads.query.shape[-1], 1), -0.5)
     return rules.number("scale", value, like=heads.query)
 
 

@@ -66,7 +66,10 @@ def errors_of(inputs: Arguments, keywords: Mapping[str, Any], query_axis: bool) 
         query = query[..., None, :]
     default = query.shape[-1] ** -0.5 if query_axis else 1.0  # memory_read is not scaled
     scale, linear = keywords.get("scale", default), keywords.get("linear", False)
-    _, weights = reference.attention(query, keys, values, scale=scale, linear=linear, return_weights=True)
+    causal = keywords.get("is_causal", False)
+    _, weights = reference.attention(
+        query, keys, values, is_causal=causal, scale=scale, linear=linear, return_weights=True
+    )
     terms = abs(scale) * (np.abs(query) @ swapped(np.abs(keys)))
     score_error = (query.shape[-1] + 2) * unit * terms
     if linear:
@@ -239,13 +242,21 @@ def read_op(
 
 
 PLAIN, LINEAR = Variant("plain"), Variant("linear", keywords={"linear": True})
+CAUSAL = Variant("causal", keywords={"is_causal": True})
+LOWER_RIGHT = Variant("lower right", keywords={"is_causal": "lower_right"})
 attention = read_op(
     "attention",
-    (PLAIN, Variant("scale", keywords={"scale": 0.25}), LINEAR),
+    (PLAIN, Variant("scale", keywords={"scale": 0.25}), LINEAR, CAUSAL, LOWER_RIGHT),
     (numpy_attention, numpy_attention_backward),
     ((1, 16, 64), (8, 128, 64), (12, 512, 32), (8, 1024, 64)),
     (((40,), 149), ((3,), 700)),
-    (("scale", "text", TypeError), ("scale", math.inf, ValueError)),
+    (
+        ("scale", "text", TypeError),
+        ("scale", math.inf, ValueError),
+        ("is_causal", "upper_left", ValueError),
+        ("is_causal", 1, TypeError),
+        ("is_causal", None, TypeError),
+    ),
 )
 memory_read = read_op(
     "memory_read",

@@ -25,6 +25,7 @@ def attention(
     keys: Array,
     values: Array,
     mask: Array | None,
+    is_causal: bool | str,
     scale: float,
     linear: bool,
     return_weights: bool,
@@ -32,23 +33,32 @@ def attention(
 ) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.attention`."""
     with np.errstate(all="ignore"):
-        weights = _weights(query, keys, mask, scale, linear)
+        weights = _weights(query, keys, mask, is_causal, scale, linear)
         y = weights @ _wide(values)
     y = _result(y, query, out)
     return (y, _result(weights, query)) if return_weights else y
 
 
 def attention_backward(
-    dy: Array, query: Array, keys: Array, values: Array, mask: Array | None, scale: float, linear: bool
+    dy: Array,
+    query: Array,
+    keys: Array,
+    values: Array,
+    mask: Array | None,
+    is_causal: bool | str,
+    scale: float,
+    linear: bool,
 ) -> tuple[Array, Array, Array]:
     """Twin of `fastnorm.attention_backward`."""
+    seen = _seen(query.shape[-2], keys.shape[-2], is_causal)
     with np.errstate(all="ignore"):
-        weights = _weights(query, keys, mask, scale, linear)
-        dweights = _wide(dy) @ _transposed(values)
+        weights = _weights(query, keys, mask, is_causal, scale, linear)
+        dweights = np.where(seen, _wide(dy) @ _transposed(values), 0.0)
         if linear:
             dscores = np.where(_takes_part(mask), dweights, 0.0)
         else:
             dscores = weights * (dweights - np.sum(weights * dweights, axis=-1, keepdims=True))
+            dscores = np.where(seen, dscores, 0.0)
         dquery = scale * (dscores @ _wide(keys))
         dkeys = scale * (_transposed(dscores) @ _wide(query))
         dvalues = _transposed(weights) @ _wide(dy)
@@ -66,7 +76,7 @@ def memory_read(
 ) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.memory_read`."""
     with np.errstate(all="ignore"):
-        weights = _weights(query[..., None, :], keys, _one_query(mask), 1.0, linear)
+        weights = _weights(query[..., None, :], keys, _one_query(mask), False, 1.0, linear)
         y = (weights @ _wide(values))[..., 0, :]
     y = _result(y, query, out)
     return (y, _result(weights[..., 0, :], query)) if return_weights else y
@@ -77,15 +87,20 @@ def memory_read_backward(
 ) -> tuple[Array, Array, Array]:
     """Twin of `fastnorm.memory_read_backward`."""
     dquery, dkeys, dvalues = attention_backward(
-        dy[..., None, :], query[..., None, :], keys, values, _one_query(mask), 1.0, linear
+        dy[..., None, :], query[..., None, :], keys, values, _one_query(mask), False, 1.0, linear
     )
     return dquery[..., 0, :], dkeys, dvalues
 
 
-def _weights(query: Array, keys: Array, mask: Array | None, scale: float, linear: bool) -> Array:
-    """Return the weight of each slot for each query, in float64."""
+def _weights(
+    query: Array, keys: Array, mask: Array | None, is_causal: bool | str, scale: float, linear: bool
+) -> Array:
+    """Return the weight of each slot for each query, in float64: 0 for slots that it does not see, even
+    where all others are NaN.
+    """
+    seen = _seen(query.shape[-2], keys.shape[-2], is_causal)
     scores = scale * (_wide(query) @ _transposed(keys))
-    takes_part = _takes_part(mask)
+    takes_part = _takes_part(mask) & seen
     if mask is not None and mask.dtype != np.bool_:
         scores = scores + _wide(mask)
     if linear:
@@ -94,14 +109,21 @@ def _weights(query: Array, keys: Array, mask: Array | None, scale: float, linear
     peak = np.max(scores, axis=-1, keepdims=True, initial=np.finfo(np.float64).min)
     weights = np.exp(scores - peak)
     total = np.sum(weights, axis=-1, keepdims=True)
-    share: Array = weights / np.where(total == 0, 1.0, total)
+    share: Array = np.where(seen, weights / np.where(total == 0, 1.0, total), 0.0)
     return share
+
+
+def _seen(queries: int, slots: int, is_causal: bool | str) -> Any:
+    """Return which slots each query sees by its place."""
+    if is_causal is False:
+        return np.True_
+    return np.tri(queries, slots, slots - queries if is_causal == "lower_right" else 0, dtype=bool)
 
 
 def _takes_part(mask: Array | None) -> Any:
     """Return where the mask lets a slot take part."""
     if mask is None:
-        return True
+        return np.True_
     return mask if mask.dtype == np.bool_ else mask != -np.inf
 
 
