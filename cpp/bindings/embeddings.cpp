@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "bindings/arrays.h"
+#include "bindings/elementwise.h"
 #include "bindings/families.h"
 #include "bindings/overlap.h"
 #include "bindings/run.h"
@@ -112,7 +112,8 @@ Outcome embedding_backward(const Call<EmbeddingBackwardArguments>& call) {
     if (!are_below(numbers, lookup.rows())) return not_canonical;
 
     const SentenceShape size{lookup.count, 1, lookup.rows(), lookup.dim()};
-    const Reference gradient = as_contiguous(*dy, type_number_of(element), *lookup.table);
+    // Half types are widened, which is exact, as the kernel reads what it computes in.
+    const Reference gradient = as_contiguous(*dy, compute_type_number(element), *lookup.table);
     const NewArray dtable = new_beside(*dy, 2, lookup.table->shape(), compute_element(element));
     const Buffer places(std::size_t(size.words()) * sizeof(WordPlace));
     const Buffer first(std::size_t(size.rows + 1) * sizeof(std::int64_t));
@@ -140,11 +141,108 @@ Outcome embedding_backward(const Call<EmbeddingBackwardArguments>& call) {
     return finished(done ? Py_NewRef(dtable.array.get()) : nullptr);
 }
 
+// Tables of cosines and sines as contiguous memory of the compute type: (..., positions, pairs), with as many
+// axes as x or fewer, the leading ones as those of x or 1.
+struct Angles {
+    Reference cosines, sines;
+    bool canonical = false;
+
+    Angles(PyObject* cosine_slot, PyObject* sine_slot, Array& x) {
+        MaybeArray cosine = as_array(cosine_slot), sine = as_array(sine_slot);
+        if (!cosine || !sine || x.ndim() < 2) return;
+        const int axes = cosine->ndim(), missing = x.ndim() - axes;
+        if (axes < 2 || missing < 0 || !same_shape(*cosine, *sine)) return;
+        for (const Array& table : {*cosine, *sine}) {
+            if (table.element != x.element && table.element != compute_element(x.element)) return;
+        }
+        for (int i = 0; i < axes - 2; ++i) {
+            if (cosine->shape()[i] != 1 && cosine->shape()[i] != x.shape()[missing + i]) return;
+        }
+        if (cosine->shape()[axes - 2] != x.shape()[x.ndim() - 2]) return;
+        if (cosine->shape()[axes - 1] > x.shape()[x.ndim() - 1] / 2) return;
+        canonical = true;
+        cosine->fix(), sine->fix();
+        cosines = as_contiguous(*cosine, compute_type_number(x.element), x);
+        if (cosines) sines = as_contiguous(*sine, compute_type_number(x.element), x);
+        shape_ = *cosine;
+    }
+    explicit operator bool() const { return bool(sines); }
+    // A view of one of them: the shape is that which was checked.
+    View view(const Reference& table, std::ptrdiff_t* strides, Element element) const {
+        std::ptrdiff_t step = item_size(element);
+        for (int i = shape_.ndim() - 1; i >= 0; --i) {
+            strides[i] = step;
+            step *= shape_.shape()[i];
+        }
+        return {PyArray_BYTES(table.array()), element, shape_.ndim(), shape_.shape(), strides, true};
+    }
+
+private:
+    Array shape_;
+};
+
+// Turns x, whose angles these are, into y.
+Outcome turned(const Array& x, const Angles& angles, PyObject* interleaved, double direction, Result y) {
+    if (!y.canonical) return not_canonical;
+    if (!y.object) return finished(nullptr);
+    const Element compute = compute_element(x.element);
+    std::ptrdiff_t strides[NPY_MAXDIMS];
+    Geometry geometry;
+    Rotation task;
+    task.direction = direction;
+    task.neighbours = interleaved == Py_True;
+    const Work work = plan_rotation(
+        task, geometry, x, angles.view(angles.cosines, strides, compute),
+        angles.view(angles.sines, strides, compute), y.array, y.warm
+    );
+    if (task.shape.cols > 0 && !run_kernel(kernels().rotary_embedding[int(x.element)], task, work))
+        return finished(nullptr);
+    return finished(y.object.release());
+}
+
+struct RotaryEmbeddingArguments {
+    FASTNORM_ARGUMENTS(x, cos, sin, interleaved, out)
+};
+
+Outcome rotary_embedding(const Call<RotaryEmbeddingArguments>& call) {
+    MaybeArray x = as_array(call.x);
+    if (!x || !as_flag(call.interleaved)) return not_canonical;
+    const Angles angles(call.cos, call.sin, *x);
+    if (!angles.canonical) return not_canonical;
+    if (!angles) return finished(nullptr);
+    return turned(
+        *x, angles, call.interleaved, 1, result_like(*x, out_of(call), {call.x, call.cos, call.sin})
+    );
+}
+
+struct RotaryEmbeddingBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, cos, sin, interleaved)
+};
+
+Outcome rotary_embedding_backward(const Call<RotaryEmbeddingBackwardArguments>& call) {
+    MaybeArray x = as_array(call.x), dy = as_array(call.dy);
+    if (!x || !dy || !as_flag(call.interleaved)) return not_canonical;
+    if (dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
+    dy->fix();
+    const Angles angles(call.cos, call.sin, *x);
+    if (!angles.canonical) return not_canonical;
+    if (!angles) return finished(nullptr);
+    x->fix();
+    NewArray fresh = new_like(*x);
+    Result dx;
+    if (fresh.array) dx.array = Array(fresh.array.array(), x->element);
+    dx.object = std::move(fresh.array);
+    dx.warm = fresh.warm;
+    return turned(*dy, angles, call.interleaved, -1, std::move(dx));
+}
+
 }  // namespace
 
 const NativeOp embedding_ops[] = {
     FASTNORM_OP(embedding),
     FASTNORM_OP(embedding_backward),
+    FASTNORM_OP(rotary_embedding),
+    FASTNORM_OP(rotary_embedding_backward),
     end_of_ops,
 };
 

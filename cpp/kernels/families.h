@@ -9,6 +9,7 @@
 #include "kernels/class_losses/kernels.h"
 #include "kernels/copies/kernels.h"
 #include "kernels/elementwise_losses/kernels.h"
+#include "kernels/embeddings/kernels.h"
 #include "kernels/gates/kernels.h"
 #include "kernels/linear/kernels.h"
 #include "kernels/memory/kernels.h"
@@ -27,6 +28,7 @@
     family(ClassLossKernels) \
     family(CopyKernels) \
     family(ElementwiseLossKernels) \
+    family(EmbeddingKernels) \
     family(GateKernels) \
     family(LinearKernels) \
     family(MemoryKernels) \

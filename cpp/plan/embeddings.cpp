@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "plan/elementwise.h"
+
 namespace fastnorm {
 
 namespace {
@@ -47,6 +49,30 @@ bool run_gather(const Gather& gather, const Work& work) noexcept {
             }
         }
     });
+}
+
+Work plan_rotation(
+    Rotation& task, Geometry& geometry, const View& x, const View& cosines, const View& sines, const View& y,
+    bool warm
+) {
+    constexpr double element_nanoseconds = 0.1;
+    std::ptrdiff_t strides[max_axes];
+    const View table = broadcast(cosines, x, strides);
+    const View* const arrays[] = {&x, &y, &table};
+    geometry.set_leading(arrays, 3, x.ndim - 1);
+    const std::int64_t size = item_size(x.element);
+    task.shape = geometry.rows;
+    task.x = geometry.operands[0];
+    task.y = geometry.operands[1];
+    task.cosines = cosines.data;
+    task.sines = sines.data;
+    task.table_stride = geometry.operands[2].outer_stride;
+    task.pairs = cosines.shape[cosines.ndim - 1];
+    task.stream = warm && 2 * x.bytes() > stream_bytes && x.data != y.data && task.y.contiguous;
+    return {
+        task.shape.rows, rows_per_chunk(task.shape, size), element_nanoseconds * double(x.size()),
+        packing_bytes(geometry, 2, size)
+    };
 }
 
 }  // namespace fastnorm

@@ -13,7 +13,7 @@
 // A target's header supplies, for registers of its width and, if they are used one by one, of narrower ones:
 // Vec, Mask and Bits; the operations of the pairwise ones below; Memory; to_double, to_float, lower, upper,
 // join, first, second; lookup8 and lookup16 (entry index mod 8 or 16 of a table); interleave (a0 b0 a1 b1
-// ...); and says of itself
+// ...); swap_neighbours (a1 a0 a3 a2 ...); and says of itself
 //   native<T>          lanes of a register
 //   has_fma            whether mul_add and its kin are fused
 //   has_scale          whether it has scale(v, n) = v 2^n of its own
@@ -104,6 +104,7 @@ using element_t = typename Lanes<V>::element;
 FASTNORM_PAIRWISE_UNARY(operator-)
 FASTNORM_PAIRWISE_UNARY(sqrt)
 FASTNORM_PAIRWISE_UNARY(abs)
+FASTNORM_PAIRWISE_UNARY(swap_neighbours)
 FASTNORM_PAIRWISE_BINARY(operator+)
 FASTNORM_PAIRWISE_BINARY(operator-)
 FASTNORM_PAIRWISE_BINARY(operator*)

@@ -106,6 +106,8 @@ FASTNORM_INLINE void interleave(Vec<double, 4> a, Vec<double, 4> b, Vec<double, 
     lo = {_mm256_permute2f128_pd(even, odd, 0x20)};
     hi = {_mm256_permute2f128_pd(even, odd, 0x31)};
 }
+FASTNORM_INLINE Vec<float, 8> swap_neighbours(Vec<float, 8> a) { return {_mm256_permute_ps(a.r, 0xb1)}; }
+FASTNORM_INLINE Vec<double, 4> swap_neighbours(Vec<double, 4> a) { return {_mm256_permute_pd(a.r, 0x5)}; }
 FASTNORM_REGISTER_TRANSPOSE_PIECES(8, _mm256)
 template <class Row>
 FASTNORM_INLINE void load_pieces(Row row, int first, int apart, Vec<float, 8>& v) {

@@ -137,6 +137,8 @@ FASTNORM_INLINE void interleave(Vec<double, 8> a, Vec<double, 8> b, Vec<double, 
     lo = {_mm512_permutex2var_pd(a.r, first, b.r)};
     hi = {_mm512_permutex2var_pd(a.r, _mm512_add_epi64(first, _mm512_set1_epi64(4)), b.r)};
 }
+FASTNORM_INLINE Vec<float, 16> swap_neighbours(Vec<float, 16> a) { return {_mm512_permute_ps(a.r, 0xb1)}; }
+FASTNORM_INLINE Vec<double, 8> swap_neighbours(Vec<double, 8> a) { return {_mm512_permute_pd(a.r, 0x55)}; }
 FASTNORM_REGISTER_TRANSPOSE_PIECES(16, _mm512)
 template <class Row>
 FASTNORM_INLINE void load_pieces(Row row, int first, int apart, Vec<float, 16>& v) {

@@ -91,6 +91,9 @@ FASTNORM_INLINE Bits<double, 2> multiply_words(Bits<double, 2> a, Bits<double, 2
     return {vmull_u32(vmovn_u64(a.r), vmovn_u64(b.r))};
 }
 
+FASTNORM_INLINE Vec<float, 4> swap_neighbours(Vec<float, 4> a) { return {vrev64q_f32(a.r)}; }
+FASTNORM_INLINE Vec<double, 2> swap_neighbours(Vec<double, 2> a) { return {vextq_f64(a.r, a.r, 1)}; }
+
 FASTNORM_INLINE bool any(Mask<float, 4> a) { return vmaxvq_u32(a.r) != 0; }
 FASTNORM_INLINE bool any(Mask<double, 2> a) { return vmaxvq_u32(vreinterpretq_u32_u64(a.r)) != 0; }
 

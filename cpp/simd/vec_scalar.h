@@ -137,6 +137,10 @@ FASTNORM_INLINE void interleave(Vec<T, 1> a, Vec<T, 1> b, Vec<T, 1>& lo, Vec<T, 
     lo = a;
     hi = b;
 }
+template <class T>
+FASTNORM_INLINE Vec<T, 2> swap_neighbours(Vec<T, 2> a) {
+    return {a.hi, a.lo};
+}
 
 // Eight elements of two bytes of one row: columns of one element.
 FASTNORM_INLINE void transpose_halves(

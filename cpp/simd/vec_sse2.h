@@ -236,6 +236,8 @@ FASTNORM_INLINE void interleave(Vec<double, 2> a, Vec<double, 2> b, Vec<double, 
     lo = {_mm_unpacklo_pd(a.r, b.r)};
     hi = {_mm_unpackhi_pd(a.r, b.r)};
 }
+FASTNORM_INLINE Vec<float, 4> swap_neighbours(Vec<float, 4> a) { return {_mm_shuffle_ps(a.r, a.r, 0xb1)}; }
+FASTNORM_INLINE Vec<double, 2> swap_neighbours(Vec<double, 2> a) { return {_mm_shuffle_pd(a.r, a.r, 1)}; }
 FASTNORM_REGISTER_TRANSPOSE_PIECES(4, _mm)
 template <class Row>
 FASTNORM_INLINE void load_pieces(Row row, int first, int, Vec<float, 4>& v) {

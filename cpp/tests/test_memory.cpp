@@ -4,8 +4,7 @@
 
 namespace {
 
-// Rows are sentences and table rows, cols is dim. Half types share the sums of float, and have gradients of
-// their own.
+// Rows are sentences and table rows, cols is dim. Half types share the kernels of float.
 struct Problem {
     Element element;
     std::int64_t size, rows, dim, positions;
@@ -51,13 +50,11 @@ Results run_backward(const KernelTable& kernels, const Shape& s) {
     Guarded encoding(std::size_t(p.positions * p.dim) * sizeof(double), true);
     for (std::int64_t i = 0; i < p.positions * p.dim; ++i)
         put(Element::float64, encoding.data() + i * 8, value_at(i, 2));
-    const std::int64_t size = item_size(s.element);
-    const Guarded dy(std::size_t(p.rows * p.dim * size), s.at_end);
-    for (std::int64_t i = 0; i < p.rows * p.dim; ++i) put(s.element, dy.data() + i * size, value_at(i, 3));
+    // The table's values serve as dy.
     const Guarded dtable(std::size_t(p.rows * p.dim * p.size), s.at_end);
-    const EmbeddingSumBackward task{dy.data(),     reinterpret_cast<const double*>(encoding.data()),
-                                    places.data(), first.data(),
-                                    dtable.data(), p.dim};
+    const EmbeddingSumBackward task{p.table.data(), reinterpret_cast<const double*>(encoding.data()),
+                                    places.data(),  first.data(),
+                                    dtable.data(),  p.dim};
     const std::int64_t units = p.rows * ((p.dim + embedding_group - 1) / embedding_group);
     kernels.embedding_sum_backward[int(s.element)](task, units / 2, units, nullptr);
     kernels.embedding_sum_backward[int(s.element)](task, 0, units / 2, nullptr);

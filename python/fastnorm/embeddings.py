@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
+import numpy as np
+
+from ._arguments import embeddings as _rules
+from ._arguments.rules import Rules
 from ._op import op
 from ._typing import Array, ArrayLike
 
-__all__ = ["embedding", "embedding_backward"]
+__all__ = [
+    "embedding",
+    "embedding_backward",
+    "rotary_embedding",
+    "rotary_embedding_backward",
+    "rotary_frequencies",
+]
 
 
 @op
@@ -116,3 +126,166 @@ def embedding_backward(
            [0., 0.],
            [6., 8.]], dtype=float32)
     """
+
+
+@op
+def rotary_embedding(
+    x: ArrayLike, cos: ArrayLike, sin: ArrayLike, *, interleaved: bool = False, out: Array | None = None
+) -> Array:
+    """Turn pairs of features by angles that say where a token stands (RoPE).
+
+    A pair ``(a, b)`` becomes ``(a * cos - b * sin, a * sin + b * cos)``. Queries and keys are turned before
+    their products, which then depend on how far apart two tokens are.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, of shape (..., positions, dim), with any strides.
+    cos, sin : array_like
+        Of one shape (..., positions, pairs), where the leading axes broadcast against those of x; of x's
+        dtype, or float32 where x is a half type. `rotary_frequencies` makes them. The first ``2 * pairs``
+        features are turned, at most dim; others stay.
+    interleaved : bool, default False
+        The pairs are neighbours, features ``2 * i`` and ``2 * i + 1``, as in GPT-J, instead of the features i
+        and ``i + pairs``, as in GPT-NeoX and Llama.
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly x or overlapping no input.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape, dtype and order of axes in memory; `out` where it was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape. `out` is then untouched.
+
+    Notes
+    -----
+    It is ONNX's RotaryEmbedding of version 23 with the tables looked up: ``cos_cache[position_ids]``.
+
+    Accuracy: float32 within ``2 * 2^-24 * (|a * cos| + |b * sin|)``. Half types are computed in float32 and
+    rounded once.
+
+    Reproducibility: the same bits for any number of threads, any strides, any other positions, and any CPU
+    with fused multiply-add; and for a pair wherever its two features stand.
+
+    References
+    ----------
+    Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", arXiv:2104.09864 (2021).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> cos, sin = fastnorm.rotary_frequencies(3, 4)
+    >>> x = np.ones((3, 4), dtype=np.float32)
+    >>> fastnorm.rotary_embedding(x, cos, sin).round(3)
+    array([[ 1.   ,  1.   ,  1.   ,  1.   ],
+           [-0.301,  0.99 ,  1.382,  1.01 ],
+           [-1.325,  0.98 ,  0.493,  1.02 ]], dtype=float32)
+    """
+
+
+@op
+def rotary_embedding_backward(
+    dy: ArrayLike, x: ArrayLike, cos: ArrayLike, sin: ArrayLike, *, interleaved: bool = False
+) -> Array:
+    """Gradient of `rotary_embedding` with respect to x: dy turned back.
+
+    The angles are no parameters: they have no gradients.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x, cos, sin : array_like
+        The arguments of the forward. The values of x are not read.
+    interleaved : bool, default False
+        As in the forward.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape, dtype and order of axes in memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: as for the forward.
+
+    Reproducibility: as for the forward.
+
+    References
+    ----------
+    Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", arXiv:2104.09864 (2021).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> cos, sin = fastnorm.rotary_frequencies(3, 4)
+    >>> x = np.ones((3, 4), dtype=np.float32)
+    >>> dy = fastnorm.rotary_embedding(x, cos, sin)
+    >>> fastnorm.rotary_embedding_backward(dy, x, cos, sin).round(3)
+    array([[1., 1., 1., 1.],
+           [1., 1., 1., 1.],
+           [1., 1., 1., 1.]], dtype=float32)
+    """
+
+
+def rotary_frequencies(
+    positions: SupportsIndex | ArrayLike,
+    dim: SupportsIndex,
+    *,
+    base: float = 10000.0,
+    dtype: Any = np.float32,
+) -> tuple[Array, Array]:
+    """Cosines and sines of the angles by which `rotary_embedding` turns.
+
+    Pair i at position p is turned by ``p * base ** (-2 * i / dim)``.
+
+    Parameters
+    ----------
+    positions : int or array_like
+        How many positions, from 0 on; or an array of them, as of a token that follows others in a cache.
+    dim : int
+        How many features are turned: even.
+    base : float, default 10000.0
+        More than 0: of the wavelengths, which grow from 2 pi to nearly 2 pi times it.
+    dtype : dtype, default float32
+        One of the four types that arrays may have. Angles, cosines and sines are computed in float64 and
+        rounded once.
+
+    Returns
+    -------
+    cos, sin : ndarray
+        Of shape ``(positions, dim / 2)``, or ``(*positions.shape, dim / 2)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value.
+
+    Examples
+    --------
+    >>> import fastnorm
+    >>> cos, sin = fastnorm.rotary_frequencies(3, 4)
+    >>> cos.round(4)
+    array([[ 1.    ,  1.    ],
+           [ 0.5403,  1.    ],
+           [-0.4161,  0.9998]], dtype=float32)
+    >>> fastnorm.rotary_frequencies([2], 4)[1].round(4)
+    array([[0.9093, 0.02  ]], dtype=float32)
+    """
+    places, pairs, wavelength, kind = _rules.frequencies(
+        Rules("rotary_frequencies"), positions, dim, base, dtype
+    )
+    with np.errstate(all="ignore"):
+        angles = places[..., None] * wavelength ** (-np.arange(pairs) / max(pairs, 1))
+        return np.cos(angles).astype(kind), np.sin(angles).astype(kind)

@@ -64,6 +64,8 @@ def kind_of(names: frozenset[str], defaults: Options) -> Kind:
         return NETWORK
     if "table" in names:
         return LOOKUPS
+    if "cos" in names:
+        return ROTATIONS
     if "query" in names:
         return ATTENTION if "scale" in names else MEMORY_READ
     if "w_gate" in names or {"weight", "activation"} <= names:
@@ -156,6 +158,19 @@ def lookups(shape: Shape, dtype: str, options: Options, draw: Draw, names: froze
     """Shapes are those of results."""
     *places, dim = shape
     return {"ids": integers("ids", tuple(places), 29), "table": draw("table", (29, dim), dtype)}
+
+
+def rotations(
+    shape: Shape, dtype: str, options: Options, draw: Draw, names: frozenset[str]
+) -> dict[str, Any]:
+    """x with tables for all leading axes, or each of them."""
+    *lead, positions, dim = shape
+    pairs = dim // (4 if options.get("cos") == "part" else 2)
+    size = (*(lead if options.get("cos") == "heads" else ()), positions, pairs)
+    return {
+        "x": draw("x", shape, dtype),
+        **{name: cast(uniform(name, size) * 2 - 1, dtype) for name in ("cos", "sin")},
+    }
 
 
 def dense(shape: Shape, dtype: str, options: Options, draw: Draw, names: frozenset[str]) -> dict[str, Any]:
@@ -343,6 +358,16 @@ LABELS = Kind(
     ),
 )
 LOOKUPS = Kind(ROWS, FEW_ROWS, lookups, (Variant("padding", {"padding_id": -3}, FEW_ROWS),))
+ROTATIONS = Kind(
+    (*ROWS, (2, 3, 33, 64)),
+    (*FEW_ROWS, (2, 3, 17, 20)),
+    rotations,
+    (
+        Variant("part", {"cos": "part"}, FEW_ROWS),
+        Variant("part of neighbours", {"cos": "part", "interleaved": True}, FEW_ROWS),
+        Variant("heads", {"cos": "heads"}, ((2, 3, 17, 20), (4, 5, 64))),
+    ),
+)
 SQUARES = Kind(ROWS, FEW_ROWS, squares, (Variant("gradient", {"return_grad": True}, ROWS),))
 DENSE = Kind(LAYERS, FEW_LAYERS, dense)
 # Around blocks of columns, and more rows than are together: with their logits in dweight, and without.

@@ -6,8 +6,7 @@
 // to memory, a row has one writer, and neither threads nor other rows change its bits. Most sentences of a
 // memory are the empty ones that fill it up: one that repeats the sentence before it is copied, and the
 // places of a word in one sentence share the load of its gradient. Memory networks have no half types: those
-// entries of the sums are float's. The backward is that of `embedding` too, a sentence of one word whose
-// encoding is 1: with gradients of half types as well, which are added up to one of float.
+// entries are float's. The backward is that of `embedding` too, a sentence of one word whose encoding is 1.
 #pragma once
 
 #include <cstring>
@@ -52,7 +51,7 @@ void embedding_sum_backward(const EmbeddingSumBackward& task, std::int64_t begin
     constexpr int lanes = 2 * native<C>;  // as embedding_group
     using V = Vec<double, lanes>;
     const std::int64_t dim = task.dim, groups = (dim + embedding_group - 1) / embedding_group;
-    const T* dy = static_cast<const T*>(task.dy);
+    const C* dy = static_cast<const C*>(task.dy);
     if (begin == end) return;
     const std::int64_t end_row = end / groups, end_column = end % groups * embedding_group;
     std::int64_t row = begin / groups, first = begin % groups * embedding_group;
