@@ -36,7 +36,11 @@ struct Parameter {
 };
 Parameter as_parameter(PyObject* slot, Array& x, const Axes& axes);
 
-// Likewise a vector as long as a weight has columns; a copy fixes the weight too.
+// weight + offset, where there is a weight: a new array of x's shape along the axes, whose sums are rounded
+// once to the compute type. False with an error set where there is no memory.
+bool add_offset(Parameter& weight, double offset, Array& x, const Axes& axes);
+
+// A parameter that is a vector as long as a weight has columns; a copy fixes the weight too.
 Parameter as_vector(PyObject* slot, Array& x, Array& weight);
 
 // A statistic given to a backward, likewise.

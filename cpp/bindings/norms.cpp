@@ -40,33 +40,6 @@ bool as_rms_options(PyObject* x, PyObject* weight_offset, PyObject* fraction, Rm
     return true;
 }
 
-// weight + offset, where there is a weight: a new array of x's shape along the axes. The sum is rounded once
-// to the compute type.
-bool add_offset(Parameter& weight, double offset, Array& x, const Axes& axes) {
-    if (!weight.array || offset == 0) return true;
-    x.fix();
-    PyArrayObject* before = weight.array.array();
-    Reference sum = new_parameter_gradient(x, axes);
-    if (!sum) return false;
-    const npy_intp size = PyArray_SIZE(sum.array());
-    const void* const given = PyArray_DATA(before);
-    void* const shifted = PyArray_DATA(sum.array());
-    {
-        const ReleasedGil released(double(size) > gil_nanoseconds);
-        if (x.element == Element::float64) {
-            const double* from = static_cast<const double*>(given);
-            double* to = static_cast<double*>(shifted);
-            for (npy_intp i = 0; i < size; ++i) to[i] = from[i] + offset;
-        } else {
-            const float* from = static_cast<const float*>(given);
-            float* to = static_cast<float*>(shifted);
-            for (npy_intp i = 0; i < size; ++i) to[i] = float(from[i] + offset);
-        }
-    }
-    weight.array = std::move(sum);
-    return true;
-}
-
 struct ForwardArguments {
     Slot x, weight, bias, axis, eps, return_stats;
     Out out;

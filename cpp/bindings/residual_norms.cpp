@@ -16,6 +16,7 @@ struct ForwardArguments {
     Slot x, residual, weight, bias, alpha, axis, eps;
     Out out;
     bool returns_sum;
+    double weight_offset = 0;
 };
 
 // A result, taken from the argument `out` or new.
@@ -77,9 +78,12 @@ Outcome add_norm_forward(const ForwardKernels& forward, const ForwardArguments& 
     if (!x || !as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<double> alpha = as_number(slots.alpha, -HUGE_VAL), eps = as_number(slots.eps, 0);
     if (!alpha || !eps || !fits_compute(*alpha, x->element)) return not_canonical;
-    const Parameter weight = as_parameter(slots.weight, *x, axes), bias = as_parameter(slots.bias, *x, axes);
+    if (!fits_compute(slots.weight_offset, x->element)) return not_canonical;
+    Parameter weight = as_parameter(slots.weight, *x, axes);
+    const Parameter bias = as_parameter(slots.bias, *x, axes);
     if (!weight.canonical || !bias.canonical) return not_canonical;
-    if (weight.failed || bias.failed) return finished(nullptr);
+    if (weight.failed || bias.failed || !add_offset(weight, slots.weight_offset, *x, axes))
+        return finished(nullptr);
     const MaybeArray residual = as_array(slots.residual);
     if (!residual || residual->element != x->element || !same_shape(*residual, *x)) return not_canonical;
     Target y, summed;
@@ -105,6 +109,7 @@ Outcome add_norm_forward(const ForwardKernels& forward, const ForwardArguments& 
 struct BackwardArguments {
     Slot dy, dsummed, x, residual, weight, bias, alpha, axis, eps;
     bool has_bias_argument;
+    double weight_offset = 0;
 };
 
 Outcome add_norm_backward(const BackwardKernels& backward, const BackwardArguments& slots) {
@@ -113,9 +118,12 @@ Outcome add_norm_backward(const BackwardKernels& backward, const BackwardArgumen
     if (!x || !as_axes(slots.axis, x->ndim(), axes)) return not_canonical;
     const std::optional<double> alpha = as_number(slots.alpha, -HUGE_VAL), eps = as_number(slots.eps, 0);
     if (!alpha || !eps || !fits_compute(*alpha, x->element)) return not_canonical;
-    const Parameter weight = as_parameter(slots.weight, *x, axes), bias = as_parameter(slots.bias, *x, axes);
+    if (!fits_compute(slots.weight_offset, x->element)) return not_canonical;
+    Parameter weight = as_parameter(slots.weight, *x, axes);
+    const Parameter bias = as_parameter(slots.bias, *x, axes);
     if (!weight.canonical || !bias.canonical) return not_canonical;
-    if (weight.failed || bias.failed) return finished(nullptr);
+    if (weight.failed || bias.failed || !add_offset(weight, slots.weight_offset, *x, axes))
+        return finished(nullptr);
 
     const MaybeArray residual = as_array(slots.residual);
     if (!residual || residual->element != x->element || !same_shape(*residual, *x)) return not_canonical;
@@ -185,24 +193,28 @@ Outcome add_layer_norm_backward(const Call<AddLayerNormBackwardArguments>& call)
 }
 
 struct AddRmsNormArguments {
-    FASTNORM_ARGUMENTS(x, residual, weight, alpha, axis, eps, out)
+    FASTNORM_ARGUMENTS(x, residual, weight, alpha, axis, eps, weight_offset, out)
 };
 
 Outcome add_rms_norm(const Call<AddRmsNormArguments>& call) {
+    const std::optional<double> offset = as_number(call.weight_offset, -HUGE_VAL);
+    if (!offset) return not_canonical;
     return add_norm_forward(
-        kernels().add_rms_norm_forward,
-        {call.x, call.residual, call.weight, Py_None, call.alpha, call.axis, call.eps, out_of(call), true}
+        kernels().add_rms_norm_forward, {call.x, call.residual, call.weight, Py_None, call.alpha, call.axis,
+                                         call.eps, out_of(call), true, *offset}
     );
 }
 
 struct AddRmsNormBackwardArguments {
-    FASTNORM_ARGUMENTS(dy, dsummed, x, residual, weight, alpha, axis, eps)
+    FASTNORM_ARGUMENTS(dy, dsummed, x, residual, weight, alpha, axis, eps, weight_offset)
 };
 
 Outcome add_rms_norm_backward(const Call<AddRmsNormBackwardArguments>& call) {
+    const std::optional<double> offset = as_number(call.weight_offset, -HUGE_VAL);
+    if (!offset) return not_canonical;
     return add_norm_backward(
         kernels().add_rms_norm_backward, {call.dy, call.dsummed, call.x, call.residual, call.weight, Py_None,
-                                          call.alpha, call.axis, call.eps, false}
+                                          call.alpha, call.axis, call.eps, false, *offset}
     );
 }
 

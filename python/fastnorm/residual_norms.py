@@ -175,12 +175,13 @@ def add_rms_norm(
     alpha: float = 1.0,
     axis: Axis = -1,
     eps: float = 1e-6,
+    weight_offset: float = 0.0,
     out: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array]:
     """Add a residual and normalise the sum as `rms_norm` does, in one pass.
 
-    ``summed = x + alpha * residual`` and ``y = rms_norm(summed, weight, axis=axis, eps=eps)``. A block of
-    LLaMA and its successors reads y and passes `summed` on.
+    ``summed = x + alpha * residual`` and ``y = rms_norm(summed, weight, axis=axis, eps=eps,
+    weight_offset=weight_offset)``. A block of LLaMA and its successors reads y and passes `summed` on.
 
     Parameters
     ----------
@@ -196,6 +197,8 @@ def add_rms_norm(
         The axes that are normalised jointly. The default is the last axis, as in NumPy.
     eps : float, default 1e-6
         Added to the mean square inside the root; the default is LLaMA's.
+    weight_offset : float, default 0.0
+        Added to `weight` where there is one; Gemma multiplies by ``1 + weight``.
     out : tuple of ndarray, optional
         ``(y, summed)`` take the results: each of x's shape and dtype, exactly x or residual or overlapping no
         input, and apart from each other.
@@ -246,6 +249,7 @@ def add_rms_norm_backward(
     alpha: float = 1.0,
     axis: Axis = -1,
     eps: float = 1e-6,
+    weight_offset: float = 0.0,
 ) -> tuple[Array, Array, Array | None]:
     """Gradients of `add_rms_norm` with respect to x, residual and weight, in one pass.
 
@@ -259,7 +263,7 @@ def add_rms_norm_backward(
         one of the two must be given.
     x, residual, weight : array_like
         The arguments of the forward.
-    alpha, axis, eps
+    alpha, axis, eps, weight_offset
         As in the forward.
 
     Returns

@@ -61,12 +61,14 @@ def add_rms_norm(
     alpha: object,
     axis: object,
     eps: object,
+    weight_offset: object,
     out: object,
-) -> tuple[Array, Array, Array | None, float, Axes, float, Pair | None]:
+) -> tuple[Array, Array, Array | None, float, Axes, float, float, Pair | None]:
     """Return the canonical arguments of `add_rms_norm`."""
     x, residual, axes, weight, _ = inputs(rules, x, residual, weight, None, axis)
     alpha, eps = rules.number("alpha", alpha, like=x), rules.number("eps", eps, minimum=0)
-    return x, residual, weight, alpha, axes, eps, results(rules, out, x, residual, weight)
+    offset = rules.number("weight_offset", weight_offset, like=x)
+    return x, residual, weight, alpha, axes, eps, offset, results(rules, out, x, residual, weight)
 
 
 def add_rms_norm_backward(
@@ -79,12 +81,14 @@ def add_rms_norm_backward(
     alpha: object,
     axis: object,
     eps: object,
-) -> tuple[Array | None, Array | None, Array, Array, Array | None, float, Axes, float]:
+    weight_offset: object,
+) -> tuple[Array | None, Array | None, Array, Array, Array | None, float, Axes, float, float]:
     """Return the canonical arguments of `add_rms_norm_backward`."""
     x, residual, axes, weight, _ = inputs(rules, x, residual, weight, None, axis)
     dy, dsummed = gradients(rules, dy, dsummed, x)
     alpha, eps = rules.number("alpha", alpha, like=x), rules.number("eps", eps, minimum=0)
-    return dy, dsummed, x, residual, weight, alpha, axes, eps
+    offset = rules.number("weight_offset", weight_offset, like=x)
+    return dy, dsummed, x, residual, weight, alpha, axes, eps, offset
 
 
 def deep_norm(

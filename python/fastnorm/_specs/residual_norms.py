@@ -43,7 +43,8 @@ def parts_and_wobble(norm: str, inputs: Arguments, keywords: Mapping[str, Any]) 
     summed = total(inputs, keywords)
     eps = keywords.get("eps", 1e-5 if norm == "layer_norm" else 1e-6)
     given = (summed, *inputs[2:], *[None] * (4 - len(inputs)))
-    parts = norm_parts(norm, given, {"axis": keywords.get("axis", -1), "eps": eps})
+    offset = keywords.get("weight_offset", 0.0)
+    parts = norm_parts(norm, given, {"axis": keywords.get("axis", -1), "eps": eps, "weight_offset": offset})
     error = total_error(inputs, keywords) * parts.rstd
     mean = np.mean(summed, axis=parts.axes, keepdims=True)
     spread = np.mean(error, axis=parts.axes, keepdims=True)
@@ -124,11 +125,18 @@ def numpy_add_layer_norm(
 
 
 def numpy_add_rms_norm(
-    x: Array, residual: Array, weight: Array | None = None, *, alpha: float = 1.0, eps: float = 1e-6
+    x: Array,
+    residual: Array,
+    weight: Array | None = None,
+    *,
+    alpha: float = 1.0,
+    eps: float = 1e-6,
+    weight_offset: float = 0.0,
 ) -> Pair:
     """Add, then `rms_norm`."""
     summed = x + alpha * residual if alpha != 1 else x + residual
-    return numpy_rms_norm(summed, weight, eps=eps), summed
+    factor = weight + weight.dtype.type(weight_offset) if weight is not None and weight_offset else weight
+    return numpy_rms_norm(summed, factor, eps=eps), summed
 
 
 def numpy_deep_norm(
@@ -193,7 +201,11 @@ add_layer_norm = sum_op(
 add_rms_norm = sum_op(
     "add_rms_norm",
     "rms_norm",
-    (Variant("weight", ("weight",)), Variant("plain", (), {"alpha": 2.5, "eps": 1e-3})),
+    (
+        Variant("weight", ("weight",)),
+        Variant("plain", (), {"alpha": 2.5, "eps": 1e-3}),
+        Variant("weight offset", ("weight",), {"weight_offset": 1.0}),
+    ),
     with_sum=True,
     formula=numpy_add_rms_norm,
 )

@@ -60,10 +60,11 @@ def add_rms_norm(
     alpha: float,
     axes: Axes,
     eps: float,
+    weight_offset: float,
     out: tuple[Array, Array] | None,
 ) -> tuple[Array, Array]:
     """Twin of `fastnorm.add_rms_norm`."""
-    y, summed = norm_of_sum(x, residual, weight, None, alpha, axes, eps, centre=False)
+    y, summed = norm_of_sum(x, residual, weight, None, alpha, axes, eps, weight_offset, centre=False)
     to_y, to_summed = (None, None) if out is None else out
     return result(y, x, to_y), result(summed, x, to_summed)
 
@@ -77,10 +78,11 @@ def add_rms_norm_backward(
     alpha: float,
     axes: Axes,
     eps: float,
+    weight_offset: float,
 ) -> tuple[Array, Array, Array | None]:
     """Twin of `fastnorm.add_rms_norm_backward`."""
     dx, dresidual, dweight, _ = norm_of_sum_backward(
-        dy, dsummed, x, residual, weight, None, alpha, axes, eps, centre=False
+        dy, dsummed, x, residual, weight, None, alpha, axes, eps, weight_offset, centre=False
     )
     return dx, dresidual, axes.user_order(dweight)
 
@@ -143,6 +145,7 @@ def norm_of_sum(
     alpha: float,
     axes: tuple[int, ...],
     eps: float,
+    weight_offset: float = 0.0,
     *,
     centre: bool,
 ) -> tuple[Array, Array]:
@@ -150,7 +153,7 @@ def norm_of_sum(
     summed = add(x, residual, alpha)
     with np.errstate(all="ignore"):
         xhat, _, _ = normalise(to_rows(summed, axes), eps, centre=centre)
-        return from_rows(affine(xhat, factor(weight), bias), x.shape, axes), summed
+        return from_rows(affine(xhat, factor(weight, weight_offset), bias), x.shape, axes), summed
 
 
 def norm_of_sum_backward(
@@ -163,6 +166,7 @@ def norm_of_sum_backward(
     alpha: float,
     axes: tuple[int, ...],
     eps: float,
+    weight_offset: float = 0.0,
     *,
     centre: bool,
 ) -> tuple[Array, Array, Array | None, Array | None]:
@@ -173,7 +177,7 @@ def norm_of_sum_backward(
         if dy is not None:
             dy_rows = to_rows(dy, axes)
             xhat, _, rstd = normalise(rows, eps, centre=centre)
-            h = dy_rows * factor(weight)
+            h = dy_rows * factor(weight, weight_offset)
             dx = rstd * (h - (average(h) if centre else 0.0) - xhat * average(h * xhat))
         if dsummed is not None:
             dx = dx + to_rows(dsummed, axes)
