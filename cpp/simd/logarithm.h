@@ -57,9 +57,9 @@ FASTNORM_INLINE V logarithm_polynomial(V z) {
     }
 }
 
-// log(x + rest), or log(x), for normal x and a rest below its last bit. x = 2^k f, f between sqrt(1/2) and sqrt(2); with
-// n = f - 1 (exact) plus the scaled rest, log(1 + n) = n - (n^2/2 - s (n^2/2 + R)), where s = n/(2 + n): n
-// itself is not rounded, all that is added to it is smaller.
+// log(x + rest), or log(x), for normal x and a rest below its last bit. x = 2^k f, f between sqrt(1/2) and
+// sqrt(2); with n = f - 1 (exact) plus the scaled rest, log(1 + n) = n - (n^2/2 - s (n^2/2 + R)), where s =
+// n/(2 + n): n itself is not rounded, all that is added to it is smaller.
 template <bool has_rest, class V>
 FASTNORM_INLINE V logarithm(V x, V rest) {
     using T = element_t<V>;
