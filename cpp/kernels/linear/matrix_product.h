@@ -17,7 +17,7 @@ FASTNORM_TARGET_BEGIN
 // Functions for elements of B that are not of the compute type, where they are widened as they are read.
 template <class C>
 struct Narrow {
-    MultiplyRow<C> row;
+    RowOfElements<C> row;
     MultiplyStrip<C> strip;
 };
 
@@ -194,7 +194,7 @@ void matrix_product(const Product& task, std::int64_t begin, std::int64_t end, v
     using C = compute_t<T>;
     Narrow<C> narrow = {};
     if constexpr (sizeof(T) < sizeof(C) && !is_compact)
-        narrow = {multiply_row_of<T, C>, multiply_narrow_strip<T, C>};
+        narrow = {row_of_elements<T, C>(), multiply_narrow_strip<T, C>};
     multiply_units<C>(task, packing_of<T>(), narrow, begin, end, scratch);
 }
 

@@ -91,16 +91,17 @@ FASTNORM_OUTLINE void multiply_row(
 // The chain of a square goes on while the next square is turned, since the processor does not look so far
 // ahead, and the next columns are fetched meanwhile, line by line. Columns whose lines share one or two of
 // the sets of eight lines are copied first.
-template <class C>
+template <class S, class C>
 FASTNORM_OUTLINE void multiply_row_turned(
-    const C* a, std::int64_t depth, const C* b, std::int64_t step, std::int64_t cols,
+    const C* a, std::int64_t depth, const S* b, std::int64_t step, std::int64_t cols,
     const RowChains<C>& chains
 ) {
     constexpr int lanes = native<C>;
-    constexpr std::int64_t line = 64 / sizeof(C), copy_step = depth_block + line;
+    constexpr std::int64_t line = 64 / sizeof(S), copy_step = depth_block + line;
+    constexpr int steps_per_line = sizeof(C) / sizeof(S);  // of a chain, to fetch the columns once
     using V = Vec<C, lanes>;
-    alignas(64) C copy[lanes * copy_step];
-    const bool collides = step * std::int64_t(sizeof(C)) % 2048 == 0;
+    alignas(64) S copy[lanes * copy_step];
+    const bool collides = step * std::int64_t(sizeof(S)) % 2048 == 0;
     V sum = broadcast<V>(0), square[lanes], turned[lanes];
     FASTNORM_UNROLL_REGISTERS
     for (int i = 0; i < lanes; ++i) square[i] = sum;
@@ -108,25 +109,25 @@ FASTNORM_OUTLINE void multiply_row_turned(
     const auto extend = [&](int i)
                             FASTNORM_INLINE_LAMBDA { sum = mul_add(broadcast<V>(a_k[i]), square[i], sum); };
     for (std::int64_t j = 0; j < cols; j += lanes) {
-        const C* column = b;
+        const S* column = b;
         std::int64_t column_step = step;
         b += lanes * step;
         if (collides) {
             for (std::int64_t l = 0; l < lanes; ++l)
-                std::memcpy(copy + l * copy_step, column + l * step, std::size_t(depth) * sizeof(C));
+                std::memcpy(copy + l * copy_step, column + l * step, std::size_t(depth) * sizeof(S));
             column = copy, column_step = copy_step;
         }
-        const C* next = b;
+        const S* next = b;
         std::int64_t fetched = 0;
         for (std::int64_t k = 0; k < depth; k += lanes) {
-            const C* ahead = next + fetched;
-            load_square<C>(
-                SteppedRows<C, C>(column + k, column_step), turned, [&](int i) FASTNORM_INLINE_LAMBDA {
+            const S* ahead = next + fetched;
+            load_square<S>(
+                SteppedRows<S, C>(column + k, column_step), turned, [&](int i) FASTNORM_INLINE_LAMBDA {
                     extend(i);
-                    FASTNORM_PREFETCH(ahead + i * line, 0, 2);
+                    if (i % steps_per_line == 0) FASTNORM_PREFETCH(ahead + i / steps_per_line * line, 0, 2);
                 }
             );
-            fetched += lanes * line;
+            fetched += lanes / steps_per_line * line;
             if (fetched >= depth) next += step, fetched = 0;
             if (k > 0) {
                 a_k += lanes;
@@ -145,18 +146,28 @@ FASTNORM_OUTLINE void multiply_row_turned(
     chains.after(cols - lanes, sum, Whole{});
 }
 
-// multiply_row for elements of B that the caller knows.
+// Both for elements of B that the caller knows: B dense along its rows, or along its columns.
 template <class C>
 using MultiplyRow = void (*)(
     const C* a, std::int64_t depth, const void* b, std::int64_t step, std::int64_t cols,
     const RowChains<C>& chains
 );
+template <class C>
+struct RowOfElements {
+    MultiplyRow<C> plain, turned;
+};
 template <class S, class C>
-void multiply_row_of(
-    const C* a, std::int64_t depth, const void* b, std::int64_t step, std::int64_t cols,
-    const RowChains<C>& chains
-) {
-    multiply_row(a, depth, static_cast<const S*>(b), step, cols, chains);
+constexpr RowOfElements<C> row_of_elements() {
+    return {
+        [](const C* a, std::int64_t depth, const void* b, std::int64_t step, std::int64_t cols,
+           const RowChains<C>& chains) {
+            multiply_row(a, depth, static_cast<const S*>(b), step, cols, chains);
+        },
+        [](const C* a, std::int64_t depth, const void* b, std::int64_t step, std::int64_t cols,
+           const RowChains<C>& chains) {
+            multiply_row_turned(a, depth, static_cast<const S*>(b), step, cols, chains);
+        }
+    };
 }
 
 // One row of A with a block of B: `depth` k from k on, `cols` columns from j on.
@@ -189,11 +200,11 @@ FASTNORM_OUTLINE void multiply_slabs(
     }
 }
 
-// `narrow_row` is for elements of B that are not of the compute type.
+// `narrow` is for elements of B that are not of the compute type.
 template <class C>
 FASTNORM_OUTLINE void multiply_one_row(
     const C* a, std::int64_t k, std::int64_t depth, std::int64_t j, std::int64_t cols, C* c, const Matrix& b,
-    Pack<C> pack, MultiplyRow<C> narrow_row
+    Pack<C> pack, const RowOfElements<C>& narrow
 ) {
     alignas(64) C chain[one_row_cols];
     const OneRow<C> row = {a, k, depth, j, cols, {chain, c, true, true, k > 0}};
@@ -202,18 +213,15 @@ FASTNORM_OUTLINE void multiply_one_row(
     const char* const first = b.data + k * down + j * across;
     std::int64_t squares = 0, turned = 0;
     if (b.aligned && b.rows.count == 1 && b.cols.count == 1) {
-        if (is_dense(b.cols, size)) {
-            const MultiplyRow<C> multiply = b.wide ? multiply_row_of<C, C> : narrow_row;
-            return multiply(a, depth, first, down / size, cols, row.chains);
-        }
-        if (b.wide && is_dense(b.rows, size)) {
+        const RowOfElements<C> multiply = b.wide ? row_of_elements<C, C>() : narrow;
+        if (is_dense(b.cols, size)) return multiply.plain(a, depth, first, down / size, cols, row.chains);
+        if (is_dense(b.rows, size)) {
             turned = cols / native<C> * native<C>;
             squares = depth / native<C> * native<C>;
         }
         if (turned > 0 && squares > 0) {
-            multiply_row_turned<C>(
-                a, squares, reinterpret_cast<const C*>(first), across / size, turned,
-                row.chains.from(0, true, squares == depth)
+            multiply.turned(
+                a, squares, first, across / size, turned, row.chains.from(0, true, squares == depth)
             );
         }
     }

@@ -187,7 +187,7 @@ private:
                 const std::int64_t depth = smaller(depth_block, s.depth - k);
                 const C* const b = s.b + k * b_step + j;
                 for (std::int64_t i = 0; i < depth; ++i) weight[i] = b[i * b_line];
-                multiply_one_row<C>(weight, k, depth, 0, rows, column, turned.matrix, packing_.pack, nullptr);
+                multiply_one_row<C>(weight, k, depth, 0, rows, column, turned.matrix, packing_.pack, {});
             }
             for (std::int64_t r = 0; r < rows; ++r) s.c[r * s.c_step + j] = column[r];
         }
