@@ -8,7 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-MOST_BYTES = 2_000_000  # of a wheel
+MOST_BYTES = 2_300_000  # of a wheel (docs/decisions.md)
 EXTENSION = re.compile(r"fastnorm/_core\.[^/]+\.(so|pyd)")
 NEEDED = {"fastnorm/__init__.py", "fastnorm/_core.pyi", "fastnorm/py.typed"}
 
