@@ -44,6 +44,7 @@ OPS = {
     "gelu": ("gelu<Approximation::none>(v)", "gelu_derivative<Approximation::none>(v)"),
     "gelu tanh": ("gelu<Approximation::tanh>(v)", "gelu_derivative<Approximation::tanh>(v)"),
     "gelu sigmoid": ("gelu<Approximation::sigmoid>(v)", "gelu_derivative<Approximation::sigmoid>(v)"),
+    "elu": ("elu(v)", "elu_derivative(v)"),
     "softplus": ("softplus(v, 1, 20)", "softplus_derivative(v, 1, 20)"),
     "softplus 0.3": ("softplus(v, 0.3f, 20)", "softplus_derivative(v, 0.3f, 20)"),
     "softplus 1.5": ("softplus(v, 1.5, 20)", "softplus_derivative(v, 1.5, 20)"),

@@ -214,16 +214,16 @@ struct LeakyReluArguments {
     FASTNORM_ARGUMENTS(x, negative_slope, out)
 };
 
-// Nothing where the slope is infinite in the type that x is computed in.
-std::optional<ParametricActivation> leaky_relu_task(Slot x, Slot slope_slot) {
+// Of x and one number; nothing where that is infinite in the type that x is computed in.
+std::optional<ParametricActivation> task_of_number(Slot x, Slot number_slot) {
     const MaybeArray array = as_array(x);
-    const std::optional<double> slope = as_number(slope_slot, -HUGE_VAL);
-    if (!array || !slope || !fits_compute(*slope, array->element)) return std::nullopt;
-    return ParametricActivation{{}, {*slope}};
+    const std::optional<double> number = as_number(number_slot, -HUGE_VAL);
+    if (!array || !number || !fits_compute(*number, array->element)) return std::nullopt;
+    return ParametricActivation{{}, {*number}};
 }
 
 Outcome leaky_relu(const Call<LeakyReluArguments>& call) {
-    const auto task = leaky_relu_task(call.x, call.negative_slope);
+    const auto task = task_of_number(call.x, call.negative_slope);
     return task ? map(kernels().leaky_relu_forward, call.x, out_of(call), *task) : not_canonical;
 }
 
@@ -232,8 +232,26 @@ struct LeakyReluBackwardArguments {
 };
 
 Outcome leaky_relu_backward(const Call<LeakyReluBackwardArguments>& call) {
-    const auto task = leaky_relu_task(call.x, call.negative_slope);
+    const auto task = task_of_number(call.x, call.negative_slope);
     return task ? map_backward(kernels().leaky_relu_backward, call.dy, call.x, *task) : not_canonical;
+}
+
+struct EluArguments {
+    FASTNORM_ARGUMENTS(x, alpha, out)
+};
+
+Outcome elu(const Call<EluArguments>& call) {
+    const auto task = task_of_number(call.x, call.alpha);
+    return task ? map(kernels().elu_forward, call.x, out_of(call), *task) : not_canonical;
+}
+
+struct EluBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, alpha)
+};
+
+Outcome elu_backward(const Call<EluBackwardArguments>& call) {
+    const auto task = task_of_number(call.x, call.alpha);
+    return task ? map_backward(kernels().elu_backward, call.dy, call.x, *task) : not_canonical;
 }
 
 // softplus mirrored, and nowhere linear.
@@ -291,6 +309,8 @@ const NativeOp activation_ops[] = {
     FASTNORM_UNARY_ACTIVATIONS(FASTNORM_UNARY_OP, ) FASTNORM_PLAIN_ACTIVATIONS(FASTNORM_UNARY_BACKWARD, )
         FASTNORM_SIGMOID_ACTIVATIONS(FASTNORM_SIGMOID_BACKWARD, ) FASTNORM_OP(leaky_relu),
     FASTNORM_OP(leaky_relu_backward),
+    FASTNORM_OP(elu),
+    FASTNORM_OP(elu_backward),
     FASTNORM_OP(softplus),
     FASTNORM_OP(softplus_backward),
     FASTNORM_OP(logsigmoid),

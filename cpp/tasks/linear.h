@@ -19,7 +19,8 @@ namespace fastnorm {
     activation(softplus, false) \
     activation(leaky_relu, false) \
     activation(hardswish, false) \
-    activation(logsigmoid, false)
+    activation(logsigmoid, false) \
+    activation(elu, false)
 // clang-format on
 
 enum class Activation : int {

@@ -34,6 +34,7 @@ DenseActivation: TypeAlias = Literal[
     "leaky_relu",
     "hardswish",
     "logsigmoid",
+    "elu",
 ]
 Gate: TypeAlias = Literal["swish", "sigmoid", "tanh", "gelu", "gelu_tanh", "relu"]
 Backend: TypeAlias = Literal["native", "reference"]

@@ -6,6 +6,8 @@ from ._op import op
 from ._typing import Approximation, Array, ArrayLike
 
 __all__ = [
+    "elu",
+    "elu_backward",
     "gelu",
     "gelu_backward",
     "hardswish",
@@ -221,6 +223,110 @@ def hardswish_backward(dy: ArrayLike, x: ArrayLike) -> Array:
     >>> import fastnorm
     >>> fastnorm.hardswish_backward(np.ones(4), np.array([-4.0, -1.5, 0.0, 4.0]))
     array([0. , 0. , 0.5, 1. ])
+    """
+
+
+@op
+def elu(x: ArrayLike, *, alpha: float = 1.0, out: Array | None = None) -> Array:
+    """Exponential linear unit, element by element.
+
+    ``y = x`` where ``x >= 0``, else ``alpha * (exp(x) - 1)``, as PyTorch's.
+
+    Parameters
+    ----------
+    x : array_like
+        float32, float64, float16 or bfloat16, with any strides.
+    alpha : float, default 1.0
+        What is approached far below 0, negated: a finite number, in the type that x is computed in (float32
+        for half types).
+    out : ndarray, optional
+        Takes the result: of x's shape and dtype, and exactly x or not overlapping it.
+
+    Returns
+    -------
+    y : ndarray
+        Of x's shape, dtype and order of axes in memory; `out` where it was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape. `out` is then untouched.
+
+    Notes
+    -----
+    Accuracy: below 1 ULP in float32 over all inputs, also near 0, and in float64 on dense samples; below 2
+    where alpha is no power of two. Half types are the float32 result, rounded.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
+
+    See Also
+    --------
+    elu_backward : The gradient.
+    relu : Of alpha 0.
+
+    References
+    ----------
+    Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential Linear Units
+    (ELUs)", arXiv:1511.07289 (2015).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.elu(np.array([-2.0, 0.0, 2.0])).round(4)
+    array([-0.8647,  0.    ,  2.    ])
+    """
+
+
+@op
+def elu_backward(dy: ArrayLike, x: ArrayLike, *, alpha: float = 1.0) -> Array:
+    """Gradient of `elu` with respect to x.
+
+    ``dx = dy`` where ``x > 0``, else ``dy * alpha * exp(x)``; NaN where x is.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to y, of x's shape and dtype.
+    x : array_like
+        The argument of the forward.
+    alpha : float, default 1.0
+        As in the forward.
+
+    Returns
+    -------
+    dx : ndarray
+        Of x's shape, dtype and order of axes in memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: the derivative is below 2 ULP in float32 over all inputs and in float64 on dense samples. Half
+    types are the float32 result, rounded.
+
+    Reproducibility: an element has the same bits wherever it stands, for any number of threads and on any CPU
+    with fused multiply-add.
+
+    See Also
+    --------
+    elu : The forward.
+
+    References
+    ----------
+    Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential Linear Units
+    (ELUs)", arXiv:1511.07289 (2015).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.elu_backward(np.ones(3), np.array([-2.0, 0.0, 2.0])).round(4)
+    array([0.1353, 1.    , 1.    ])
     """
 
 

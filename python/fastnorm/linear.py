@@ -44,8 +44,8 @@ def linear(
         (out,), of the same dtypes.
     activation : str, optional
         ``'relu'``, ``'sigmoid'``, ``'tanh'``, ``'gelu'``, ``'gelu_tanh'`` (`gelu` with
-        ``approximate='tanh'``), ``'silu'``, ``'mish'``, ``'softplus'``, ``'leaky_relu'``, ``'hardswish'`` or
-        ``'logsigmoid'``, with its defaults, applied to each element.
+        ``approximate='tanh'``), ``'silu'``, ``'mish'``, ``'softplus'``, ``'leaky_relu'``, ``'hardswish'``,
+        ``'logsigmoid'`` or ``'elu'``, with its defaults, applied to each element.
     out : ndarray, optional
         Takes the result: of its shape and dtype, and exactly one of the inputs or not overlapping any.
 

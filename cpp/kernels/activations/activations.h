@@ -1,6 +1,7 @@
 // Every activation.
 #pragma once
 
+#include "kernels/activations/elu.h"
 #include "kernels/activations/gelu.h"
 #include "kernels/activations/hardswish.h"
 #include "kernels/activations/leaky_relu.h"

@@ -20,6 +20,7 @@
     each(argument, tanh)
 // Ops of x and up to two numbers.
 #define FASTNORM_PARAMETRIC_ACTIVATIONS(each, argument) \
+    each(argument, elu) \
     each(argument, leaky_relu) \
     each(argument, softplus)
 // clang-format on

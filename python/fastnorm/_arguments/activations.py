@@ -91,6 +91,18 @@ def leaky_relu_backward(
     return rules.gradient("dy", dy, x), x, rules.number("negative_slope", negative_slope, like=x)
 
 
+def elu(rules: Rules, x: object, alpha: object, out: object) -> tuple[Array, float, Array | None]:
+    """Return the canonical arguments of `elu`."""
+    x = rules.array("x", x)
+    return x, rules.number("alpha", alpha, like=x), rules.out(out, x, x)
+
+
+def elu_backward(rules: Rules, dy: object, x: object, alpha: object) -> tuple[Array, Array, float]:
+    """Return the canonical arguments of `elu_backward`."""
+    x = rules.array("x", x)
+    return rules.gradient("dy", dy, x), x, rules.number("alpha", alpha, like=x)
+
+
 def softplus(
     rules: Rules, x: object, beta: object, threshold: object, out: object
 ) -> tuple[Array, float, float, Array | None]:

@@ -174,6 +174,23 @@ leaky_relu = activation(
         ("negative_slope", True, TypeError),
     ),
 )
+elu = activation(
+    "elu",
+    lambda x, alpha=1.0: np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0))),
+    lambda dy, x, alpha=1.0: np.where(x > 0, dy, dy * alpha * np.exp(np.minimum(x, 0))),
+    variants=(
+        Variant("plain"),
+        # Powers of two, which round nothing.
+        Variant("narrow", (), {"alpha": 0.25}),
+        Variant("mirrored", (), {"alpha": -2.0}),
+    ),
+    bad=(
+        ("alpha", math.nan, ValueError),
+        ("alpha", math.inf, ValueError),
+        ("alpha", "text", TypeError),
+        ("alpha", True, TypeError),
+    ),
+)
 hardswish = activation(
     "hardswish",
     lambda x: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0,

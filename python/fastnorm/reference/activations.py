@@ -118,6 +118,22 @@ def leaky_relu_backward(dy: Array, x: Array, negative_slope: float) -> Array:
         return result(np.where(values > 0, dy64, below), x)
 
 
+def elu(x: Array, alpha: float, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.elu`."""
+    with np.errstate(all="ignore"):
+        values = x.astype(np.float64)
+        below = rounded(alpha, x) * np.expm1(np.minimum(values, 0))
+        return result(np.where(values >= 0, values, below), x, out)
+
+
+def elu_backward(dy: Array, x: Array, alpha: float) -> Array:
+    """Twin of `fastnorm.elu_backward`."""
+    with np.errstate(all="ignore"):
+        values, dy64 = x.astype(np.float64), dy.astype(np.float64)
+        slope = np.where(values > 0, 1.0, rounded(alpha, x) * np.exp(np.minimum(values, 0)))
+        return result(dy64 * slope, x)
+
+
 def hardswish(x: Array, out: Array | None = None) -> Array:
     """Twin of `fastnorm.hardswish`."""
     with np.errstate(all="ignore"):
