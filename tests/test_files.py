@@ -150,7 +150,7 @@ def test_layer_sizes(tmp_path: Path) -> None:
     for bad in ([3.5, 2, 1], [3, 2, -1], [3, 0, 1], [3, 2], [3], 3, [[3, 2, 1]], [3, 2, 2**62], ["3", "2"]):
         np.savez(path, **{**entries, "layer_sizes": np.array(bad)})  # type: ignore[arg-type]
         refuses(net, path)
-    for name, text in (("dtype", "int32"), ("dtype", "f128"), ("activation", "elu"), ("dtype", 3)):
+    for name, text in (("dtype", "int32"), ("dtype", "f128"), ("activation", "selu"), ("dtype", 3)):
         np.savez(path, **{**entries, name: np.array(text)})  # type: ignore[arg-type]
         refuses(net, path)
 

@@ -238,7 +238,7 @@ def test_in_pipelines_and_searches() -> None:
 
 def test_bad_parameters() -> None:
     X, y = regression()
-    for bad in ({"activation": "elu"}, {"learning_rate_init": float("nan")}, {"solver": "rmsprop"}):
+    for bad in ({"activation": "selu"}, {"learning_rate_init": float("nan")}, {"solver": "rmsprop"}):
         with pytest.raises(ValueError, match="must be"):
             MLPRegressor(**bad).fit(X, y)
     with pytest.raises(ValueError, match="NaN"):
