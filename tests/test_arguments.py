@@ -162,15 +162,12 @@ KEYWORD_TABLES: dict[str, list[Bad]] = {
         ),
         *(
             Bad("axis", value, TypeError)
-            for value in (None, 1.0, "1", "last", [0], [0, 1], (0, 1.0), (None,), ("0",))
+            for value in (1.0, "1", "last", [0], [0, 1], (0, 1.0), (None,), ("0",))
         ),
         *(
             Bad("axis", value, TypeError)
             for value in (True, (0, True), np.True_, np.array([0, 1]), {0, 1}, slice(1))
         ),
-        Bad("x", F32(1), ValueError, None),
-        Bad("x", 1.0, ValueError, None),
-        Bad("x", np.array(1.0), ValueError, None),
     ],
     "eps": number_table("eps", (-1e-5, -5e-324)),
     "weight_offset": number_table("weight_offset", ()),
@@ -195,12 +192,11 @@ PARAMETER_TABLE = [
         Bad(name, np.ones(4, int), TypeError),
         Bad(name, [1, 1, 1, 1], TypeError),
         Bad(name, np.ones(4), TypeError),
-        Bad(name, np.ones(4, np.float16), TypeError),
         Bad(name, np.ones(4), TypeError, HALF),
-        Bad(name, np.ones(4, F32), TypeError, X.astype(np.float64)),
         Bad(name, np.ones(3, F32), ValueError),
         Bad(name, np.ones(1, F32), ValueError),
-        Bad(name, np.ones((1, 4), F32), ValueError),
+        Bad(name, np.ones((2, 4), F32), ValueError),
+        Bad(name, np.ones((4, 1), F32), ValueError),
         Bad(name, np.ones(SHAPE, F32), ValueError),
         Bad(name, F32(1), ValueError),
         Bad(name, 1.0, ValueError),

@@ -120,7 +120,7 @@ bool same_shape(const Array& a, const Array& b) {
 bool as_axes(PyObject* slot, int ndim, Axes& axes) {
     const bool is_tuple = PyTuple_Check(slot);
     const Py_ssize_t count = is_tuple ? PyTuple_GET_SIZE(slot) : 1;
-    if (count < 1 || count > ndim) return false;
+    if (count > ndim || (count < 1 && ndim > 0)) return false;
     axes.count = int(count);
     for (Py_ssize_t i = 0; i < count; ++i) {
         PyObject* number = is_tuple ? PyTuple_GET_ITEM(slot, i) : slot;

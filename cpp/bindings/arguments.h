@@ -138,7 +138,7 @@ PyArray_Descr* descr_of(Element element);
 
 bool same_shape(const Array& a, const Array& b);
 
-// An axis or a tuple of axes, ascending.
+// An axis or a tuple of axes, ascending; an empty one for an array without axes.
 bool as_axes(PyObject* slot, int ndim, Axes& axes);
 // One axis.
 bool as_axis(PyObject* slot, int ndim, Axes& axes);

@@ -19,7 +19,7 @@ struct SoftmaxArguments {
 Outcome forward(const ForwardKernels& table, const Call<SoftmaxArguments>& call) {
     const MaybeArray x = as_array(call.x);
     Axes axes;
-    if (!x || !as_axis(call.axis, x->ndim(), axes)) return not_canonical;
+    if (!x || !as_axes(call.axis, x->ndim(), axes)) return not_canonical;
     Result y = result_like(*x, out_of(call), {call.x});
     if (!y.canonical) return not_canonical;
     if (!y.object) return finished(nullptr);
@@ -45,7 +45,7 @@ Outcome backward(
     Axes axes;
     if (!dy || !x || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
     if (!y || y->element != x->element || !same_shape(*y, *x)) return not_canonical;
-    if (!as_axis(call.axis, x->ndim(), axes)) return not_canonical;
+    if (!as_axes(call.axis, x->ndim(), axes)) return not_canonical;
     NewArray fresh = new_like(*x);
     Reference dx = std::move(fresh.array);
     if (!dx) return finished(nullptr);

@@ -20,7 +20,7 @@ class SupportsDLPack(Protocol):
 
 
 ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
-Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...]
+Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None  # None: all axes
 Approximation: TypeAlias = Literal["none", "tanh", "sigmoid"]
 DenseActivation: TypeAlias = Literal[
     "relu",

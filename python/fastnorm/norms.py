@@ -66,8 +66,8 @@ def layer_norm(
     weight, bias : array_like, optional
         Shaped like the normalised axes in the order of `axis`; of x's dtype, or float32 where x is a half
         type. Left out, they count as 1 and 0.
-    axis : int or tuple of int, default -1
-        The axes that are normalised jointly. The default is the last axis, as in NumPy.
+    axis : int, tuple of int or None, default -1
+        The axes that are normalised jointly, all of them for None. The default is the last axis.
     eps : float, default 1e-5
         Added to the variance; the default is PyTorch's.
     return_stats : bool, default False
@@ -139,7 +139,7 @@ def layer_norm_backward(
         Gradient of the loss with respect to y, of x's shape and dtype.
     x, weight, bias : array_like
         The arguments of the forward. Of `bias` only matters whether it was given.
-    axis : int or tuple of int, default -1
+    axis : int, tuple of int or None, default -1
         As in the forward.
     eps : float, default 1e-5
         As in the forward; not used where `stats` are given.
@@ -247,8 +247,8 @@ def rms_norm(
     weight, bias : array_like, optional
         Shaped like the normalised axes in the order of `axis`; of x's dtype, or float32 where x is a half
         type. Without `weight` the factor is 1, whatever `weight_offset` is.
-    axis : int or tuple of int, default -1
-        The axes that are normalised jointly. The default is the last axis, as in NumPy.
+    axis : int, tuple of int or None, default -1
+        The axes that are normalised jointly, all of them for None. The default is the last axis.
     eps : float, default 1e-6
         Added to the mean square, inside the root, as in LLaMA and PyTorch; the default is LLaMA's.
     weight_offset : float, default 0.0

@@ -57,8 +57,8 @@ def add_layer_norm(
         type. Left out, they count as 1 and 0.
     alpha : float, default 1.0
         Factor of the residual, rounded to the type that is computed in (float32, or float64 for float64).
-    axis : int or tuple of int, default -1
-        The axes that are normalised jointly. The default is the last axis, as in NumPy.
+    axis : int, tuple of int or None, default -1
+        The axes that are normalised jointly, all of them for None. The default is the last axis.
     eps : float, default 1e-5
         Added to the variance; the default is PyTorch's (ONNX Runtime's SkipLayerNormalization has 1e-12).
     out : tuple of ndarray, optional
@@ -193,8 +193,8 @@ def add_rms_norm(
         type. Left out, it counts as 1.
     alpha : float, default 1.0
         Factor of the residual, rounded to the type that is computed in (float32, or float64 for float64).
-    axis : int or tuple of int, default -1
-        The axes that are normalised jointly. The default is the last axis, as in NumPy.
+    axis : int, tuple of int or None, default -1
+        The axes that are normalised jointly, all of them for None. The default is the last axis.
     eps : float, default 1e-6
         Added to the mean square inside the root; the default is LLaMA's.
     weight_offset : float, default 0.0
@@ -328,8 +328,8 @@ def deep_norm(
     alpha : float
         Factor of the residual, not of x; rounded to the type that is computed in (float32, or float64 for
         float64).
-    axis : int or tuple of int, default -1
-        The axes that are normalised jointly. The default is the last axis, as in NumPy.
+    axis : int, tuple of int or None, default -1
+        The axes that are normalised jointly, all of them for None. The default is the last axis.
     eps : float, default 1e-5
         Added to the variance; the default is PyTorch's.
     out : ndarray, optional

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import SupportsIndex
-
 from ._op import op
-from ._typing import Array, ArrayLike
+from ._typing import Array, ArrayLike, Axis
 
 __all__ = ["log_softmax", "log_softmax_backward", "softmax", "softmax_backward"]
 
 
 @op
-def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
+def softmax(x: ArrayLike, *, axis: Axis = -1, out: Array | None = None) -> Array:
     """Exponentials along an axis, divided by their sum.
 
     ``y = exp(x) / sum(exp(x))``, without overflow.
@@ -20,8 +18,9 @@ def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None)
     ----------
     x : array_like
         float32, float64, float16 or bfloat16, of at least one dimension, with any strides.
-    axis : int, default -1
-        The axis along which results add up to 1. The default is the last axis; SciPy's is all of them.
+    axis : int, tuple of int or None, default -1
+        The axis or axes along which results add up to 1, all of them for None. The default is the last axis;
+        SciPy's is None.
     out : ndarray, optional
         Takes the result: of x's shape and dtype, and exactly x or not overlapping it.
 
@@ -61,9 +60,7 @@ def softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None)
 
 
 @op
-def softmax_backward(
-    dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1, y: ArrayLike | None = None
-) -> Array:
+def softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: Axis = -1, y: ArrayLike | None = None) -> Array:
     """Gradient of `softmax` with respect to x.
 
     ``dx = y * (dy - sum(dy * y))``; y is computed again from x unless it is given.
@@ -74,7 +71,7 @@ def softmax_backward(
         Gradient of the loss with respect to y, of x's shape and dtype.
     x : array_like
         The argument of the forward.
-    axis : int, default -1
+    axis : int, tuple of int or None, default -1
         As in the forward.
     y : array_like, optional
         The forward's result, of x's shape and dtype. With it nothing is computed again, and the values of x
@@ -112,7 +109,7 @@ def softmax_backward(
 
 
 @op
-def log_softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> Array:
+def log_softmax(x: ArrayLike, *, axis: Axis = -1, out: Array | None = None) -> Array:
     """Logarithm of `softmax`.
 
     ``y = x - log(sum(exp(x)))``, without overflow and without a loss of digits near 0.
@@ -121,7 +118,7 @@ def log_softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = N
     ----------
     x : array_like
         float32, float64, float16 or bfloat16, of at least one dimension, with any strides.
-    axis : int, default -1
+    axis : int, tuple of int or None, default -1
         The axis along which the exponentials of the results add up to 1. The default is the last axis.
     out : ndarray, optional
         Takes the result: of x's shape and dtype, and exactly x or not overlapping it.
@@ -162,7 +159,7 @@ def log_softmax(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = N
 
 @op
 def log_softmax_backward(
-    dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1, y: ArrayLike | None = None
+    dy: ArrayLike, x: ArrayLike, *, axis: Axis = -1, y: ArrayLike | None = None
 ) -> Array:
     """Gradient of `log_softmax` with respect to x.
 
@@ -174,7 +171,7 @@ def log_softmax_backward(
         Gradient of the loss with respect to y, of x's shape and dtype.
     x : array_like
         The argument of the forward.
-    axis : int, default -1
+    axis : int, tuple of int or None, default -1
         As in the forward.
     y : array_like, optional
         The forward's result, of x's shape and dtype. With it nothing is computed again, and the values of x

@@ -9,7 +9,7 @@ from typing import cast, get_args
 import numpy as np
 
 from .._typing import Approximation, Array
-from .rules import Rules, is_bool, shown
+from .rules import Rules, compute_dtype, is_bool, shown
 
 APPROXIMATIONS: tuple[str, ...] = get_args(Approximation)
 
@@ -136,7 +136,7 @@ def factor(rules: Rules, value: object, x: Array, name: str = "beta", of: str = 
     """Return a factor of x, whose argument is called `of`, in the type that x is computed in; it keeps its
     shape, which broadcasts to x's.
     """
-    compute = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
+    compute = compute_dtype(x.dtype)
     with np.errstate(all="ignore"):
         if isinstance(value, (int, float, np.integer, np.floating)) and not is_bool(value):
             try:
@@ -145,13 +145,7 @@ def factor(rules: Rules, value: object, x: Array, name: str = "beta", of: str = 
                 raise rules.value_error(
                     name, f"is {shown(value)}", "a number in the range of float64"
                 ) from None
-        array = rules.array(name, value, like=x)
-        if array.dtype not in (x.dtype, compute):
-            raise rules.type_error(
-                name,
-                f"has dtype {array.dtype}",
-                f"{x.dtype} as {of}" if compute == x.dtype else f"{x.dtype} or float32",
-            )
+        array = rules.parameter(name, value, x, of)
         lengths = zip(reversed(array.shape), reversed(x.shape), strict=False)
         if array.ndim > x.ndim or any(length not in (1, wanted) for length, wanted in lengths):
             raise rules.value_error(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array
-from .rules import Rules, is_bool, is_float, is_half, shown
+from .rules import Rules, compute_dtype, is_bool, is_float, shown, widened
 
 
 class Heads(NamedTuple):
@@ -85,10 +85,8 @@ def memory_read_backward(
 def _heads(rules: Rules, query: object, keys: object, values: object, mask: object, query_axes: int) -> Heads:
     """Check dtypes and shapes; a query has `query_axes` axes after the leading ones."""
     query = rules.array("query", query)
-    keys, values = rules.array("keys", keys, like=query), rules.array("values", values, like=query)
-    for name, array in (("keys", keys), ("values", values)):
-        if array.dtype != query.dtype:
-            raise rules.type_error(name, f"has dtype {array.dtype}", f"{query.dtype} as query")
+    keys = rules.operand("keys", keys, query, "query")
+    values = rules.operand("values", values, query, "query")
     if query.ndim < query_axes:
         axes = "(..., queries, dim)" if query_axes == 2 else "(..., dim)"
         raise rules.value_error("query", f"has shape {query.shape}", axes)
@@ -128,11 +126,14 @@ def _mask(rules: Rules, value: object, query: Array, shape: tuple[int, ...]) -> 
         return None
     array = rules.ndarray("mask", value)
     if array.dtype != np.bool_:
-        array = rules.array("mask", value, like=query) if is_float(array.dtype) else array
-        computed = np.dtype(np.float32) if is_half(query.dtype) else query.dtype
-        if array.dtype not in (computed, query.dtype):
-            raise rules.type_error("mask", f"has dtype {array.dtype}", f"bool or {computed}")
-        array = array.astype(computed, copy=False)
+        computed = compute_dtype(query.dtype)
+        if is_float(array.dtype):
+            array = rules.array("mask", value, like=query)
+        if not is_float(array.dtype) or array.dtype.itemsize > computed.itemsize:
+            needed = f"bool or {computed} (astype('{computed}') casts it)"
+            raise rules.type_error("mask", f"has dtype {array.dtype}", needed)
+        if array.dtype != computed:
+            array = widened(array, computed)
     lengths = zip(reversed(array.shape), reversed(shape), strict=False)
     if array.ndim > len(shape) or any(length not in (1, full) for length, full in lengths):
         raise rules.value_error("mask", f"has shape {array.shape}", f"one that broadcasts to {shape}")
@@ -147,9 +148,7 @@ def _result(heads: Heads) -> Array:
 
 def _gradient(rules: Rules, value: object, heads: Heads) -> Array:
     """Return the gradient of a loss with respect to the result."""
-    array, result = rules.array("dy", value, like=heads.query), _result(heads)
-    if array.dtype != result.dtype:
-        raise rules.type_error("dy", f"has dtype {array.dtype}", f"{result.dtype} as query")
+    array, result = rules.exactly("dy", value, heads.query, "query"), _result(heads)
     if array.shape != result.shape:
         raise rules.value_error("dy", f"has shape {array.shape}", f"{result.shape} of the result")
     return array

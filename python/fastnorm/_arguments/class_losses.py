@@ -236,11 +236,7 @@ def class_target(
         raise rules.type_error(
             "target", f"has dtype {array.dtype}", f"integer classes or {logits.dtype} probabilities"
         )
-    array = rules.array("target", target, like=logits)
-    if array.dtype != logits.dtype:
-        raise rules.type_error(
-            "target", f"has dtype {array.dtype}", f"{logits.dtype} as logits, or integer classes"
-        )
+    array = rules.operand("target", target, logits, "logits, or integer classes")
     if array.shape != logits.shape:
         raise rules.value_error(
             "target", f"has shape {array.shape}", f"{logits.shape} as logits for probabilities"
@@ -279,9 +275,7 @@ def loss_gradient(
     rules: Rules, value: object, logits: Array, axis: int, reduction: Reduction, of: str = "logits"
 ) -> Array | float:
     """Return the gradient of the loss: an array for each row without a reduction, else a float."""
-    array = rules.array("dloss", value, like=logits)
-    if array.dtype != logits.dtype:
-        raise rules.type_error("dloss", f"has dtype {array.dtype}", f"{logits.dtype} as {of}")
+    array = rules.exactly("dloss", value, logits, of)
     shape: tuple[int, ...] = ()
     if reduction == "none":
         shape = tuple(size for number, size in enumerate(logits.shape) if number != axis)

@@ -15,7 +15,7 @@ def mse_loss(
 ) -> tuple[Array, Array, Reduction, bool]:
     """Return the canonical arguments of `mse_loss`."""
     array = rules.array("prediction", prediction)
-    goal = rules.gradient("target", target, array, "prediction")
+    goal = rules.second("target", target, array, "prediction")
     return array, goal, reduction_of(rules, reduction), rules.flag("return_grad", return_grad)
 
 
@@ -24,7 +24,7 @@ def mse_loss_backward(
 ) -> tuple[Array | float, Array, Array, Reduction]:
     """Return the canonical arguments of `mse_loss_backward`."""
     array = rules.array("prediction", prediction)
-    goal = rules.gradient("target", target, array, "prediction")
+    goal = rules.second("target", target, array, "prediction")
     reduced = reduction_of(rules, reduction)
     return loss_gradient(rules, dloss, array, "prediction", reduced), array, goal, reduced
 
@@ -204,7 +204,7 @@ def binary_target(rules: Rules, value: object, logits: Array) -> Array:
         if bad.any():
             raise rules.value_error("target", f"has the class {array[bad][0]}", "0 or 1")
         return array.astype(logits.dtype)
-    return rules.gradient("target", value, logits, "logits")
+    return rules.second("target", value, logits, "logits")
 
 
 def class_share(rules: Rules, value: object) -> float | None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from .linear import parameter
 from .mlp import float_dtype
 from .rules import MOST_ELEMENTS, Rules, as_index, is_float, shown
 
@@ -88,7 +87,7 @@ def turned(rules: Rules, x: object, cos: object, sin: object) -> tuple[Array, Ar
     x = rules.array("x", x)
     if x.ndim < 2:
         raise rules.value_error("x", f"has shape {x.shape}", "(..., positions, dim)")
-    cos, sin = parameter(rules, "cos", cos, x), parameter(rules, "sin", sin, x)
+    cos, sin = rules.parameter("cos", cos, x), rules.parameter("sin", sin, x)
     lead, (positions, dim) = x.shape[:-2], x.shape[-2:]
     given = cos.shape[:-2]
     broadcasts = all(a in (1, b) for a, b in zip(reversed(given), reversed(lead), strict=False))

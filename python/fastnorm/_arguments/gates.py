@@ -86,7 +86,7 @@ def inputs(rules: Rules, gate: object, up: object, axis: object, name: str = "ga
         number = as_index(axis)
         if number is None:
             raise rules.type_error("axis", f"is {shown(axis)}", "an int")
-        return gate, rules.gradient("up", up, gate, of=name), number
+        return gate, rules.second("up", up, gate, of=name), number
     axis = rules.axis(axis, gate, name)
     if gate.shape[axis] % 2:
         found = f"has shape {gate.shape}, of odd length along axis {axis}"

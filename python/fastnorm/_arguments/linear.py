@@ -7,7 +7,7 @@ from typing import cast, get_args
 import numpy as np
 
 from .._typing import Array, DenseActivation, Gate
-from .rules import Rules, is_half
+from .rules import Rules, without_leading_ones
 
 ACTIVATIONS: tuple[str, ...] = get_args(DenseActivation)
 GATES: tuple[str, ...] = get_args(Gate)
@@ -93,13 +93,13 @@ def layer(
     x = rules.array("x", x)
     if x.ndim == 0:
         raise rules.value_error("x", "has no axes", "at least one, of the weight's rows")
-    weight = parameter(rules, weight_name, weight, x)
+    weight = rules.parameter(weight_name, weight, x)
     if weight.ndim != 2 or weight.shape[0] != x.shape[-1]:
         needed = f"({x.shape[-1]}, out) for x of shape {x.shape}"
         raise rules.value_error(weight_name, f"has shape {weight.shape}", needed)
     if bias is None:
         return x, weight, None
-    bias = parameter(rules, bias_name, bias, x)
+    bias = without_leading_ones(rules.parameter(bias_name, bias, x), 1)
     if bias.shape != weight.shape[1:]:
         needed = f"{weight.shape[1:]} for {weight_name} of shape {weight.shape}"
         raise rules.value_error(bias_name, f"has shape {bias.shape}", needed)
@@ -111,15 +111,6 @@ def packable(rules: Rules, weight: object) -> Array:
     array = rules.array("weight", weight)
     if array.ndim != 2:
         raise rules.value_error("weight", f"has shape {array.shape}", "two axes, (in, out)")
-    return array
-
-
-def parameter(rules: Rules, name: str, value: object, x: Array) -> Array:
-    """Return a parameter, of x's dtype or float32 where that is a half type."""
-    array = rules.array(name, value, like=x)
-    if array.dtype != x.dtype and not (array.dtype == np.float32 and is_half(x.dtype)):
-        needed = f"{x.dtype} or float32" if is_half(x.dtype) else f"{x.dtype} as x"
-        raise rules.type_error(name, f"has dtype {array.dtype}", needed)
     return array
 
 

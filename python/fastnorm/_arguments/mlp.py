@@ -10,7 +10,7 @@ import numpy as np
 
 from .._typing import Array, DenseActivation
 from .optim import Rule, apart, sequence, state_arrays
-from .rules import Rules, as_index, is_float, is_half, shown
+from .rules import Rules, as_index, is_float, shown, without_leading_ones
 
 ACTIVATIONS: tuple[DenseActivation, ...] = get_args(DenseActivation)
 # Losses of a training step by the kind of their target: numbers like the outputs, or classes.
@@ -71,10 +71,8 @@ def mlp_backward(
     """Return the canonical arguments of `mlp_backward`."""
     x, weights, biases = network(rules, x, weights, biases)
     activation, output_activation = activations(rules, activation, output_activation)
-    dy = rules.array("dy", dy, like=x)
+    dy = rules.exactly("dy", dy, x)
     shape = (*x.shape[:-1], weights[-1].shape[1])
-    if dy.dtype != x.dtype:
-        raise rules.type_error("dy", f"has dtype {dy.dtype}", f"{x.dtype} as x")
     if dy.shape != shape:
         raise rules.value_error("dy", f"has shape {dy.shape}", f"{shape} as the output")
     return dy, x, weights, biases, activation, output_activation
@@ -319,12 +317,7 @@ def targets(rules: Rules, target: object, x: Array, outputs: int, loss: str) -> 
         return np.require(array, np.int64, ("C", "ALIGNED"))
     if array is not None and loss == "focal":
         raise rules.type_error("target", f"has dtype {array.dtype}", "integers, the classes")
-    values = rules.array("target", target, like=x)
-    if values.dtype != x.dtype:
-        needed = (
-            f"{x.dtype} as x" if not classes else f"integer classes, or probabilities of dtype {x.dtype} as x"
-        )
-        raise rules.type_error("target", f"has dtype {values.dtype}", needed)
+    values = rules.operand("target", target, x, "x, or integer classes" if classes else "x")
     if values.shape == (rows,) and outputs == 1:
         values = values[:, None]
     if values.shape != (rows, outputs):
@@ -352,7 +345,7 @@ def network(
     checked_biases: list[Array | None] = []
     for i, (weight, bias) in enumerate(zip(listed, offsets, strict=True)):
         name = f"weights[{i}]"
-        array = parameter(rules, name, weight, x)
+        array = rules.parameter(name, weight, x)
         if array.ndim != 2:
             raise rules.value_error(name, f"has shape {array.shape}", "two axes, (in, out)")
         if array.shape[0] != size:
@@ -367,22 +360,13 @@ def network(
         if bias is None:
             checked_biases.append(None)
             continue
-        offset = parameter(rules, f"biases[{i}]", bias, x)
+        offset = without_leading_ones(rules.parameter(f"biases[{i}]", bias, x), 1)
         if offset.shape != (size,):
             raise rules.value_error(
                 f"biases[{i}]", f"has shape {offset.shape}", f"({size},) as the outputs of {name}"
             )
         checked_biases.append(offset)
     return x, tuple(checked_weights), None if biases is None else tuple(checked_biases)
-
-
-def parameter(rules: Rules, name: str, value: object, x: Array) -> Array:
-    """Return a weight or a bias, of x's dtype or float32 beside a half type."""
-    array = rules.array(name, value, like=x)
-    if array.dtype != x.dtype and not (array.dtype == np.float32 and is_half(x.dtype)):
-        needed = f"{x.dtype} or float32" if is_half(x.dtype) else f"{x.dtype} as x"
-        raise rules.type_error(name, f"has dtype {array.dtype}", needed)
-    return array
 
 
 def activations(

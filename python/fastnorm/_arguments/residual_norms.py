@@ -132,7 +132,7 @@ def inputs(
 ) -> tuple[Array, Array, Axes, Array | None, Array | None]:
     """Return the arrays that a norm of a sum reads, and its axes."""
     x = rules.array("x", x)
-    residual = rules.gradient("residual", residual, x)  # the same rule: of x's shape and dtype
+    residual = rules.second("residual", residual, x)
     axes = rules.axes(axis, x)
     weight, bias = rules.parameters(x, axes, weight, bias)
     return x, residual, axes, weight, bias

@@ -114,13 +114,44 @@ class Rules:
             found = f"is a {type(value).__module__}.{type(value).__name__} that NumPy cannot take ({error})"
             raise self.type_error(name, found, f"an array on the CPU{advice}") from error
 
-    def gradient(self, name: str, value: object, x: Array, of: str = "x") -> Array:
-        """Return an array of the shape and dtype of `x`, as the gradient with respect to it has; `of` is x's
-        name.
-        """
+    def exactly(self, name: str, value: object, x: Array, of: str = "x") -> Array:
+        """Return an array of the dtype of `x`, as gradients and results have; `of` is x's name."""
         array = self.array(name, value, like=x)
         if array.dtype != x.dtype:
-            raise self.type_error(name, f"has dtype {array.dtype}", f"{x.dtype} as {of}")
+            needed = f"{x.dtype} as {of} (astype('{x.dtype}') casts it)"
+            raise self.type_error(name, f"has dtype {array.dtype}", needed)
+        return array
+
+    def operand(self, name: str, value: object, x: Array, of: str = "x") -> Array:
+        """Return an array of the dtype of `x`, widened to it from a narrower one, as operands may have."""
+        array = self.array(name, value, like=x)
+        if array.dtype.itemsize < x.dtype.itemsize:
+            return widened(array, x.dtype)
+        return self.exactly(name, array, x, of)
+
+    def second(self, name: str, value: object, x: Array, of: str = "x") -> Array:
+        """Return a second operand of the shape of `x`."""
+        return self.shaped(name, self.operand(name, value, x, of), x, of)
+
+    def parameter(self, name: str, value: object, x: Array, of: str = "x") -> Array:
+        """Return an array of the dtype of `x` or of that which it is computed in, widened to the latter from
+        other ones that are narrower.
+        """
+        array, computed = self.array(name, value, like=x), compute_dtype(x.dtype)
+        if array.dtype in (x.dtype, computed):
+            return array
+        if array.dtype.itemsize < computed.itemsize:
+            return widened(array, computed)
+        kinds = f"{x.dtype} or float32" if is_half(x.dtype) else f"{x.dtype} as {of}"
+        needed = f"{kinds} (astype('{computed}') casts it)"
+        raise self.type_error(name, f"has dtype {array.dtype}", needed)
+
+    def gradient(self, name: str, value: object, x: Array, of: str = "x") -> Array:
+        """Return an array of the shape and dtype of `x`, as the gradient with respect to it has."""
+        return self.shaped(name, self.exactly(name, value, x, of), x, of)
+
+    def shaped(self, name: str, array: Array, x: Array, of: str) -> Array:
+        """Return the array if it has the shape of `x`."""
         if array.shape != x.shape:
             raise self.value_error(name, f"has shape {array.shape}", f"{x.shape} as {of}")
         return array
@@ -143,11 +174,8 @@ class Rules:
     def _parameter(self, name: str, value: object, x: Array, axes: Axes) -> Array | None:
         if value is None:
             return None
-        array = self.array(name, value, like=x)
-        if array.dtype != x.dtype and not (array.dtype == np.float32 and is_half(x.dtype)):
-            needed = f"{x.dtype} or float32" if is_half(x.dtype) else f"{x.dtype} as x"
-            raise self.type_error(name, f"has dtype {array.dtype}", needed)
         shape = tuple(x.shape[axis] for axis in axes.given)
+        array = without_leading_ones(self.parameter(name, value, x), len(shape))
         if array.shape != shape:
             needed = f"{shape} to match x.shape {x.shape} along axis {axes.given}"
             raise self.value_error(name, f"has shape {array.shape}", needed)
@@ -196,17 +224,21 @@ class Rules:
     # Axes
 
     def axes(self, value: object, x: Array) -> Axes:
-        """Return the axes of `x` that are normalised jointly, given as an int or a tuple of distinct ints."""
+        """Return the axes of `x` that are normalised jointly, given as an int or a tuple of distinct ints;
+        None stands for all. An array without axes counts as one element along one.
+        """
+        if value is None:
+            return Axes(range(x.ndim))
         numbers = value if isinstance(value, tuple) else (value,)
-        if x.ndim == 0:
-            raise self.value_error("x", "has no axes", "at least one to normalise over")
+        if x.ndim == 0 and (not numbers or (len(numbers) == 1 and self.axis(numbers[0], x[None]) == 0)):
+            return Axes(())
         if not numbers:
             raise self.value_error("axis", "is ()", "at least one axis")
         given = []
         for number in numbers:
             axis = as_index(number)
             if axis is None:
-                raise self.type_error("axis", f"is {shown(value)}", "an int or a tuple of ints")
+                raise self.type_error("axis", f"is {shown(value)}", "an int, a tuple of ints or None")
             if not -x.ndim <= axis < x.ndim:
                 raise self.value_error(
                     "axis", f"is {shown(value)}", f"{-x.ndim} to {x.ndim - 1} for x of shape {x.shape}"
@@ -323,6 +355,24 @@ def is_half(dtype: np.dtype[Any]) -> bool:
     """
     bfloat16 = getattr(sys.modules.get("ml_dtypes"), "bfloat16", None)
     return dtype.type is np.float16 or (bfloat16 is not None and dtype.type is bfloat16)
+
+
+def compute_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that arrays of a dtype are computed in."""
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+
+def widened(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return the same values in a wider dtype; NumPy would warn of NaNs that signal."""
+    with np.errstate(all="ignore"):
+        return array.astype(dtype)
+
+
+def without_leading_ones(array: Array, ndim: int) -> Array:
+    """Return the array without the leading axes of length 1 that it has beyond so many axes."""
+    while array.ndim > ndim and array.shape[0] == 1:
+        array = array.reshape(array.shape[1:])
+    return array
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from .._typing import Array
-from .rules import Rules
+from .rules import Axes, Rules
 
 
-def forward(rules: Rules, x: object, axis: object, out: object) -> tuple[Array, int, Array | None]:
-    """Return the arguments of a forward along one axis."""
+def forward(rules: Rules, x: object, axis: object, out: object) -> tuple[Array, Axes, Array | None]:
+    """Return the arguments of a forward along one axis or several."""
     x = rules.array("x", x)
-    return x, rules.axis(axis, x), rules.out(out, x, x)
+    return x, rules.axes(axis, x), rules.out(out, x, x)
 
 
 def backward(
     rules: Rules, dy: object, x: object, axis: object, y: object
-) -> tuple[Array, Array, int, Array | None]:
+) -> tuple[Array, Array, Axes, Array | None]:
     """Return the arguments of its backward."""
     x = rules.array("x", x)
     dy = rules.gradient("dy", dy, x)
-    return dy, x, rules.axis(axis, x), rules.forward_result(y, x)
+    return dy, x, rules.axes(axis, x), rules.forward_result(y, x)
 
 
 softmax = log_softmax = forward

@@ -16,6 +16,8 @@ from .spec import GRADIENT, NORM, Arguments, Array, Bounds, Draw, Pair, Shape, S
 def axes_of(keywords: Mapping[str, Any], ndim: int) -> tuple[int, ...]:
     """The normalised axes in the caller's order, none negative."""
     axis = keywords.get("axis", -1)
+    if axis is None:
+        return tuple(range(ndim))
     return tuple(number % ndim for number in (axis if isinstance(axis, tuple) else (axis,)))
 
 

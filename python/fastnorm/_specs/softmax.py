@@ -128,8 +128,9 @@ def numpy_log_softmax_backward(dy: Array, x: Array) -> Array:
 BAD: tuple[Bad, ...] = (
     ("axis", 2, ValueError),
     ("axis", -3, ValueError),
-    ("axis", (0,), TypeError),
-    ("axis", None, TypeError),
+    ("axis", (0, 0), ValueError),
+    ("axis", (0, 2), ValueError),
+    ("axis", (), ValueError),
     ("axis", 1.0, TypeError),
     ("axis", True, TypeError),
 )

@@ -21,8 +21,8 @@ def embedding_backward(dy: Array, ids: Array, table: Array, padding_id: int | No
     """Return the gradient of the table: each row of dy added to the row of its id."""
     sums = np.zeros(table.shape)
     kept = ids.ravel() != (-1 if padding_id is None else padding_id)
-    rows = dy.reshape(ids.size, table.shape[1]).astype(np.float64)
     with np.errstate(all="ignore"):
+        rows = dy.reshape(ids.size, table.shape[1]).astype(np.float64)
         np.add.at(sums, ids.ravel()[kept], rows[kept])
     return statistic(sums, table)
 
@@ -38,13 +38,13 @@ def rotary_embedding_backward(dy: Array, x: Array, cos: Array, sin: Array, inter
 
 
 def _turned(x: Array, cos: Array, sin: Array, interleaved: bool) -> Array:
-    y, wide_cos, wide_sin = x.astype(np.float64), cos.astype(np.float64), sin.astype(np.float64)
     pairs = cos.shape[-1]
     first, second = slice(0, pairs), slice(pairs, 2 * pairs)
     if interleaved:
         first, second = slice(0, 2 * pairs, 2), slice(1, 2 * pairs, 2)
-    a, b = y[..., first].copy(), y[..., second].copy()
     with np.errstate(all="ignore"):
+        y, wide_cos, wide_sin = x.astype(np.float64), cos.astype(np.float64), sin.astype(np.float64)
+        a, b = y[..., first].copy(), y[..., second].copy()
         y[..., first] = a * wide_cos - b * wide_sin
         y[..., second] = a * wide_sin + b * wide_cos
     return y

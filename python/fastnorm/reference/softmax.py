@@ -8,37 +8,41 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._arguments.rules import Axes
 from .._typing import Array
 from ._results import result
+from .norms import from_rows, to_rows
 
 
-def softmax(x: Array, axis: int, out: Array | None = None) -> Array:
+def softmax(x: Array, axes: Axes, out: Array | None = None) -> Array:
     """Twin of `fastnorm.softmax`."""
     with np.errstate(all="ignore"):
-        return result(probabilities(x.astype(np.float64), axis), x, out)
+        return result(from_rows(probabilities(to_rows(x, axes)), x.shape, axes), x, out)
 
 
-def softmax_backward(dy: Array, x: Array, axis: int, y: Array | None = None) -> Array:
+def softmax_backward(dy: Array, x: Array, axes: Axes, y: Array | None = None) -> Array:
     """Twin of `fastnorm.softmax_backward`."""
     with np.errstate(all="ignore"):
-        y = probabilities(x.astype(np.float64), axis) if y is None else y.astype(np.float64)
-        dy64 = dy.astype(np.float64)
-        return result(y * (dy64 - np.sum(dy64 * y, axis=axis, keepdims=True)), x)
+        p = probabilities(to_rows(x, axes)) if y is None else to_rows(y, axes)
+        slopes = to_rows(dy, axes)
+        dx = p * (slopes - np.sum(slopes * p, axis=1, keepdims=True))
+        return result(from_rows(dx, x.shape, axes), x)
 
 
-def log_softmax(x: Array, axis: int, out: Array | None = None) -> Array:
+def log_softmax(x: Array, axes: Axes, out: Array | None = None) -> Array:
     """Twin of `fastnorm.log_softmax`."""
     with np.errstate(all="ignore"):
-        shifted, lift = log_sum(x.astype(np.float64), axis)
-        return result(shifted - lift, x, out)
+        shifted, lift = log_sum(to_rows(x, axes), 1)
+        return result(from_rows(shifted - lift, x.shape, axes), x, out)
 
 
-def log_softmax_backward(dy: Array, x: Array, axis: int, y: Array | None = None) -> Array:
+def log_softmax_backward(dy: Array, x: Array, axes: Axes, y: Array | None = None) -> Array:
     """Twin of `fastnorm.log_softmax_backward`."""
     with np.errstate(all="ignore"):
-        p = probabilities(x.astype(np.float64), axis) if y is None else np.exp(y.astype(np.float64))
-        dy64 = dy.astype(np.float64)
-        return result(dy64 - p * np.sum(dy64, axis=axis, keepdims=True), x)
+        p = probabilities(to_rows(x, axes)) if y is None else np.exp(to_rows(y, axes))
+        slopes = to_rows(dy, axes)
+        dx = slopes - p * np.sum(slopes, axis=1, keepdims=True)
+        return result(from_rows(dx, x.shape, axes), x)
 
 
 def exponentials(x: Array, axis: int) -> tuple[Array, Array, Array]:
@@ -57,7 +61,7 @@ def exponentials(x: Array, axis: int) -> tuple[Array, Array, Array]:
     return shifted, e, np.sum(rest, axis=axis, keepdims=True)
 
 
-def probabilities(x: Array, axis: int) -> Array:
+def probabilities(x: Array, axis: int = 1) -> Array:
     """Return the softmax of x."""
     _, e, rest = exponentials(x, axis)
     y: Array = e / (1.0 + rest)
