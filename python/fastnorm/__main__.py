@@ -48,16 +48,16 @@ def _run(arguments: Sequence[str] | None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "info" and options.plot:
         parser.error("--plot: info has no times to draw")
-    if options.plot:
-        try:
-            from ._report.picture import draw
-        except ImportError:
-            parser.error("--plot needs matplotlib: pip install matplotlib")
     given = [name for name in COMPARED if getattr(options, name) is not None]
     if given and options.command != "compare":
         parser.error(f"{', '.join(f'--{name}' for name in given)}: only compare takes this")
     if options.json and options.plot and os.path.realpath(options.json) == os.path.realpath(options.plot):
         parser.error(f"{options.json} cannot be both --json and --plot")
+    if options.plot:
+        try:
+            from ._report.picture import draw
+        except ImportError:
+            parser.error("--plot needs matplotlib: pip install matplotlib")
     for path in filter(None, (options.json, options.plot)):
         if reason := refusal(path):
             parser.error(reason)

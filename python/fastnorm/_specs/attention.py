@@ -189,7 +189,7 @@ BAD: tuple[Bad, ...] = (
     ("keys", np.ones((3, 7, 9), np.float32), ValueError),
     ("keys", np.ones((3, 7, 8)), TypeError),
     ("values", np.ones((3, 6, 8), np.float32), ValueError),
-    ("values", np.ones((3, 7, 8), np.float16), TypeError),
+    ("values", np.ones((3, 7, 8)), TypeError),
     ("mask", np.ones(7, np.int64), TypeError),
     ("mask", np.ones(7), TypeError),
     ("mask", "text", TypeError),
