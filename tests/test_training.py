@@ -142,6 +142,45 @@ def test_validation_that_is_never_a_number(backend: str, rng: np.random.Generato
     same_parameters(net, other)
 
 
+def test_rows_to_learn_from_have_weight(backend: str, rng: np.random.Generator) -> None:
+    net, x, target = problem(rng)
+    share = np.zeros(50)
+    share[-1] = 1
+    before = copy.deepcopy(net.weights)
+    with pytest.raises(ValueError, match="fit: sample_weight gives the rows to learn from 0"):
+        net.fit(x, target, sample_weight=share, validation=0.02, shuffle=False)
+    for weight, old in zip(net.weights, before, strict=True):
+        assert_same_bits(weight, old)
+    # Which rows are drawn depends on the network's random numbers alone, an error takes none of them.
+    drawn = net._rng.bit_generator.state
+    last = np.sort(copy.deepcopy(net)._rng.permutation(50)[49:])
+    share[:], share[last] = 0, 1
+    with pytest.raises(ValueError, match="fit: sample_weight gives the rows to learn from 0"):
+        net.fit(x, target, sample_weight=share, validation=0.02)
+    assert net._rng.bit_generator.state == drawn
+
+
+def test_weights_of_classes_and_norms_without_limit(backend: str, rng: np.random.Generator) -> None:
+    net, x, target = problem(rng, "cross_entropy")
+    other = copy.deepcopy(net)
+    net.fit(x, target, loss="cross_entropy", class_weight=[1, 2, 0], max_norm=math.inf)
+    other.fit(x, target, loss="cross_entropy", class_weight=np.array([1.0, 2.0, 0.0]))
+    same_parameters(net, other)
+
+
+def test_a_rate_set_between_epochs_counts(backend: str, rng: np.random.Generator) -> None:
+    net, x, target = problem(rng)
+    other, optimizer = copy.deepcopy(net), fastnorm.SGD(lr=0.1)
+
+    def slower(epoch: fastnorm.Epoch) -> None:
+        optimizer.lr = 0.01
+
+    net.fit(x, target, epochs=2, shuffle=False, optimizer=optimizer, progress=slower)
+    other.fit(x, target, epochs=1, shuffle=False, optimizer=fastnorm.SGD(lr=0.1))
+    other.fit(x, target, epochs=1, shuffle=False, optimizer=fastnorm.SGD(lr=0.01))
+    same_parameters(net, other)
+
+
 # ---- schedules and clipping
 
 

@@ -536,21 +536,21 @@ class MLP:
             steps = -(-count // batch_size)
             rates = _rules.step_rates(rules, schedule, range(steps * min(epochs, 1)), self._parameters)
 
-            # From here on nothing is refused but a later rate.
             rows: Array | None = None
             held: tuple[Array, Array, Array | None] | None = None
             if isinstance(given, tuple):
                 held = (*given, weigh(given[1], None))
             elif given is not None:
-                drawn = self._rng.permutation(len(taken)) if shuffle else np.arange(len(taken))
-                rows, last = np.sort(drawn[:count]), np.sort(drawn[count:])
+                rows, last = self._split(rules, len(taken), count, shuffle, share)
                 held = taken[last], wanted[last], None if share is None else share[last]
+            # From here on nothing is refused but a later rate.
             history: list[Epoch] = []
             best, kept = math.inf, None
             with telling(progress, epochs) as tell:
                 for number in range(1, epochs + 1):
                     started = time.perf_counter()
                     if number > 1:
+                        rule = chosen._rule_for(self._parameters, self._names)
                         those = range((number - 1) * steps, number * steps)
                         rates = _rules.step_rates(rules, schedule, those, self._parameters)
                     order = rows
@@ -585,6 +585,21 @@ class MLP:
             chosen._forget_unused()
             raise
         return history
+
+    def _split(
+        self, rules: Rules, rows: int, count: int, shuffle: bool, share: Array | None
+    ) -> tuple[Array, Array]:
+        """Return the numbers of `count` rows to learn from, which have weight, and of those held out."""
+        before = self._rng.bit_generator.state
+        drawn = self._rng.permutation(rows) if shuffle else np.arange(rows)
+        learned, last = np.sort(drawn[:count]), np.sort(drawn[count:])
+        if share is not None:
+            try:
+                _rules.has_share(rules, "sample_weight", share[learned], "the rows to learn from")
+            except ValueError:
+                self._rng.bit_generator.state = before
+                raise
+        return learned, last
 
     def _loss_on(self, x: Array, target: Array, share: Array | None, loss: str) -> float:
         """Return the loss of rows by their weights, NaN where these sum to 0."""

@@ -146,7 +146,8 @@ def stopping(
     patience = None if early_stopping is None else rules.integer("early_stopping", early_stopping, minimum=1)
     if patience is not None and validation is None:
         raise rules.value_error("early_stopping", f"is {patience}", "validation beside it")
-    return patience, None if max_norm is None else rules.number("max_norm", max_norm, minimum=0)
+    unlimited = max_norm is None or (isinstance(max_norm, (float, np.floating)) and max_norm == math.inf)
+    return patience, None if unlimited else rules.number("max_norm", max_norm, minimum=0)
 
 
 def schedule(rules: Rules, learning_rate: object) -> Callable[[int], float] | None:
@@ -172,14 +173,10 @@ def row_weights(rules: Rules, sample_weight: object) -> Array | None:
     """Return the weights of rows, which are finite and not negative, as they are given."""
     if sample_weight is None:
         return None
-    weights = rules.ndarray("sample_weight", sample_weight)
-    if weights.dtype.kind not in "biu" and not is_float(weights.dtype):
-        raise rules.type_error("sample_weight", f"has dtype {weights.dtype}", "numbers")
-    wide = weights.astype(np.float64)
-    _not_negative(rules, "sample_weight", wide)
+    weights = _not_negative(rules, "sample_weight", sample_weight)
     if weights.size:
-        has_share(rules, "sample_weight", wide)
-    return wide
+        has_share(rules, "sample_weight", weights)
+    return weights
 
 
 def class_weights(
@@ -203,11 +200,13 @@ def class_weights(
                 raise rules.value_error("class_weight", f"has the class {shown(key)}", needed)
             weights[number] = rules.number(f"class_weight[{number}]", value, minimum=0)
     else:
-        weights = rules.array("class_weight", class_weight).astype(np.float64)
+        weights = _not_negative(rules, "class_weight", class_weight)
+        if weights.ndim == 0:
+            found = f"has type {type(class_weight).__name__}"
+            raise rules.type_error("class_weight", found, "'balanced', a dict or an array")
         if weights.shape != (outputs,):
             needed = f"({outputs},) as the outputs"
             raise rules.value_error("class_weight", f"has shape {weights.shape}", needed)
-        _not_negative(rules, "class_weight", weights)
 
     def weigh(target: Array, share: Array | None) -> Array | None:
         with np.errstate(all="ignore"):
@@ -216,20 +215,25 @@ def class_weights(
     return weigh
 
 
-def has_share(rules: Rules, name: str, weights: Array) -> None:
+def has_share(rules: Rules, name: str, weights: Array, rows: str = "the rows") -> None:
     """Raise where weights of rows have no sum to divide by."""
     with np.errstate(all="ignore"):
         total = float(np.sum(weights))
         usable = math.isfinite(total) and total > 0 and math.isfinite(1 / total)
     if not usable:
-        raise rules.value_error(name, f"gives the rows {total} together", "a finite sum above 0")
+        raise rules.value_error(name, f"gives {rows} {total} together", "a finite sum above 0")
 
 
-def _not_negative(rules: Rules, name: str, values: Array) -> None:
+def _not_negative(rules: Rules, name: str, value: object) -> Array:
+    array = rules.ndarray(name, value)
+    if array.dtype.kind not in "biu" and not is_float(array.dtype):
+        raise rules.type_error(name, f"has dtype {array.dtype}", "numbers")
+    values: Array = array.astype(np.float64)
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
         place = tuple(int(i) for i in np.argwhere(bad)[0])
         raise rules.value_error(name, f"has {values[place]} at {place}", "finite numbers of at least 0")
+    return values
 
 
 def held_out(
