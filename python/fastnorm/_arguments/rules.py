@@ -230,7 +230,11 @@ class Rules:
         if value is None:
             return Axes(range(x.ndim))
         numbers = value if isinstance(value, tuple) else (value,)
-        if x.ndim == 0 and (not numbers or (len(numbers) == 1 and self.axis(numbers[0], x[None]) == 0)):
+        if x.ndim == 0:
+            if len(numbers) > 1:
+                raise self.value_error("axis", f"is {shown(value)}", "0, -1 or None for x without axes")
+            if numbers:
+                self.axis(numbers[0], x[None])
             return Axes(())
         if not numbers:
             raise self.value_error("axis", "is ()", "at least one axis")
