@@ -156,7 +156,7 @@ def test_parameters_with_axes_in_front(lead: tuple[int, ...], backend: str, rng:
         fastnorm.linear(x, weight, np.ones((5, 1)))
 
 
-NORMS = ("layer_norm", "rms_norm", "softmax", "log_softmax")
+NORMS = ("layer_norm", "rms_norm", "normalize", "softmax", "log_softmax")
 
 
 @pytest.mark.parametrize("name", NORMS)

@@ -57,6 +57,31 @@ def test_rms_norm(backend: str, rng: np.random.Generator) -> None:
     close(dweight, tensors[1].grad)
 
 
+@pytest.mark.parametrize("eps", [1e-12, 5.0], ids=str)
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_normalize(axis: int, eps: float, backend: str, rng: np.random.Generator) -> None:
+    """Rows of zeros too, and with the larger eps some that it is the divisor of."""
+    x, dy = rng.standard_normal((2, 7, 33))
+    x *= 10.0 ** rng.uniform(-1, 1, (7, 1))
+    x[:, 3] = x[2] = 0
+    tensor = leaf(x)
+    expected = functional.normalize(tensor, dim=axis, eps=eps)
+    expected.backward(torch.from_numpy(dy))
+    close(fastnorm.normalize(x, axis=axis, eps=eps), expected.detach())
+    got = fastnorm.normalize_backward(dy, x, axis=axis, eps=eps)
+    # Gradients of zeros are 10^12 times those of other rows.
+    for part in (np.abs(tensor.grad.numpy()) > 1e9, np.abs(tensor.grad.numpy()) <= 1e9):
+        close(np.where(part, got, 0), torch.where(torch.from_numpy(part), tensor.grad, 0))
+
+
+@pytest.mark.parametrize("row", [[np.inf, 1, -2], [np.inf, -np.inf, 0], [np.nan, 1, 0], [0, 0, 0]], ids=str)
+def test_normalize_what_is_not_finite(row: list[float], backend: str) -> None:
+    x = np.array([row], float)
+    np.testing.assert_array_equal(
+        fastnorm.normalize(x), functional.normalize(torch.from_numpy(x), dim=-1).numpy()
+    )
+
+
 @pytest.mark.parametrize("form", ["none", "tanh"])
 def test_gelu(form: Any, backend: str, rng: np.random.Generator) -> None:
     x, dy = rng.standard_normal((2, 5000))

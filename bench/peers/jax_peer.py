@@ -45,6 +45,11 @@ def rms_norm(x: jax.Array, weight: jax.Array | None = None, bias: jax.Array | No
     return y if bias is None else y + bias
 
 
+def normalize(eps: float) -> Callable[..., jax.Array]:
+    """Vectors of length 1 along the last axis."""
+    return lambda x: x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), eps)
+
+
 def batch_norm(training: bool, axis: int) -> Callable[..., Any]:
     """Batch norm; the moments and the running arrays are results, as JAX changes nothing in place."""
 
@@ -280,6 +285,10 @@ CALLS: dict[str, Builder] = {
     "layer_norm_backward": partial(_call, numpy_backward("layer_norm")),
     "rms_norm": partial(_call, rms_norm),
     "rms_norm_backward": partial(_call, numpy_backward("rms_norm")),
+    "normalize": lambda sample: _call(normalize(sample.keywords.get("eps", 1e-12)), sample),
+    "normalize_backward": lambda sample: _call(
+        pulled_back(normalize(sample.keywords.get("eps", 1e-12))), sample
+    ),
     "batch_norm": _call_batch_norm,
     "batch_norm_backward": partial(_call_with_keywords, numpy_backward("batch_norm")),
     "group_norm": lambda sample: _call(group_norm(sample.keywords["num_groups"]), sample),

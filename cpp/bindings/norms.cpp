@@ -26,17 +26,18 @@ void fill_with_nan(PyArrayObject* array) {
 using ForwardKernels = decltype(KernelTable::layer_norm_forward);
 using BackwardKernels = decltype(KernelTable::layer_norm_backward);
 
-// What rms_norm has beyond layer_norm.
+// What rms_norm and normalize have beyond layer_norm.
 struct RmsOptions {
     double weight_offset = 0;
     double fraction = 1;
+    bool unit_length = false;
 };
 
 bool as_rms_options(PyObject* x, PyObject* weight_offset, PyObject* fraction, RmsOptions& options) {
     const std::optional<double> offset = as_number(weight_offset, -HUGE_VAL), share = as_fraction(fraction);
     const MaybeArray array = as_array(x);
     if (!offset || !share || !array || !fits_compute(*offset, array->element)) return false;
-    options = {*offset, *share};
+    options = {*offset, *share, false};
     return true;
 }
 
@@ -76,6 +77,7 @@ Outcome norm_forward(const ForwardKernels& forward, const ForwardArguments& slot
         task.bias = bias.data();
         task.eps = *eps;
         task.counted = counted_columns(slots.rms.fraction, task.shape.cols);
+        task.unit_length = slots.rms.unit_length;
         task.mean = mean ? PyArray_DATA(mean.array()) : nullptr;
         task.rstd = rstd ? PyArray_DATA(rstd.array()) : nullptr;
         if (!run_kernel(forward[int(x->element)], task, work)) return finished(nullptr);
@@ -118,7 +120,7 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
     if (!dy || dy->element != x->element || !same_shape(*dy, *x)) return not_canonical;
 
     NewArray fresh = new_like(*x);
-    const Reference dx = std::move(fresh.array);
+    Reference dx = std::move(fresh.array);
     ParameterGradients gradients;
     if (!dx || !gradients.create(*x, axes, has_weight, has_bias)) return finished(nullptr);
 
@@ -133,6 +135,7 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
             slots.has_mean ? centred_weight(given, task.shape.cols, x->element, single_weight) : given;
         task.eps = *eps;
         task.counted = counted_columns(slots.rms.fraction, task.shape.cols);
+        task.unit_length = slots.rms.unit_length;
         task.mean = mean.data();
         task.rstd = rstd.data();
         const auto kernel = backward[int(x->element)];
@@ -144,6 +147,7 @@ Outcome norm_backward(const BackwardKernels& backward, const BackwardArguments& 
             return finished(nullptr);
         }
     }
+    if (slots.rms.unit_length) return finished(dx.release());
     if (!gradients.in_given_order(slots.axis)) return finished(nullptr);
     return finished(PyTuple_Pack(3, dx.get(), gradients.weight_or_none(), gradients.bias_or_none()));
 }
@@ -196,6 +200,31 @@ Outcome rms_norm_backward(const Call<RmsNormBackwardArguments>& call) {
     );
 }
 
+// rms_norm without parameters, by the length instead of the root of the mean square.
+constexpr RmsOptions unit_length = {0, 1, true};
+
+struct NormalizeArguments {
+    FASTNORM_ARGUMENTS(x, axis, eps, out)
+};
+
+Outcome normalize(const Call<NormalizeArguments>& call) {
+    return norm_forward(
+        kernels().rms_norm_forward,
+        {call.x, Py_None, Py_None, call.axis, call.eps, Py_False, out_of(call), false, unit_length}
+    );
+}
+
+struct NormalizeBackwardArguments {
+    FASTNORM_ARGUMENTS(dy, x, axis, eps)
+};
+
+Outcome normalize_backward(const Call<NormalizeBackwardArguments>& call) {
+    return norm_backward(
+        kernels().rms_norm_backward,
+        {call.dy, call.x, Py_None, Py_None, call.axis, call.eps, Py_None, false, unit_length}
+    );
+}
+
 }  // namespace
 
 const NativeOp norm_ops[] = {
@@ -203,6 +232,8 @@ const NativeOp norm_ops[] = {
     FASTNORM_OP(layer_norm_backward),
     FASTNORM_OP(rms_norm),
     FASTNORM_OP(rms_norm_backward),
+    FASTNORM_OP(normalize),
+    FASTNORM_OP(normalize_backward),
     end_of_ops,
 };
 

@@ -32,7 +32,8 @@ struct NormForward {
     std::int64_t counted;  // rms_norm: how many leading columns enter the mean square
     void* mean;            // one value a row
     void* rstd;
-    bool stream;  // write y past the caches
+    bool stream;               // write y past the caches
+    bool unit_length = false;  // normalize: x / max(|x|, eps)
 };
 
 // The gradient of the same. A call covers row blocks [begin, end) of block_rows rows each (block_rows depends
@@ -54,6 +55,7 @@ struct NormBackward {
     // Where there is one block: the gradients themselves, cols, compute type; or null.
     void* dweight = nullptr;
     void* dbias = nullptr;
+    bool unit_length = false;  // see NormForward
 };
 
 struct PartialSums {

@@ -1,4 +1,4 @@
-// The kernels of layer_norm and rms_norm, as kernels.h tests them.
+// The kernels of layer_norm, rms_norm and normalize, as kernels.h tests them.
 #include <algorithm>
 #include <cmath>
 
@@ -6,12 +6,15 @@
 
 namespace {
 
+enum class Norm { layer, rms, unit };
+
 // Runs the named norm forward and backward on what fill(array, shape, salt) writes; every output must have
 // been written.
 template <class Fill>
 Results run_norm(
-    const KernelTable& table, const Shape& s, bool rms, bool has_weight, bool has_bias, Fill fill
+    const KernelTable& table, const Shape& s, Norm norm, bool has_weight, bool has_bias, Fill fill
 ) {
+    const bool rms = norm != Norm::layer, unit = norm == Norm::unit;
     if (s.cols == 0) return {};  // no kernel runs on rows of nothing
     const std::int64_t size = item_size(s.element), compute = compute_size(s.element);
     const int e = int(s.element);
@@ -23,7 +26,7 @@ Results run_norm(
     fill_parameters(weight, s.element, s.cols, 3);
     fill_parameters(bias, s.element, s.cols, 4);
     Guarded mean(std::size_t(s.rows * compute), s.at_end), rstd(std::size_t(s.rows * compute), s.at_end);
-    const std::int64_t counted = rms ? (s.cols + 1) / 2 : s.cols;
+    const std::int64_t counted = norm == Norm::rms ? (s.cols + 1) / 2 : s.cols;
 
     const std::int64_t scratch_bytes =
         3 * packed_bytes(rows_of(s), size) +
@@ -41,7 +44,7 @@ Results run_norm(
         rstd.data(),
         s.stream
     };
-    if (rms) forward.mean = nullptr;
+    forward.unit_length = unit;
     (rms ? table.rms_norm_forward : table.layer_norm_forward)[e](forward, 0, s.rows, scratch.data());
 
     const std::int64_t block_rows = 32, blocks = (s.rows + block_rows - 1) / block_rows;
@@ -58,12 +61,13 @@ Results run_norm(
         1e-5,
         counted,
         rms ? nullptr : mean.data(),
-        rstd.data(),
+        unit ? nullptr : rstd.data(),
         s.stream,
         block_rows,
         accumulate ? reinterpret_cast<double*>(dweight_partials.data()) : nullptr,
         accumulate ? reinterpret_cast<double*>(dbias_partials.data()) : nullptr
     };
+    backward.unit_length = unit;
     auto* backward_kernel = (rms ? table.rms_norm_backward : table.layer_norm_backward)[e];
     backward_kernel(backward, 0, blocks, scratch.data());
     Results results;
@@ -202,10 +206,10 @@ void test_few_columns() {
                     }
                 };
                 for (const KernelTable* table : tables) {
-                    for (const bool rms : {false, true}) {
+                    for (const Norm norm : {Norm::layer, Norm::rms, Norm::unit}) {
                         const auto run = [&](Layout layout) {
                             const Shape s{rows, cols, element, layout, (rows + cols) % 2 == 0, false};
-                            return run_norm(*table, s, rms, cols % 3 != 0, cols % 2 == 0, fill);
+                            return run_norm(*table, s, norm, cols % 3 != 0, cols % 2 == 0, fill);
                         };
                         const Results expected = run(Layout::spread);
                         CHECK(run(Layout::contiguous) == expected);
@@ -222,12 +226,12 @@ void test_few_columns() {
 int main() {
     test_few_columns();
     test_over_channels();
-    for (const bool rms : {false, true}) {
+    for (const Norm norm : {Norm::layer, Norm::rms, Norm::unit}) {
         compare_all([&](const KernelTable& table, const Shape& s) {
             const bool has_weight = (s.cols / 2) % 2 == 0 || s.rows == 6,
                        has_bias = s.cols % 2 == 0 || s.rows == 37;
             return run_norm(
-                table, s, rms, has_weight, has_bias,
+                table, s, norm, has_weight, has_bias,
                 [](const TestArray& array, const Shape& shape, int salt) { fill(array, shape, salt); }
             );
         });

@@ -1,7 +1,8 @@
 // The backward that layer_norm and rms_norm share. With h = dy * weight, xhat = fma(x - mean, rstd, shift):
 //   dx = rstd * (h - mean(h) - xhat * sum(h * xhat) / counted)      the mean(h) term for layer_norm only,
 //   dweight = sum over rows of dy * xhat,  dbias = sum over rows of dy,
-// and for rms_norm over the first `counted` columns the xhat term for those columns only.
+// and for rms_norm over the first `counted` columns the xhat term for those columns only. normalize has no
+// `/ counted`, and no xhat term where rstd is 1 / eps.
 //
 // A tile is tile_rows rows of each array, in place or packed (RowTile), with the running sums of dweight and
 // dbias. Rows of it are taken one by one or backward_rows_together at a time, in two passes: sums over the
@@ -12,6 +13,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include "kernels/loops/moments.h"
 #include "kernels/loops/row_tile.h"
@@ -161,9 +163,14 @@ FASTNORM_INLINE void write_gradients(
     }
 }
 
-// R rows in double.
+// Where rstd does not depend on the row: in place of the n that sums over a row are divided by.
+constexpr double constant_rstd = std::numeric_limits<double>::infinity();
+
+// R rows in double; sums are divided by n.
 template <bool Centred, int R, class Tile>
-FASTNORM_OUTLINE void backward_in_double(const Tile& tile, int k, const double* mean, const double* rstd) {
+FASTNORM_OUTLINE void backward_in_double(
+    const Tile& tile, int k, const double* mean, const double* rstd, const double* n
+) {
     using S = compute_t<typename Tile::Element>;
     const std::int64_t cols = tile.task.shape.cols;
     const typename Tile::Element* dy[R];
@@ -178,11 +185,11 @@ FASTNORM_OUTLINE void backward_in_double(const Tile& tile, int k, const double* 
     RowSums sums[R];
     backward_sums<Centred, R>(dy, x, centre, tile.sums.weight, cols, sums);
     Gradient<double> gradient[R];
-    const double n = double(Centred ? cols : tile.task.counted);
     for (int r = 0; r < R; ++r) {
-        const double scaled_rstd = centre[r].rstd, rest = sums[r].x / n;
-        const double h_xhat = scaled_rstd * (sums[r].h_x - rest * sums[r].h);
-        gradient[r] = {centre[r], rstd[r], -rstd[r] * h_xhat / n, -rstd[r] * sums[r].h / n};
+        const double scaled_rstd = centre[r].rstd, rest = sums[r].x / n[r];
+        double h_xhat = scaled_rstd * (sums[r].h_x - rest * sums[r].h);
+        if (!Centred && n[r] == constant_rstd) h_xhat = 0;
+        gradient[r] = {centre[r], rstd[r], -rstd[r] * h_xhat / n[r], -rstd[r] * sums[r].h / n[r]};
         gradient[r].centre.shift = -rest * scaled_rstd;
     }
     write_gradients<Centred, R>(tile, k, dy, x, gradient);
@@ -190,7 +197,9 @@ FASTNORM_OUTLINE void backward_in_double(const Tile& tile, int k, const double* 
 
 // R rows of float or half elements in float. False, and nothing written, where one of them needs double.
 template <bool Centred, int R, class Tile>
-FASTNORM_OUTLINE bool backward_in_float(const Tile& tile, int k, const double* mean, const double* rstd) {
+FASTNORM_OUTLINE bool backward_in_float(
+    const Tile& tile, int k, const double* mean, const double* rstd, const double* n
+) {
     using V = Vec<float, row_lanes>;
     const std::int64_t cols = tile.task.shape.cols;
     const typename Tile::Element* dy[R];
@@ -217,12 +226,13 @@ FASTNORM_OUTLINE bool backward_in_float(const Tile& tile, int k, const double* m
         for (int r = 0; r < R; ++r) sums[r].fold();
     }
     Gradient<float> gradient[R];
-    const double one_in_n = 1 / double(Centred ? cols : tile.task.counted);
     for (int r = 0; r < R; ++r) {
+        const double one_in_n = 1 / n[r];
         const double rest = sums[r].d() * one_in_n, h = sums[r].h(), factor = -rstd[r] * one_in_n;
         // A mean that is given may be anything.
         if (!(std::fabs(rest) * rstd[r] <= 1)) return false;
-        const double h_xhat = rstd[r] * (sums[r].h_d() - rest * h);
+        double h_xhat = rstd[r] * (sums[r].h_d() - rest * h);
+        if (!Centred && n[r] == constant_rstd) h_xhat = 0;
         const float centre = sums[r].fill();
         gradient[r] = {
             {centre, float(rstd[r]), float(-rest * rstd[r]), 1},
@@ -237,16 +247,19 @@ FASTNORM_OUTLINE bool backward_in_float(const Tile& tile, int k, const double* m
 
 // R of the rows taken from a tile, from the k-th on, whose statistics are known.
 template <class Norm, int R, class Tile>
-FASTNORM_INLINE void backward_rows(Tile& tile, int k, const double* mean, const double* rstd) {
+FASTNORM_INLINE void backward_rows(
+    Tile& tile, int k, const double* mean, const double* rstd, const double* n
+) {
     if constexpr (sizeof(compute_t<typename Tile::Element>) == 8) {
-        backward_in_double<Norm::centred, R>(tile, k, mean, rstd);
-    } else if (!backward_in_float<Norm::centred, R>(tile, k, mean, rstd)) {
+        backward_in_double<Norm::centred, R>(tile, k, mean, rstd, n);
+    } else if (!backward_in_float<Norm::centred, R>(tile, k, mean, rstd, n)) {
         for (int r = 0; r < R; ++r) {
-            if (R > 1 && backward_in_float<Norm::centred, 1>(tile, k + r, mean + r, rstd + r)) continue;
+            if (R > 1 && backward_in_float<Norm::centred, 1>(tile, k + r, mean + r, rstd + r, n + r))
+                continue;
             if (Norm::centred && tile.is_far(mean[r], rstd[r])) {
                 tile.template far_row<Norm>(k + r);
             } else {
-                backward_in_double<Norm::centred, 1>(tile, k + r, mean + r, rstd + r);
+                backward_in_double<Norm::centred, 1>(tile, k + r, mean + r, rstd + r, n + r);
             }
         }
     }
@@ -254,7 +267,8 @@ FASTNORM_INLINE void backward_rows(Tile& tile, int k, const double* mean, const 
 
 // The rows of a tile's task that lie in blocks [begin, end). Norm is LayerNorm or RmsNorm:
 //   Norm::centred
-//   Norm::returned(task, x, mean, rstd)   the statistics of a row as the forward returns them
+//   Norm::returned(task, x, mean, rstd, n)   the statistics of a row as the forward returns them, and n where
+//                                            that is not the number of columns
 // In place of FewBackward where there is none.
 template <class S>
 struct RowsOnly {
@@ -283,19 +297,21 @@ FASTNORM_INLINE void backward_blocks(Tile& tile, Few* few, std::int64_t begin, s
             for (int i = 0; i < count; i += together) {
                 together = i + backward_rows_together <= count ? backward_rows_together : 1;
                 tile.take(i, together);
-                double mean[backward_rows_together] = {}, rstd[backward_rows_together];
+                double mean[backward_rows_together] = {}, rstd[backward_rows_together],
+                       n[backward_rows_together];
                 for (int k = 0; k < together; ++k) {
+                    n[k] = double(Norm::centred ? task.shape.cols : task.counted);
                     if (rstds) {
                         if (means) mean[k] = means[first + i + k];
                         rstd[k] = rstds[first + i + k];
                     } else {
-                        Norm::returned(task, tile.value(k), mean[k], rstd[k]);
+                        Norm::returned(task, tile.value(k), mean[k], rstd[k], n[k]);
                     }
                 }
                 if (together > 1) {
-                    backward_rows<Norm, backward_rows_together>(tile, 0, mean, rstd);
+                    backward_rows<Norm, backward_rows_together>(tile, 0, mean, rstd, n);
                 } else {
-                    backward_rows<Norm, 1>(tile, 0, mean, rstd);
+                    backward_rows<Norm, 1>(tile, 0, mean, rstd, n);
                 }
             }
             tile.write_back(first, count);

@@ -28,10 +28,10 @@ FASTNORM_INLINE double power_of_two_near(double value) {
     return std::ldexp(1.0, exponent > 1000 ? 1000 : exponent < -1000 ? -1000 : exponent);
 }
 
-// A power of two that brings the larger of sqrt(eps) and the row's largest magnitude near 1; 1 where that is
+// A power of two that brings the larger of `least` and the row's largest magnitude near 1; 1 where that is
 // zero or not finite.
-FASTNORM_INLINE double normalising_scale(const double* x, std::int64_t cols, double eps) {
-    double most = std::sqrt(eps);
+FASTNORM_INLINE double normalising_scale(const double* x, std::int64_t cols, double least) {
+    double most = least;
     for (std::int64_t j = 0; j < cols; ++j) {
         const double magnitude = x[j] < 0 ? -x[j] : x[j];
         if (!(magnitude <= most)) most = magnitude;

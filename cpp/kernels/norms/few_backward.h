@@ -129,7 +129,8 @@ public:
         : task_(task),
           centred_(centred),
           takes_(
-              has_few_columns(task.shape, task.eps) && describe_columns(task.shape, task.dy, element, dy_) &&
+              !task.unit_length && has_few_columns(task.shape, task.eps) &&
+              describe_columns(task.shape, task.dy, element, dy_) &&
               describe_columns(task.shape, task.x, element, x_) &&
               describe_columns(task.shape, task.dx, element, dx_) &&
               task.shape.cols <= (x_.lines ? backward_columns_of_lines : backward_columns_of_rows)

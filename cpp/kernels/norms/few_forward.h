@@ -41,7 +41,8 @@ public:
         : task_(task),
           centred_(centred),
           takes_(
-              has_few_columns(task.shape, task.eps) && describe_columns(task.shape, task.x, element, x_) &&
+              !task.unit_length && has_few_columns(task.shape, task.eps) &&
+              describe_columns(task.shape, task.x, element, x_) &&
               describe_columns(task.shape, task.y, element, y_)
           ) {}
     FASTNORM_INLINE bool takes() const { return takes_; }

@@ -49,7 +49,7 @@ FASTNORM_OUTLINE Centre<double> double_centre(
     double scale = 1;
     DoubleMoments moments = double_moments(x, cols, scale);
     if (!in_range(moments.variance + eps, 0x1p-900, 0x1p900)) {
-        scale = normalising_scale(x, cols, eps);
+        scale = normalising_scale(x, cols, std::sqrt(eps));
         moments = double_moments(x, cols, scale);
     }
     const double scaled_rstd = 1 / std::sqrt(moments.variance + eps * scale * scale);
@@ -82,7 +82,9 @@ struct LayerNorm {
 
     // The statistics the forward would return for a row, rounded as it returns them.
     template <class X>
-    static FASTNORM_OUTLINE void returned(const NormBackward& task, const X* x, double& mean, double& rstd) {
+    static FASTNORM_OUTLINE void returned(
+        const NormBackward& task, const X* x, double& mean, double& rstd, double&
+    ) {
         const std::int64_t cols = task.shape.cols;
         if constexpr (sizeof(compute_t<X>) == 8) {
             double_centre(x, cols, task.eps, mean, rstd);

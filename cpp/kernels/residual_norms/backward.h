@@ -114,11 +114,11 @@ template <class Norm>
 FASTNORM_INLINE void AddBackwardTile<T>::far_row(int k) const {
     if constexpr (Norm::centred && sizeof(Value) == 4) {
         const int i = taken + k;
-        double mean, rstd, *const total = totals.in_double();
+        double mean, rstd, n = double(task.shape.cols), *const total = totals.in_double();
         add_row_in_double(x.row(i), residual.row(i), double(Value(add.alpha)), total, task.shape.cols);
-        Norm::returned(task, static_cast<const double*>(total), mean, rstd);
+        Norm::returned(task, static_cast<const double*>(total), mean, rstd, n);
         const FarBackwardTile<T> far(*this);
-        backward_in_double<true, 1>(far, k, &mean, &rstd);
+        backward_in_double<true, 1>(far, k, &mean, &rstd, &n);
     }
 }
 

@@ -92,6 +92,23 @@ def rms_norm_backward(
     return dy, x, weight, bias, axes, eps, weight_offset, fraction, stats
 
 
+def normalize(
+    rules: Rules, x: object, axis: object, eps: object, out: object
+) -> tuple[Array, Axes, float, Array | None]:
+    """Return the canonical arguments of `normalize`."""
+    x = rules.array("x", x)
+    return x, rules.axes(axis, x), rules.number("eps", eps, minimum=0), rules.out(out, x, x)
+
+
+def normalize_backward(
+    rules: Rules, dy: object, x: object, axis: object, eps: object
+) -> tuple[Array, Array, Axes, float]:
+    """Return the canonical arguments of `normalize_backward`."""
+    x = rules.array("x", x)
+    dy = rules.gradient("dy", dy, x)
+    return dy, x, rules.axes(axis, x), rules.number("eps", eps, minimum=0)
+
+
 def mean_and_rstd(rules: Rules, stats: object, x: Array, axes: Axes) -> tuple[Array, Array] | None:
     """Return the statistics of a norm that subtracts the mean: None or a pair of arrays."""
     if stats is None:

@@ -1,4 +1,4 @@
-"""layer_norm and rms_norm."""
+"""layer_norm, rms_norm and normalize."""
 
 from __future__ import annotations
 
@@ -9,8 +9,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import reference
-from .bounds import last_rounding, norm_bound, summed
-from .spec import GRADIENT, NORM, Arguments, Array, Bounds, Draw, Pair, Shape, Spec, Variant, Workload, wide
+from .bounds import NORM_ROUNDINGS, last_rounding, norm_bound, summed
+from .spec import (
+    GRADIENT,
+    NORM,
+    Arguments,
+    Array,
+    Bad,
+    Bounds,
+    Contract,
+    Draw,
+    Pair,
+    Shape,
+    Spec,
+    Variant,
+    Workload,
+    wide,
+)
 
 
 def axes_of(keywords: Mapping[str, Any], ndim: int) -> tuple[int, ...]:
@@ -242,4 +257,100 @@ rms_norm = norm_op(
     formula=numpy_rms_norm,
     backward_formula=numpy_rms_norm_backward,
     workloads=(Workload(Variant("weight", ("weight",))),),
+)
+
+
+UNIT_LENGTH = Contract("ULP", NORM_ROUNDINGS)
+
+
+def vectors(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
+    """Rows of any length."""
+    return (draw.x(shape, deviation=10.0 ** draw.rng.uniform(-1, 1.5, (*shape[:-1], 1))),)
+
+
+def lengths(x: Array, keywords: Mapping[str, Any]) -> tuple[Array, Array, int]:
+    """The lengths that x is divided by and those that it has, broadcasting against x, and of how many
+    elements.
+    """
+    x, axes = wide(x), axes_of(keywords, x.ndim)
+    peak = np.max(np.abs(x), axis=axes, keepdims=True, initial=0)
+    scale = np.where((peak > 0) & np.isfinite(peak), peak, 1)
+    length = scale * np.sqrt(np.sum(np.square(x / scale), axis=axes, keepdims=True))
+    cols = math.prod(x.shape[axis] for axis in axes)
+    return np.maximum(length, keywords.get("eps", 1e-12)), length, cols
+
+
+def normalize_bound(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """The contract, whose roundings count by y alone, and in float64 those of the length."""
+    (x,) = inputs
+    with np.errstate(all="ignore"):
+        divisor, _, cols = lengths(x, keywords)
+        y = np.abs(wide(x)) / divisor
+        bound = norm_bound(y, np.zeros(1), np.zeros(1), x.dtype) + last_rounding(y, x.dtype)
+        return (bound + (summed(y, cols, x.dtype) if x.dtype == np.float64 else 0),)
+
+
+def normalize_backward_bound(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """A chain of roundings of each of the terms of dx, and of the length, which is in one of them three
+    times.
+    """
+    (x,) = inputs
+    with np.errstate(all="ignore"):
+        dy, axes = np.abs(wide(dys[0])), axes_of(keywords, x.ndim)
+        divisor, _, cols = lengths(x, keywords)
+        y = np.abs(wide(x)) / divisor
+        terms = (dy + y * np.sum(dy * y, axis=axes, keepdims=True)) / divisor
+        roundings = 3 if x.dtype == np.float64 else 1
+        return (roundings * summed(terms, cols, x.dtype) + last_rounding(terms, x.dtype),)
+
+
+def shortest(inputs: Arguments, keywords: Mapping[str, Any]) -> float:
+    """How far values may move for differences to be derivatives: by a share of the length, and not across
+    eps.
+    """
+    divisor, length, cols = lengths(inputs[0], keywords)
+    moves = np.minimum(divisor, np.abs(length - keywords.get("eps", 1e-12)))
+    return float(np.min(moves / math.sqrt(max(cols, 1)), initial=1.0))
+
+
+def numpy_normalize(x: Array, *, eps: float = 1e-12) -> Array:
+    """Unit vectors as a chain of array operations."""
+    y: Array = x / np.maximum(np.sqrt(np.sum(x * x, axis=-1, keepdims=True)), eps)
+    return y
+
+
+def numpy_normalize_backward(dy: Array, x: Array, *, eps: float = 1e-12) -> Array:
+    """Gradient of `normalize` from its argument, where no length is less than eps."""
+    length = np.maximum(np.sqrt(np.sum(x * x, axis=-1, keepdims=True)), eps)
+    y = x / length
+    dx: Array = (dy - y * np.sum(dy * y, axis=-1, keepdims=True)) / length
+    return dx
+
+
+BAD_NORMALIZE: tuple[Bad, ...] = (
+    ("axis", 2, ValueError),
+    ("axis", (0, 0), ValueError),
+    ("axis", (), ValueError),
+    ("axis", 1.0, TypeError),
+    ("eps", -1e-12, ValueError),
+    ("eps", math.nan, ValueError),
+    ("eps", math.inf, ValueError),
+    ("eps", "1e-12", TypeError),
+    ("eps", True, TypeError),
+)
+
+
+normalize = Spec(
+    "normalize",
+    vectors,
+    (Variant("last"), Variant("large eps", keywords={"eps": 6.0})),
+    ("x",),
+    UNIT_LENGTH,
+    GRADIENT,
+    normalize_bound,
+    normalize_backward_bound,
+    numpy_normalize,
+    numpy_normalize_backward,
+    bending=shortest,
+    bad=BAD_NORMALIZE,
 )

@@ -8,6 +8,8 @@ weight:
     dx      = rstd * (h - mean(h) - xhat * mean(h * xhat))      without mean(h) in rms_norm
     dweight = sum of dy * xhat over the rows
     dbias   = sum of dy over the rows
+
+normalize has rstd = 1 / max(sqrt(sum(x^2)), eps) and sums for means, and is x / eps where that is more.
 """
 
 from __future__ import annotations
@@ -117,6 +119,38 @@ def rms_norm_backward(
         axes.user_order(dweight),
         axes.user_order(dbias),
     )
+
+
+def normalize(x: Array, axes: Axes, eps: float, out: Array | None = None) -> Array:
+    """Twin of `fastnorm.normalize`."""
+    with np.errstate(all="ignore"):
+        y, _, _ = to_unit_length(to_rows(x, axes), eps)
+    return result(from_rows(y, x.shape, axes), x, out)
+
+
+def normalize_backward(dy: Array, x: Array, axes: Axes, eps: float) -> Array:
+    """Twin of `fastnorm.normalize_backward`."""
+    with np.errstate(all="ignore"):
+        dy_rows = to_rows(dy, axes)
+        y, rstd, clamped = to_unit_length(to_rows(x, axes), eps)
+        along = np.where(clamped, 0.0, y * np.sum(dy_rows * y, axis=1, keepdims=True))
+        dx = rstd * (dy_rows - along)
+    return result(from_rows(dx, x.shape, axes), x)
+
+
+def to_unit_length(rows: Array, eps: float) -> tuple[Array, Array, Array]:
+    """Return the rows divided by the larger of their length and `eps`, its inverse as a column, and whether
+    it is `eps`.
+
+    Each row is divided by a power of two near its largest element or `eps`, as in `normalise`.
+    """
+    peak = np.max(np.abs(rows), axis=1, keepdims=True, initial=eps)
+    exponent = np.where(np.isfinite(peak), np.frexp(peak)[1], 0)
+    scaled, least = np.ldexp(rows, -exponent), np.ldexp(eps, -exponent)
+    length = np.sqrt(np.sum(np.square(scaled), axis=1, keepdims=True))
+    clamped = length < least
+    length = np.where(clamped, least, length)
+    return scaled / length, np.ldexp(1.0 / length, -exponent), clamped
 
 
 def normalise(

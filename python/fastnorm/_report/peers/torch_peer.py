@@ -71,6 +71,12 @@ def rms_norm(sample: Sample) -> Call | None:
     return Call(functional.rms_norm, (x, x.shape[-1:], weight), {"eps": 1e-6}) if bias is None else None
 
 
+def normalize(sample: Sample) -> Call:
+    """``F.normalize`` over the last axis."""
+    eps = sample.keywords.get("eps", 1e-12)
+    return Call(functional.normalize, (*tensors(sample, "x"),), {"dim": -1, "eps": eps})
+
+
 def add_norm(norm: Builder, sample: Sample) -> Call:
     """``torch.add``, then the norm: PyTorch has no kernel for both."""
     built = norm(sample)
@@ -148,6 +154,7 @@ FORWARD: dict[str, Builder] = {
 FORWARD |= {
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
+    "normalize": normalize,
     "add_layer_norm": partial(add_norm, layer_norm),
     "add_rms_norm": partial(add_norm, rms_norm),
     "softmax": partial(softmax, functional.softmax),
