@@ -5,6 +5,7 @@ heads.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import fastnorm
@@ -281,5 +282,216 @@ def test_against_torch(backend: str, rng: np.random.Generator) -> None:
     assert relative_error(got, y.detach().numpy()) < 1e-6
     y.backward(torch.ones_like(y))
     gradients = fastnorm.attention_backward(np.ones_like(got), query, keys, values, mask=mask)
+    for gradient, tensor in zip(gradients, tensors, strict=True):
+        assert relative_error(gradient, tensor.grad.numpy()) < 2e-6
+
+
+# ---- heads that are shared -------------------------------------------------------------------------------
+
+
+def shared_heads(rng: Any, group: int, lengths: tuple[int, int, int, int], dtype: Any) -> Any:
+    """Query of 2 x 2 * group heads, keys and values of 2 x 2, and dy."""
+    query, _, _ = heads(rng, (2, 2 * group), lengths, dtype)
+    _, keys, values = heads(rng, (2, 2), lengths, dtype)
+    dy = np.asarray(rng.standard_normal((*query.shape[:-1], lengths[3]))).astype(dtype)
+    return query, keys, values, dy
+
+
+def repeated(array: Array, group: int) -> Array:
+    """The same heads, each as often as it is shared."""
+    return np.repeat(array, group, axis=-3)
+
+
+def shared_options(rng: Any, lead: tuple[int, ...], lengths: tuple[int, int, int, int], dtype: Any) -> Any:
+    """Every mask, with causality and linear weights in turn."""
+    modes = ((False, False), (True, False), ("lower_right", True))
+    for index, mask in enumerate(masks(rng, lead, *lengths[:2], dtype).values()):
+        is_causal, linear = modes[index % len(modes)]
+        yield {"mask": mask, "is_causal": is_causal, "linear": linear}
+
+
+SHARED_LENGTHS = ((1, 70, 8, 8), (5, 9, 4, 3), (33, 70, 9, 5), (70, 130, 20, 24), (130, 65, 6, 6))
+
+
+@each_dtype
+@pytest.mark.parametrize("group", [1, 2, 3])
+def test_shared_heads_are_repeated_heads(
+    dtype: np.dtype[Any], group: int, implementation: str, rng: Any
+) -> None:
+    """The bits of heads that are copied: results, weights and the gradient of query."""
+    for lengths in SHARED_LENGTHS:
+        query, keys, values, dy = shared_heads(rng, group, lengths, dtype)
+        given = (query, keys, values)
+        copies = (query, repeated(keys, group), repeated(values, group))
+        for options in shared_options(rng, (2, 2 * group), lengths, dtype):
+            got = fastnorm.attention(*given, **options, enable_gqa=True, return_weights=True)
+            got += fastnorm.attention_backward(dy, *given, **options, enable_gqa=True)[:1]
+            expected = fastnorm.attention(*copies, **options, return_weights=True)
+            expected += fastnorm.attention_backward(dy, *copies, **options)[:1]
+            for a, b in zip(got, expected, strict=True):
+                assert_same_bits(a, b)
+
+
+@each_dtype
+@pytest.mark.parametrize("group", [2, 3])
+def test_gradients_of_shared_heads(dtype: np.dtype[Any], group: int, implementation: str, rng: Any) -> None:
+    """The sums of those of repeated heads, in float64."""
+    for lengths in SHARED_LENGTHS:
+        query, keys, values, dy = shared_heads(rng, group, lengths, dtype)
+        wide = [array.astype(np.float64) for array in (dy, query, keys, values)]
+        copies = (*wide[:2], repeated(wide[2], group), repeated(wide[3], group))
+        for options in shared_options(rng, (2, 2 * group), lengths, dtype):
+            got = fastnorm.attention_backward(dy, query, keys, values, **options, enable_gqa=True)
+            mask = options["mask"]
+            exact_mask = mask if mask.dtype == bool else mask.astype(np.float64)
+            exact = list(reference.attention_backward(*copies, **{**options, "mask": exact_mask}))
+            for index in (1, 2):
+                exact[index] = exact[index].reshape(2, 2, group, *exact[index].shape[-2:]).sum(axis=2)
+            for a, b in zip(got, exact, strict=True):
+                assert a.shape == b.shape
+                assert np.linalg.norm(a.astype(float) - b) <= RELATIVE[dtype.name] * np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16], ids=str)
+def test_gradients_of_shared_heads_by_head_and_by_tile(dtype: Any, native: Any, rng: Any) -> None:
+    """Few heads go by tile where threads are many, by head where there is one: the same bits."""
+    for lengths in (*SHARED_LENGTHS, (500, 500, 16, 16), (40, 4200, 4, 4)):
+        query, keys, values, dy = shared_heads(rng, 3, lengths, dtype)
+        for is_causal in (False, True):
+            options: Any = {"is_causal": is_causal, "enable_gqa": True}
+            with fastnorm.threads(1):
+                expected = fastnorm.attention_backward(dy, query, keys, values, **options)
+            for count in (2, 3, 8):
+                with fastnorm.threads(count):
+                    got = fastnorm.attention_backward(dy, query, keys, values, **options)
+                for a, b in zip(got, expected, strict=True):
+                    assert_same_bits(a, b)
+            # A batch by itself.
+            got = fastnorm.attention_backward(dy[1], query[1], keys[1], values[1], **options)
+            for a, b in zip(got, expected, strict=True):
+                assert_same_bits(a, b[1])
+
+
+def test_shared_heads_are_views(backend: str, rng: np.random.Generator) -> None:
+    """Heads between features, backwards, in other orders and broadcast, as `out` of any layout too."""
+    packed = rng.standard_normal((2, 9, 10, 8)).astype(np.float32).transpose(0, 2, 1, 3)
+    mask = np.broadcast_to(rng.random((1, 6, 9, 1)) < 0.8, (2, 6, 9, 9))
+    for query, keys, values in (
+        (packed[:, :6], packed[:, 6:8], packed[:, 8:]),
+        (packed[:, 5::-1], packed[:, 7:5:-1, ::-1], packed[..., ::-1][:, 8:]),
+        (packed[:, :6].swapaxes(0, 1).copy("F").swapaxes(0, 1), packed[:, 6::2], packed[:, 7::2]),
+        (
+            np.broadcast_to(packed[:, :1], (2, 6, 9, 8)),
+            packed[:, 6:9],
+            np.broadcast_to(packed[:1, :1], (2, 3, 9, 8)),
+        ),
+    ):
+        given = (query, keys, values)
+        dense = tuple(map(np.ascontiguousarray, given))
+        options: Any = {"mask": mask, "enable_gqa": True}
+        y = fastnorm.attention(*given, **options)
+        np.testing.assert_array_equal(y, fastnorm.attention(*dense, **{**options, "mask": mask.copy()}))
+        out = np.zeros((2, 9, 6, 8), np.float32).transpose(0, 2, 1, 3)
+        assert fastnorm.attention(*given, **options, out=out) is out
+        np.testing.assert_array_equal(out, y)
+        got = fastnorm.attention_backward(y, *given, **options)
+        for a, b in zip(got, fastnorm.attention_backward(y, *dense, **options), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_out_over_the_query_of_shared_heads(backend: str, rng: np.random.Generator) -> None:
+    """What keys are a part of is refused."""
+    query, keys, values, _ = shared_heads(rng, 3, (70, 70, 20, 20), np.float32)
+    expected = fastnorm.attention(query, keys, values, enable_gqa=True)
+    before = query.copy()
+    with pytest.raises(ValueError, match=r"^attention: out "):
+        fastnorm.attention(before, query[:, :2], values, enable_gqa=True, out=query)
+    assert_same_bits(query, before)
+    assert fastnorm.attention(query, keys, values, enable_gqa=True, out=query) is query
+    assert_same_bits(query, expected)
+
+
+@pytest.mark.parametrize("extents", [(0, 5, 4, 3), (5, 0, 4, 3), (5, 7, 0, 3), (5, 7, 4, 0)], ids=str)
+def test_nothing_in_shared_heads(
+    extents: tuple[int, int, int, int], implementation: str, rng: np.random.Generator
+) -> None:
+    query, keys, values, dy = shared_heads(rng, 2, extents, np.float32)
+    y = fastnorm.attention(query, keys, values, enable_gqa=True)
+    assert y.shape == dy.shape
+    gradients = fastnorm.attention_backward(dy, query, keys, values, enable_gqa=True)
+    for gradient, array in zip(gradients, (query, keys, values), strict=True):
+        assert gradient.shape == array.shape
+    alone = query[0, 0], keys[0, 0], values[0, 0]
+    assert_same_bits(fastnorm.attention(*alone, enable_gqa=True), fastnorm.attention(*alone))
+    none = fastnorm.attention(query[:, :0], keys[:, :0], values[:, :0], enable_gqa=True)
+    assert none.shape == (2, 0, *y.shape[2:])
+
+
+def test_many_axes_before_shared_heads(implementation: str, rng: np.random.Generator) -> None:
+    """As many as an array of any NumPy can have."""
+    query, keys, values, dy = shared_heads(rng, 3, (5, 7, 4, 3), np.float64)
+    arrays = [array.reshape(*(1,) * 28, *array.shape) for array in (dy, query, keys, values)]
+    got = fastnorm.attention_backward(*arrays, enable_gqa=True)
+    expected = fastnorm.attention_backward(dy, query, keys, values, enable_gqa=True)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a.reshape(b.shape), b)
+    y = fastnorm.attention(*arrays[1:], enable_gqa=True)
+    np.testing.assert_array_equal(
+        y.reshape(dy.shape), fastnorm.attention(query, keys, values, enable_gqa=True)
+    )
+
+
+def test_errors_of_shared_heads(backend: str) -> None:
+    query, keys, out = np.ones((6, 3, 4)), np.ones((2, 5, 4)), np.zeros((6, 3, 4))
+    dy = np.ones_like(out)
+    for given, options, text in (
+        ((query, keys, keys), {}, "keys has shape (2, 5, 4), needs (6, slots, 4) to match query"),
+        (
+            (query, np.ones((4, 5, 4)), np.ones((4, 5, 4))),
+            {"enable_gqa": True},
+            "keys has 4 heads (shape (4, 5, 4)), needs a number that divides the 6 of query",
+        ),
+        (
+            (query, np.ones((12, 5, 4)), np.ones((12, 5, 4))),
+            {"enable_gqa": True},
+            "keys has 12 heads (shape (12, 5, 4)), needs a number that divides the 6 of query",
+        ),
+        (
+            (query, np.ones((0, 5, 4)), np.ones((0, 5, 4))),
+            {"enable_gqa": True},
+            "keys has 0 heads (shape (0, 5, 4)), needs a number that divides the 6 of query",
+        ),
+        (
+            (query, keys, np.ones((3, 5, 4))),
+            {"enable_gqa": True},
+            "values has shape (3, 5, 4), needs (2, 5, ",
+        ),
+        ((query, keys[0], keys[0]), {"enable_gqa": True}, "keys has shape (5, 4), needs (6, slots, 4) "),
+        (
+            (query, keys, keys),
+            {"enable_gqa": True, "mask": np.ones((2, 3, 5), bool)},
+            "mask has shape (2, 3, 5), needs one that broadcasts to (6, 3, 5)",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(f'attention: {text}')}"):
+            fastnorm.attention(*given, **options, out=out)
+        with pytest.raises(ValueError, match=f"^{re.escape(f'attention_backward: {text}')}"):
+            fastnorm.attention_backward(dy, *given, **options)
+    for bad in (1, None, "yes"):
+        with pytest.raises(TypeError, match=r"^attention: enable_gqa has type \w+, needs a bool"):
+            fastnorm.attention(query, keys, keys, enable_gqa=bad, out=out)  # type: ignore[call-overload]
+    assert not out.any()
+
+
+@pytest.mark.parametrize("group", [2, 3])
+def test_shared_heads_against_torch(group: int, backend: str, rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    query, keys, values, dy = shared_heads(rng, group, (33, 70, 16, 24), np.float32)
+    tensors = [torch.from_numpy(array).requires_grad_() for array in (query, keys, values)]
+    y = torch.nn.functional.scaled_dot_product_attention(*tensors, is_causal=True, enable_gqa=True)
+    options: Any = {"is_causal": True, "enable_gqa": True}
+    assert relative_error(fastnorm.attention(query, keys, values, **options), y.detach().numpy()) < 1e-6
+    y.backward(torch.from_numpy(dy))
+    gradients = fastnorm.attention_backward(dy, query, keys, values, **options)
     for gradient, tensor in zip(gradients, tensors, strict=True):
         assert relative_error(gradient, tensor.grad.numpy()) < 2e-6

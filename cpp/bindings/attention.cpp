@@ -24,7 +24,15 @@ bool same_lead(const Array& a, const Array& b, int lead_axes) {
     return PyArray_CompareLists(a.shape(), b.shape(), lead_axes);
 }
 
-// A memory read has no such argument.
+// Whether the leading axes of keys are those of query, but for the last, of which query may have a multiple.
+bool shares_lead(const Array& query, const Array& keys, int lead_axes) {
+    if (lead_axes == 0) return true;
+    if (!same_lead(query, keys, lead_axes - 1)) return false;
+    const npy_intp of_query = query.shape()[lead_axes - 1], of_keys = keys.shape()[lead_axes - 1];
+    return of_query == of_keys || (of_query > 0 && of_keys > 0 && of_query % of_keys == 0);
+}
+
+// A memory read has neither this nor enable_gqa.
 std::optional<Causality> as_causality(PyObject* slot) {
     if (!slot || slot == Py_False) return Causality::none;
     if (slot == Py_True) return Causality::upper_left;
@@ -35,19 +43,21 @@ std::optional<Causality> as_causality(PyObject* slot) {
 
 bool as_heads(
     PyObject* query_slot, PyObject* keys_slot, PyObject* values_slot, PyObject* causality_slot,
-    bool one_query, HeadArrays& arrays
+    PyObject* gqa_slot, bool one_query, HeadArrays& arrays
 ) {
     arrays.query = as_array(query_slot), arrays.keys = as_array(keys_slot);
     arrays.values = as_array(values_slot), arrays.one_query = one_query;
     const std::optional<Causality> causality = as_causality(causality_slot);
-    if (!causality) return false;
+    const std::optional<bool> enable_gqa = gqa_slot ? as_flag(gqa_slot) : false;
+    if (!causality || !enable_gqa) return false;
     arrays.causality = *causality;
     const MaybeArray &query = arrays.query, &keys = arrays.keys, &values = arrays.values;
     if (!query || !keys || !values) return false;
     if (keys->element != query->element || values->element != query->element) return false;
     const int lead = keys->ndim() - 2;
     if (lead < 0 || values->ndim() != lead + 2 || query->ndim() != lead + (one_query ? 1 : 2)) return false;
-    if (!same_lead(*query, *keys, lead) || !same_lead(*query, *values, lead)) return false;
+    if (!same_lead(*keys, *values, lead)) return false;
+    if (*enable_gqa ? !shares_lead(*query, *keys, lead) : !same_lead(*query, *keys, lead)) return false;
     if (values->shape()[lead] != keys->shape()[lead]) return false;
     if (query->shape()[query->ndim() - 1] != keys->shape()[lead + 1]) return false;
     return true;
@@ -90,7 +100,7 @@ std::optional<double> as_scale(PyObject* slot, const Heads& heads) {
 }
 
 struct ForwardArguments {
-    Slot query, keys, values, mask, is_causal, scale, linear, return_weights;
+    Slot query, keys, values, mask, is_causal, enable_gqa, scale, linear, return_weights;
     Out out;
     bool one_query;
 };
@@ -105,7 +115,9 @@ bool set_apart(Array& array, const Array& out, Reference& copy) {
 
 Outcome attend_forward(const ForwardArguments& slots) {
     HeadArrays arrays;
-    if (!as_heads(slots.query, slots.keys, slots.values, slots.is_causal, slots.one_query, arrays))
+    if (!as_heads(
+            slots.query, slots.keys, slots.values, slots.is_causal, slots.enable_gqa, slots.one_query, arrays
+        ))
         return not_canonical;
     MaskArray mask;
     if (!as_mask(slots.mask, arrays.heads(), mask)) return not_canonical;
@@ -158,13 +170,15 @@ Outcome attend_forward(const ForwardArguments& slots) {
 }
 
 struct BackwardArguments {
-    Slot dy, query, keys, values, mask, is_causal, scale, linear;
+    Slot dy, query, keys, values, mask, is_causal, enable_gqa, scale, linear;
     bool one_query;
 };
 
 Outcome attend_backward(const BackwardArguments& slots) {
     HeadArrays arrays;
-    if (!as_heads(slots.query, slots.keys, slots.values, slots.is_causal, slots.one_query, arrays))
+    if (!as_heads(
+            slots.query, slots.keys, slots.values, slots.is_causal, slots.enable_gqa, slots.one_query, arrays
+        ))
         return not_canonical;
     const Array &query = *arrays.query, &keys = *arrays.keys, &values = *arrays.values;
     const MaybeArray dy = as_array(slots.dy);
@@ -207,22 +221,22 @@ Outcome attend_backward(const BackwardArguments& slots) {
 }
 
 struct AttentionArguments {
-    FASTNORM_ARGUMENTS(query, keys, values, mask, is_causal, scale, linear, return_weights, out)
+    FASTNORM_ARGUMENTS(query, keys, values, mask, is_causal, scale, enable_gqa, linear, return_weights, out)
 };
 Outcome attention(const Call<AttentionArguments>& call) {
     return attend_forward(
-        {call.query, call.keys, call.values, call.mask, call.is_causal, call.scale, call.linear,
-         call.return_weights, out_of(call), false}
+        {call.query, call.keys, call.values, call.mask, call.is_causal, call.enable_gqa, call.scale,
+         call.linear, call.return_weights, out_of(call), false}
     );
 }
 
 struct AttentionBackwardArguments {
-    FASTNORM_ARGUMENTS(dy, query, keys, values, mask, is_causal, scale, linear)
+    FASTNORM_ARGUMENTS(dy, query, keys, values, mask, is_causal, scale, enable_gqa, linear)
 };
 Outcome attention_backward(const Call<AttentionBackwardArguments>& call) {
     return attend_backward(
-        {call.dy, call.query, call.keys, call.values, call.mask, call.is_causal, call.scale, call.linear,
-         false}
+        {call.dy, call.query, call.keys, call.values, call.mask, call.is_causal, call.enable_gqa, call.scale,
+         call.linear, false}
     );
 }
 
@@ -231,8 +245,8 @@ struct MemoryReadArguments {
 };
 Outcome memory_read(const Call<MemoryReadArguments>& call) {
     return attend_forward(
-        {call.query, call.keys, call.values, call.mask, nullptr, nullptr, call.linear, call.return_weights,
-         out_of(call), true}
+        {call.query, call.keys, call.values, call.mask, nullptr, nullptr, nullptr, call.linear,
+         call.return_weights, out_of(call), true}
     );
 }
 
@@ -241,7 +255,7 @@ struct MemoryReadBackwardArguments {
 };
 Outcome memory_read_backward(const Call<MemoryReadBackwardArguments>& call) {
     return attend_backward(
-        {call.dy, call.query, call.keys, call.values, call.mask, nullptr, nullptr, call.linear, true}
+        {call.dy, call.query, call.keys, call.values, call.mask, nullptr, nullptr, nullptr, call.linear, true}
     );
 }
 

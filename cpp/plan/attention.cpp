@@ -25,12 +25,13 @@ double seen_share(const Attention& task) {
     return (some + (queries - all) * slots) / (queries * slots);
 }
 
-// Tiles of `rows` queries or slots; each score takes `products` times what it does in the forward.
-Work tile_work(const Attention& task, Element element, std::int64_t rows, double products) {
+// Tiles of `rows` queries or slots; each score takes `products` times what it does in the forward. `is_one`
+// where a single query has a kernel of its own.
+Work tile_work(const Attention& task, Element element, std::int64_t rows, double products, bool is_one) {
     const std::int64_t units = task.heads * tiles_of(rows, attention_tile(element));
     // A tile costs the same however few of its lanes hold rows; one of half the lanes is the smallest. A
     // single query costs about as much as six.
-    const double lanes = task.queries == 1 ? 6 : std::max(double(rows), double(attention_tile(element)) / 2);
+    const double lanes = is_one ? 6 : std::max(double(rows), double(attention_tile(element)) / 2);
     const double scores = lanes * double(task.queries * task.slots) * seen_share(task) /
                           double(std::max<std::int64_t>(rows, 1));
     const double cost = products * (score_nanoseconds + column_nanoseconds * double(task.dim + task.width));
@@ -45,7 +46,17 @@ Work tile_work(const Attention& task, Element element, std::int64_t rows, double
 
 std::int64_t* HeadGeometry::next_lead() { return strides_[used_++]; }
 
-HeadMatrix HeadGeometry::matrix(const View& array, int lead_axes, bool has_rows) {
+void HeadGeometry::divide(std::int64_t* lead, const Heads& heads, bool is_by_query) {
+    const std::int64_t group = heads.group();
+    if (group == 1) return;
+    std::int64_t* const last = lead + heads.lead_axes() - 1;
+    last[1] = is_by_query ? last[0] : 0;
+    if (is_by_query) last[0] *= group;
+}
+
+HeadMatrix HeadGeometry::matrix(const View& array, const Heads& heads, bool is_by_query) {
+    const bool has_rows = !is_by_query || !heads.one_query;
+    const int lead_axes = heads.lead_axes();
     const std::int64_t size = item_size(array.element);
     std::int64_t* lead = next_lead();
     const int last = array.ndim - 1;
@@ -54,15 +65,16 @@ HeadMatrix HeadGeometry::matrix(const View& array, int lead_axes, bool has_rows)
     for (int i = 0; i < lead_axes; ++i) places |= std::uintptr_t(lead[i] = array.strides[i]);
     const bool neighbours = matrix.col_stride == size || array.shape[last] <= 1;
     matrix.contiguous = neighbours && are_multiples(places, size);
+    divide(lead, heads, is_by_query);
     return matrix;
 }
 
 HeadMatrix HeadGeometry::by_query(const View& array, const Heads& heads) {
-    return matrix(array, heads.lead_axes(), !heads.one_query);
+    return matrix(array, heads, true);
 }
 
 HeadMatrix HeadGeometry::by_slot(const View& array, const Heads& heads) {
-    return matrix(array, heads.lead_axes(), true);
+    return matrix(array, heads, false);
 }
 
 // A mask broadcasts against the leading axes, the queries and the slots: axes of length 1 are not stepped
@@ -74,6 +86,7 @@ HeadMatrix HeadGeometry::broadcast(const View& mask, const Heads& heads) {
         return axis < missing || mask.shape[axis - missing] == 1 ? 0 : mask.strides[axis - missing];
     };
     for (int i = 0; i < heads.lead_axes(); ++i) lead[i] = stride(i);
+    divide(lead, heads, true);
     return {mask.data, lead, heads.one_query ? 0 : stride(axes - 2), stride(axes - 1), false};
 }
 
@@ -81,7 +94,12 @@ void HeadGeometry::describe(Attention& task, const Heads& heads, const Mask& mas
     const int lead = heads.lead_axes();
     task.heads = 1;
     for (int i = 0; i < lead; ++i) task.heads *= extent_[i] = heads.keys.shape[i];
+    task.group = heads.group();
     task.lead_axes = lead;
+    if (task.group > 1) {
+        extent_[task.lead_axes++] = task.group;
+        task.heads *= task.group;
+    }
     task.lead_extent = extent_;
     task.queries = heads.queries();
     task.slots = heads.slots();
@@ -100,7 +118,7 @@ void HeadGeometry::describe(Attention& task, const Heads& heads, const Mask& mas
 
 Work attention_work(const Attention& task, Element element) {
     if (task.width == 0 && !task.weights.data) return {};  // nothing to write
-    return tile_work(task, element, task.queries, 1);
+    return tile_work(task, element, task.queries, 1, task.queries == 1);
 }
 
 namespace {
@@ -116,21 +134,23 @@ Work with_scratch(Work work, std::int64_t bytes) {
 
 Work query_work(const Attention& task, Element element) {
     return with_scratch(
-        tile_work(task, element, task.queries, query_products), attention_tile_scratch_bytes(task)
+        tile_work(task, element, task.queries, query_products, task.has_one_query()),
+        attention_tile_scratch_bytes(task)
     );
 }
 
 // The first kernel has done all for a single query.
 Work key_work(const Attention& task, Element element) {
-    if (task.queries == 1) return {};
-    return with_scratch(
-        tile_work(task, element, task.slots, key_products), attention_tile_scratch_bytes(task)
-    );
+    if (task.has_one_query()) return {};
+    Work work = tile_work(task, element, task.slots, key_products, false);
+    work.units /= task.group;
+    work.units_per_chunk = std::max<std::int64_t>(1, work.units_per_chunk / task.group);
+    return with_scratch(work, attention_tile_scratch_bytes(task));
 }
 
 Work head_work(const Attention& task, Element element) {
-    Work work = tile_work(task, element, task.queries, head_products);
-    work.units = task.heads;
+    Work work = tile_work(task, element, task.queries, head_products, false);
+    work.units = task.heads / task.group;
     work.units_per_chunk = std::max<std::int64_t>(
         1, std::int64_t(chunk_nanoseconds * double(work.units) / std::max(work.nanoseconds, 1.0))
     );
@@ -141,11 +161,11 @@ Work head_work(const Attention& task, Element element) {
 // Whether the backward goes by head: where there are heads enough for the threads to be done sooner than by
 // tile.
 bool goes_by_head(const Attention& task, Element element) {
-    if (task.queries == 1 || task.slots > attention_kept_slots) return false;
+    if (task.has_one_query() || task.slots > attention_kept_slots) return false;
     const Work work = head_work(task, element);
     const std::int64_t threads = threads_for(work);
-    const std::int64_t turns = (task.heads + threads - 1) / threads;
-    return double(turns * threads) * head_products <= double(task.heads) * (query_products + key_products);
+    const std::int64_t units = task.heads / task.group, turns = (units + threads - 1) / threads;
+    return double(turns * threads) * head_products <= double(units) * (query_products + key_products);
 }
 
 }  // namespace

@@ -19,6 +19,12 @@ struct Heads {
     Causality causality = Causality::none;
 
     int lead_axes() const { return keys.ndim - 2; }
+    // Heads of queries, one after the other along the last leading axis, that share one of keys and values.
+    std::int64_t group() const {
+        const int last = lead_axes() - 1;
+        if (one_query || last < 0 || query.shape[last] == keys.shape[last]) return 1;
+        return query.shape[last] / keys.shape[last];
+    }
     std::int64_t queries() const { return one_query ? 1 : query.shape[lead_axes()]; }
     std::int64_t slots() const { return keys.shape[lead_axes()]; }
     std::int64_t dim() const { return keys.shape[lead_axes() + 1]; }
@@ -52,8 +58,11 @@ private:
     static constexpr int max_operands = 10;
 
     std::int64_t* next_lead();
-    HeadMatrix matrix(const View& array, int lead_axes, bool has_rows);
+    HeadMatrix matrix(const View& array, const Heads& heads, bool is_by_query);
     HeadMatrix broadcast(const View& mask, const Heads& heads);
+    // Where heads are shared, the last leading axis becomes two: the heads of keys, and those of queries that
+    // share one.
+    static void divide(std::int64_t* lead, const Heads& heads, bool is_by_query);
 
     int used_ = 0;
     std::int64_t extent_[max_axes];

@@ -19,7 +19,8 @@ enum class MaskKind : int { none, boolean, additive };
 // `heads` is the product of the leading axes. Per head query (queries x dim), keys (slots x dim), values
 // (slots x width), mask (queries x slots; one byte, or the compute type, an element), y (queries x width) and
 // weights (queries x slots, data null where they are not asked for). Query i does not see slots beyond i +
-// diagonal, which is `slots` where it sees them all.
+// diagonal, which is `slots` where it sees them all. Each `group` heads of queries, one after the other,
+// share a head of keys and values: the heads of those, and of their gradients, are `heads / group`.
 struct Attention {
     int lead_axes;
     const std::int64_t* lead_extent;
@@ -29,6 +30,10 @@ struct Attention {
     double scale;
     bool linear;
     std::int64_t diagonal;
+    std::int64_t group;
+
+    // Whether a head of keys has one query, whose gradient one kernel does.
+    FASTNORM_INLINE constexpr bool has_one_query() const { return queries == 1 && group == 1; }
 };
 
 // The gradient of the same. `stats` holds three numbers of the compute type a query row, which the kernel of
@@ -41,7 +46,7 @@ struct AttentionBackward {
 constexpr std::int64_t attention_stats = 3;
 
 // A tile is that many rows side by side in the lanes: two registers of 64 bytes. A unit of work is a tile of
-// queries (of keys, for dkeys and dvalues) of a head.
+// queries (of keys, for dkeys and dvalues, and of their heads) of a head.
 constexpr std::int64_t tile_bytes = 128;
 FASTNORM_INLINE constexpr std::int64_t attention_tile(Element element) {
     return tile_bytes / (element == Element::float64 ? 8 : 4);

@@ -3,21 +3,21 @@
 
 namespace {
 
-// Two heads, one behind the other, of an array of `rows` x `cols` each.
+// Two heads, or two groups of heads, one behind the other, of an array of `rows` x `cols` each.
 struct TestHeads {
     Shape shape;
     TestArray array;
-    std::int64_t lead_stride;
+    std::int64_t lead_stride[2];  // of the groups, and in one
 
-    TestHeads(Shape s, std::int64_t rows, std::int64_t cols, int salt)
-        : shape{2 * rows, cols, s.element, s.layout, s.at_end, false},
+    TestHeads(Shape s, std::int64_t rows, std::int64_t cols, int salt, std::int64_t group = 1)
+        : shape{2 * group * rows, cols, s.element, s.layout, s.at_end, false},
           array(shape, item_size(s.element)),
-          lead_stride(rows * array.outer_stride) {
+          lead_stride{group * rows * array.outer_stride, group == 1 ? 0 : rows * array.outer_stride} {
         if (salt > 0) fill(array, shape, salt);
     }
     HeadMatrix matrix() const {
         return {
-            array.memory.data(), &lead_stride, array.outer_stride, array.inner_stride,
+            array.memory.data(), lead_stride, array.outer_stride, array.inner_stride,
             shape.layout == Layout::contiguous || shape.cols == 1
         };
     }
@@ -26,17 +26,18 @@ struct TestHeads {
 
 Results run_attention(
     const KernelTable& table, const Shape& s, MaskKind kind, bool linear, std::int64_t slots,
-    std::int64_t width, std::int64_t hidden = -1  // slots from the last query; none are where it is negative
+    std::int64_t width, std::int64_t hidden = -1,  // slots from the last query; none are where it is negative
+    std::int64_t group = 1
 ) {
     const int e = int(s.element);
-    const std::int64_t dim = s.cols, heads = 2;
-    TestHeads query(s, s.rows, dim, 1), keys(s, slots, dim, 2), values(s, slots, width, 3),
-        dy(s, s.rows, width, 4);
-    TestHeads y(s, s.rows, width, 0), weights(s, s.rows, slots, 0);
-    TestHeads dquery(s, s.rows, dim, 0), dkeys(s, slots, dim, 0), dvalues(s, slots, width, 0);
+    const std::int64_t dim = s.cols, shared = 2, heads = shared * group, extent[] = {shared, group};
+    TestHeads query(s, s.rows, dim, 1, group), keys(s, slots, dim, 2), values(s, slots, width, 3),
+        dy(s, s.rows, width, 4, group);
+    TestHeads y(s, s.rows, width, 0, group), weights(s, s.rows, slots, 0, group);
+    TestHeads dquery(s, s.rows, dim, 0, group), dkeys(s, slots, dim, 0), dvalues(s, slots, width, 0);
 
-    // A mask that is the same for all queries where it is additive, and for both heads.
-    const std::int64_t zero = 0, size = kind == MaskKind::boolean ? 1 : compute_size(s.element);
+    // A mask that is the same for all queries where it is additive, and for all heads.
+    const std::int64_t zero[] = {0, 0}, size = kind == MaskKind::boolean ? 1 : compute_size(s.element);
     const std::int64_t mask_rows = kind == MaskKind::boolean ? s.rows : 1;
     Guarded mask(std::size_t(mask_rows * slots * size), s.at_end);
     for (std::int64_t i = 0; i < mask_rows * slots; ++i) {
@@ -55,10 +56,10 @@ Results run_attention(
     // A sum's place before the first would lie before the scratch.
     const bool is_empty = s.rows * slots * dim * width == 0;
     Guarded scratch(std::size_t((scratch_bytes + 63) / 64 * 64), !is_empty || s.at_end);
-    const HeadMatrix mask_matrix{mask.data(), &zero, mask_rows > 1 ? slots * size : 0, size, false};
+    const HeadMatrix mask_matrix{mask.data(), zero, mask_rows > 1 ? slots * size : 0, size, false};
     Attention forward{
-        1,
-        &heads,
+        group == 1 ? 1 : 2,
+        extent,
         heads,
         s.rows,
         slots,
@@ -73,7 +74,8 @@ Results run_attention(
         kind,
         0.125,
         linear,
-        hidden < 0 ? slots : slots - s.rows - hidden
+        hidden < 0 ? slots : slots - s.rows - hidden,
+        group
     };
     const std::int64_t tile = attention_tile(s.element);
     const std::int64_t units = heads * tiles_of(s.rows, tile);
@@ -85,23 +87,24 @@ Results run_attention(
     const AttentionBackward backward{forward,        dy.matrix(),      dquery.matrix(),
                                      dkeys.matrix(), dvalues.matrix(), stats.data()};
     table.attention_backward_query[e](backward, 0, units, scratch.data());
-    table.attention_backward_keys[e](backward, 0, heads * tiles_of(slots, tile), scratch.data());
+    table.attention_backward_keys[e](backward, 0, shared * tiles_of(slots, tile), scratch.data());
     for (const TestHeads* gradient : {&dquery, &dkeys, &dvalues})
         results.outputs.push_back(gradient->content());
 
     // By head: the same bits.
-    TestHeads head_dquery(s, s.rows, dim, 0), head_dkeys(s, slots, dim, 0), head_dvalues(s, slots, width, 0);
+    TestHeads head_dquery(s, s.rows, dim, 0, group), head_dkeys(s, slots, dim, 0),
+        head_dvalues(s, slots, width, 0);
     AttentionBackward by_head = backward;
     by_head.dquery = head_dquery.matrix();
     by_head.dkeys = head_dkeys.matrix(), by_head.dvalues = head_dvalues.matrix();
-    table.attention_backward_heads[e](by_head, 0, heads, scratch.data());
+    table.attention_backward_heads[e](by_head, 0, shared, scratch.data());
     CHECK(head_dquery.content() == results.outputs[2]);
     CHECK(head_dkeys.content() == results.outputs[3]);
     CHECK(head_dvalues.content() == results.outputs[4]);
 
     // Each query by itself, which other kernels may do: the same bits.
     if (s.layout == Layout::contiguous && kind != MaskKind::boolean && hidden < 0) {
-        TestHeads alone(s, s.rows, width, 0);
+        TestHeads alone(s, s.rows, width, 0, group);
         Attention one = forward;
         one.queries = 1;
         one.weights = {};
@@ -138,21 +141,21 @@ void test_empty() {
 }
 
 // Both ways of the backward, which run_attention compares, around the boundaries of tiles, blocks and groups
-// of slots, and with more slots than are kept.
+// of slots, with more slots than are kept, and with heads that share their keys.
 void test_ways() {
     const Targets targets;
     const auto run = [&](Shape s, std::int64_t slots, std::int64_t width, std::int64_t number,
-                         std::int64_t hidden = -1) {
+                         std::int64_t hidden = -1, std::int64_t group = 1) {
         const MaskKind kind = MaskKind(number % 3);
         const bool linear = number % 4 == 3;
         s.layout = number % 5 == 4 ? Layout::spread : Layout::contiguous;
         Results first;
         for (const KernelTable* table : targets.fused) {
-            const Results results = run_attention(*table, s, kind, linear, slots, width, hidden);
+            const Results results = run_attention(*table, s, kind, linear, slots, width, hidden, group);
             if (first.outputs.empty()) first = results;
             CHECK(results == first);
         }
-        if (targets.plain) run_attention(*targets.plain, s, kind, linear, slots, width, hidden);
+        if (targets.plain) run_attention(*targets.plain, s, kind, linear, slots, width, hidden, group);
     };
     std::int64_t number = 0;
     for (const Element element : elements_of_kernels) {
@@ -169,13 +172,20 @@ void test_ways() {
                 if (number % 2 == 0)
                     run({queries, dim, element, Layout::contiguous, number % 2 == 0, false}, slots, width,
                         number, distance);
+                // Two and three heads that share their keys.
+                if (number % 3 == 0)
+                    run({queries, dim, element, Layout::contiguous, number % 2 == 0, false}, slots, width,
+                        number / 3, number % 2 == 0 ? distance : -1, 2 + number / 3 % 2);
                 ++number;
             }
         }
     }
     const std::int64_t many = attention_kept_slots + 3;
     for (const std::int64_t i : {0, 1, 2})
-        run({70, 3, Element::float32, Layout::contiguous, true, false}, many, 2, i);
+        run({70, 3, Element::float32, Layout::contiguous, true, false}, many, 2, i, -1, 1 + i);
+    // A single query for each head of a group, which has no kernel of its own.
+    for (const std::int64_t i : {0, 1, 2, 3, 4})
+        run({1, 19, Element::float16, Layout::contiguous, true, false}, 70, 20, i, i % 2 * 3 - 1, 2 + i % 2);
 }
 
 }  // namespace

@@ -12,11 +12,12 @@ namespace {
 std::vector<double> plain_attention(
     const Heads& heads, const TestView& q, const TestView& k, const TestView& v, const TestView& mask
 ) {
+    const std::int64_t group = heads.group();
     const std::int64_t queries = heads.queries(), slots = heads.slots(), dim = heads.dim(),
                        width = heads.width();
     std::vector<double> y;
     for (std::int64_t row = 0; row < q.size() / dim; ++row) {
-        const std::int64_t head = row / queries, query = row % queries;
+        const std::int64_t head = row / queries / group, query = row % queries;
         std::vector<double> weights, sums(static_cast<std::size_t>(width), 0.0);
         double total = 0;
         for (std::int64_t s = 0; s < slots; ++s) {
@@ -38,11 +39,15 @@ std::vector<double> plain_attention(
 
 void test_heads() {
     for (const Walk walk : {Walk::c_order, Walk::reversed_axes, Walk::spread, Walk::backwards}) {
-        for (const bool one_query : {false, true}) {
-            const std::vector<std::ptrdiff_t> of_query =
-                one_query ? std::vector<std::ptrdiff_t>{2, 3, 8} : std::vector<std::ptrdiff_t>{2, 3, 5, 8};
-            const std::vector<std::ptrdiff_t> of_y =
-                one_query ? std::vector<std::ptrdiff_t>{2, 3, 6} : std::vector<std::ptrdiff_t>{2, 3, 5, 6};
+        for (const std::ptrdiff_t group : {0, 1, 2, 3}) {
+            const bool one_query = group == 0;
+            const std::ptrdiff_t of_heads = 3 * group;
+            const std::vector<std::ptrdiff_t> of_query = one_query
+                                                             ? std::vector<std::ptrdiff_t>{2, 3, 8}
+                                                             : std::vector<std::ptrdiff_t>{2, of_heads, 5, 8};
+            const std::vector<std::ptrdiff_t> of_y = one_query
+                                                         ? std::vector<std::ptrdiff_t>{2, 3, 6}
+                                                         : std::vector<std::ptrdiff_t>{2, of_heads, 5, 6};
             const std::vector<std::ptrdiff_t> of_mask =
                 one_query ? std::vector<std::ptrdiff_t>{1, 70} : std::vector<std::ptrdiff_t>{1, 5, 70};
             TestView q(of_query, Element::float64, walk), k({2, 3, 70, 8}, Element::float64, walk);
@@ -55,7 +60,10 @@ void test_heads() {
             HeadGeometry geometry;
             Attention task;
             geometry.describe(task, heads, {mask, MaskKind::additive});
-            CHECK(task.heads == 6 && task.mask.lead_stride[0] == 0 && task.mask.lead_stride[1] == 0);
+            CHECK(heads.group() == (one_query ? 1 : group) && task.group == heads.group());
+            CHECK(
+                task.heads == 6 * task.group && task.mask.lead_stride[0] == 0 && task.mask.lead_stride[1] == 0
+            );
             CHECK(task.keys.contiguous == (walk == Walk::c_order || walk == Walk::backwards));
             task.scale = 1;
             task.linear = false;
@@ -76,7 +84,7 @@ void test_heads() {
 void test_work() {
     Attention task = {};
     task.heads = 12, task.queries = 100, task.slots = 50, task.dim = task.width = 64;
-    task.diagonal = task.slots;
+    task.diagonal = task.slots, task.group = 1;
     const Work work = attention_work(task, Element::float32);
     CHECK(work.units == 12 * 4 && work.units_per_chunk == 3);  // tiles of 32 queries, 10 us a chunk
     CHECK(attention_work(task, Element::float64).units == 12 * 7);

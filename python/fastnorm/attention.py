@@ -19,6 +19,7 @@ def attention(
     mask: ArrayLike | None = None,
     is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
     linear: bool = False,
     return_weights: Literal[False] = False,
     out: Array | None = None,
@@ -32,6 +33,7 @@ def attention(
     mask: ArrayLike | None = None,
     is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
     linear: bool = False,
     return_weights: Literal[True],
     out: Array | None = None,
@@ -45,6 +47,7 @@ def attention(
     mask: ArrayLike | None = None,
     is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
     linear: bool = False,
     return_weights: bool,
     out: Array | None = None,
@@ -58,6 +61,7 @@ def attention(
     mask: ArrayLike | None = None,
     is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
     linear: bool = False,
     return_weights: bool = False,
     out: Array | None = None,
@@ -72,8 +76,8 @@ def attention(
         float32, float64, float16 or bfloat16, of shape (..., queries, dim). Leading axes are batches and
         heads; any strides, so that heads can be views of one array.
     keys, values : array_like
-        Of shapes (..., slots, dim) and (..., slots, width), with query's leading axes and dtype. To share
-        them among heads, give a view from `numpy.broadcast_to`.
+        Of shapes (..., slots, dim) and (..., slots, width), with query's leading axes and dtype; fewer
+        heads with `enable_gqa`.
     mask : array_like, optional
         Broadcasts to (..., queries, slots). Boolean: True takes part. Else it is added to the scores, and
         -inf takes no part; of query's dtype, or float32 where query is a half type. Values of slots that take
@@ -84,6 +88,9 @@ def attention(
         are not computed. Where there is a mask too, both hold.
     scale : float, optional
         Factor of the scores, before the mask; ``dim ** -0.5`` where it is not given.
+    enable_gqa : bool, default False
+        Grouped-query attention: query may have more heads (axis -3) than keys and values, a multiple; those
+        that follow each other share a head, which is not copied.
     linear : bool, default False
         Leave the softmax out: the weights are the scores, 0 for slots that take no part.
     return_weights : bool, default False
@@ -149,6 +156,7 @@ def attention_backward(
     mask: ArrayLike | None = None,
     is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
     linear: bool = False,
 ) -> tuple[Array, Array, Array]:
     """Gradients of `attention` with respect to query, keys and values.
@@ -169,6 +177,8 @@ def attention_backward(
         As in the forward.
     scale : float, optional
         As in the forward.
+    enable_gqa : bool, default False
+        As in the forward; gradients of shared heads are added up in the order of query's heads.
     linear : bool, default False
         As in the forward.
 

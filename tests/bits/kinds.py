@@ -244,6 +244,9 @@ def read(
     if options.get("keys") == "shared":  # one for all heads of a group, without a copy
         for name in ("keys", "values"):
             given[name] = np.broadcast_to(given[name][..., :1, :, :], given[name].shape)
+    elif options.get("keys") == "fewer":  # a third of the heads, which lie apart
+        for name in ("keys", "values"):
+            given[name] = given[name][..., 2::3, :, :]
     return given
 
 
@@ -378,6 +381,8 @@ CLASSIFIERS = Kind(
     (Variant("gradient", {"return_grad": True}, LAYERS),),
 )
 NETWORK = Kind(NETWORKS, FEW_NETWORKS, network, (Variant("no biases", {"biases": "none"}, FEW_NETWORKS),))
+FEWER = {"keys": "fewer", "enable_gqa": True}
+GROUPS_OF_HEADS = ((2, 3, 17, 5, 5, 5), (6, 33, 70, 20, 24), (2, 6, 1, 50, 20, 20), (3, 150, 150, 16, 16))
 SHARED = Variant("shared keys", {"keys": "shared"}, ((2, 3, 33, 70, 20, 24), (3, 5, 130, 16, 16)))
 ATTENTION = Kind(
     HEADS,
@@ -400,6 +405,9 @@ ATTENTION = Kind(
             for causal in (True, "lower_right")
         ),
         Variant("linear causal", {"linear": True, "is_causal": True}, SQUARES_OF_HEADS),
+        Variant("groups", FEWER, GROUPS_OF_HEADS),
+        *(Variant(f"groups mask={mask}", {"mask": mask, **FEWER}, GROUPS_OF_HEADS) for mask in MASKS),
+        Variant("groups linear causal", {"linear": True, "is_causal": True, **FEWER}, GROUPS_OF_HEADS),
     ),
 )
 MEMORY_READ = Kind(

@@ -12,6 +12,9 @@
 // lanes, take one more block: five products. By tile: another kernel has a tile of keys in the lanes, meets
 // all queries and computes scores and dP again, with what the first has left of each query: seven products,
 // but units small enough for more threads than there are heads, and for any number of slots.
+//
+// Where heads of queries share keys and values, either way goes on from head to head of the group with the
+// same sums: a slot's blocks are added in the order of heads, then of queries.
 #pragma once
 
 #include "kernels/attention/memory_read.h"
@@ -93,7 +96,8 @@ FASTNORM_INLINE LaneRows<C> take_lane_rows(char*& scratch, std::int64_t rows, st
 
 template <class C>
 void attend_backward_head(
-    const AttentionBackward& task, const Moves<C>& moves, PutSums<C> put, std::int64_t head, char* scratch
+    const AttentionBackward& task, const Moves<C>& moves, PutSums<C> put, std::int64_t first_head,
+    char* scratch
 ) {
     const Attention& forward = task.forward;
     const std::int64_t slots = whole_slot_groups(forward.slots);
@@ -104,81 +108,94 @@ void attend_backward_head(
     const RowRegisters query_row{forward.dim}, value_row{forward.width};
     C* const dkeys = query_row.take_zeros<C>(scratch, slots);
     C* const dvalues = value_row.take_zeros<C>(scratch, slots);
-    Head<C> query(forward, moves, forward.query, forward.dim, head),
-        dy(forward, moves, task.dy, forward.width, head);
-    query.take_space(scratch), dy.take_space(scratch);
-    for_blocks(forward.queries, [&](std::int64_t first, std::int64_t count) {
-        const std::int64_t tiles = tiles_of(count, tile_bytes / std::int64_t(sizeof(C)));
-        const std::int64_t met = slots_met(forward, first + attention_block);
-        for_tiles<C>(count, 0, tiles, [&](auto tile, auto, auto lane, auto lanes) {
-            using V = typename decltype(tile)::V;
-            const LaneRows<C> tile_weights{weights.data + lane, weights.step},
-                tile_gradients{gradients.data + lane, gradients.step};
-            attend_backward_tile<V>(
-                task, moves, head, first + lane, lanes, true, tile_weights, tile_gradients, scratch
-            );
-            for (std::int64_t j = slots_met(forward, first + lane + lanes); j < met; ++j) {
-                store(tile_weights.row(j), broadcast<V>(0));
-                store(tile_gradients.row(j), broadcast<V>(0));
-            }
+    char* const space = scratch;
+    for (std::int64_t head = first_head; head < first_head + forward.group; ++head) {
+        scratch = space;
+        Head<C> query(forward, moves, forward.query, forward.dim, head),
+            dy(forward, moves, task.dy, forward.width, head);
+        query.take_space(scratch), dy.take_space(scratch);
+        for_blocks(forward.queries, [&](std::int64_t first, std::int64_t count) {
+            const std::int64_t tiles = tiles_of(count, tile_bytes / std::int64_t(sizeof(C)));
+            const std::int64_t met = slots_met(forward, first + attention_block);
+            for_tiles<C>(count, 0, tiles, [&](auto tile, auto, auto lane, auto lanes) {
+                using V = typename decltype(tile)::V;
+                const LaneRows<C> tile_weights{weights.data + lane, weights.step},
+                    tile_gradients{gradients.data + lane, gradients.step};
+                attend_backward_tile<V>(
+                    task, moves, head, first + lane, lanes, true, tile_weights, tile_gradients, scratch
+                );
+                for (std::int64_t j = slots_met(forward, first + lane + lanes); j < met; ++j) {
+                    store(tile_weights.row(j), broadcast<V>(0));
+                    store(tile_gradients.row(j), broadcast<V>(0));
+                }
+            });
+            const std::int64_t whole = whole_slot_groups(met);
+            accumulate_slots(weights.data, whole, dy.rows(first, count), count, value_row, dvalues);
+            accumulate_slots(gradients.data, whole, query.rows(first, count), count, query_row, dkeys);
         });
-        const std::int64_t whole = whole_slot_groups(met);
-        accumulate_slots(weights.data, whole, dy.rows(first, count), count, value_row, dvalues);
-        accumulate_slots(gradients.data, whole, query.rows(first, count), count, query_row, dkeys);
-    });
-    put({forward, moves, task.dkeys, forward.dim, head}, forward.slots, query_row, dkeys, C(forward.scale));
-    put({forward, moves, task.dvalues, forward.width, head}, forward.slots, value_row, dvalues, C(1));
+    }
+    put({forward, moves, task.dkeys, forward.dim, first_head}, forward.slots, query_row, dkeys,
+        C(forward.scale));
+    put({forward, moves, task.dvalues, forward.width, first_head}, forward.slots, value_row, dvalues, C(1));
 }
 
 template <class V>
 void attend_backward_keys(
-    const AttentionBackward& task, const Moves<element_t<V>>& moves, std::int64_t head, std::int64_t first,
-    std::int64_t count, char* scratch
+    const AttentionBackward& task, const Moves<element_t<V>>& moves, std::int64_t first_head,
+    std::int64_t first, std::int64_t count, char* scratch
 ) {
     using C = element_t<V>;
     using Tile = ScoreTile<V>;
     const Attention& forward = task.forward;
-    Tile scores(forward, moves, false, head, first, count, scratch);
-    GradientTile<V> tile(scores, forward.values, task.dy, head, scratch);
     const LaneRows<C> weights = Tile::take_block(scratch), gradients = Tile::take_block(scratch);
     C* dkeys = Tile::take_zeros(scratch, forward.dim);
     C* dvalues = Tile::take_zeros(scratch, forward.width);
     const V one = broadcast<V>(1);
-    const std::int64_t begin = queries_not_met(forward, first);
-    for_blocks(begin, forward.queries, [&](std::int64_t query, std::int64_t queries) {
-        tile.fetch(query, queries, weights, gradients);
-        const C* stats =
-            static_cast<const C*>(task.stats) + (head * forward.queries + query) * attention_stats;
-        if (!forward.linear) {
-            for (std::int64_t j = 0; j < queries; ++j, stats += attention_stats) {
-                const V weight =
-                    weight_of(load<V>(weights.row(j)) - broadcast<V>(stats[0])) * broadcast<V>(stats[1]);
-                store(weights.row(j), weight);
-                store(gradients.row(j), weight * (load<V>(gradients.row(j)) - broadcast<V>(stats[2])));
+    char* const space = scratch;
+    for (std::int64_t head = first_head; head < first_head + forward.group; ++head) {
+        scratch = space;
+        Tile scores(forward, moves, false, head, first, count, scratch);
+        GradientTile<V> tile(scores, forward.values, task.dy, head, scratch);
+        const std::int64_t begin = queries_not_met(forward, first);
+        for_blocks(begin, forward.queries, [&](std::int64_t query, std::int64_t queries) {
+            tile.fetch(query, queries, weights, gradients);
+            const C* stats =
+                static_cast<const C*>(task.stats) + (head * forward.queries + query) * attention_stats;
+            if (!forward.linear) {
+                for (std::int64_t j = 0; j < queries; ++j, stats += attention_stats) {
+                    const V weight =
+                        weight_of(load<V>(weights.row(j)) - broadcast<V>(stats[0])) * broadcast<V>(stats[1]);
+                    store(weights.row(j), weight);
+                    store(gradients.row(j), weight * (load<V>(gradients.row(j)) - broadcast<V>(stats[2])));
+                }
             }
-        }
-        for (const LaneRows<C> block : {weights, gradients}) tile.scores.clear_hidden(query, queries, block);
-        accumulate<V>(weights, tile.rows.rows(query, queries), queries, forward.width, one, dvalues);
-        accumulate<V>(gradients, tile.scores.rows.rows(query, queries), queries, forward.dim, one, dkeys);
-    });
+            for (const LaneRows<C> block : {weights, gradients})
+                tile.scores.clear_hidden(query, queries, block);
+            accumulate<V>(weights, tile.rows.rows(query, queries), queries, forward.width, one, dvalues);
+            accumulate<V>(gradients, tile.scores.rows.rows(query, queries), queries, forward.dim, one, dkeys);
+        });
+    }
     Tile::multiply(dkeys, forward.dim, broadcast<V>(C(forward.scale)));
-    Head<C>(forward, moves, task.dkeys, forward.dim, head).write_tile(first, count, dkeys, Tile::lanes);
-    Head<C>(forward, moves, task.dvalues, forward.width, head).write_tile(first, count, dvalues, Tile::lanes);
+    Head<C>(forward, moves, task.dkeys, forward.dim, first_head).write_tile(first, count, dkeys, Tile::lanes);
+    Head<C>(forward, moves, task.dvalues, forward.width, first_head)
+        .write_tile(first, count, dvalues, Tile::lanes);
 }
 
 template <class T>
 void attention_backward_heads(
     const AttentionBackward& task, std::int64_t begin, std::int64_t end, void* scratch
 ) {
-    for (std::int64_t head = begin; head < end; ++head)
+    for (std::int64_t unit = begin; unit < end; ++unit) {
+        const std::int64_t head = unit * task.forward.group;
         attend_backward_head(task, moves_of<T>, put_sums<T>, head, static_cast<char*>(scratch));
+    }
 }
 
 template <class T>
 void attention_backward_query(
     const AttentionBackward& task, std::int64_t begin, std::int64_t end, void* scratch
 ) {
-    if (task.forward.queries == 1) {
+    if (task.forward.has_one_query()) {
         for (std::int64_t head = begin; head < end; ++head) {
             attend_one_backward<T>(task, head, static_cast<char*>(scratch));
         }
@@ -195,15 +212,15 @@ void attention_backward_query(
     });
 }
 
-// Nothing is left to do for a single query.
+// Nothing is left to do for a single query that shares its keys with no other.
 template <class T>
 void attention_backward_keys(
     const AttentionBackward& task, std::int64_t begin, std::int64_t end, void* scratch
 ) {
-    if (task.forward.queries == 1) return;
+    if (task.forward.has_one_query()) return;
     for_tiles<T>(task.forward.slots, begin, end, [&](auto tile, auto head, auto first, auto count) {
         attend_backward_keys<typename decltype(tile)::V>(
-            task, moves_of<T>, head, first, count, static_cast<char*>(scratch)
+            task, moves_of<T>, head * task.forward.group, first, count, static_cast<char*>(scratch)
         );
     });
 }

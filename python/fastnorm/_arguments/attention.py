@@ -28,15 +28,17 @@ def attention(
     mask: object,
     is_causal: object,
     scale: object,
+    enable_gqa: object,
     linear: object,
     return_weights: object,
     out: object,
-) -> tuple[Array, Array, Array, Array | None, bool | str, float, bool, bool, Array | None]:
+) -> tuple[Array, Array, Array, Array | None, bool | str, float, bool, bool, bool, Array | None]:
     """Return the canonical arguments of `attention`."""
-    heads = _heads(rules, query, keys, values, mask, 2)
+    gqa = rules.flag("enable_gqa", enable_gqa)
+    heads = _heads(rules, query, keys, values, mask, 2, gqa=gqa)
     causal, scale = _causality(rules, is_causal), _scale(rules, scale, heads)
     linear, return_weights = rules.flag("linear", linear), rules.flag("return_weights", return_weights)
-    return *heads, causal, scale, linear, return_weights, _out(rules, out, heads)
+    return *heads, causal, scale, gqa, linear, return_weights, _out(rules, out, heads)
 
 
 def attention_backward(
@@ -48,13 +50,15 @@ def attention_backward(
     mask: object,
     is_causal: object,
     scale: object,
+    enable_gqa: object,
     linear: object,
-) -> tuple[Array, Array, Array, Array, Array | None, bool | str, float, bool]:
+) -> tuple[Array, Array, Array, Array, Array | None, bool | str, float, bool, bool]:
     """Return the canonical arguments of `attention_backward`."""
-    heads = _heads(rules, query, keys, values, mask, 2)
+    gqa = rules.flag("enable_gqa", enable_gqa)
+    heads = _heads(rules, query, keys, values, mask, 2, gqa=gqa)
     dy = _gradient(rules, dy, heads)
     causal, scale = _causality(rules, is_causal), _scale(rules, scale, heads)
-    return dy, *heads, causal, scale, rules.flag("linear", linear)
+    return dy, *heads, causal, scale, gqa, rules.flag("linear", linear)
 
 
 def memory_read(
@@ -82,7 +86,16 @@ def memory_read_backward(
     return dy, *heads, rules.flag("linear", linear)
 
 
-def _heads(rules: Rules, query: object, keys: object, values: object, mask: object, query_axes: int) -> Heads:
+def _heads(
+    rules: Rules,
+    query: object,
+    keys: object,
+    values: object,
+    mask: object,
+    query_axes: int,
+    *,
+    gqa: bool = False,
+) -> Heads:
     """Check dtypes and shapes; a query has `query_axes` axes after the leading ones."""
     query = rules.array("query", query)
     keys = rules.operand("keys", keys, query, "query")
@@ -91,6 +104,8 @@ def _heads(rules: Rules, query: object, keys: object, values: object, mask: obje
         axes = "(..., queries, dim)" if query_axes == 2 else "(..., dim)"
         raise rules.value_error("query", f"has shape {query.shape}", axes)
     lead = query.shape[: query.ndim - query_axes]
+    if gqa:
+        lead = _shared_lead(rules, query, keys, lead)
     if keys.ndim != len(lead) + 2 or keys.shape[:-2] != lead or keys.shape[-1] != query.shape[-1]:
         needed = f"{(*lead, 'slots', query.shape[-1])} to match query".replace("'", "")
         raise rules.value_error("keys", f"has shape {keys.shape}", needed)
@@ -98,6 +113,17 @@ def _heads(rules: Rules, query: object, keys: object, values: object, mask: obje
         needed = f"{(*keys.shape[:-1], 'width')} to match keys".replace("'", "")
         raise rules.value_error("values", f"has shape {values.shape}", needed)
     return Heads(query, keys, values, _mask(rules, mask, query, (*query.shape[:-1], keys.shape[-2])))
+
+
+def _shared_lead(rules: Rules, query: Array, keys: Array, lead: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the leading axes that keys and values need: those of query, or fewer heads that divide its."""
+    if not lead or keys.ndim != query.ndim or keys.shape[-3] == lead[-1]:
+        return lead
+    heads = keys.shape[-3]
+    if heads == 0 or lead[-1] == 0 or lead[-1] % heads:
+        found = f"has {heads} heads (shape {keys.shape})"
+        raise rules.value_error("keys", found, f"a number that divides the {lead[-1]} of query")
+    return (*lead[:-1], heads)
 
 
 def _causality(rules: Rules, value: object) -> bool | str:

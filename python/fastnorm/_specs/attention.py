@@ -22,12 +22,18 @@ def problem_of(lead: Shape, size: int, *, query_axis: bool) -> Shape:
     return (*lead, *((size % 41 + 1,) if query_axis else ()), min(size, 150), dim, dim + size % 2)
 
 
+# With enable_gqa: heads of query, and of the keys and values that they share, for each of a problem.
+QUERY_HEADS, SHARED_HEADS = 6, 2
+
+
 def inputs_of(query_axis: bool) -> Callable[[Draw, Shape, Variant], Arguments]:
     """Query, keys and values, normally distributed."""
 
     def make(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
         *rows, slots, dim, width = shape
         lead = rows[:-1] if query_axis else rows
+        if variant.keywords.get("enable_gqa"):
+            rows, lead = [*lead, QUERY_HEADS, rows[-1]], [*lead, SHARED_HEADS]
         # Where the caller chooses the deviation of x, scores have deviation 1, which attention's scale gives.
         deviation = 1.0 if draw.deviation is None or query_axis else 1 / math.sqrt(dim)
         query = draw.normal((*rows, dim), deviation=deviation)
@@ -37,8 +43,8 @@ def inputs_of(query_axis: bool) -> Callable[[Draw, Shape, Variant], Arguments]:
 
 
 class Errors(NamedTuple):
-    """The values in float64 with an axis of queries, the weights, and bounds on the errors of scores and
-    weights.
+    """The values in float64 with an axis of queries, keys and values repeated where `group` heads share them;
+    the weights, and bounds on the errors of scores and weights.
     """
 
     query: Array
@@ -49,11 +55,12 @@ class Errors(NamedTuple):
     unit: float
     scale: float
     linear: bool
+    group: int
 
 
-def chain(length: int) -> int:
-    """Roundings of a term in a sum of this many."""
-    return min(length, BLOCK) + math.ceil(length / BLOCK) + 4
+def chain(length: int, group: int = 1) -> int:
+    """Roundings of a term in a sum of this many, or of this many for each head of a group."""
+    return min(length, BLOCK) + group * math.ceil(length / BLOCK) + 4
 
 
 def errors_of(inputs: Arguments, keywords: Mapping[str, Any], query_axis: bool) -> Errors:
@@ -64,6 +71,10 @@ def errors_of(inputs: Arguments, keywords: Mapping[str, Any], query_axis: bool) 
     query, keys, values = (wide(array) for array in inputs)
     if not query_axis:
         query = query[..., None, :]
+    group = 1
+    if keywords.get("enable_gqa") and query.shape[:-2] != keys.shape[:-2]:
+        group = query.shape[-3] // keys.shape[-3]
+        keys, values = (np.repeat(array, group, axis=-3) for array in (keys, values))
     default = query.shape[-1] ** -0.5 if query_axis else 1.0  # memory_read is not scaled
     scale, linear = keywords.get("scale", default), keywords.get("linear", False)
     causal = keywords.get("is_causal", False)
@@ -77,7 +88,16 @@ def errors_of(inputs: Arguments, keywords: Mapping[str, Any], query_axis: bool) 
     else:
         total = np.sum(weights * score_error, axis=-1, keepdims=True)
         weight_error = weights * (score_error + total + EXPONENTIAL * unit)
-    return Errors(query, keys, values, weights, weight_error, unit, scale, linear)
+    return Errors(query, keys, values, weights, weight_error, unit, scale, linear, group)
+
+
+def shared(array: Array, group: int) -> Array:
+    """The sums over heads that share one of keys and values."""
+    if group == 1:
+        return array
+    *lead, heads, rows, cols = array.shape
+    sums: Array = array.reshape(*lead, heads // group, group, rows, cols).sum(axis=-3)
+    return sums
 
 
 def swapped(array: Array) -> Array:
@@ -122,14 +142,16 @@ def backward_bounds(query_axis: bool) -> Callable[[Arguments, Arguments, Mapping
                 error = e.weight_error * np.abs(dweights - mean) + e.weights * (error + mean_error)
                 error += 4 * e.unit * (np.abs(dscores) + magnitude)
 
-            def product(a: Array, a_error: Array, b: Array) -> Array:
-                """Bound on the error of a @ b, where b is exact."""
-                share = a_error + chain(b.shape[-2]) * e.unit * np.abs(a)
-                return np.asarray(share @ np.abs(b) + last_rounding(a @ b, dtype))
+            def product(a: Array, a_error: Array, b: Array, group: int = 1) -> Array:
+                """Bound on the error of a @ b, where b is exact, or of its sum over each group of heads."""
+                share = a_error + chain(b.shape[-2], group) * e.unit * np.abs(a)
+                return np.asarray(
+                    shared(share @ np.abs(b), group) + last_rounding(shared(a @ b, group), dtype)
+                )
 
             query = max(abs(e.scale), 1e-300) * product(dscores, error, e.keys)
-            keys = max(abs(e.scale), 1e-300) * product(swapped(dscores), swapped(error), e.query)
-            values = product(swapped(e.weights), swapped(e.weight_error), dy)
+            keys = max(abs(e.scale), 1e-300) * product(swapped(dscores), swapped(error), e.query, e.group)
+            values = product(swapped(e.weights), swapped(e.weight_error), dy, e.group)
             floor = last_rounding(np.zeros(1), dtype)
         return (query if query_axis else query[..., 0, :]) + floor, keys + floor, values
 
@@ -244,9 +266,19 @@ def read_op(
 PLAIN, LINEAR = Variant("plain"), Variant("linear", keywords={"linear": True})
 CAUSAL = Variant("causal", keywords={"is_causal": True})
 LOWER_RIGHT = Variant("lower right", keywords={"is_causal": "lower_right"})
+SHARED = Variant("shared", keywords={"enable_gqa": True})
+SHARED_CAUSAL = Variant("shared causal", keywords={"enable_gqa": True, "is_causal": True})
 attention = read_op(
     "attention",
-    (PLAIN, Variant("scale", keywords={"scale": 0.25}), LINEAR, CAUSAL, LOWER_RIGHT),
+    (
+        PLAIN,
+        Variant("scale", keywords={"scale": 0.25}),
+        LINEAR,
+        CAUSAL,
+        LOWER_RIGHT,
+        SHARED,
+        SHARED_CAUSAL,
+    ),
     (numpy_attention, numpy_attention_backward),
     ((1, 16, 64), (8, 128, 64), (12, 512, 32), (8, 1024, 64)),
     (((40,), 149), ((3,), 700)),
@@ -256,6 +288,8 @@ attention = read_op(
         ("is_causal", "upper_left", ValueError),
         ("is_causal", 1, TypeError),
         ("is_causal", None, TypeError),
+        ("enable_gqa", 1, TypeError),
+        ("enable_gqa", None, TypeError),
     ),
 )
 memory_read = read_op(

@@ -27,11 +27,13 @@ def attention(
     mask: Array | None,
     is_causal: bool | str,
     scale: float,
+    enable_gqa: bool,
     linear: bool,
     return_weights: bool,
     out: Array | None = None,
 ) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.attention`."""
+    keys, values = _shared(keys, query, enable_gqa), _shared(values, query, enable_gqa)
     with np.errstate(all="ignore"):
         weights = _weights(query, keys, mask, is_causal, scale, linear)
         y = weights @ _wide(values)
@@ -47,9 +49,12 @@ def attention_backward(
     mask: Array | None,
     is_causal: bool | str,
     scale: float,
+    enable_gqa: bool,
     linear: bool,
 ) -> tuple[Array, Array, Array]:
     """Twin of `fastnorm.attention_backward`."""
+    own_keys, own_values = keys, values
+    keys, values = _shared(keys, query, enable_gqa), _shared(values, query, enable_gqa)
     seen = _seen(query.shape[-2], keys.shape[-2], is_causal)
     with np.errstate(all="ignore"):
         weights = _weights(query, keys, mask, is_causal, scale, linear)
@@ -62,7 +67,8 @@ def attention_backward(
         dquery = scale * (dscores @ _wide(keys))
         dkeys = scale * (_transposed(dscores) @ _wide(query))
         dvalues = _transposed(weights) @ _wide(dy)
-    return _result(dquery, query), _result(dkeys, keys), _result(dvalues, values)
+        dkeys, dvalues = _summed(dkeys, own_keys), _summed(dvalues, own_values)
+    return _result(dquery, query), _result(dkeys, own_keys), _result(dvalues, own_values)
 
 
 def memory_read(
@@ -87,7 +93,7 @@ def memory_read_backward(
 ) -> tuple[Array, Array, Array]:
     """Twin of `fastnorm.memory_read_backward`."""
     dquery, dkeys, dvalues = attention_backward(
-        dy[..., None, :], query[..., None, :], keys, values, _one_query(mask), False, 1.0, linear
+        dy[..., None, :], query[..., None, :], keys, values, _one_query(mask), False, 1.0, False, linear
     )
     return dquery[..., 0, :], dkeys, dvalues
 
@@ -111,6 +117,23 @@ def _weights(
     total = np.sum(weights, axis=-1, keepdims=True)
     share: Array = np.where(seen, weights / np.where(total == 0, 1.0, total), 0.0)
     return share
+
+
+def _shared(array: Array, query: Array, enable_gqa: bool) -> Array:
+    """Return keys or values, a head for each of query's."""
+    if not enable_gqa or array.shape[:-2] == query.shape[:-2]:
+        return array
+    return np.repeat(array, query.shape[-3] // array.shape[-3], axis=-3)
+
+
+def _summed(gradient: Array, like: Array) -> Array:
+    """Return the gradient of keys or values from that for each head of query."""
+    if gradient.shape == like.shape:
+        return gradient
+    group = gradient.shape[-3] // like.shape[-3]
+    grouped = gradient.reshape(*like.shape[:-2], group, *like.shape[-2:])
+    total: Array = grouped.sum(axis=-3)
+    return total
 
 
 def _seen(queries: int, slots: int, is_causal: bool | str) -> Any:
