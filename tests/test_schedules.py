@@ -88,3 +88,9 @@ def test_bad_arguments(
 ) -> None:
     with pytest.raises(error, match=rf"^{name}: {argument} .*needs"):
         getattr(fastnorm, name)(*args, **keywords)
+
+
+def test_factors_beyond_the_range_of_floats() -> None:
+    assert fastnorm.step_decay(0.0, 1, factor=2.0)(5000) == 0
+    assert fastnorm.step_decay(2.0**-1000, 1, factor=2.0)(1100) == 2.0**100
+    assert fastnorm.step_decay(1.0, 1, factor=2.0)(1100) == math.inf

@@ -113,10 +113,10 @@ def attention(
 
     Notes
     -----
-    Accuracy: finite for any finite scores. In float32, with ``u = 2**-24``, a score is within ``(dim + 2) *
-    u`` of the sum of the magnitudes it is added up from, which is the relative error of its weight; y adds
-    ``(68 + slots / 64) * u`` of the weighted magnitudes of the values. Half types are computed in float32 and
-    rounded once.
+    Accuracy: finite for any finite scores and values below the largest number divided by the slots. In
+    float32, with ``u = 2**-24``, a score is within ``(dim + 2) * u`` of the sum of the magnitudes it is added
+    up from, which is the relative error of its weight; y adds ``(68 + slots / 64) * u`` of the weighted
+    magnitudes of the values. Half types are computed in float32 and rounded once.
 
     Reproducibility: a query has the same bits for any number of threads, any other queries and heads in the
     batch, any strides and alignment, and any CPU with fused multiply-add.

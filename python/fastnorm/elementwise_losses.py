@@ -694,8 +694,9 @@ def bce_with_logits(
     Notes
     -----
     Accuracy: for targets 0 and 1 nothing cancels: loss and gradient are good to 4 ULP in both tails, where
-    the loss vanishes and where it grows; each weight adds a rounding. Sums are taken in float64. Half types
-    are computed in float32 and rounded once.
+    the loss vanishes and where it grows; each weight adds a rounding. Weights are applied in the type that is
+    computed in: where the loss without them is subnormal, or overflows, they do not mend it. Sums are
+    taken in float64. Half types are computed in float32 and rounded once.
 
     Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
     fused multiply-add; the losses and gradients of the elements do not depend on each other.
@@ -764,8 +765,9 @@ def bce_with_logits_backward(
     Notes
     -----
     Accuracy: for targets 0 and 1 nothing cancels: loss and gradient are good to 4 ULP in both tails, where
-    the loss vanishes and where it grows; each weight adds a rounding. Sums are taken in float64. Half types
-    are computed in float32 and rounded once.
+    the loss vanishes and where it grows; each weight adds a rounding. Weights are applied in the type that is
+    computed in: where the loss without them is subnormal, or overflows, they do not mend it. Sums are
+    taken in float64. Half types are computed in float32 and rounded once.
 
     Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
     fused multiply-add; the losses and gradients of the elements do not depend on each other.

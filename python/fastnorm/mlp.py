@@ -541,7 +541,8 @@ class MLP:
             if isinstance(given, tuple):
                 held = (*given, weigh(given[1], None))
             elif given is not None:
-                rows, last = self._split(rules, len(taken), count, shuffle, share)
+                weighed = "class_weight" if sample_weight is None else "sample_weight"
+                rows, last = self._split(rules, len(taken), count, shuffle, weighed, share)
                 held = taken[last], wanted[last], None if share is None else share[last]
             # From here on nothing is refused but a later rate.
             history: list[Epoch] = []
@@ -587,7 +588,7 @@ class MLP:
         return history
 
     def _split(
-        self, rules: Rules, rows: int, count: int, shuffle: bool, share: Array | None
+        self, rules: Rules, rows: int, count: int, shuffle: bool, weighed: str, share: Array | None
     ) -> tuple[Array, Array]:
         """Return the numbers of `count` rows to learn from, which have weight, and of those held out."""
         before = self._rng.bit_generator.state
@@ -595,7 +596,7 @@ class MLP:
         learned, last = np.sort(drawn[:count]), np.sort(drawn[count:])
         if share is not None:
             try:
-                _rules.has_share(rules, "sample_weight", share[learned], "the rows to learn from")
+                _rules.has_share(rules, weighed, share[learned], "the rows to learn from")
             except ValueError:
                 self._rng.bit_generator.state = before
                 raise

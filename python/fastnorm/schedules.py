@@ -148,7 +148,12 @@ def _linear_warmup(after: Schedule, steps: int, step: int) -> float:
 
 
 def _step_decay(lr: float, every: int, factor: float, step: int) -> float:
+    times = step // every
     try:
-        return lr * factor ** (step // every)
-    except OverflowError:  # a factor above 1
-        return math.inf
+        return lr * factor**times
+    except OverflowError:  # a factor above 1: by halves, as the rate may be small
+        half = times // 2
+    try:
+        return lr * factor**half * factor ** (times - half)
+    except OverflowError:
+        return math.inf if lr > 0 else 0.0

@@ -29,7 +29,7 @@ def cross_entropy(
     logits, one_axis = classes(rules, logits, axis)
     ignored = ignored_class(rules, ignore_index)
     target = class_target(rules, target, logits, one_axis, ignored)
-    weight, _ = rules.parameters(logits, Axes((one_axis,)), weight, None)
+    weight, _ = rules.parameters(logits, Axes((one_axis,)), weight, None, "logits")
     share = smoothing(rules, label_smoothing)
     reduced = reduction_of(rules, reduction)
     return logits, target, weight, share, ignored, reduced, one_axis, rules.flag("return_grad", return_grad)
@@ -50,7 +50,7 @@ def cross_entropy_backward(
     logits, one_axis = classes(rules, logits, axis)
     ignored = ignored_class(rules, ignore_index)
     target = class_target(rules, target, logits, one_axis, ignored)
-    weight, _ = rules.parameters(logits, Axes((one_axis,)), weight, None)
+    weight, _ = rules.parameters(logits, Axes((one_axis,)), weight, None, "logits")
     share = smoothing(rules, label_smoothing)
     reduced = reduction_of(rules, reduction)
     return (

@@ -99,10 +99,11 @@ def layer(
         raise rules.value_error(weight_name, f"has shape {weight.shape}", needed)
     if bias is None:
         return x, weight, None
-    bias = without_leading_ones(rules.parameter(bias_name, bias, x), 1)
+    given = rules.parameter(bias_name, bias, x)
+    bias = without_leading_ones(given, 1)
     if bias.shape != weight.shape[1:]:
         needed = f"{weight.shape[1:]} for {weight_name} of shape {weight.shape}"
-        raise rules.value_error(bias_name, f"has shape {bias.shape}", needed)
+        raise rules.value_error(bias_name, f"has shape {given.shape}", needed)
     return x, weight, bias
 
 

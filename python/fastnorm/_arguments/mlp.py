@@ -364,10 +364,11 @@ def network(
         if bias is None:
             checked_biases.append(None)
             continue
-        offset = without_leading_ones(rules.parameter(f"biases[{i}]", bias, x), 1)
+        given = rules.parameter(f"biases[{i}]", bias, x)
+        offset = without_leading_ones(given, 1)
         if offset.shape != (size,):
             raise rules.value_error(
-                f"biases[{i}]", f"has shape {offset.shape}", f"({size},) as the outputs of {name}"
+                f"biases[{i}]", f"has shape {given.shape}", f"({size},) as the outputs of {name}"
             )
         checked_biases.append(offset)
     return x, tuple(checked_weights), None if biases is None else tuple(checked_biases)

@@ -161,25 +161,27 @@ class Rules:
         return None if y is None else self.gradient("y", y, x)
 
     def parameters(
-        self, x: Array, axes: Axes, weight: object, bias: object
+        self, x: Array, axes: Axes, weight: object, bias: object, of: str = "x"
     ) -> tuple[Array | None, Array | None]:
         """Return `weight` and `bias` in one dtype: where one is float32 and the other a half type, both are
-        float32.
+        float32; `of` is x's name.
         """
-        weight, bias = self._parameter("weight", weight, x, axes), self._parameter("bias", bias, x, axes)
+        weight = self._parameter("weight", weight, x, axes, of)
+        bias = self._parameter("bias", bias, x, axes, of)
         if weight is not None and bias is not None and weight.dtype != bias.dtype:
             weight, bias = weight.astype(np.float32, copy=False), bias.astype(np.float32, copy=False)
         return weight, bias
 
-    def _parameter(self, name: str, value: object, x: Array, axes: Axes) -> Array | None:
+    def _parameter(self, name: str, value: object, x: Array, axes: Axes, of: str) -> Array | None:
         if value is None:
             return None
         shape = tuple(x.shape[axis] for axis in axes.given)
-        array = without_leading_ones(self.parameter(name, value, x), len(shape))
-        if array.shape != shape:
-            needed = f"{shape} to match x.shape {x.shape} along axis {axes.given}"
+        array = self.parameter(name, value, x)
+        packed = without_leading_ones(array, len(shape))
+        if packed.shape != shape:
+            needed = f"{shape} to match {of}.shape {x.shape} along axis {axes.given}"
             raise self.value_error(name, f"has shape {array.shape}", needed)
-        return array.transpose(np.argsort(axes.given))
+        return packed.transpose(np.argsort(axes.given))
 
     def statistics(self, name: str, value: object, x: Array, axes: Axes) -> Array:
         """Return a statistic of the forward, of x's shape without the normalised axes and not of a half
