@@ -417,6 +417,10 @@ def normalize(x: ArrayLike, *, axis: Axis = -1, eps: float = 1e-12, out: Array |
     Reproducibility: the results along the axis have the same bits for any number of threads, any other rows
     in the batch, any strides and alignment, and any CPU with fused multiply-add.
 
+    References
+    ----------
+    Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification", arXiv:1704.06369 (2017).
+
     See Also
     --------
     rms_norm : by the root of the mean square, with weight and bias.
@@ -462,6 +466,10 @@ def normalize_backward(dy: ArrayLike, x: ArrayLike, *, axis: Axis = -1, eps: flo
     dy is all but parallel to x, where it cancels.
 
     Reproducibility: as the forward.
+
+    References
+    ----------
+    Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification", arXiv:1704.06369 (2017).
 
     Examples
     --------
