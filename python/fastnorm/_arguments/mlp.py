@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from .._typing import Array, DenseActivation
-from .optim import Rule, apart, sequence, state_arrays
+from .optim import Rule, apart, largest_norm, sequence, state_arrays
 from .rules import Rules, as_index, is_float, shown, without_leading_ones
 
 ACTIVATIONS: tuple[DenseActivation, ...] = get_args(DenseActivation)
@@ -146,8 +146,8 @@ def stopping(
     patience = None if early_stopping is None else rules.integer("early_stopping", early_stopping, minimum=1)
     if patience is not None and validation is None:
         raise rules.value_error("early_stopping", f"is {patience}", "validation beside it")
-    unlimited = max_norm is None or (isinstance(max_norm, (float, np.floating)) and max_norm == math.inf)
-    return patience, None if unlimited else rules.number("max_norm", max_norm, minimum=0)
+    largest = math.inf if max_norm is None else largest_norm(rules, max_norm)
+    return patience, None if largest == math.inf else largest
 
 
 def schedule(rules: Rules, learning_rate: object) -> Callable[[int], float] | None:

@@ -225,8 +225,13 @@ def clip_grad_norm(
         for i, value in enumerate(listed)
     )
     apart(rules, [(f"gradients[{i}]", array) for i, array in enumerate(arrays) if array is not None], [])
+    return arrays, largest_norm(rules, max_norm)
+
+
+def largest_norm(rules: Rules, max_norm: object) -> float:
+    """Return a number that is not negative and may be infinite."""
     unlimited = isinstance(max_norm, (float, np.floating)) and max_norm == math.inf
-    return arrays, math.inf if unlimited else rules.number("max_norm", max_norm, minimum=0)
+    return math.inf if unlimited else rules.number("max_norm", max_norm, minimum=0)
 
 
 def parameter_arrays(rules: Rules, parameters: object) -> tuple[Array, ...]:
