@@ -149,6 +149,8 @@ def trial(case: Case, record: Callable[[str], None]) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            # The one warning that is no sign of a fault: neither tqdm nor rich is installed.
+            warnings.filterwarnings("ignore", "progress=True needs", UserWarning)
             case.check()
     except Exception:
         return traceback.format_exc(limit=-3)

@@ -326,3 +326,14 @@ def test_the_three_are_relatives(implementation: str, rng: np.random.Generator) 
     np.testing.assert_allclose(np.moveaxis(got, -1, 1), fastnorm.group_norm(x, 3, weight), rtol=0, atol=1e-6)
     single = fastnorm.batch_norm(x[:1], weight, training=True)
     np.testing.assert_allclose(single, fastnorm.instance_norm(x[:1], weight), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, -1, 1])
+@pytest.mark.parametrize("op", ["batch_norm", "group_norm", "instance_norm"])
+def test_a_number_has_no_channels(op: str, axis: int, backend: str) -> None:
+    one = np.float32(2)
+    groups = {"num_groups": 1} if op == "group_norm" else {}
+    with pytest.raises(ValueError, match=rf"{op}: x has shape \(\), needs two axes"):
+        getattr(fastnorm, op)(one, axis=axis, **groups)
+    with pytest.raises(ValueError, match=rf"{op}_backward: x has shape \(\), needs two axes"):
+        getattr(fastnorm, f"{op}_backward")(one, one, axis=axis, **groups)

@@ -194,7 +194,7 @@ def channel_axis(rules: Rules, value: object, x: Array) -> Axes:
     """Return the axis of the channels, one int."""
     if as_index(value) is None:
         raise rules.type_error("axis", f"is {shown(value)}", "an int, the axis of the channels")
-    if x.ndim == 1 and as_index(value) == 1:
+    if x.ndim == 0 or (x.ndim == 1 and as_index(value) == 1):
         raise rules.value_error("x", f"has shape {x.shape}", "two axes at least, of samples and of channels")
     return rules.axes(as_index(value), x)
 
