@@ -105,7 +105,8 @@ def test_out(backend: str, rng: np.random.Generator) -> None:
         expected = own[ids]
         assert fastnorm.embedding(ids, own, out=own) is own
         np.testing.assert_array_equal(own, expected)
-    memory = np.zeros((3, 2))
-    with pytest.raises(ValueError, match="out overlaps ids, needs memory of its own"):
-        fastnorm.embedding(memory.view(np.int64)[0], np.ones((1, 2)), out=memory[:2])
-    assert (memory == 0).all()
+    for integer in (np.int64, np.int32, np.uint8):  # those that are converted too
+        memory = np.zeros((3, 2))
+        with pytest.raises(ValueError, match="out overlaps ids, needs memory of its own"):
+            fastnorm.embedding(memory.view(integer)[0, :2], np.ones((1, 2)), out=memory[:2])
+        assert (memory == 0).all()
