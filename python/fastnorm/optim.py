@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ._arguments.optim import Group, Rule, float_arrays, own_settings, taken_state
+from ._arguments.optim import Group, Rule, float_arrays, lent_state, own_settings, state_dtype, taken_state
 from ._arguments.optim import groups as checked_groups
 from ._arguments.rules import LARGEST_SINGLE, Rules, plain
 from ._op import op
@@ -128,7 +128,13 @@ class Optimizer:
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"{type(self).__name__}({settings})"
 
-    def update(self, parameters: Sequence[Array], gradients: Sequence[ArrayLike | None]) -> None:
+    def update(
+        self,
+        parameters: Sequence[Array],
+        gradients: Sequence[ArrayLike | None],
+        *,
+        state: Mapping[str, Array] | None = None,
+    ) -> None:
         """Update the parameters in place.
 
         Parameters
@@ -141,6 +147,9 @@ class Optimizer:
             gradient is None stays as it is, and so does its state. A gradient may be the parameter itself;
             otherwise no two of parameters, gradients and state may share memory, except that gradients may
             among themselves.
+        state : dict, optional
+            What `new_state` has made for such parameters, which is used and changed in place; the optimiser's
+            own state is neither used nor changed then, nor bound to these parameters.
 
         Raises
         ------
@@ -156,12 +165,39 @@ class Optimizer:
         >>> weight
         array([0., 3.])
         """
+        if state is not None:
+            optimizer_update(parameters, gradients, self._rule_on(state, parameters))
+            return
         rule = self._rule_for(parameters)
         try:
             optimizer_update(parameters, gradients, rule)
         except BaseException:
             self._forget_unused()
             raise
+
+    def new_state(self, parameters: Sequence[Array]) -> dict[str, Array]:
+        """Return the state of no updates for parameters, which may be kept anywhere and handed to `update`.
+
+        Its arrays, which are C-contiguous, may be replaced by others of the same shapes and dtypes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where the parameters are no float arrays.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnorm
+        >>> weight, adam = np.array([1.0, 1.0]), fastnorm.Adam(lr=0.25)
+        >>> state = adam.new_state([weight])
+        >>> adam.update([weight], [np.array([100.0, -0.01])], state=state)
+        >>> weight.round(4), state["steps"], sorted(state)
+        (array([0.75, 1.25]), array([1]), ['first_moment.0', 'second_moment.0', 'steps'])
+        """
+        fresh = self._without_state()
+        fresh._make_state(Rules("new_state"), float_arrays(Rules("new_state"), parameters))
+        return dict(fresh._named())
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of the state: ``steps`` counts the updates of each parameter, whose state is
@@ -181,15 +217,20 @@ class Optimizer:
             Nothing is changed then.
         """
         rules = Rules("load_state_dict")
-        fresh = type(self)()
-        for name in self._settings:
-            setattr(fresh, name, getattr(self, name))
+        fresh = self._without_state()
         fresh._make_state(rules, float_arrays(rules, parameters))
         given = taken_state(rules, state, dict(fresh._named()))
         for name, array in fresh._named():
             if name in given:
                 array[...] = given[name]
         self.__dict__.update(fresh.__getstate__(), _parameters=None, _rule=None)
+
+    def _without_state(self) -> Optimizer:
+        """Return an optimiser of the same settings."""
+        fresh = type(self)()
+        for name in self._settings:
+            setattr(fresh, name, getattr(self, name))
+        return fresh
 
     def _named(self) -> list[tuple[str, Array]]:
         state = [(f"{name}.{i}", a) for name, arrays in self._state.items() for i, a in enumerate(arrays)]
@@ -215,15 +256,26 @@ class Optimizer:
         self._parameters = parameters if isinstance(parameters, tuple) else None
         return self._rule
 
+    def _rule_on(self, state: Mapping[str, Array], parameters: Sequence[Array]) -> Rule:
+        """Return the settings beside a state that is kept elsewhere."""
+        rules = Rules("update")
+        arrays = float_arrays(rules, parameters)
+        if any(array.dtype != np.float64 for array in arrays):
+            self._check_range()
+        lent = copy.copy(vars(self))
+        lent["_steps"], lent["_state"] = lent_state(rules, state, self._slots, arrays)
+        borrower = object.__new__(type(self))
+        borrower.__dict__.update(lent)
+        return borrower._make_rule(own_settings(rules, self.groups, len(arrays), None))
+
     def _make_state(self, rules: Rules, arrays: Sequence[Array]) -> None:
         """Make the state for parameters where there is none; later ones have to be alike."""
         shapes = [(array.shape, array.dtype) for array in arrays]
         if self._rule is None and any(dtype != np.float64 for _, dtype in shapes):
             self._check_range()
         if self._shapes is None:
-            dtypes = [np.float64 if array.dtype == np.float64 else np.float32 for array in arrays]
             state = {
-                name: tuple(np.zeros(array.shape, dtype) for array, dtype in zip(arrays, dtypes, strict=True))
+                name: tuple(np.zeros(array.shape, state_dtype(array)) for array in arrays)
                 for name in self._slots
             }
             self._shapes, self._steps, self._state = shapes, np.zeros(len(arrays), np.int64), state

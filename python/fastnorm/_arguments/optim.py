@@ -145,14 +145,18 @@ def state_arrays(rules: Rules, parameters: Sequence[Array], rule: Rule) -> list[
     named = [("steps", steps)]
     for slot, arrays in zip(slots, state, strict=True):
         for i, (array, parameter) in enumerate(zip(arrays or (), parameters, strict=False)):
-            compute = np.dtype(np.float64 if parameter.dtype == np.float64 else np.float32)
-            if array.size != parameter.size or array.dtype != compute:
+            if array.size != parameter.size or array.dtype != state_dtype(parameter):
                 found = f"has shape {parameter.shape} and dtype {parameter.dtype}"
                 raise rules.value_error(f"parameters[{i}]", found, "those of the first update")
             named.append((f"{slot}[{i}]", array))
     for name, array in named:
         rules.writeable(name, array, "state that can be written")
     return named
+
+
+def state_dtype(parameter: Array) -> np.dtype[Any]:
+    """Return the dtype of a parameter's state, that which it is updated in."""
+    return np.dtype(np.float64 if parameter.dtype == np.float64 else np.float32)
 
 
 def apart(rules: Rules, written: list[tuple[str, Array]], read: list[tuple[str, Array]]) -> None:
@@ -213,6 +217,45 @@ def taken_state(rules: Rules, state: Mapping[str, ArrayLike], expected: dict[str
         with np.errstate(over="ignore"):
             given[name] = array.astype(expected[name].dtype, copy=False)
     return given
+
+
+def lent_state(
+    rules: Rules, state: object, slots: Sequence[str], parameters: Sequence[Array]
+) -> tuple[Array, dict[str, tuple[Array, ...]]]:
+    """Return the counts and the arrays of a state that is updated where it lies."""
+    if not isinstance(state, Mapping):
+        raise rules.type_error("state", f"has type {type(state).__name__}", "a dict, as new_state returns")
+    names = {slot: [f"{slot}.{i}" for i in range(len(parameters))] for slot in slots}
+    expected = {"steps", *(name for of_slot in names.values() for name in of_slot)}
+    if set(state) != expected:
+        found = f"has the entries {sorted(state, key=str)}"
+        raise rules.value_error("state", found, f"{sorted(expected)}")
+
+    def entry(key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        name, array = f"state[{key!r}]", state[key]
+        if type(array) is not np.ndarray or array.dtype != dtype:
+            found = (
+                f"dtype {array.dtype}" if isinstance(array, np.ndarray) else f"type {type(array).__name__}"
+            )
+            raise rules.type_error(name, f"has {found}", f"a NumPy array of dtype {dtype}")
+        if array.shape != shape:
+            raise rules.value_error(name, f"has shape {array.shape}", f"{shape}")
+        if not (array.flags.c_contiguous and array.flags.aligned):
+            raise rules.value_error(name, "has gaps or lies askew", "aligned and C-contiguous memory")
+        rules.writeable(name, array, "state that can be written")
+        return array
+
+    steps = entry("steps", (len(parameters),), np.dtype(np.int64))
+    if steps.size and not 0 <= int(steps.min()) <= int(steps.max()) <= MOST_STEPS:
+        found = f"has counts from {steps.min()} to {steps.max()}"
+        raise rules.value_error("state['steps']", found, f"0 to {MOST_STEPS}")
+    return steps, {
+        slot: tuple(
+            entry(name, parameter.shape, state_dtype(parameter))
+            for name, parameter in zip(of_slot, parameters, strict=True)
+        )
+        for slot, of_slot in names.items()
+    }
 
 
 def clip_grad_norm(
