@@ -83,6 +83,37 @@ def test_narrower_arguments_are_widened(
         assert_same(op.backward(*dys, *narrowed, **backward), expected)
 
 
+@pytest.mark.parametrize(("op", "variant"), with_variants(SPECS), ids=label)
+def test_narrower_arguments_are_apart_from_out(
+    op: Spec, variant: Variant, backend: str, rng: np.random.Generator
+) -> None:
+    """Widened they are copies, and yet what the caller gave would be written over."""
+    wide, narrow = NARROWER[0]
+    inputs = op.make_inputs(rng, op.shapes[3], wide, variant)
+    first = main_argument(op, inputs)
+    results = as_tuple(op.forward(*inputs, **variant.keywords))
+    names = [
+        name
+        for name, value in zip(op.positional, inputs, strict=True)
+        if name not in (first, *UPDATED) and is_float_array(value) and value.size
+    ]
+    if "out" not in op.keywords or not names or not results[0].size:
+        pytest.skip("no out, or no second operand")
+    for name in names:
+        value = inputs[op.positional.index(name)]
+        memory = np.zeros(results[0].nbytes + value.size * narrow.itemsize, np.uint8)
+        out = memory[: results[0].nbytes].view(wide).reshape(results[0].shape)
+        begin = out.nbytes - narrow.itemsize  # one element lies in out
+        shared = memory[begin : begin + value.size * narrow.itemsize].view(narrow).reshape(value.shape)
+        shared[...] = value
+        given = tuple(shared if n == name else v for n, v in zip(op.positional, inputs, strict=True))
+        before = memory.copy()
+        outs = (out, *map(np.empty_like, results[1:])) if len(results) > 1 else out
+        with pytest.raises(ValueError, match=rf"^{op.name}: .*overlaps"):
+            op.forward(*given, **variant.keywords, out=outs)
+        np.testing.assert_array_equal(memory, before)
+
+
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
 def test_parameters_of_any_half_type(dtype: np.dtype[Any], backend: str, rng: np.random.Generator) -> None:
     """What is narrower than the type that is computed in, beside x of another half type too."""

@@ -50,6 +50,7 @@ class Rules:
 
     def __init__(self, op: str) -> None:
         self.op = op
+        self._given: list[Array] = []  # as they came: what is widened is copied
 
     def type_error(self, name: str, found: str, needed: str) -> TypeError:
         """Return the error for an argument of the wrong type or dtype."""
@@ -75,7 +76,8 @@ class Rules:
 
     def ndarray(self, name: str, value: object) -> Array:
         """Return an array of any dtype."""
-        return self.countable(name, self._taken(name, value))
+        self._given.append(self._taken(name, value))
+        return self.countable(name, self._given[-1])
 
     def countable(self, name: str, array: Array) -> Array:
         """Return an array whose elements, and lengths beside 0, can be counted in planning."""
@@ -211,7 +213,7 @@ class Rules:
         self.writeable("out", out)
         if may_overlap_itself(out):
             raise self.value_error("out", "has elements that share memory", "an element of memory for each")
-        for array in inputs:
+        for array in (*inputs, *self._given):
             if array is not None and not is_same(out, array) and shares_memory(out, array):
                 raise self.value_error(
                     "out", "overlaps an input", "exactly an input or memory apart from all inputs"
