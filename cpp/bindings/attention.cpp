@@ -99,8 +99,15 @@ std::optional<double> as_scale(PyObject* slot, const Heads& heads) {
     return scale && fits_compute(*scale, heads.query.element) ? scale : std::nullopt;
 }
 
+// None is 0, as of a memory read; scores may not be capped at 0.
+std::optional<double> as_softcap(PyObject* slot, const Heads& heads) {
+    if (!slot || slot == Py_None) return 0.0;
+    const std::optional<double> softcap = as_number(slot, 0);
+    return softcap && *softcap > 0 && fits_compute(*softcap, heads.query.element) ? softcap : std::nullopt;
+}
+
 struct ForwardArguments {
-    Slot query, keys, values, mask, is_causal, enable_gqa, scale, linear, return_weights;
+    Slot query, keys, values, mask, is_causal, enable_gqa, scale, softcap, linear, return_weights;
     Out out;
     bool one_query;
 };
@@ -122,8 +129,9 @@ Outcome attend_forward(const ForwardArguments& slots) {
     MaskArray mask;
     if (!as_mask(slots.mask, arrays.heads(), mask)) return not_canonical;
     const std::optional<bool> linear = as_flag(slots.linear), return_weights = as_flag(slots.return_weights);
-    const std::optional<double> scale = as_scale(slots.scale, arrays.heads());
-    if (!linear || !return_weights || !scale) return not_canonical;
+    const std::optional<double> scale = as_scale(slots.scale, arrays.heads()),
+                                softcap = as_softcap(slots.softcap, arrays.heads());
+    if (!linear || !return_weights || !scale || !softcap) return not_canonical;
 
     npy_intp shape[NPY_MAXDIMS];
     const Array& query = *arrays.query;
@@ -158,6 +166,7 @@ Outcome attend_forward(const ForwardArguments& slots) {
     Attention task;
     geometry.describe(task, heads, mask.mask());
     task.scale = *scale;
+    task.softcap = *softcap;
     task.linear = *linear;
     task.y = geometry.by_query(*y, heads);
     const Array weights_array = weights ? Array(weights.array(), query.element) : Array();
@@ -170,7 +179,7 @@ Outcome attend_forward(const ForwardArguments& slots) {
 }
 
 struct BackwardArguments {
-    Slot dy, query, keys, values, mask, is_causal, enable_gqa, scale, linear;
+    Slot dy, query, keys, values, mask, is_causal, enable_gqa, scale, softcap, linear;
     bool one_query;
 };
 
@@ -190,8 +199,9 @@ Outcome attend_backward(const BackwardArguments& slots) {
     }
     MaskArray mask;
     const std::optional<bool> linear = as_flag(slots.linear);
-    const std::optional<double> scale = as_scale(slots.scale, heads);
-    if (!as_mask(slots.mask, heads, mask) || !linear || !scale) return not_canonical;
+    const std::optional<double> scale = as_scale(slots.scale, heads),
+                                softcap = as_softcap(slots.softcap, heads);
+    if (!as_mask(slots.mask, heads, mask) || !linear || !scale || !softcap) return not_canonical;
 
     const Element element = query.element;
     const Reference dquery = std::move(new_like(query).array), dkeys = std::move(new_like(keys).array),
@@ -202,6 +212,7 @@ Outcome attend_backward(const BackwardArguments& slots) {
     Attention& forward = task.forward;
     geometry.describe(forward, heads, mask.mask());
     forward.scale = *scale;
+    forward.softcap = *softcap;
     forward.linear = *linear;
     task.dy = geometry.by_query(*dy, heads);
     const Array by_query(dquery.array(), element), by_key(dkeys.array(), element);
@@ -221,22 +232,24 @@ Outcome attend_backward(const BackwardArguments& slots) {
 }
 
 struct AttentionArguments {
-    FASTNORM_ARGUMENTS(query, keys, values, mask, is_causal, scale, enable_gqa, linear, return_weights, out)
+    FASTNORM_ARGUMENTS(
+        query, keys, values, mask, is_causal, scale, softcap, enable_gqa, linear, return_weights, out
+    )
 };
 Outcome attention(const Call<AttentionArguments>& call) {
     return attend_forward(
         {call.query, call.keys, call.values, call.mask, call.is_causal, call.enable_gqa, call.scale,
-         call.linear, call.return_weights, out_of(call), false}
+         call.softcap, call.linear, call.return_weights, out_of(call), false}
     );
 }
 
 struct AttentionBackwardArguments {
-    FASTNORM_ARGUMENTS(dy, query, keys, values, mask, is_causal, scale, enable_gqa, linear)
+    FASTNORM_ARGUMENTS(dy, query, keys, values, mask, is_causal, scale, softcap, enable_gqa, linear)
 };
 Outcome attention_backward(const Call<AttentionBackwardArguments>& call) {
     return attend_backward(
         {call.dy, call.query, call.keys, call.values, call.mask, call.is_causal, call.enable_gqa, call.scale,
-         call.linear, false}
+         call.softcap, call.linear, false}
     );
 }
 
@@ -245,7 +258,7 @@ struct MemoryReadArguments {
 };
 Outcome memory_read(const Call<MemoryReadArguments>& call) {
     return attend_forward(
-        {call.query, call.keys, call.values, call.mask, nullptr, nullptr, nullptr, call.linear,
+        {call.query, call.keys, call.values, call.mask, nullptr, nullptr, nullptr, nullptr, call.linear,
          call.return_weights, out_of(call), true}
     );
 }
@@ -255,7 +268,8 @@ struct MemoryReadBackwardArguments {
 };
 Outcome memory_read_backward(const Call<MemoryReadBackwardArguments>& call) {
     return attend_backward(
-        {call.dy, call.query, call.keys, call.values, call.mask, nullptr, nullptr, nullptr, call.linear, true}
+        {call.dy, call.query, call.keys, call.values, call.mask, nullptr, nullptr, nullptr, nullptr,
+         call.linear, true}
     );
 }
 

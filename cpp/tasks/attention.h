@@ -20,7 +20,8 @@ enum class MaskKind : int { none, boolean, additive };
 // (slots x width), mask (queries x slots; one byte, or the compute type, an element), y (queries x width) and
 // weights (queries x slots, data null where they are not asked for). Query i does not see slots beyond i +
 // diagonal, which is `slots` where it sees them all. Each `group` heads of queries, one after the other,
-// share a head of keys and values: the heads of those, and of their gradients, are `heads / group`.
+// share a head of keys and values: the heads of those, and of their gradients, are `heads / group`. Scores
+// are bent to softcap * tanh(score / softcap) before the mask is added, unless that is 0.
 struct Attention {
     int lead_axes;
     const std::int64_t* lead_extent;
@@ -31,6 +32,7 @@ struct Attention {
     bool linear;
     std::int64_t diagonal;
     std::int64_t group;
+    double softcap = 0;
 
     // Whether a head of keys has one query, whose gradient one kernel does.
     FASTNORM_INLINE constexpr bool has_one_query() const { return queries == 1 && group == 1; }

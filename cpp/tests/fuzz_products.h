@@ -113,6 +113,7 @@ void attend(Run& run) {
     geometry.describe(forward, heads, {added, masked ? MaskKind::additive : MaskKind::none});
     forward.scale = 0.5;
     forward.linear = run.source.flag();
+    if (run.source.below(4) == 3) forward.softcap = 0.5;
     forward.y = geometry.by_query(y, heads);
     if (weighted) forward.weights = geometry.by_query(weights, heads);
     run_on_threads(run, kernels().attention_forward[int(element)], forward, attention_work(forward, element));

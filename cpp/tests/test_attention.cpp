@@ -27,7 +27,7 @@ struct TestHeads {
 Results run_attention(
     const KernelTable& table, const Shape& s, MaskKind kind, bool linear, std::int64_t slots,
     std::int64_t width, std::int64_t hidden = -1,  // slots from the last query; none are where it is negative
-    std::int64_t group = 1
+    std::int64_t group = 1, double softcap = 0
 ) {
     const int e = int(s.element);
     const std::int64_t dim = s.cols, shared = 2, heads = shared * group, extent[] = {shared, group};
@@ -75,7 +75,8 @@ Results run_attention(
         0.125,
         linear,
         hidden < 0 ? slots : slots - s.rows - hidden,
-        group
+        group,
+        softcap
     };
     const std::int64_t tile = attention_tile(s.element);
     const std::int64_t units = heads * tiles_of(s.rows, tile);
@@ -131,7 +132,10 @@ void test_empty() {
                                   queries + number % 2 == 1, false};
                     compare(
                         targets.fused, targets.plain, s, [&](const KernelTable& table, const Shape& shape) {
-                            return run_attention(table, shape, kind, linear, extent(2, 70), extent(3, 3));
+                            return run_attention(
+                                table, shape, kind, linear, extent(2, 70), extent(3, 3), -1, 1,
+                                number % 5 == 0 ? 2 : 0
+                            );
                         }
                     );
                 }
@@ -148,14 +152,17 @@ void test_ways() {
                          std::int64_t hidden = -1, std::int64_t group = 1) {
         const MaskKind kind = MaskKind(number % 3);
         const bool linear = number % 4 == 3;
+        const double softcap = number % 5 == 2 ? 0.375 : 0;
         s.layout = number % 5 == 4 ? Layout::spread : Layout::contiguous;
         Results first;
         for (const KernelTable* table : targets.fused) {
-            const Results results = run_attention(*table, s, kind, linear, slots, width, hidden, group);
+            const Results results =
+                run_attention(*table, s, kind, linear, slots, width, hidden, group, softcap);
             if (first.outputs.empty()) first = results;
             CHECK(results == first);
         }
-        if (targets.plain) run_attention(*targets.plain, s, kind, linear, slots, width, hidden, group);
+        if (targets.plain)
+            run_attention(*targets.plain, s, kind, linear, slots, width, hidden, group, softcap);
     };
     std::int64_t number = 0;
     for (const Element element : elements_of_kernels) {
@@ -197,7 +204,7 @@ int main() {
                                                 : MaskKind::additive;
         return run_attention(
             table, s, kind, s.cols == 17 || s.cols == 15, s.rows == 6 ? 150 : s.cols % 30 + 1,
-            s.cols > 64 ? 5 : s.cols + 3
+            s.cols > 64 ? 5 : s.cols + 3, -1, 1, s.cols % 4 == 3 ? 0.25 : 0
         );
     });
     test_empty();

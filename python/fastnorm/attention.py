@@ -19,6 +19,7 @@ def attention(
     mask: ArrayLike | None = None,
     is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
+    softcap: float | None = None,
     enable_gqa: bool = False,
     linear: bool = False,
     return_weights: Literal[False] = False,
@@ -33,6 +34,7 @@ def attention(
     mask: ArrayLike | None = None,
     is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
+    softcap: float | None = None,
     enable_gqa: bool = False,
     linear: bool = False,
     return_weights: Literal[True],
@@ -47,6 +49,7 @@ def attention(
     mask: ArrayLike | None = None,
     is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
+    softcap: float | None = None,
     enable_gqa: bool = False,
     linear: bool = False,
     return_weights: bool,
@@ -61,6 +64,7 @@ def attention(
     mask: ArrayLike | None = None,
     is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
+    softcap: float | None = None,
     enable_gqa: bool = False,
     linear: bool = False,
     return_weights: bool = False,
@@ -88,6 +92,9 @@ def attention(
         are not computed. Where there is a mask too, both hold.
     scale : float, optional
         Factor of the scores, before the mask; ``dim ** -0.5`` where it is not given.
+    softcap : float, optional
+        Bends scaled scores, before the mask, to ``softcap * tanh(score / softcap)``, so that none is beyond
+        it, as in Gemma 2 and ONNX.
     enable_gqa : bool, default False
         Grouped-query attention: query may have more heads (axis -3) than keys and values, a multiple; those
         that follow each other share a head, which is not copied.
@@ -124,7 +131,8 @@ def attention(
     References
     ----------
     Vaswani et al., "Attention Is All You Need", arXiv:1706.03762 (2017). Milakov and Gimelshein, "Online
-    normalizer calculation for softmax", arXiv:1805.02867 (2018).
+    normalizer calculation for softmax", arXiv:1805.02867 (2018). Gemma Team, "Gemma 2: Improving Open
+    Language Models at a Practical Size", arXiv:2408.00118 (2024), of `softcap`.
 
     Examples
     --------
@@ -156,6 +164,7 @@ def attention_backward(
     mask: ArrayLike | None = None,
     is_causal: bool | Literal["lower_right"] = False,
     scale: float | None = None,
+    softcap: float | None = None,
     enable_gqa: bool = False,
     linear: bool = False,
 ) -> tuple[Array, Array, Array]:
@@ -177,6 +186,8 @@ def attention_backward(
         As in the forward.
     scale : float, optional
         As in the forward.
+    softcap : float, optional
+        As in the forward; dscores is multiplied by its slope.
     enable_gqa : bool, default False
         As in the forward; gradients of shared heads are added up in the order of query's heads.
     linear : bool, default False

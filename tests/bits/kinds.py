@@ -408,6 +408,9 @@ ATTENTION = Kind(
         Variant("groups", FEWER, GROUPS_OF_HEADS),
         *(Variant(f"groups mask={mask}", {"mask": mask, **FEWER}, GROUPS_OF_HEADS) for mask in MASKS),
         Variant("groups linear causal", {"linear": True, "is_causal": True, **FEWER}, GROUPS_OF_HEADS),
+        Variant("softcap mask=added", {"softcap": 0.75, "mask": "added"}, FEW_HEADS),
+        Variant("softcap linear mask=rows", {"softcap": 2.0, "linear": True, "mask": "rows"}, FEW_HEADS),
+        Variant("groups softcap causal", {"softcap": 0.75, "is_causal": True, **FEWER}, GROUPS_OF_HEADS),
     ),
 )
 MEMORY_READ = Kind(

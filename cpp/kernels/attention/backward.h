@@ -1,6 +1,6 @@
 // The backward of attention. With P the weights, dP = dy values^T and D = sum over slots of P dP:
 //
-//   dS = P (dP - D)              dP where there is no softmax
+//   dS = P (dP - D)              dP where there is no softmax; times the slope of a cap
 //   dquery = scale dS keys,  dkeys = scale dS^T query,  dvalues = P^T dy
 //
 // A tile of queries in the lanes meets the slots twice: first for peak, 1 / total and D of each query, then
@@ -75,6 +75,7 @@ void attend_backward_tile(
             store(weights.row(j), weight);
             store(gradients.row(j), weight * (load<V>(gradients.row(j)) - mean));
         }
+        tile.scores.pull_back(slot, seen, gradients, online);
         for (const LaneRows<C> block : {weights, gradients}) {
             tile.scores.clear_hidden(slot, seen, block);
             Tile::clear(seen, slots, block);
@@ -150,6 +151,7 @@ void attend_backward_keys(
     const LaneRows<C> weights = Tile::take_block(scratch), gradients = Tile::take_block(scratch);
     C* dkeys = Tile::take_zeros(scratch, forward.dim);
     C* dvalues = Tile::take_zeros(scratch, forward.width);
+    const LaneRows<C> slopes = Tile::take_block(scratch);
     const V one = broadcast<V>(1);
     char* const space = scratch;
     for (std::int64_t head = first_head; head < first_head + forward.group; ++head) {
@@ -169,6 +171,7 @@ void attend_backward_keys(
                     store(gradients.row(j), weight * (load<V>(gradients.row(j)) - broadcast<V>(stats[2])));
                 }
             }
+            tile.scores.pull_back(query, queries, gradients, slopes);
             for (const LaneRows<C> block : {weights, gradients})
                 tile.scores.clear_hidden(query, queries, block);
             accumulate<V>(weights, tile.rows.rows(query, queries), queries, forward.width, one, dvalues);

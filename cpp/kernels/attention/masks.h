@@ -2,11 +2,14 @@
 //
 //   score = scale * product + bias,  -inf where the mask excludes the slot or the query's place hides it
 //
+// with cap * tanh(scale * product / cap) instead of scale * product where there is a cap, all of them
+//
 // a register of the lanes at a time, so that tiles of either size share one copy of it.
 #pragma once
 
 #include <limits>
 
+#include "kernels/activations/tanh.h"
 #include "kernels/attention/tiles.h"
 
 FASTNORM_TARGET_BEGIN
@@ -20,6 +23,51 @@ template <class C>
 constexpr int part_lanes = native<C>;
 template <class C>
 using Part = Vec<C, part_lanes<C>>;
+
+// ---- the cap ----------------------------------------------------------------------------------------------
+
+// Of a task; where it has none products are multiplied by `scale` alone.
+template <class C>
+struct SoftCap {
+    bool is_given;
+    C scale;   // of what stands in the place of the products afterwards
+    C factor;  // of a product in the tanh
+    C cap;
+
+    FASTNORM_INLINE explicit SoftCap(const Attention& task)
+        : is_given(task.softcap != 0),
+          scale(is_given ? C(1) : C(task.scale)),
+          factor(0),
+          cap(C(task.softcap)) {
+        if (!is_given) return;
+        const double most = std::numeric_limits<C>::max(), quotient = task.scale / task.softcap;
+        factor = C(quotient < -most ? -most : quotient > most ? most : quotient);
+    }
+
+    // Caps the products of a block.
+    FASTNORM_OUTLINE void bend(LaneRows<C> products, std::int64_t rows, std::int64_t lanes) const {
+        using P = Part<C>;
+        for (std::int64_t j = 0; j < rows; ++j) {
+            for (C* at = products.row(j); at < products.row(j) + lanes; at += part_lanes<C>)
+                store(at, broadcast<P>(cap) * tanh(load<P>(at) * broadcast<P>(factor)));
+        }
+    }
+    // Multiplies gradients by the slopes at these products, 1 - tanh^2. Slots that take no part keep their 0,
+    // whatever their products are.
+    FASTNORM_OUTLINE void pull_back(
+        LaneRows<C> products, LaneRows<C> gradients, std::int64_t rows, std::int64_t lanes
+    ) const {
+        using P = Part<C>;
+        for (std::int64_t j = 0; j < rows; ++j) {
+            for (std::int64_t lane = 0; lane < lanes; lane += part_lanes<C>) {
+                C* const at = gradients.row(j) + lane;
+                const P slope = tanh_derivative(load<P>(products.row(j) + lane) * broadcast<P>(factor));
+                const P gradient = load<P>(at), zero = broadcast<P>(0);
+                store(at, select(gradient == zero, zero, gradient * slope));
+            }
+        }
+    }
+};
 
 // ---- the mask ---------------------------------------------------------------------------------------------
 

@@ -117,6 +117,7 @@ void attend_one_backward(const AttentionBackward& task, std::int64_t head, char*
                 store(gradients + j, weight * (gradient - mean));
             }
         }
+        slot.pull_back(first, count, gradients);
         accumulate_rows(gradients, keys, count, query_row, C(1), dquery);
         put_outer<T>(dkeys, first, count, query_row, gradients, slot.query.vector, C(forward.scale));
         put_outer<T>(dvalues, first, count, value_row, slot.scores, dy.vector, C(1));

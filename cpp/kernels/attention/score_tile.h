@@ -19,6 +19,7 @@ struct ScoreTile {
     Head<C> rows;  // of the other side
     std::int64_t first, count;
     bool has_queries;  // in the lanes
+    SoftCap<C> cap;
     TileMask<C> mask;
     C* tile;
 
@@ -30,7 +31,8 @@ struct ScoreTile {
           rows(attention, moves, queries_in_lanes ? attention.keys : attention.query, attention.dim, head),
           first(first_lane),
           count(lane_total),
-          has_queries(queries_in_lanes) {
+          has_queries(queries_in_lanes),
+          cap(attention) {
         tile = take(scratch, task.dim);
         const Head<C> own(task, moves, has_queries ? task.query : task.keys, task.dim, head);
         own.read_tile(first, count, tile, lanes);
@@ -76,11 +78,12 @@ struct ScoreTile {
                 );
             products<V>(tile, block.from(j), smaller(step, row_count - j), task.dim, scores.from(j));
         }
+        if (cap.is_given) cap.bend(scores, row_count, lanes);
         C tops[lanes];
         if (mask.kind != MaskKind::none) {
-            mask_scores(mask, first, count, first_row, row_count, C(task.scale), scores, lanes, tops);
+            mask_scores(mask, first, count, first_row, row_count, cap.scale, scores, lanes, tops);
         } else {
-            const V scale = broadcast<V>(C(task.scale));
+            const V scale = broadcast<V>(cap.scale);
             V highest = broadcast<V>(lowest<C>);
             for (std::int64_t j = 0; j < row_count; ++j) {
                 const V score = load<V>(scores.row(j)) * scale;
@@ -112,6 +115,15 @@ struct ScoreTile {
         fetch(first_row, row_count, weights);
         for (std::int64_t j = 0; j < row_count; ++j)
             store(weights.row(j), linear_weight(load<V>(weights.row(j))));
+    }
+    // From the gradients of the scores of a block to those of the products, scaled: there is nothing to do
+    // without a cap.
+    FASTNORM_INLINE void pull_back(
+        std::int64_t first_row, std::int64_t row_count, LaneRows<C> gradients, LaneRows<C> space
+    ) const {
+        if (!cap.is_given) return;
+        products<V>(tile, rows.rows(first_row, row_count), row_count, task.dim, space);
+        cap.pull_back(space, gradients, row_count, lanes);
     }
     static FASTNORM_INLINE void multiply(C* vectors, std::int64_t n, V factor) {
         for (std::int64_t i = 0; i < n; ++i)

@@ -135,11 +135,14 @@ struct SlotScores {
 
     const Attention& task;
     SlotProducts<T> query;
+    SoftCap<C> cap;
     TileMask<C> mask;
     C scores[attention_block], bias[attention_block];
 
     FASTNORM_INLINE SlotScores(const Attention& attention, std::int64_t head, char*& scratch)
-        : task(attention), query(attention, attention.query, attention.keys, attention.dim, head, scratch) {
+        : task(attention),
+          query(attention, attention.query, attention.keys, attention.dim, head, scratch),
+          cap(attention) {
         mask = mask_of<C>(task, head);
         std::swap(mask.lane_stride, mask.row_stride);
     }
@@ -149,16 +152,29 @@ struct SlotScores {
         const bool is_masked = mask.kind != MaskKind::none;
         if (is_masked) mask.read_lanes(mask.data + first * mask.lane_stride, count, bias);
         fill_lanes(bias, count, C(0));
-        const RowBlock<C> keys =
-            query.fetch(first, count, [&](std::int64_t slot, V products) FASTNORM_INLINE_LAMBDA {
-                const V scale = broadcast<V>(C(task.scale));
-                store(
-                    scores + slot,
-                    is_masked ? masked(products, scale, load<V>(bias + slot)) : products * scale
-                );
-            });
+        const auto score = [&](std::int64_t slot, V products) FASTNORM_INLINE_LAMBDA {
+            const V scale = broadcast<V>(cap.scale);
+            store(
+                scores + slot, is_masked ? masked(products, scale, load<V>(bias + slot)) : products * scale
+            );
+        };
+        RowBlock<C> keys;
+        if (cap.is_given) {
+            keys = fetch_products(first, count, scores);
+            cap.bend({scores, attention_block}, 1, whole_lanes(count));
+            for (std::int64_t j = 0; j < count; j += weight_lanes) score(j, load<V>(scores + j));
+        } else {
+            keys = query.fetch(first, count, score);
+        }
         fill_lanes(scores, count, minus_infinity<C>);
         return keys;
+    }
+    // From the gradients of the scores of a block to those of the products, scaled.
+    FASTNORM_INLINE void pull_back(std::int64_t first, std::int64_t count, C* gradients) const {
+        if (!cap.is_given) return;
+        C products[attention_block];
+        fetch_products(first, count, products);
+        cap.pull_back({products, attention_block}, {gradients, attention_block}, 1, whole_lanes(count));
     }
     // Replaces the scores by body(score).
     template <class Body>
@@ -170,6 +186,19 @@ struct SlotScores {
     }
     FASTNORM_INLINE void to_weights(std::int64_t count, C peak) {
         map(count, [&](V score) FASTNORM_INLINE_LAMBDA { return weight_of(score - broadcast<V>(peak)); });
+    }
+
+private:
+    static FASTNORM_INLINE std::int64_t whole_lanes(std::int64_t count) {
+        return (count + weight_lanes - 1) / weight_lanes * weight_lanes;
+    }
+    FASTNORM_OUTLINE RowBlock<C> fetch_products(std::int64_t first, std::int64_t count, C* to) const {
+        const RowBlock<C> keys =
+            query.fetch(first, count, [&](std::int64_t slot, V products) FASTNORM_INLINE_LAMBDA {
+                store(to + slot, products);
+            });
+        fill_lanes(to, count, C(0));
+        return keys;
     }
 };
 

@@ -28,17 +28,19 @@ def attention(
     mask: object,
     is_causal: object,
     scale: object,
+    softcap: object,
     enable_gqa: object,
     linear: object,
     return_weights: object,
     out: object,
-) -> tuple[Array, Array, Array, Array | None, bool | str, float, bool, bool, bool, Array | None]:
+) -> tuple[object, ...]:
     """Return the canonical arguments of `attention`."""
     gqa = rules.flag("enable_gqa", enable_gqa)
     heads = _heads(rules, query, keys, values, mask, 2, gqa=gqa)
     causal, scale = _causality(rules, is_causal), _scale(rules, scale, heads)
+    softcap = _softcap(rules, softcap, heads)
     linear, return_weights = rules.flag("linear", linear), rules.flag("return_weights", return_weights)
-    return *heads, causal, scale, gqa, linear, return_weights, _out(rules, out, heads)
+    return *heads, causal, scale, softcap, gqa, linear, return_weights, _out(rules, out, heads)
 
 
 def attention_backward(
@@ -50,15 +52,17 @@ def attention_backward(
     mask: object,
     is_causal: object,
     scale: object,
+    softcap: object,
     enable_gqa: object,
     linear: object,
-) -> tuple[Array, Array, Array, Array, Array | None, bool | str, float, bool, bool]:
+) -> tuple[object, ...]:
     """Return the canonical arguments of `attention_backward`."""
     gqa = rules.flag("enable_gqa", enable_gqa)
     heads = _heads(rules, query, keys, values, mask, 2, gqa=gqa)
     dy = _gradient(rules, dy, heads)
     causal, scale = _causality(rules, is_causal), _scale(rules, scale, heads)
-    return dy, *heads, causal, scale, gqa, rules.flag("linear", linear)
+    softcap = _softcap(rules, softcap, heads)
+    return dy, *heads, causal, scale, softcap, gqa, rules.flag("linear", linear)
 
 
 def memory_read(
@@ -142,6 +146,16 @@ def _scale(rules: Rules, value: object, heads: Heads) -> float:
     if value is None:
         return math.pow(max(heads.query.shape[-1], 1), -0.5)
     return rules.number("scale", value, like=heads.query)
+
+
+def _softcap(rules: Rules, value: object, heads: Heads) -> float | None:
+    """Return what scores are bent to stay below, if anything."""
+    if value is None:
+        return None
+    number = rules.number("softcap", value, minimum=0, like=heads.query)
+    if number == 0:
+        raise rules.value_error("softcap", f"is {shown(value)}", "a number above 0, or None")
+    return number
 
 
 def _mask(rules: Rules, value: object, query: Array, shape: tuple[int, ...]) -> Array | None:

@@ -44,7 +44,7 @@ def inputs_of(query_axis: bool) -> Callable[[Draw, Shape, Variant], Arguments]:
 
 class Errors(NamedTuple):
     """The values in float64 with an axis of queries, keys and values repeated where `group` heads share them;
-    the weights, and bounds on the errors of scores and weights.
+    the weights, the slope of the scores' cap (1 without one), and bounds on the errors of weights and slope.
     """
 
     query: Array
@@ -52,6 +52,8 @@ class Errors(NamedTuple):
     values: Array
     weights: Array
     weight_error: Array
+    slope: Array
+    slope_error: Array
     unit: float
     scale: float
     linear: bool
@@ -77,18 +79,30 @@ def errors_of(inputs: Arguments, keywords: Mapping[str, Any], query_axis: bool) 
         keys, values = (np.repeat(array, group, axis=-3) for array in (keys, values))
     default = query.shape[-1] ** -0.5 if query_axis else 1.0  # memory_read is not scaled
     scale, linear = keywords.get("scale", default), keywords.get("linear", False)
-    causal = keywords.get("is_causal", False)
+    causal, softcap = keywords.get("is_causal", False), keywords.get("softcap")
     _, weights = reference.attention(
-        query, keys, values, is_causal=causal, scale=scale, linear=linear, return_weights=True
+        query,
+        keys,
+        values,
+        is_causal=causal,
+        scale=scale,
+        softcap=softcap,
+        linear=linear,
+        return_weights=True,
     )
     terms = abs(scale) * (np.abs(query) @ swapped(np.abs(keys)))
     score_error = (query.shape[-1] + 2) * unit * terms
+    slope, slope_error = np.ones_like(terms), np.zeros_like(terms)
+    if softcap is not None:  # the tanh and what surrounds it; the slope changes by at most 0.77 its argument
+        score_error += 5 * unit * terms
+        slope = np.cosh(scale * (query @ swapped(keys)) / softcap) ** -2.0
+        slope_error = 0.77 * score_error / softcap + 4 * unit * slope
     if linear:
         weight_error = score_error
     else:
         total = np.sum(weights * score_error, axis=-1, keepdims=True)
         weight_error = weights * (score_error + total + EXPONENTIAL * unit)
-    return Errors(query, keys, values, weights, weight_error, unit, scale, linear, group)
+    return Errors(query, keys, values, weights, weight_error, slope, slope_error, unit, scale, linear, group)
 
 
 def shared(array: Array, group: int) -> Array:
@@ -141,6 +155,8 @@ def backward_bounds(query_axis: bool) -> Callable[[Arguments, Arguments, Mapping
                 dscores = e.weights * (dweights - mean)
                 error = e.weight_error * np.abs(dweights - mean) + e.weights * (error + mean_error)
                 error += 4 * e.unit * (np.abs(dscores) + magnitude)
+            error = error * (e.slope + e.slope_error) + np.abs(dscores) * e.slope_error
+            dscores = dscores * e.slope
 
             def product(a: Array, a_error: Array, b: Array, group: int = 1) -> Array:
                 """Bound on the error of a @ b, where b is exact, or of its sum over each group of heads."""
@@ -268,6 +284,9 @@ CAUSAL = Variant("causal", keywords={"is_causal": True})
 LOWER_RIGHT = Variant("lower right", keywords={"is_causal": "lower_right"})
 SHARED = Variant("shared", keywords={"enable_gqa": True})
 SHARED_CAUSAL = Variant("shared causal", keywords={"enable_gqa": True, "is_causal": True})
+CAPPED = Variant("capped", keywords={"softcap": 0.75})
+CAPPED_CAUSAL = Variant("capped shared causal", keywords={"softcap": 2.0, **SHARED_CAUSAL.keywords})
+CAPPED_LINEAR = Variant("capped linear", keywords={"softcap": 0.75, "linear": True})
 attention = read_op(
     "attention",
     (
@@ -278,6 +297,9 @@ attention = read_op(
         LOWER_RIGHT,
         SHARED,
         SHARED_CAUSAL,
+        CAPPED,
+        CAPPED_CAUSAL,
+        CAPPED_LINEAR,
     ),
     (numpy_attention, numpy_attention_backward),
     ((1, 16, 64), (8, 128, 64), (12, 512, 32), (8, 1024, 64)),
@@ -285,6 +307,10 @@ attention = read_op(
     (
         ("scale", "text", TypeError),
         ("scale", math.inf, ValueError),
+        ("softcap", "text", TypeError),
+        ("softcap", 0.0, ValueError),
+        ("softcap", -1.0, ValueError),
+        ("softcap", math.inf, ValueError),
         ("is_causal", "upper_left", ValueError),
         ("is_causal", 1, TypeError),
         ("is_causal", None, TypeError),

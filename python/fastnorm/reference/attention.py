@@ -8,7 +8,9 @@ leading axes flattened. With ``scores = scale * query @ keys.T + mask`` and ``we
     dscores = weights * (dweights - sum(weights * dweights))    with dweights = dy @ values.T
     dquery  = scale * dscores @ keys,  dkeys = scale * dscores.T @ query
 
-Without softmax the weights are the scores and dscores is dweights. Slots that take no part weigh 0.
+Without softmax the weights are the scores and dscores is dweights. Slots that take no part weigh 0. A cap
+bends scaled products to ``softcap * tanh(product / softcap)`` before the mask is added; dscores is multiplied
+by its slope.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ def attention(
     mask: Array | None,
     is_causal: bool | str,
     scale: float,
+    softcap: float | None,
     enable_gqa: bool,
     linear: bool,
     return_weights: bool,
@@ -35,7 +38,7 @@ def attention(
     """Twin of `fastnorm.attention`."""
     keys, values = _shared(keys, query, enable_gqa), _shared(values, query, enable_gqa)
     with np.errstate(all="ignore"):
-        weights = _weights(query, keys, mask, is_causal, scale, linear)
+        weights = _weights(query, keys, mask, is_causal, scale, softcap, linear)
         y = weights @ _wide(values)
     y = _result(y, query, out)
     return (y, _result(weights, query)) if return_weights else y
@@ -49,6 +52,7 @@ def attention_backward(
     mask: Array | None,
     is_causal: bool | str,
     scale: float,
+    softcap: float | None,
     enable_gqa: bool,
     linear: bool,
 ) -> tuple[Array, Array, Array]:
@@ -57,13 +61,16 @@ def attention_backward(
     keys, values = _shared(keys, query, enable_gqa), _shared(values, query, enable_gqa)
     seen = _seen(query.shape[-2], keys.shape[-2], is_causal)
     with np.errstate(all="ignore"):
-        weights = _weights(query, keys, mask, is_causal, scale, linear)
+        weights = _weights(query, keys, mask, is_causal, scale, softcap, linear)
         dweights = np.where(seen, _wide(dy) @ _transposed(values), 0.0)
         if linear:
             dscores = np.where(_takes_part(mask), dweights, 0.0)
         else:
             dscores = weights * (dweights - np.sum(weights * dweights, axis=-1, keepdims=True))
             dscores = np.where(seen, dscores, 0.0)
+        if softcap is not None:
+            slope = np.cosh(scale * (_wide(query) @ _transposed(keys)) / softcap) ** -2.0
+            dscores = np.where(dscores == 0, 0.0, dscores * slope)
         dquery = scale * (dscores @ _wide(keys))
         dkeys = scale * (_transposed(dscores) @ _wide(query))
         dvalues = _transposed(weights) @ _wide(dy)
@@ -82,7 +89,7 @@ def memory_read(
 ) -> Array | tuple[Array, Array]:
     """Twin of `fastnorm.memory_read`."""
     with np.errstate(all="ignore"):
-        weights = _weights(query[..., None, :], keys, _one_query(mask), False, 1.0, linear)
+        weights = _weights(query[..., None, :], keys, _one_query(mask), False, 1.0, None, linear)
         y = (weights @ _wide(values))[..., 0, :]
     y = _result(y, query, out)
     return (y, _result(weights[..., 0, :], query)) if return_weights else y
@@ -93,19 +100,27 @@ def memory_read_backward(
 ) -> tuple[Array, Array, Array]:
     """Twin of `fastnorm.memory_read_backward`."""
     dquery, dkeys, dvalues = attention_backward(
-        dy[..., None, :], query[..., None, :], keys, values, _one_query(mask), False, 1.0, False, linear
+        dy[..., None, :], query[..., None, :], keys, values, _one_query(mask), False, 1.0, None, False, linear
     )
     return dquery[..., 0, :], dkeys, dvalues
 
 
 def _weights(
-    query: Array, keys: Array, mask: Array | None, is_causal: bool | str, scale: float, linear: bool
+    query: Array,
+    keys: Array,
+    mask: Array | None,
+    is_causal: bool | str,
+    scale: float,
+    softcap: float | None,
+    linear: bool,
 ) -> Array:
     """Return the weight of each slot for each query, in float64: 0 for slots that it does not see, even
     where all others are NaN.
     """
     seen = _seen(query.shape[-2], keys.shape[-2], is_causal)
     scores = scale * (_wide(query) @ _transposed(keys))
+    if softcap is not None:
+        scores = softcap * np.tanh(scores / softcap)
     takes_part = _takes_part(mask) & seen
     if mask is not None and mask.dtype != np.bool_:
         scores = scores + _wide(mask)
