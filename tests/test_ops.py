@@ -275,7 +275,7 @@ def test_threads(op: Spec, dtype: np.dtype[Any], native: ModuleType, rng: np.ran
 def test_a_row_does_not_depend_on_the_others(
     op: Spec, variant: Variant, native: ModuleType, rng: np.random.Generator
 ) -> None:
-    if not op.batches:
+    if not op.batches or variant.keywords.get("dropout"):  # whose mask goes by the place in the batch
         pytest.skip("depends on the batch by nature")
     for dtype in (FLOAT32, DTYPES["float16"]):
         for problem in op.batches:

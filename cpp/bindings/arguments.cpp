@@ -159,4 +159,12 @@ std::optional<double> as_fraction(PyObject* slot) {
     return value;
 }
 
+std::optional<std::uint64_t> as_seed(PyObject* slot) {
+    if (!PyLong_CheckExact(slot)) return std::nullopt;
+    const unsigned long long seed = PyLong_AsUnsignedLongLong(slot);
+    if (!PyErr_Occurred()) return std::uint64_t(seed);
+    PyErr_Clear();
+    return std::nullopt;
+}
+
 }  // namespace fastnorm

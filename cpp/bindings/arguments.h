@@ -143,7 +143,8 @@ bool as_axes(PyObject* slot, int ndim, Axes& axes);
 // One axis.
 bool as_axis(PyObject* slot, int ndim, Axes& axes);
 
-// A finite float of at least `minimum`; a bool; None or a float in (0, 1] (1 for None).
+// A finite float of at least `minimum`; a bool; None or a float in (0, 1] (1 for None); an int of 64 bits
+// without a sign.
 std::optional<double> as_number(PyObject* slot, double minimum);
 // Whether a number is finite in the type that elements are computed in too.
 inline bool fits_compute(double number, Element element) {
@@ -151,5 +152,6 @@ inline bool fits_compute(double number, Element element) {
 }
 std::optional<bool> as_flag(PyObject* slot);
 std::optional<double> as_fraction(PyObject* slot);
+std::optional<std::uint64_t> as_seed(PyObject* slot);
 
 }  // namespace fastnorm

@@ -5,6 +5,7 @@
 #include "bindings/overlap.h"
 #include "bindings/run.h"
 #include "plan/attention.h"
+#include "plan/regularisers.h"
 #include "runtime/dispatch.h"
 
 namespace fastnorm {
@@ -106,8 +107,23 @@ std::optional<double> as_softcap(PyObject* slot, const Heads& heads) {
     return softcap && *softcap > 0 && fits_compute(*softcap, heads.query.element) ? softcap : std::nullopt;
 }
 
+// What weights are dropped: nothing by a memory read.
+bool as_dropout(PyObject* share_slot, PyObject* seed_slot, Attention& task) {
+    if (!share_slot) return true;
+    const std::optional<double> share = as_number(share_slot, 0);
+    if (!share || *share >= 1) return false;
+    if (*share == 0 && seed_slot == Py_None) return true;
+    const std::optional<std::uint64_t> seed = as_seed(seed_slot);
+    if (!seed) return false;
+    task.seed = *seed;
+    task.dropped = dropped_levels(*share);
+    task.dropout_scale = dropout_scale(task.dropped);
+    return true;
+}
+
 struct ForwardArguments {
-    Slot query, keys, values, mask, is_causal, enable_gqa, scale, softcap, linear, return_weights;
+    Slot query, keys, values, mask, is_causal, enable_gqa, scale, softcap, dropout, seed, linear,
+        return_weights;
     Out out;
     bool one_query;
 };
@@ -131,7 +147,9 @@ Outcome attend_forward(const ForwardArguments& slots) {
     const std::optional<bool> linear = as_flag(slots.linear), return_weights = as_flag(slots.return_weights);
     const std::optional<double> scale = as_scale(slots.scale, arrays.heads()),
                                 softcap = as_softcap(slots.softcap, arrays.heads());
+    Attention task;
     if (!linear || !return_weights || !scale || !softcap) return not_canonical;
+    if (!as_dropout(slots.dropout, slots.seed, task)) return not_canonical;
 
     npy_intp shape[NPY_MAXDIMS];
     const Array& query = *arrays.query;
@@ -163,7 +181,6 @@ Outcome attend_forward(const ForwardArguments& slots) {
 
     const Heads heads = arrays.heads();
     HeadGeometry geometry;
-    Attention task;
     geometry.describe(task, heads, mask.mask());
     task.scale = *scale;
     task.softcap = *softcap;
@@ -179,7 +196,7 @@ Outcome attend_forward(const ForwardArguments& slots) {
 }
 
 struct BackwardArguments {
-    Slot dy, query, keys, values, mask, is_causal, enable_gqa, scale, softcap, linear;
+    Slot dy, query, keys, values, mask, is_causal, enable_gqa, scale, softcap, dropout, seed, linear;
     bool one_query;
 };
 
@@ -201,15 +218,16 @@ Outcome attend_backward(const BackwardArguments& slots) {
     const std::optional<bool> linear = as_flag(slots.linear);
     const std::optional<double> scale = as_scale(slots.scale, heads),
                                 softcap = as_softcap(slots.softcap, heads);
+    AttentionBackward task;
+    Attention& forward = task.forward;
     if (!as_mask(slots.mask, heads, mask) || !linear || !scale || !softcap) return not_canonical;
+    if (!as_dropout(slots.dropout, slots.seed, forward)) return not_canonical;
 
     const Element element = query.element;
     const Reference dquery = std::move(new_like(query).array), dkeys = std::move(new_like(keys).array),
                     dvalues = std::move(new_like(values).array);
     if (!dquery || !dkeys || !dvalues) return finished(nullptr);
     HeadGeometry geometry;
-    AttentionBackward task;
-    Attention& forward = task.forward;
     geometry.describe(forward, heads, mask.mask());
     forward.scale = *scale;
     forward.softcap = *softcap;
@@ -233,23 +251,26 @@ Outcome attend_backward(const BackwardArguments& slots) {
 
 struct AttentionArguments {
     FASTNORM_ARGUMENTS(
-        query, keys, values, mask, is_causal, scale, softcap, enable_gqa, linear, return_weights, out
+        query, keys, values, mask, is_causal, scale, softcap, enable_gqa, dropout, seed, linear,
+        return_weights, out
     )
 };
 Outcome attention(const Call<AttentionArguments>& call) {
     return attend_forward(
         {call.query, call.keys, call.values, call.mask, call.is_causal, call.enable_gqa, call.scale,
-         call.softcap, call.linear, call.return_weights, out_of(call), false}
+         call.softcap, call.dropout, call.seed, call.linear, call.return_weights, out_of(call), false}
     );
 }
 
 struct AttentionBackwardArguments {
-    FASTNORM_ARGUMENTS(dy, query, keys, values, mask, is_causal, scale, softcap, enable_gqa, linear)
+    FASTNORM_ARGUMENTS(
+        dy, query, keys, values, mask, is_causal, scale, softcap, enable_gqa, dropout, seed, linear
+    )
 };
 Outcome attention_backward(const Call<AttentionBackwardArguments>& call) {
     return attend_backward(
         {call.dy, call.query, call.keys, call.values, call.mask, call.is_causal, call.enable_gqa, call.scale,
-         call.softcap, call.linear, false}
+         call.softcap, call.dropout, call.seed, call.linear, false}
     );
 }
 
@@ -258,8 +279,8 @@ struct MemoryReadArguments {
 };
 Outcome memory_read(const Call<MemoryReadArguments>& call) {
     return attend_forward(
-        {call.query, call.keys, call.values, call.mask, nullptr, nullptr, nullptr, nullptr, call.linear,
-         call.return_weights, out_of(call), true}
+        {call.query, call.keys, call.values, call.mask, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+         call.linear, call.return_weights, out_of(call), true}
     );
 }
 
@@ -268,8 +289,8 @@ struct MemoryReadBackwardArguments {
 };
 Outcome memory_read_backward(const Call<MemoryReadBackwardArguments>& call) {
     return attend_backward(
-        {call.dy, call.query, call.keys, call.values, call.mask, nullptr, nullptr, nullptr, nullptr,
-         call.linear, true}
+        {call.dy, call.query, call.keys, call.values, call.mask, nullptr, nullptr, nullptr, nullptr, nullptr,
+         nullptr, call.linear, true}
     );
 }
 

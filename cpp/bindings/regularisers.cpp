@@ -10,14 +10,6 @@ namespace fastnorm {
 
 namespace {
 
-std::optional<std::uint64_t> as_seed(PyObject* slot) {
-    if (!PyLong_CheckExact(slot)) return std::nullopt;
-    const unsigned long long seed = PyLong_AsUnsignedLongLong(slot);
-    if (!PyErr_Occurred()) return std::uint64_t(seed);
-    PyErr_Clear();
-    return std::nullopt;
-}
-
 Outcome drop(PyObject* p, PyObject* seed, const Array& x, const Array& y, bool warm, Reference result) {
     Dropout task;
     Geometry geometry;

@@ -11,14 +11,20 @@ constexpr double dropout_nanoseconds = 0.2;
 
 }  // namespace
 
+std::int64_t dropped_levels(double p) { return std::int64_t(std::nearbyint(p * double(dropout_levels))); }
+
+double dropout_scale(std::int64_t dropped) {
+    return double(dropout_levels) / double(dropout_levels - dropped);
+}
+
 Work plan_dropout(Dropout& task, Geometry& geometry, const View& x, const View& y, double p, bool warm) {
     const View* const arrays[] = {&x, &y};
     geometry.set_leading(arrays, 2, 0);
     task.shape = geometry.rows;
     task.x = geometry.operands[0];
     task.y = geometry.operands[1];
-    task.dropped = std::int64_t(std::nearbyint(p * double(dropout_levels)));
-    task.scale = double(dropout_levels) / double(dropout_levels - task.dropped);
+    task.dropped = dropped_levels(p);
+    task.scale = dropout_scale(task.dropped);
     task.stream = warm && 2 * x.bytes() > stream_bytes && x.data != y.data && task.y.contiguous &&
                   reinterpret_cast<std::uintptr_t>(y.data) % 64 == 0;
     Work work;

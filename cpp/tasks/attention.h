@@ -21,7 +21,9 @@ enum class MaskKind : int { none, boolean, additive };
 // weights (queries x slots, data null where they are not asked for). Query i does not see slots beyond i +
 // diagonal, which is `slots` where it sees them all. Each `group` heads of queries, one after the other,
 // share a head of keys and values: the heads of those, and of their gradients, are `heads / group`. Scores
-// are bent to softcap * tanh(score / softcap) before the mask is added, unless that is 0.
+// are bent to softcap * tanh(score / softcap) before the mask is added, unless that is 0. Of the weights
+// those are dropped whose random number under the seed is among the first `dropped` of dropout_levels; the
+// others are multiplied by dropout_scale.
 struct Attention {
     int lead_axes;
     const std::int64_t* lead_extent;
@@ -33,6 +35,9 @@ struct Attention {
     std::int64_t diagonal;
     std::int64_t group;
     double softcap = 0;
+    std::uint64_t seed = 0;
+    std::int64_t dropped = 0;
+    double dropout_scale = 1;
 
     // Whether a head of keys has one query, whose gradient one kernel does.
     FASTNORM_INLINE constexpr bool has_one_query() const { return queries == 1 && group == 1; }

@@ -114,6 +114,7 @@ void attend(Run& run) {
     forward.scale = 0.5;
     forward.linear = run.source.flag();
     if (run.source.below(4) == 3) forward.softcap = 0.5;
+    if (run.source.below(4) == 3) forward.dropped = 12345;
     forward.y = geometry.by_query(y, heads);
     if (weighted) forward.weights = geometry.by_query(weights, heads);
     run_on_threads(run, kernels().attention_forward[int(element)], forward, attention_work(forward, element));

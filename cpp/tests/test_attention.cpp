@@ -27,7 +27,7 @@ struct TestHeads {
 Results run_attention(
     const KernelTable& table, const Shape& s, MaskKind kind, bool linear, std::int64_t slots,
     std::int64_t width, std::int64_t hidden = -1,  // slots from the last query; none are where it is negative
-    std::int64_t group = 1, double softcap = 0
+    std::int64_t group = 1, double softcap = 0, std::int64_t dropped = 0
 ) {
     const int e = int(s.element);
     const std::int64_t dim = s.cols, shared = 2, heads = shared * group, extent[] = {shared, group};
@@ -76,7 +76,10 @@ Results run_attention(
         linear,
         hidden < 0 ? slots : slots - s.rows - hidden,
         group,
-        softcap
+        softcap,
+        12345,
+        dropped,
+        double(dropout_levels) / double(dropout_levels - dropped)
     };
     const std::int64_t tile = attention_tile(s.element);
     const std::int64_t units = heads * tiles_of(s.rows, tile);
@@ -104,7 +107,8 @@ Results run_attention(
     CHECK(head_dvalues.content() == results.outputs[4]);
 
     // Each query by itself, which other kernels may do: the same bits.
-    if (s.layout == Layout::contiguous && kind != MaskKind::boolean && hidden < 0) {
+    // But for what is dropped.
+    if (s.layout == Layout::contiguous && kind != MaskKind::boolean && hidden < 0 && dropped == 0) {
         TestHeads alone(s, s.rows, width, 0, group);
         Attention one = forward;
         one.queries = 1;
@@ -134,7 +138,7 @@ void test_empty() {
                         targets.fused, targets.plain, s, [&](const KernelTable& table, const Shape& shape) {
                             return run_attention(
                                 table, shape, kind, linear, extent(2, 70), extent(3, 3), -1, 1,
-                                number % 5 == 0 ? 2 : 0
+                                number % 5 == 0 ? 2 : 0, number % 3 == 1 ? 4096 : 0
                             );
                         }
                     );
@@ -153,16 +157,17 @@ void test_ways() {
         const MaskKind kind = MaskKind(number % 3);
         const bool linear = number % 4 == 3;
         const double softcap = number % 5 == 2 ? 0.375 : 0;
+        const std::int64_t dropped = number % 7 == 3 ? 16384 : number % 7 == 5 ? 20000 : 0;
         s.layout = number % 5 == 4 ? Layout::spread : Layout::contiguous;
         Results first;
         for (const KernelTable* table : targets.fused) {
             const Results results =
-                run_attention(*table, s, kind, linear, slots, width, hidden, group, softcap);
+                run_attention(*table, s, kind, linear, slots, width, hidden, group, softcap, dropped);
             if (first.outputs.empty()) first = results;
             CHECK(results == first);
         }
         if (targets.plain)
-            run_attention(*targets.plain, s, kind, linear, slots, width, hidden, group, softcap);
+            run_attention(*targets.plain, s, kind, linear, slots, width, hidden, group, softcap, dropped);
     };
     std::int64_t number = 0;
     for (const Element element : elements_of_kernels) {
@@ -204,7 +209,7 @@ int main() {
                                                 : MaskKind::additive;
         return run_attention(
             table, s, kind, s.cols == 17 || s.cols == 15, s.rows == 6 ? 150 : s.cols % 30 + 1,
-            s.cols > 64 ? 5 : s.cols + 3, -1, 1, s.cols % 4 == 3 ? 0.25 : 0
+            s.cols > 64 ? 5 : s.cols + 3, -1, 1, s.cols % 4 == 3 ? 0.25 : 0, s.cols % 5 == 3 ? 1000 : 0
         );
     });
     test_empty();

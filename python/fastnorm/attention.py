@@ -21,6 +21,8 @@ def attention(
     scale: float | None = None,
     softcap: float | None = None,
     enable_gqa: bool = False,
+    dropout: float = 0.0,
+    seed: int | None = None,
     linear: bool = False,
     return_weights: Literal[False] = False,
     out: Array | None = None,
@@ -36,6 +38,8 @@ def attention(
     scale: float | None = None,
     softcap: float | None = None,
     enable_gqa: bool = False,
+    dropout: float = 0.0,
+    seed: int | None = None,
     linear: bool = False,
     return_weights: Literal[True],
     out: Array | None = None,
@@ -51,6 +55,8 @@ def attention(
     scale: float | None = None,
     softcap: float | None = None,
     enable_gqa: bool = False,
+    dropout: float = 0.0,
+    seed: int | None = None,
     linear: bool = False,
     return_weights: bool,
     out: Array | None = None,
@@ -66,6 +72,8 @@ def attention(
     scale: float | None = None,
     softcap: float | None = None,
     enable_gqa: bool = False,
+    dropout: float = 0.0,
+    seed: int | None = None,
     linear: bool = False,
     return_weights: bool = False,
     out: Array | None = None,
@@ -98,6 +106,12 @@ def attention(
     enable_gqa : bool, default False
         Grouped-query attention: query may have more heads (axis -3) than keys and values, a multiple; those
         that follow each other share a head, which is not copied.
+    dropout : float, default 0.0
+        Share of the weights that is set to 0 after the softmax, the others being divided by what is left of
+        1; at least 0 and below 1, in steps of 1/65536, as `dropout` has it.
+    seed : int, optional
+        From 0 to 2**64 - 1; needed for a dropout above 0. What is dropped depends on it and on the place of
+        head, query and slot alone, so that the backward makes the same mask again; other calls take others.
     linear : bool, default False
         Leave the softmax out: the weights are the scores, 0 for slots that take no part.
     return_weights : bool, default False
@@ -111,7 +125,7 @@ def attention(
         Of shape (..., queries, width) and query's dtype and order of axes in memory; `out` where it was
         given. A query without slots that take part gives zeros.
     weights : ndarray
-        Only with `return_weights`: of shape (..., queries, slots) and query's dtype.
+        Only with `return_weights`: of shape (..., queries, slots) and query's dtype; after dropout.
 
     Raises
     ------
@@ -166,6 +180,8 @@ def attention_backward(
     scale: float | None = None,
     softcap: float | None = None,
     enable_gqa: bool = False,
+    dropout: float = 0.0,
+    seed: int | None = None,
     linear: bool = False,
 ) -> tuple[Array, Array, Array]:
     """Gradients of `attention` with respect to query, keys and values.
@@ -190,6 +206,10 @@ def attention_backward(
         As in the forward; dscores is multiplied by its slope.
     enable_gqa : bool, default False
         As in the forward; gradients of shared heads are added up in the order of query's heads.
+    dropout : float, default 0.0
+        As in the forward.
+    seed : int, optional
+        As in the forward: the same one.
     linear : bool, default False
         As in the forward.
 

@@ -40,6 +40,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "p": (0.0, 0.1, 0.75),
     "seed": (0, 2**64 - 1),
     "axis": (),  # of each kind of op its own
+    "dropout": (),
     "out": (),
     "mask": (),
     "stats": (),
@@ -51,6 +52,7 @@ CHOSEN: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
     "epsilon": (("axis", (-0.5, [1.0, -0.5, 0.25])), ("logits", (-0.5, 0.0))),
     "weight": (("logits", ("given",)),),
     "pos_weight": (("logits", ("given",)),),
+    "seed": (("dropout", ()),),
     "target": (("label_smoothing", ("probabilities",)),),
 }
 # What deep_norm and dropout cannot be called without.

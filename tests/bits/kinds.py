@@ -410,6 +410,10 @@ ATTENTION = Kind(
         Variant("groups linear causal", {"linear": True, "is_causal": True, **FEWER}, GROUPS_OF_HEADS),
         Variant("softcap mask=added", {"softcap": 0.75, "mask": "added"}, FEW_HEADS),
         Variant("softcap linear mask=rows", {"softcap": 2.0, "linear": True, "mask": "rows"}, FEW_HEADS),
+        Variant("dropout mask=rows", {"dropout": 0.3, "seed": 7, "mask": "rows"}, FEW_HEADS),
+        Variant(
+            "groups dropout causal", {"dropout": 0.25, "seed": 8, "is_causal": True, **FEWER}, GROUPS_OF_HEADS
+        ),
         Variant("groups softcap causal", {"softcap": 0.75, "is_causal": True, **FEWER}, GROUPS_OF_HEADS),
     ),
 )

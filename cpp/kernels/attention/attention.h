@@ -43,6 +43,7 @@ void attend(
             const V highest = tile.fetch(slot, seen, scores);
             decay = softmax.weigh(scores, scores, seen, highest);
         }
+        tile.drop(slot, seen, scores);
         Tile::clear(seen, slots, scores);
         accumulate<V>(scores, values.rows(slot, slots), slots, task.width, decay, sums);
     });
@@ -58,6 +59,7 @@ void attend(
             auto* lane = scores.row(j);
             if (!task.linear) store(lane, weight_of(load<V>(lane) - softmax.peak) * share);
         }
+        tile.drop(slot, seen, scores);
         tile.clear_hidden(slot, seen, scores);
         Tile::clear(seen, slots, scores);
         weights.columns(slot, slots).write_tile(first, count, scores.data, Tile::lanes);

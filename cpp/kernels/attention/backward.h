@@ -1,6 +1,8 @@
 // The backward of attention. With P the weights, dP = dy values^T and D = sum over slots of P dP:
 //
 //   dS = P (dP - D)              dP where there is no softmax; times the slope of a cap
+//
+// with dropout the values meet mask P / (1 - p), and dP is that times mask / (1 - p)
 //   dquery = scale dS keys,  dkeys = scale dS^T query,  dvalues = P^T dy
 //
 // A tile of queries in the lanes meets the slots twice: first for peak, 1 / total and D of each query, then
@@ -76,6 +78,7 @@ void attend_backward_tile(
             store(gradients.row(j), weight * (load<V>(gradients.row(j)) - mean));
         }
         tile.scores.pull_back(slot, seen, gradients, online);
+        tile.scores.drop(slot, seen, weights);
         for (const LaneRows<C> block : {weights, gradients}) {
             tile.scores.clear_hidden(slot, seen, block);
             Tile::clear(seen, slots, block);
@@ -172,6 +175,7 @@ void attend_backward_keys(
                 }
             }
             tile.scores.pull_back(query, queries, gradients, slopes);
+            tile.scores.drop(query, queries, weights);
             for (const LaneRows<C> block : {weights, gradients})
                 tile.scores.clear_hidden(query, queries, block);
             accumulate<V>(weights, tile.rows.rows(query, queries), queries, forward.width, one, dvalues);

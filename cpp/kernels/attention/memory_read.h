@@ -29,6 +29,7 @@ void attend_one(const Attention& task, std::int64_t head, char* scratch) {
         slot.fetch(first, count);
         if (task.linear) slot.to_linear_weights(count);
         const C decay = task.linear ? C(1) : softmax.weigh(slot.scores, count);
+        slot.drop(first, count, slot.scores);
         accumulate_rows(slot.scores, values.rows(first, count), count, row, decay, sums);
     });
     const V share = broadcast<V>(task.linear ? C(1) : softmax.reciprocal());
@@ -45,6 +46,7 @@ void attend_one(const Attention& task, std::int64_t head, char* scratch) {
             slot.to_weights(count, softmax.peak);
             slot.map(count, [&](V weight) FASTNORM_INLINE_LAMBDA { return weight * share; });
         }
+        slot.drop(first, count, slot.scores);
         for (std::int64_t j = 0; j < count; ++j) write_narrowed<T>(weights.at(0, first + j), slot.scores[j]);
     });
     for (std::int64_t j = seen; j < task.slots; ++j) write_narrowed<T>(weights.at(0, j), C(0));
@@ -82,6 +84,7 @@ void attend_one_backward(const AttentionBackward& task, std::int64_t head, char*
             store(gradients + j, products);
         });
         fill_lanes(gradients, count, C(0));
+        slot.drop(first, count, gradients);
         return keys;
     };
     RowSoftmax<C> softmax;
@@ -118,6 +121,7 @@ void attend_one_backward(const AttentionBackward& task, std::int64_t head, char*
             }
         }
         slot.pull_back(first, count, gradients);
+        slot.drop(first, count, slot.scores);
         accumulate_rows(gradients, keys, count, query_row, C(1), dquery);
         put_outer<T>(dkeys, first, count, query_row, gradients, slot.query.vector, C(forward.scale));
         put_outer<T>(dvalues, first, count, value_row, slot.scores, dy.vector, C(1));

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "kernels/attention/dropped.h"
 #include "kernels/attention/weights.h"
 
 FASTNORM_TARGET_BEGIN
@@ -20,6 +21,7 @@ struct ScoreTile {
     std::int64_t first, count;
     bool has_queries;  // in the lanes
     SoftCap<C> cap;
+    DroppedWeights<C> dropped;
     TileMask<C> mask;
     C* tile;
 
@@ -32,7 +34,8 @@ struct ScoreTile {
           first(first_lane),
           count(lane_total),
           has_queries(queries_in_lanes),
-          cap(attention) {
+          cap(attention),
+          dropped(attention, head) {
         tile = take(scratch, task.dim);
         const Head<C> own(task, moves, has_queries ? task.query : task.keys, task.dim, head);
         own.read_tile(first, count, tile, lanes);
@@ -116,6 +119,10 @@ struct ScoreTile {
         for (std::int64_t j = 0; j < row_count; ++j)
             store(weights.row(j), linear_weight(load<V>(weights.row(j))));
     }
+    // Drops weights of a block, or their gradients.
+    FASTNORM_INLINE void drop(std::int64_t first_row, std::int64_t row_count, LaneRows<C> weights) const {
+        dropped.drop(weights, first, lanes, first_row, row_count, !has_queries);
+    }
     // From the gradients of the scores of a block to those of the products, scaled: there is nothing to do
     // without a cap.
     FASTNORM_INLINE void pull_back(
@@ -156,6 +163,7 @@ struct GradientTile {
     V fetch(std::int64_t first_row, std::int64_t row_count, LaneRows<C> weights, LaneRows<C> gradients) {
         const V highest = scores.fetch(first_row, row_count, weights);
         products<V>(tile, rows.rows(first_row, row_count), row_count, scores.task.width, gradients);
+        scores.drop(first_row, row_count, gradients);
         for (std::int64_t j = 0; j < row_count && scores.task.linear; ++j) {
             const V s = load<V>(weights.row(j)), zero = broadcast<V>(0);
             const auto excluded = s == broadcast<V>(minus_infinity<C>);

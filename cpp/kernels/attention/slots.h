@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "kernels/attention/dropped.h"
 #include "kernels/attention/weights.h"
 #include "simd/transpose.h"
 
@@ -136,13 +137,15 @@ struct SlotScores {
     const Attention& task;
     SlotProducts<T> query;
     SoftCap<C> cap;
+    DroppedWeights<C> dropped;
     TileMask<C> mask;
     C scores[attention_block], bias[attention_block];
 
     FASTNORM_INLINE SlotScores(const Attention& attention, std::int64_t head, char*& scratch)
         : task(attention),
           query(attention, attention.query, attention.keys, attention.dim, head, scratch),
-          cap(attention) {
+          cap(attention),
+          dropped(attention, head) {
         mask = mask_of<C>(task, head);
         std::swap(mask.lane_stride, mask.row_stride);
     }
@@ -175,6 +178,10 @@ struct SlotScores {
         C products[attention_block];
         fetch_products(first, count, products);
         cap.pull_back({products, attention_block}, {gradients, attention_block}, 1, whole_lanes(count));
+    }
+    // Drops weights of a block, or their gradients.
+    FASTNORM_INLINE void drop(std::int64_t first, std::int64_t count, C* weights) const {
+        dropped.drop({weights, attention_block}, first, whole_lanes(count), 0, 1, true);
     }
     // Replaces the scores by body(score).
     template <class Body>

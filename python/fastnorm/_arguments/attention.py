@@ -30,6 +30,8 @@ def attention(
     scale: object,
     softcap: object,
     enable_gqa: object,
+    dropout: object,
+    seed: object,
     linear: object,
     return_weights: object,
     out: object,
@@ -38,9 +40,9 @@ def attention(
     gqa = rules.flag("enable_gqa", enable_gqa)
     heads = _heads(rules, query, keys, values, mask, 2, gqa=gqa)
     causal, scale = _causality(rules, is_causal), _scale(rules, scale, heads)
-    softcap = _softcap(rules, softcap, heads)
+    softcap, chance = _softcap(rules, softcap, heads), _chance(rules, dropout, seed)
     linear, return_weights = rules.flag("linear", linear), rules.flag("return_weights", return_weights)
-    return *heads, causal, scale, softcap, gqa, linear, return_weights, _out(rules, out, heads)
+    return *heads, causal, scale, softcap, gqa, *chance, linear, return_weights, _out(rules, out, heads)
 
 
 def attention_backward(
@@ -54,6 +56,8 @@ def attention_backward(
     scale: object,
     softcap: object,
     enable_gqa: object,
+    dropout: object,
+    seed: object,
     linear: object,
 ) -> tuple[object, ...]:
     """Return the canonical arguments of `attention_backward`."""
@@ -61,8 +65,8 @@ def attention_backward(
     heads = _heads(rules, query, keys, values, mask, 2, gqa=gqa)
     dy = _gradient(rules, dy, heads)
     causal, scale = _causality(rules, is_causal), _scale(rules, scale, heads)
-    softcap = _softcap(rules, softcap, heads)
-    return dy, *heads, causal, scale, softcap, gqa, rules.flag("linear", linear)
+    softcap, chance = _softcap(rules, softcap, heads), _chance(rules, dropout, seed)
+    return dy, *heads, causal, scale, softcap, gqa, *chance, rules.flag("linear", linear)
 
 
 def memory_read(
@@ -156,6 +160,18 @@ def _softcap(rules: Rules, value: object, heads: Heads) -> float | None:
     if number == 0:
         raise rules.value_error("softcap", f"is {shown(value)}", "a number above 0, or None")
     return number
+
+
+def _chance(rules: Rules, dropout: object, seed: object) -> tuple[float, int | None]:
+    """Return the share of the weights that is dropped, and the seed, which may be None where that is 0."""
+    share = rules.number("dropout", dropout, minimum=0)
+    if share >= 1:
+        raise rules.value_error("dropout", f"is {shown(dropout)}", "at least 0 and below 1")
+    if seed is not None:
+        return share, rules.integer("seed", seed, minimum=0, maximum=2**64 - 1)
+    if share > 0:
+        raise rules.value_error("seed", "is None", "an int for a dropout above 0")
+    return share, None
 
 
 def _mask(rules: Rules, value: object, query: Array, shape: tuple[int, ...]) -> Array | None:

@@ -44,7 +44,8 @@ def inputs_of(query_axis: bool) -> Callable[[Draw, Shape, Variant], Arguments]:
 
 class Errors(NamedTuple):
     """The values in float64 with an axis of queries, keys and values repeated where `group` heads share them;
-    the weights, the slope of the scores' cap (1 without one), and bounds on the errors of weights and slope.
+    the weights, what dropout multiplies them by, the slope of the scores' cap (1 without one), and bounds on
+    the errors of weights and slope.
     """
 
     query: Array
@@ -52,6 +53,7 @@ class Errors(NamedTuple):
     values: Array
     weights: Array
     weight_error: Array
+    kept: Array
     slope: Array
     slope_error: Array
     unit: float
@@ -80,16 +82,16 @@ def errors_of(inputs: Arguments, keywords: Mapping[str, Any], query_axis: bool) 
     default = query.shape[-1] ** -0.5 if query_axis else 1.0  # memory_read is not scaled
     scale, linear = keywords.get("scale", default), keywords.get("linear", False)
     causal, softcap = keywords.get("is_causal", False), keywords.get("softcap")
-    _, weights = reference.attention(
-        query,
-        keys,
-        values,
-        is_causal=causal,
-        scale=scale,
-        softcap=softcap,
-        linear=linear,
-        return_weights=True,
-    )
+
+    def weights_with(**more: Any) -> Array:
+        settings = {"is_causal": causal, "scale": scale, "softcap": softcap, "linear": linear, **more}
+        return np.asarray(reference.attention(query, keys, values, return_weights=True, **settings)[1])
+
+    weights = weights_with()
+    kept = np.ones_like(weights)
+    if keywords.get("dropout"):
+        dropped = weights_with(dropout=keywords["dropout"], seed=keywords["seed"])
+        kept = np.divide(dropped, weights, out=np.zeros_like(weights), where=weights != 0)
     terms = abs(scale) * (np.abs(query) @ swapped(np.abs(keys)))
     score_error = (query.shape[-1] + 2) * unit * terms
     slope, slope_error = np.ones_like(terms), np.zeros_like(terms)
@@ -102,7 +104,9 @@ def errors_of(inputs: Arguments, keywords: Mapping[str, Any], query_axis: bool) 
     else:
         total = np.sum(weights * score_error, axis=-1, keepdims=True)
         weight_error = weights * (score_error + total + EXPONENTIAL * unit)
-    return Errors(query, keys, values, weights, weight_error, slope, slope_error, unit, scale, linear, group)
+    return Errors(
+        query, keys, values, weights, weight_error, kept, slope, slope_error, unit, scale, linear, group
+    )
 
 
 def shared(array: Array, group: int) -> Array:
@@ -125,8 +129,8 @@ def forward_bounds(query_axis: bool) -> Callable[[Arguments, Mapping[str, Any]],
     def bounds(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
         with np.errstate(all="ignore"):
             e = errors_of(inputs, keywords, query_axis)
-            share = e.weight_error + chain(e.keys.shape[-2]) * e.unit * np.abs(e.weights)
-            y = share @ np.abs(e.values) + last_rounding(e.weights @ e.values, inputs[0].dtype)
+            share = e.kept * (e.weight_error + (chain(e.keys.shape[-2]) + 2) * e.unit * np.abs(e.weights))
+            y = share @ np.abs(e.values) + last_rounding((e.kept * e.weights) @ e.values, inputs[0].dtype)
         return (y if query_axis else y[..., 0, :],)
 
     return bounds
@@ -141,8 +145,8 @@ def backward_bounds(query_axis: bool) -> Callable[[Arguments, Arguments, Mapping
             e = errors_of(inputs, keywords, query_axis)
             dy = wide(dys[0])
             dy = dy if query_axis else dy[..., None, :]
-            dweights = dy @ swapped(e.values)
-            error = (e.values.shape[-1] + 2) * e.unit * (np.abs(dy) @ swapped(np.abs(e.values)))
+            dweights = e.kept * (dy @ swapped(e.values))
+            error = (e.values.shape[-1] + 4) * e.unit * e.kept * (np.abs(dy) @ swapped(np.abs(e.values)))
             if e.linear:
                 dscores = dweights
             else:
@@ -167,7 +171,9 @@ def backward_bounds(query_axis: bool) -> Callable[[Arguments, Arguments, Mapping
 
             query = max(abs(e.scale), 1e-300) * product(dscores, error, e.keys)
             keys = max(abs(e.scale), 1e-300) * product(swapped(dscores), swapped(error), e.query, e.group)
-            values = product(swapped(e.weights), swapped(e.weight_error), dy, e.group)
+            applied = e.kept * e.weights
+            error = e.kept * (e.weight_error + 2 * e.unit * np.abs(e.weights))
+            values = product(swapped(applied), swapped(error), dy, e.group)
             floor = last_rounding(np.zeros(1), dtype)
         return (query if query_axis else query[..., 0, :]) + floor, keys + floor, values
 
@@ -300,6 +306,9 @@ attention = read_op(
         CAPPED,
         CAPPED_CAUSAL,
         CAPPED_LINEAR,
+        Variant("dropout", keywords={"dropout": 0.25, "seed": 7}),
+        Variant("dropout shared causal", keywords={"dropout": 0.3, "seed": 2**63, **SHARED_CAUSAL.keywords}),
+        Variant("dropout linear capped", keywords={"dropout": 0.5, "seed": 1, **CAPPED_LINEAR.keywords}),
     ),
     (numpy_attention, numpy_attention_backward),
     ((1, 16, 64), (8, 128, 64), (12, 512, 32), (8, 1024, 64)),
@@ -308,6 +317,13 @@ attention = read_op(
         ("scale", "text", TypeError),
         ("scale", math.inf, ValueError),
         ("softcap", "text", TypeError),
+        ("dropout", "text", TypeError),
+        ("dropout", -0.1, ValueError),
+        ("dropout", 1.0, ValueError),
+        ("dropout", 0.5, ValueError),
+        ("seed", -1, ValueError),
+        ("seed", 2**64, ValueError),
+        ("seed", 0.5, TypeError),
         ("softcap", 0.0, ValueError),
         ("softcap", -1.0, ValueError),
         ("softcap", math.inf, ValueError),

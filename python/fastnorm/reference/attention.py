@@ -10,16 +10,20 @@ leading axes flattened. With ``scores = scale * query @ keys.T + mask`` and ``we
 
 Without softmax the weights are the scores and dscores is dweights. Slots that take no part weigh 0. A cap
 bends scaled products to ``softcap * tanh(product / softcap)`` before the mask is added; dscores is multiplied
-by its slope.
+by its slope. Dropout multiplies weights after the softmax, and dweights, by a mask and ``1 / (1 - dropout)``.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from .._typing import Array
+from .regularisers import LEVELS, numbers
+
+SQUARE = 16  # queries and slots whose random numbers are a group
 
 
 def attention(
@@ -31,6 +35,8 @@ def attention(
     scale: float,
     softcap: float | None,
     enable_gqa: bool,
+    dropout: float,
+    seed: int | None,
     linear: bool,
     return_weights: bool,
     out: Array | None = None,
@@ -39,6 +45,7 @@ def attention(
     keys, values = _shared(keys, query, enable_gqa), _shared(values, query, enable_gqa)
     with np.errstate(all="ignore"):
         weights = _weights(query, keys, mask, is_causal, scale, softcap, linear)
+        weights = _dropped(weights, dropout, seed)
         y = weights @ _wide(values)
     y = _result(y, query, out)
     return (y, _result(weights, query)) if return_weights else y
@@ -54,6 +61,8 @@ def attention_backward(
     scale: float,
     softcap: float | None,
     enable_gqa: bool,
+    dropout: float,
+    seed: int | None,
     linear: bool,
 ) -> tuple[Array, Array, Array]:
     """Twin of `fastnorm.attention_backward`."""
@@ -62,7 +71,7 @@ def attention_backward(
     seen = _seen(query.shape[-2], keys.shape[-2], is_causal)
     with np.errstate(all="ignore"):
         weights = _weights(query, keys, mask, is_causal, scale, softcap, linear)
-        dweights = np.where(seen, _wide(dy) @ _transposed(values), 0.0)
+        dweights = _dropped(np.where(seen, _wide(dy) @ _transposed(values), 0.0), dropout, seed)
         if linear:
             dscores = np.where(_takes_part(mask), dweights, 0.0)
         else:
@@ -73,7 +82,7 @@ def attention_backward(
             dscores = np.where(dscores == 0, 0.0, dscores * slope)
         dquery = scale * (dscores @ _wide(keys))
         dkeys = scale * (_transposed(dscores) @ _wide(query))
-        dvalues = _transposed(weights) @ _wide(dy)
+        dvalues = _transposed(_dropped(weights, dropout, seed)) @ _wide(dy)
         dkeys, dvalues = _summed(dkeys, own_keys), _summed(dvalues, own_values)
     return _result(dquery, query), _result(dkeys, own_keys), _result(dvalues, own_values)
 
@@ -100,7 +109,18 @@ def memory_read_backward(
 ) -> tuple[Array, Array, Array]:
     """Twin of `fastnorm.memory_read_backward`."""
     dquery, dkeys, dvalues = attention_backward(
-        dy[..., None, :], query[..., None, :], keys, values, _one_query(mask), False, 1.0, None, False, linear
+        dy[..., None, :],
+        query[..., None, :],
+        keys,
+        values,
+        _one_query(mask),
+        False,
+        1.0,
+        None,
+        False,
+        0.0,
+        None,
+        linear,
     )
     return dquery[..., 0, :], dkeys, dvalues
 
@@ -132,6 +152,22 @@ def _weights(
     total = np.sum(weights, axis=-1, keepdims=True)
     share: Array = np.where(seen, weights / np.where(total == 0, 1.0, total), 0.0)
     return share
+
+
+def _dropped(weights: Array, dropout: float, seed: int | None) -> Array:
+    """Return weights, or their gradients, scaled, with 0 in place of those that are dropped: the mask of
+    `dropout` for squares of SQUARE slots and queries.
+    """
+    dropped = round(dropout * LEVELS)
+    if not dropped or seed is None:
+        return weights
+    *lead, queries, slots = weights.shape
+    heads, squares = math.prod(lead), (-(-queries // SQUARE), -(-slots // SQUARE))
+    drawn = numbers(heads * squares[0] * squares[1] * SQUARE**2, seed)
+    by_slot = drawn.reshape(heads, *squares, SQUARE, SQUARE)
+    whole = by_slot.transpose(0, 1, 4, 2, 3).reshape(heads, squares[0] * SQUARE, squares[1] * SQUARE)
+    kept = whole[:, :queries, :slots].reshape(weights.shape) >= dropped
+    return np.where(kept, weights * (LEVELS / (LEVELS - dropped) if dropped < LEVELS else 0.0), 0.0)
 
 
 def _shared(array: Array, query: Array, enable_gqa: bool) -> Array:
