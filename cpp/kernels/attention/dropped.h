@@ -24,7 +24,8 @@ public:
           scale_(C(task.dropout_scale)) {}
 
     // Drops weights, or gradients, of a tile and a block, whose lanes are queries from `lane` on and whose
-    // rows are slots from `row` on, or, where `turned`, the other way round. Both begin with a square.
+    // rows are slots from `row` on, or, where `turned`, the other way round. Both begin with a square. It is
+    // a product, in which NaN stays, as it does in what a query whose weights are NaN reads.
     FASTNORM_INLINE void drop(
         LaneRows<C> weights, std::int64_t lane, std::int64_t lanes, std::int64_t row, std::int64_t rows,
         bool turned
@@ -50,7 +51,7 @@ private:
                     for (std::int64_t i = 0; i < smaller(square, lanes - l); i += part_lanes<C>) {
                         C* const at = weights.row(j) + l + i;
                         const P number = load_row<P>(numbers + (j - r) * square + i);
-                        store(at, select(number < edge, zero, load<P>(at) * scale));
+                        store(at, load<P>(at) * select(number < edge, zero, scale));
                     }
                 }
             }

@@ -167,7 +167,7 @@ def _dropped(weights: Array, dropout: float, seed: int | None) -> Array:
     by_slot = drawn.reshape(heads, *squares, SQUARE, SQUARE)
     whole = by_slot.transpose(0, 1, 4, 2, 3).reshape(heads, squares[0] * SQUARE, squares[1] * SQUARE)
     kept = whole[:, :queries, :slots].reshape(weights.shape) >= dropped
-    return np.where(kept, weights * (LEVELS / (LEVELS - dropped) if dropped < LEVELS else 0.0), 0.0)
+    return weights * np.where(kept, LEVELS / (LEVELS - dropped) if dropped < LEVELS else 0.0, 0.0)
 
 
 def _shared(array: Array, query: Array, enable_gqa: bool) -> Array:
