@@ -377,6 +377,8 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "l1_loss": partial(functional.l1_loss, reduction="sum"),
     "huber_loss": partial(functional.huber_loss, reduction="sum"),
     "smooth_l1_loss": partial(functional.smooth_l1_loss, reduction="sum"),
+    "kl_div": partial(functional.kl_div, reduction="sum"),
+    "nll_loss": partial(functional.nll_loss, reduction="sum"),
     "bce_with_logits": partial(functional.binary_cross_entropy_with_logits, reduction="sum"),
     "sigmoid_focal_loss": poly_focal_loss(0.0),
     "poly_focal_loss": poly_focal_loss(1.0),

@@ -19,11 +19,14 @@ struct ClassArguments {
     Slot dloss = nullptr, return_grad = nullptr;
     Slot weight = nullptr, label_smoothing = nullptr, ignore_index = nullptr;
     Slot gamma = nullptr, epsilon = nullptr;
+    bool is_nll = false;
 
     // Those that every op has.
     template <class Arguments>
-    explicit ClassArguments(const Call<Arguments>& call)
-        : logits(call.logits), target(call.target), reduction(call.reduction), axis(call.axis) {}
+    explicit ClassArguments(const Call<Arguments>& call) : ClassArguments(call, call.logits) {}
+    template <class Arguments>
+    ClassArguments(const Call<Arguments>& call, PyObject* scores)
+        : logits(scores), target(call.target), reduction(call.reduction), axis(call.axis) {}
 };
 
 // The coefficients of poly_loss, a float or a tuple of floats: how many there are, and their values.
@@ -85,8 +88,9 @@ Outcome class_loss(const ClassArguments& slots) {
     MaybeArray probabilities = as_array(slots.target);
     Labels labels;
     if (probabilities) {
-        // focal_loss has class targets only.
-        if (slots.gamma || probabilities->element != logits->element || !same_shape(*probabilities, *logits))
+        // focal_loss and nll_loss have class targets only.
+        if (slots.gamma || slots.is_nll || probabilities->element != logits->element ||
+            !same_shape(*probabilities, *logits))
             return not_canonical;
     } else {
         labels = as_labels(slots.target, *logits, axes, classes, ignored);
@@ -103,10 +107,13 @@ Outcome class_loss(const ClassArguments& slots) {
     const Array written = gradient ? Array(gradient.array(), logits->element) : Array();
     const View gradient_view = written, probabilities_view = probabilities ? *probabilities : *logits;
     Geometry geometry;
-    const Work work = plan_class_loss(
-        task, geometry, *logits, gradient ? &gradient_view : nullptr,
-        probabilities ? &probabilities_view : nullptr, axes, fresh.warm
-    );
+    const View* const wanted = gradient ? &gradient_view : nullptr;
+    const Work work = slots.is_nll ? plan_nll_loss(task, geometry, *logits, wanted, axes, fresh.warm)
+                                   : plan_class_loss(
+                                         task, geometry, *logits, wanted,
+                                         probabilities ? &probabilities_view : nullptr, axes, fresh.warm
+                                     );
+    const auto& table = slots.is_nll ? kernels().nll_loss : kernels().class_loss;
     task.weight = weight.data();
     const Buffer losses(slots.dloss ? 0 : std::size_t(rows) * sizeof(double));
     if (!losses) return finished(PyErr_NoMemory());
@@ -127,7 +134,7 @@ Outcome class_loss(const ClassArguments& slots) {
             task.weight_sum = weight_of_classes(task.weight, classes, compute);
             if (task.labels && task.label_smoothing == 0 && !std::isfinite(task.weight_sum))
                 task.weight_sum = 0;
-            if (!run(kernels().class_loss[int(logits->element)], task, work)) return false;
+            if (!run(table[int(logits->element)], task, work)) return false;
             if (slots.dloss) return true;
             if (is_reduced) {
                 total = sum_of(task.losses, rows);
@@ -194,6 +201,32 @@ Outcome focal_loss_backward(const Call<FocalLossBackwardArguments>& call) {
     return class_loss(arguments);
 }
 
+struct NllLossArguments {
+    FASTNORM_ARGUMENTS(log_probabilities, target, weight, ignore_index, reduction, axis, return_grad)
+};
+
+Outcome nll_loss(const Call<NllLossArguments>& call) {
+    ClassArguments arguments(call, call.log_probabilities);
+    arguments.is_nll = true;
+    arguments.weight = call.weight;
+    arguments.ignore_index = call.ignore_index;
+    arguments.return_grad = call.return_grad;
+    return class_loss(arguments);
+}
+
+struct NllLossBackwardArguments {
+    FASTNORM_ARGUMENTS(dloss, log_probabilities, target, weight, ignore_index, reduction, axis)
+};
+
+Outcome nll_loss_backward(const Call<NllLossBackwardArguments>& call) {
+    ClassArguments arguments(call, call.log_probabilities);
+    arguments.is_nll = true;
+    arguments.dloss = call.dloss;
+    arguments.weight = call.weight;
+    arguments.ignore_index = call.ignore_index;
+    return class_loss(arguments);
+}
+
 struct PolyLossArguments {
     FASTNORM_ARGUMENTS(logits, target, epsilon, label_smoothing, ignore_index, reduction, axis, return_grad)
 };
@@ -227,6 +260,8 @@ const NativeOp class_loss_ops[] = {
     FASTNORM_OP(cross_entropy_backward),
     FASTNORM_OP(focal_loss),
     FASTNORM_OP(focal_loss_backward),
+    FASTNORM_OP(nll_loss),
+    FASTNORM_OP(nll_loss_backward),
     FASTNORM_OP(poly_loss),
     FASTNORM_OP(poly_loss_backward),
     end_of_ops,

@@ -14,6 +14,7 @@ namespace {
 struct LossArguments {
     Slot dloss, x, target, reduction, return_grad;
     Slot weight = nullptr, pos_weight = nullptr;
+    bool has_batches = false;  // 'batchmean' is a reduction
 };
 
 // A loss of each element, or its backward; `task` holds the loss's own parameters.
@@ -23,10 +24,15 @@ Outcome elementwise_loss(
 ) {
     const MaybeArray x = as_array(slots.x), target = as_array(slots.target);
     if (!x || !target || target->element != x->element || !same_shape(*target, *x)) return not_canonical;
-    const std::optional<Reduction> reduction = as_reduction(slots.reduction);
+    std::optional<Reduction> reduction = as_reduction(slots.reduction);
     const std::optional<bool> return_grad = slots.dloss ? true : as_flag(slots.return_grad);
+    std::int64_t count = x->size();  // what a mean divides by
+    if (!reduction && slots.has_batches && PyUnicode_CheckExact(slots.reduction) &&
+        PyUnicode_CompareWithASCIIString(slots.reduction, "batchmean") == 0) {
+        reduction = Reduction::mean;
+        count = x->ndim() > 0 ? x->shape()[0] : 1;
+    }
     if (!reduction || !return_grad) return not_canonical;
-    const std::int64_t count = x->size();
     const bool is_reduced = *reduction != Reduction::none;
     task.scale = *reduction == Reduction::mean ? 1 / double(count) : 1;
     MaybeArray dloss;
@@ -233,6 +239,29 @@ Outcome bce_with_logits_backward(const Call<BceWithLogitsBackwardArguments>& c) 
     return bce({c.dloss, c.logits, c.target, c.reduction, nullptr, c.weight, c.pos_weight});
 }
 
+Outcome divergence(PyObject* log_target, LossArguments slots) {
+    const std::optional<bool> of_logarithms = as_flag(log_target);
+    if (!of_logarithms) return not_canonical;
+    ElementwiseLoss task = {};
+    task.of_logarithms = *of_logarithms;
+    slots.has_batches = true;
+    return elementwise_loss(kernels().kl_div, task, kl_cost, slots);
+}
+
+struct KlDivArguments {
+    FASTNORM_ARGUMENTS(log_probabilities, target, reduction, log_target, return_grad)
+};
+Outcome kl_div(const Call<KlDivArguments>& c) {
+    return divergence(c.log_target, {nullptr, c.log_probabilities, c.target, c.reduction, c.return_grad});
+}
+
+struct KlDivBackwardArguments {
+    FASTNORM_ARGUMENTS(dloss, log_probabilities, target, reduction, log_target)
+};
+Outcome kl_div_backward(const Call<KlDivBackwardArguments>& c) {
+    return divergence(c.log_target, {c.dloss, c.log_probabilities, c.target, c.reduction, nullptr});
+}
+
 struct SigmoidFocalLossArguments {
     FASTNORM_ARGUMENTS(logits, target, alpha, gamma, reduction, return_grad)
 };
@@ -274,6 +303,8 @@ const NativeOp elementwise_loss_ops[] = {
     FASTNORM_OP(smooth_l1_loss_backward),
     FASTNORM_OP(bce_with_logits),
     FASTNORM_OP(bce_with_logits_backward),
+    FASTNORM_OP(kl_div),
+    FASTNORM_OP(kl_div_backward),
     FASTNORM_OP(sigmoid_focal_loss),
     FASTNORM_OP(sigmoid_focal_loss_backward),
     FASTNORM_OP(poly_focal_loss),

@@ -14,6 +14,12 @@ Work plan_class_loss(
     const Axes& axis, bool warm
 );
 
+// The same for nll_loss, whose targets are labels.
+Work plan_nll_loss(
+    ClassLoss& task, Geometry& geometry, const View& log_probabilities, const View* gradient,
+    const Axes& axis, bool warm
+);
+
 // What a mean over labelled rows divides by: the weights of the rows whose label is a class, NaN where all
 // are 0, as there is nothing to take a mean of. The weights are of the compute type, or null for 1.
 double weight_of_rows(

@@ -18,7 +18,8 @@ constexpr ElementCost swish_cost{0.7, 1.5};       // beta is an array
 constexpr ElementCost gate_cost{0.5, 0.9};
 constexpr ElementCost swish_gate_cost{3, 6};       // beta is not 1
 constexpr ElementCost linear_gate_cost{0.3, 0.6};  // without an exponential
-constexpr double squared_error_cost = 0.25, huber_cost = 0.25, bce_cost = 0.6, focal_cost = 1.2;
+constexpr double squared_error_cost = 0.25, huber_cost = 0.25, bce_cost = 0.6, kl_cost = 0.6,
+                 focal_cost = 1.2;
 
 // Places the arrays in the task, which the geometry has to outlive: `inputs` inputs, then results, all of one
 // shape and type. `warm`: the results may be written past the cache. An element costs `nanoseconds`.

@@ -40,6 +40,7 @@ struct ElementwiseLoss {
     bool stream;   // write the gradient past the caches
     // Of huber_loss: the slope is rise[0] rise[1] (x - t), at most `top` and at least -top.
     double top, bend, rise[2];
+    bool of_logarithms;  // of kl_div: the targets are those of probabilities
     // Of sigmoid_focal_loss.
     double gamma;
     double epsilon;

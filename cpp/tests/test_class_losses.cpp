@@ -122,5 +122,10 @@ int main() {
             }
         }
     }
+    for (const Target target : {Target::labels, Target::smoothed}) {
+        compare_all([&](const KernelTable& table, const Shape& s) {
+            return run(table.nll_loss, s, target, 0, 0);
+        });
+    }
     return check::report();
 }

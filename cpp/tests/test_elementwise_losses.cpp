@@ -9,7 +9,7 @@ struct Case {
 };
 
 template <class Kernel>
-Results run(const Kernel& kernel, const Shape& s, const Case& c) {
+Results run(const Kernel& kernel, const Shape& s, const Case& c, bool of_logarithms = false) {
     const std::int64_t size = item_size(s.element);
     TestArray x(s, size), target(s, size), losses(s, size), gradient(s, size), dloss(s, size);
     fill(x, s, 31);
@@ -61,6 +61,7 @@ Results run(const Kernel& kernel, const Shape& s, const Case& c) {
     task.stream = s.stream && c.with_gradient;
     task.gamma = c.gamma;
     task.epsilon = -0.5;
+    task.of_logarithms = of_logarithms;
     task.alpha_of_one = 0.25;
     task.alpha_of_zero = 0.75;
     kernel[int(s.element)](task, 0, blocks, scratch.data());
@@ -80,6 +81,11 @@ int main() {
         compare_all([&](const KernelTable& table, const Shape& s) {
             return run(table.bce_with_logits, s, c);
         });
+        for (const bool of_logarithms : {false, true}) {
+            compare_all([&](const KernelTable& table, const Shape& s) {
+                return run(table.kl_div, s, c, of_logarithms);
+            });
+        }
         compare_all([&](const KernelTable& table, const Shape& s) {
             return run(table.sigmoid_focal_loss, s, c);
         });

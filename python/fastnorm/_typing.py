@@ -40,3 +40,4 @@ Gate: TypeAlias = Literal["swish", "sigmoid", "tanh", "gelu", "gelu_tanh", "relu
 Backend: TypeAlias = Literal["native", "reference"]
 LossResult: TypeAlias = Any  # a NumPy scalar, or an array where nothing is reduced
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
+BatchReduction: TypeAlias = Literal["mean", "sum", "none", "batchmean"]

@@ -7,13 +7,15 @@ from __future__ import annotations
 from typing import Literal, overload
 
 from ._op import op
-from ._typing import Array, ArrayLike, LossResult, Reduction
+from ._typing import Array, ArrayLike, BatchReduction, LossResult, Reduction
 
 __all__ = [
     "bce_with_logits",
     "bce_with_logits_backward",
     "huber_loss",
     "huber_loss_backward",
+    "kl_div",
+    "kl_div_backward",
     "l1_loss",
     "l1_loss_backward",
     "mse_loss",
@@ -167,6 +169,162 @@ def mse_loss_backward(
     >>> import fastnorm
     >>> fastnorm.mse_loss_backward(1.0, np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.5, 2.0]), reduction="sum")
     array([ 0., -1.,  4.])
+    """
+
+
+@overload
+def kl_div(
+    log_probabilities: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: BatchReduction = "mean",
+    log_target: bool = False,
+    return_grad: Literal[False] = False,
+) -> LossResult: ...
+@overload
+def kl_div(
+    log_probabilities: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: BatchReduction = "mean",
+    log_target: bool = False,
+    return_grad: Literal[True],
+) -> tuple[LossResult, Array]: ...
+@overload
+def kl_div(
+    log_probabilities: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: BatchReduction = "mean",
+    log_target: bool = False,
+    return_grad: bool,
+) -> LossResult | tuple[LossResult, Array]: ...
+@op
+def kl_div(
+    log_probabilities: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: BatchReduction = "mean",
+    log_target: bool = False,
+    return_grad: bool = False,
+) -> LossResult | tuple[LossResult, Array]:
+    """Kullback-Leibler divergence of probabilities from those of a model.
+
+    ``mean(target * (log(target) - log_probabilities))``; a target of 0 adds 0.
+
+    Parameters
+    ----------
+    log_probabilities : array_like
+        float32, float64, float16 or bfloat16, of any shape and strides: logarithms of the model's
+        probabilities.
+    target : array_like
+        Probabilities, of the shape and dtype of log_probabilities, or their logarithms. One below 0 gives
+        NaN.
+    reduction : {'mean', 'sum', 'none', 'batchmean'}, default 'mean'
+        ``'mean'`` divides by the number of elements, as PyTorch; ``'batchmean'`` by the length of the first
+        axis, which is the divergence where a row is a distribution.
+    log_target : bool, default False
+        Whether target holds logarithms.
+    return_grad : bool, default False
+        Whether to return the gradient too, from the same pass.
+
+    Returns
+    -------
+    loss : scalar or ndarray
+        A NumPy scalar of the dtype of log_probabilities, as `numpy.sum` gives; with ``'none'`` an array like
+        log_probabilities. A mean over no elements is NaN, as in PyTorch.
+    dlog_probabilities : ndarray
+        Only with `return_grad`: the gradient of the loss (of its sum with ``'none'``), of the shape, dtype
+        and order of axes of log_probabilities. Targets get none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: in float32 the loss of an element is within 4 ULP of what it is the difference of,
+    ``target * (abs(log(target)) + abs(log_probabilities))``. Sums are taken in float64. Half types are
+    computed in float32 and rounded once.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; the losses and gradients of the elements do not depend on each other.
+
+    References
+    ----------
+    Kullback and Leibler, "On Information and Sufficiency", 1951; defaults as in
+    ``torch.nn.functional.kl_div``, where a target of 0 beside a probability of 0 gives NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> model, target = np.log([[0.5, 0.5], [0.9, 0.1]]), np.array([[1.0, 0.0], [0.5, 0.5]])
+    >>> print(fastnorm.kl_div(model, target, reduction="batchmean").round(4))
+    0.602
+    >>> fastnorm.kl_div(model, target, reduction="none").sum(axis=1).round(4)
+    array([0.6931, 0.5108])
+    """
+
+
+@op
+def kl_div_backward(
+    dloss: ArrayLike,
+    log_probabilities: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: BatchReduction = "mean",
+    log_target: bool = False,
+) -> Array:
+    """Gradient of `kl_div` with respect to log_probabilities.
+
+    ``-target``, or ``-exp(target)`` of logarithms, times dloss and the share of the mean.
+
+    Parameters
+    ----------
+    dloss : array_like
+        Gradient of what follows with respect to the loss: a number, or with ``reduction='none'`` an array
+        like the loss.
+    log_probabilities : array_like
+        float32, float64, float16 or bfloat16, of any shape and strides: logarithms of the model's
+        probabilities.
+    target : array_like
+        Probabilities, of the shape and dtype of log_probabilities, or their logarithms. One below 0 gives
+        NaN.
+    reduction : {'mean', 'sum', 'none', 'batchmean'}, default 'mean'
+        ``'mean'`` divides by the number of elements, as PyTorch; ``'batchmean'`` by the length of the first
+        axis, which is the divergence where a row is a distribution.
+    log_target : bool, default False
+        Whether target holds logarithms.
+
+    Returns
+    -------
+    dlog_probabilities : ndarray
+        Of the shape, dtype and order of axes of log_probabilities.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of a wrong type or dtype, or of a wrong value or shape.
+
+    Notes
+    -----
+    Accuracy: in float32 within 4 ULP. Half types are computed in float32 and rounded once.
+
+    Reproducibility: the same bits for any number of threads, any strides and alignment, and any CPU with
+    fused multiply-add; the losses and gradients of the elements do not depend on each other.
+
+    References
+    ----------
+    The gradient of ``torch.nn.functional.kl_div`` with respect to its first argument.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnorm
+    >>> fastnorm.kl_div_backward(1.0, np.log([0.5, 0.5]), [0.25, 0.75], reduction="sum")
+    array([-0.25, -0.75])
     """
 
 

@@ -50,7 +50,7 @@ CHOSEN: dict[str, tuple[tuple[str, tuple[Any, ...]], ...]] = {
     "beta": (("threshold", (1.7, -0.3)), ("prediction", (0.3, 0.0))),
     "alpha": (("gamma", (None, -1.0, 0.6)), ("residual", (0.7, 2.5))),
     "epsilon": (("axis", (-0.5, [1.0, -0.5, 0.25])), ("logits", (-0.5, 0.0))),
-    "weight": (("logits", ("given",)),),
+    "weight": (("logits", ("given",)), ("log_probabilities", ("given",))),
     "pos_weight": (("logits", ("given",)),),
     "seed": (("dropout", ()),),
     "target": (("label_smoothing", ("probabilities",)),),

@@ -74,6 +74,8 @@ def kind_of(names: frozenset[str], defaults: Options) -> Kind:
         return CLASSIFIERS
     if "prediction" in names:
         return SQUARES
+    if "log_probabilities" in names:
+        return CLASSES if "axis" in names else DIVERGENCES
     if "logits" in names:
         return CLASSES if "axis" in names else LABELS
     if "gate" in names:
@@ -131,6 +133,8 @@ def classes(shape: Shape, dtype: str, options: Options, draw: Draw, names: froze
         if "ignore_index" in names and "ignore_index" not in options:
             target.reshape(-1)[3::4] = -100
     given: dict[str, Any] = {"logits": logits, "target": target}
+    if "log_probabilities" in names:
+        given = {"log_probabilities": given.pop("logits"), **given}
     if options.get("weight") == "given":
         given["weight"] = positive("weight", (shape[axis],), dtype)
     return given
@@ -152,6 +156,15 @@ def labels(shape: Shape, dtype: str, options: Options, draw: Draw, names: frozen
 
 def squares(shape: Shape, dtype: str, options: Options, draw: Draw, names: frozenset[str]) -> dict[str, Any]:
     return {"prediction": draw("prediction", shape, dtype), "target": plain("target", shape, dtype)}
+
+
+def divergences(
+    shape: Shape, dtype: str, options: Options, draw: Draw, names: frozenset[str]
+) -> dict[str, Any]:
+    goal = cast(uniform("target", shape), dtype)
+    if options.get("log_target"):
+        goal = plain("target", shape, dtype)
+    return {"log_probabilities": draw("log_probabilities", shape, dtype), "target": goal}
 
 
 def lookups(shape: Shape, dtype: str, options: Options, draw: Draw, names: frozenset[str]) -> dict[str, Any]:
@@ -372,6 +385,9 @@ ROTATIONS = Kind(
     ),
 )
 SQUARES = Kind(ROWS, FEW_ROWS, squares, (Variant("gradient", {"return_grad": True}, ROWS),))
+DIVERGENCES = Kind(
+    ROWS, FEW_ROWS, divergences, (Variant("gradient", {"return_grad": True, "reduction": "batchmean"}, ROWS),)
+)
 DENSE = Kind(LAYERS, FEW_LAYERS, dense)
 # Around blocks of columns, and more rows than are together: with their logits in dweight, and without.
 CLASSIFIERS = Kind(

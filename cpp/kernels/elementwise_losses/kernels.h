@@ -7,6 +7,7 @@
 #define FASTNORM_ELEMENTWISE_LOSSES(kernel)      \
     kernel(bce_with_logits, ElementwiseLoss);    \
     kernel(huber_loss, ElementwiseLoss);         \
+    kernel(kl_div, ElementwiseLoss);             \
     kernel(mse_loss, ElementwiseLoss);           \
     kernel(sigmoid_focal_loss, ElementwiseLoss); \
     kernel(poly_focal_loss, ElementwiseLoss);

@@ -99,6 +99,59 @@ def focal_loss_backward(
     return loss_gradient(rules, dloss, logits, one_axis, reduced), logits, target, power, reduced, one_axis
 
 
+def nll_loss(
+    rules: Rules,
+    log_probabilities: object,
+    target: object,
+    weight: object,
+    ignore_index: object,
+    reduction: object,
+    axis: object,
+    return_grad: object,
+) -> tuple[Array, Array, Array | None, int, Reduction, int, bool]:
+    """Return the canonical arguments of `nll_loss`."""
+    x, labels, weight, ignored, reduced, one_axis = labelled(
+        rules, log_probabilities, target, weight, ignore_index, reduction, axis
+    )
+    return x, labels, weight, ignored, reduced, one_axis, rules.flag("return_grad", return_grad)
+
+
+def nll_loss_backward(
+    rules: Rules,
+    dloss: object,
+    log_probabilities: object,
+    target: object,
+    weight: object,
+    ignore_index: object,
+    reduction: object,
+    axis: object,
+) -> tuple[Array | float, Array, Array, Array | None, int, Reduction, int]:
+    """Return the canonical arguments of `nll_loss_backward`."""
+    x, labels, weight, ignored, reduced, one_axis = labelled(
+        rules, log_probabilities, target, weight, ignore_index, reduction, axis
+    )
+    slope = loss_gradient(rules, dloss, x, one_axis, reduced, of="log_probabilities")
+    return slope, x, labels, weight, ignored, reduced, one_axis
+
+
+def labelled(
+    rules: Rules,
+    x: object,
+    target: object,
+    weight: object,
+    ignore_index: object,
+    reduction: object,
+    axis: object,
+) -> tuple[Array, Array, Array | None, int, Reduction, int]:
+    """Return log probabilities, their classes, and what `nll_loss` and its backward share besides."""
+    name = "log_probabilities"
+    x, one_axis = classes(rules, x, axis, name)
+    ignored = ignored_class(rules, ignore_index)
+    labels = class_target(rules, target, x, one_axis, ignored, probabilities=False, of=name)
+    weight, _ = rules.parameters(x, Axes((one_axis,)), weight, None, name)
+    return x, labels, weight, ignored, reduction_of(rules, reduction), one_axis
+
+
 def linear_cross_entropy(
     rules: Rules,
     x: object,
@@ -191,14 +244,12 @@ def poly_loss_backward(
     )
 
 
-def classes(rules: Rules, logits: object, axis: object) -> tuple[Array, int]:
+def classes(rules: Rules, logits: object, axis: object, name: str = "logits") -> tuple[Array, int]:
     """Return the logits and their class axis, which has at least one class."""
-    array = rules.array("logits", logits)
-    one_axis = rules.axis(axis, array, "logits")
+    array = rules.array(name, logits)
+    one_axis = rules.axis(axis, array, name)
     if array.shape[one_axis] == 0:
-        raise rules.value_error(
-            "logits", f"has shape {array.shape}", f"at least one class along axis {one_axis}"
-        )
+        raise rules.value_error(name, f"has shape {array.shape}", f"at least one class along axis {one_axis}")
     return array, one_axis
 
 
@@ -213,14 +264,21 @@ def classifier(
 
 
 def class_target(
-    rules: Rules, target: object, logits: Array, axis: int, ignored: int | None, *, probabilities: bool = True
+    rules: Rules,
+    target: object,
+    logits: Array,
+    axis: int,
+    ignored: int | None,
+    *,
+    probabilities: bool = True,
+    of: str = "logits",
 ) -> Array:
-    """Return class indices as contiguous int64, or probabilities like the logits."""
+    """Return class indices as contiguous int64, or probabilities like the logits; `of` is their name."""
     array = rules.ndarray("target", target)
     if array.dtype.kind in "iu":
         shape = tuple(size for number, size in enumerate(logits.shape) if number != axis)
         if array.shape != shape:
-            needed = f"{shape}, the shape {logits.shape} of logits without axis {axis}"
+            needed = f"{shape}, the shape {logits.shape} of {of} without axis {axis}"
             raise rules.value_error("target", f"has shape {array.shape}", needed)
         count = logits.shape[axis]
         bad = (array < 0) | (array >= count)

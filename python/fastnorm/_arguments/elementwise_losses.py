@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 
-from .._typing import Array, Reduction
+from .._typing import Array, BatchReduction, Reduction
 from .activations import factor
 from .class_losses import reduction_of
 from .rules import Rules, shown
+
+BATCH_REDUCTIONS: tuple[str, ...] = get_args(BatchReduction)
 
 
 def mse_loss(
@@ -103,6 +107,41 @@ def bce_with_logits_backward(
     weights = loss_weights(rules, array, weight, pos_weight)
     reduced = reduction_of(rules, reduction)
     return loss_gradient(rules, dloss, array, "logits", reduced), array, labels, *weights, reduced
+
+
+def kl_div(
+    rules: Rules,
+    log_probabilities: object,
+    target: object,
+    reduction: object,
+    log_target: object,
+    return_grad: object,
+) -> tuple[Array, Array, str, bool, bool]:
+    """Return the canonical arguments of `kl_div`."""
+    array = rules.array("log_probabilities", log_probabilities)
+    goal = rules.second("target", target, array, "log_probabilities")
+    reduced, logs = (
+        rules.choice("reduction", reduction, BATCH_REDUCTIONS),
+        rules.flag("log_target", log_target),
+    )
+    return array, goal, reduced, logs, rules.flag("return_grad", return_grad)
+
+
+def kl_div_backward(
+    rules: Rules,
+    dloss: object,
+    log_probabilities: object,
+    target: object,
+    reduction: object,
+    log_target: object,
+) -> tuple[Array | float, Array, Array, str, bool]:
+    """Return the canonical arguments of `kl_div_backward`."""
+    name = "log_probabilities"
+    array = rules.array(name, log_probabilities)
+    goal = rules.second("target", target, array, name)
+    reduced = rules.choice("reduction", reduction, BATCH_REDUCTIONS)
+    logs = rules.flag("log_target", log_target)
+    return loss_gradient(rules, dloss, array, name, reduced), array, goal, reduced, logs
 
 
 def loss_weights(
@@ -217,7 +256,7 @@ def class_share(rules: Rules, value: object) -> float | None:
     return share if share >= 0 else None
 
 
-def loss_gradient(rules: Rules, value: object, x: Array, of: str, reduction: Reduction) -> Array | float:
+def loss_gradient(rules: Rules, value: object, x: Array, of: str, reduction: str) -> Array | float:
     """Return the gradient of the loss: an array like x without a reduction, else a float."""
     if reduction == "none":
         return rules.gradient("dloss", value, x, of)

@@ -254,6 +254,30 @@ def loss_op(
     )
 
 
+def log_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
+    """Log probabilities, and classes."""
+    logits = draw.x(shape, deviation=2.0).astype(np.float64)
+    logs = reference.log_softmax(logits) if logits.size else logits
+    return logs.astype(draw.dtype), draw.rng.integers(0, max(shape[-1], 1), shape[:-1])
+
+
+def nll_bound(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """The last rounding."""
+    exact = np.abs(reference.nll_loss(inputs[0].astype(np.float64), inputs[1], **keywords))
+    return (2 * roundoff(inputs[0].dtype) * exact + last_rounding(exact, inputs[0].dtype),)
+
+
+def nll_backward_bound(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """The same for the gradient."""
+    exact = np.abs(wide(dys[0]))[..., None] * one_hot(inputs[1], inputs[0].shape[-1])
+    return (2 * roundoff(inputs[0].dtype) * exact + last_rounding(exact, inputs[0].dtype),)
+
+
+def numpy_nll_loss(x: Array, target: Array) -> Pair:
+    """An element of each row."""
+    return -np.take_along_axis(x, target[..., None], -1)[..., 0], -numpy_one_hot(x, target)
+
+
 BAD: tuple[Bad, ...] = (
     ("target", np.array([0, 1, 7]), ValueError),
     ("target", np.array([0, -1, 2]), ValueError),
@@ -299,6 +323,28 @@ focal_loss = loss_op(
         ("gamma", None, TypeError),
         ("target", np.zeros((3, 7), np.float32), TypeError),
     ),
+)
+nll_loss = Spec(
+    "nll_loss",
+    log_inputs,
+    (Variant("classes", keywords=ROWS),),
+    ("log_probabilities",),
+    Contract("ULP", 1.0),
+    Contract("ULP", 1.0),
+    nll_bound,
+    nll_backward_bound,
+    with_gradient(numpy_nll_loss),
+    of_gradient(numpy_nll_loss),
+    checked=(PLAIN, WITH_GRADIENT),
+    workloads=(Workload(WITH_GRADIENT, shapes=TIMED, backward=False),),
+    bad=(
+        ("weight", np.ones(3, np.float32), ValueError),
+        ("target", np.zeros((3, 7), np.float32), TypeError),
+        ("ignore_index", 1.0, TypeError),
+        ("ignore_index", 2**63, ValueError),
+        *BAD,
+    ),
+    dense_results=False,
 )
 poly_loss = loss_op(
     "poly_loss",

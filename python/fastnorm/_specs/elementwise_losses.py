@@ -78,6 +78,34 @@ def bce_backward_bound(dys: Arguments, inputs: Arguments, keywords: Mapping[str,
     return (roundings_of(CROSS_ENTROPY, inputs[0].dtype, dy * terms),)
 
 
+def divergence_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
+    """Log probabilities; probabilities, some of them 0, or logarithms of such."""
+    probability = draw.rng.random(shape) * (draw.rng.random(shape) > 0.1)
+    with np.errstate(divide="ignore"):
+        goal = np.log(probability) if variant.keywords.get("log_target") else probability
+    return -np.abs(draw.x(shape)), goal.astype(draw.dtype)
+
+
+def divergence_bound(inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """Roundings of both parts of the difference."""
+    x, y, logarithm = divergence_parts(inputs, keywords)
+    terms = y * (np.abs(logarithm) + np.abs(x))
+    return (roundings_of(CROSS_ENTROPY, inputs[0].dtype, terms),)
+
+
+def divergence_backward_bound(dys: Arguments, inputs: Arguments, keywords: Mapping[str, Any]) -> Bounds:
+    """Those of an exponential at most."""
+    y = divergence_parts(inputs, keywords)[1]
+    return (roundings_of(CROSS_ENTROPY, inputs[0].dtype, dys[0].astype(np.float64) * y),)
+
+
+def divergence_parts(inputs: Arguments, keywords: Mapping[str, Any]) -> tuple[Array, Array, Array]:
+    """The log probabilities, the target and its logarithm, 0 where the target is."""
+    x, goal = (value.astype(np.float64) for value in inputs)
+    y = np.exp(goal) if keywords.get("log_target") else goal
+    return x, y, np.log(np.where(y == 0, 1, y))
+
+
 def focal_inputs(draw: Draw, shape: Shape, variant: Variant) -> Arguments:
     """Logits on both sides, and targets 0 and 1, or between where the variant says so."""
     logits = draw.x(shape, deviation=4.0)
@@ -158,6 +186,12 @@ def numpy_bce_with_logits(logits: Array, target: Array) -> Pair:
     return loss, 1 / (1 + np.exp(-logits)) - target
 
 
+def numpy_kl_div(log_probabilities: Array, target: Array) -> Pair:
+    """The divergence of targets above 0."""
+    safe = np.where(target == 0, 1, target)
+    return target * (np.log(safe) - log_probabilities), -target
+
+
 def numpy_poly_focal_loss(
     logits: Array, target: Array, epsilon: float = 1.0, alpha: float = 0.25, gamma: float = 2.0
 ) -> Pair:
@@ -185,7 +219,7 @@ def loss_op(
         name,
         inputs,
         variants,
-        ("prediction" if name in NUMBERS else "logits",),
+        ("prediction" if name in NUMBERS else "log_probabilities" if name == "kl_div" else "logits",),
         contract,
         contract,
         forward_bounds,
@@ -304,6 +338,16 @@ bce_with_logits = loss_op(
         ("pos_weight", np.ones(7, int), TypeError),
     ),
     integer_arrays=("target",),
+)
+kl_div = loss_op(
+    "kl_div",
+    numpy_kl_div,
+    divergence_inputs,
+    (Variant("plain", keywords=ROWS), Variant("logarithms", keywords={**ROWS, "log_target": True})),
+    CROSS_ENTROPY,
+    divergence_bound,
+    divergence_backward_bound,
+    bad=(*BAD, ("log_target", 1, TypeError)),
 )
 sigmoid_focal_loss = focal_op(
     "sigmoid_focal_loss",

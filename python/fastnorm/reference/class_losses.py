@@ -83,6 +83,48 @@ def focal_loss_backward(
         return pulled_back(dloss, focal_rows(rows, gamma)[1], rows, logits, axis, reduction)
 
 
+def nll_loss(
+    log_probabilities: Array,
+    target: Array,
+    weight: Array | None,
+    ignore_index: int,
+    reduction: Reduction,
+    axis: int,
+    return_grad: bool,
+) -> LossResult | tuple[LossResult, Array]:
+    """Twin of `fastnorm.nll_loss`."""
+    with np.errstate(all="ignore"):
+        rows = rows_of(log_probabilities, target, axis, weight, 0.0, ignore_index)
+        x = np.moveaxis(log_probabilities, axis, -1).astype(np.float64).reshape(rows.q.shape)
+        losses = -np.sum(np.where(rows.q == 0, 0.0, rows.weight * x), axis=1, keepdims=True)
+        loss = reduced(losses, losses, rows, log_probabilities, axis, reduction, return_grad=False)
+    if not return_grad:
+        return loss
+    kept = tuple(size for number, size in enumerate(log_probabilities.shape) if number != axis)
+    dloss = np.ones(kept) if reduction == "none" else 1.0
+    return loss, nll_loss_backward(dloss, log_probabilities, target, weight, ignore_index, reduction, axis)
+
+
+def nll_loss_backward(
+    dloss: Array | float,
+    log_probabilities: Array,
+    target: Array,
+    weight: Array | None,
+    ignore_index: int,
+    reduction: Reduction,
+    axis: int,
+) -> Array:
+    """Twin of `fastnorm.nll_loss_backward`."""
+    with np.errstate(all="ignore"):
+        rows = rows_of(log_probabilities, target, axis, weight, 0.0, ignore_index)
+        factor = np.asarray(dloss, np.float64).reshape(-1, 1) / (
+            divisor(rows) if reduction == "mean" else 1.0
+        )
+        slopes = np.where(rows.q == 0, 0.0, -rows.weight * factor)
+    moved = np.moveaxis(log_probabilities, axis, -1).shape
+    return result(np.moveaxis(slopes.reshape(moved), -1, axis), log_probabilities)
+
+
 def linear_cross_entropy(
     x: Array,
     weight: Array,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._typing import Array, LossResult, Reduction
+from .._typing import Array, BatchReduction, LossResult, Reduction
 from ._results import result
 
 
@@ -121,6 +121,31 @@ def bce_terms(
     return (losses, slopes) if weight is None else (weight * losses, weight * slopes)
 
 
+def kl_div(
+    log_probabilities: Array, target: Array, reduction: BatchReduction, log_target: bool, return_grad: bool
+) -> LossResult | tuple[LossResult, Array]:
+    """Twin of `fastnorm.kl_div`."""
+    with np.errstate(all="ignore"):
+        losses, slopes = divergence_terms(log_probabilities, target, log_target)
+        return reduced(losses, slopes, log_probabilities, reduction, return_grad)
+
+
+def kl_div_backward(
+    dloss: Array | float, log_probabilities: Array, target: Array, reduction: BatchReduction, log_target: bool
+) -> Array:
+    """Twin of `fastnorm.kl_div_backward`."""
+    with np.errstate(all="ignore"):
+        slopes = divergence_terms(log_probabilities, target, log_target)[1]
+        return pulled_back(dloss, slopes, log_probabilities, reduction)
+
+
+def divergence_terms(log_probabilities: Array, target: Array, log_target: bool) -> tuple[Array, Array]:
+    """Return y (log y - x), 0 where y is 0 and x any number, and its derivative."""
+    x, goal = log_probabilities.astype(np.float64), target.astype(np.float64)
+    y, logarithm = (np.exp(goal), goal) if log_target else (goal, np.log(goal))
+    return np.where(y == 0, np.where(np.isnan(x), x, 0.0), y * (logarithm - x)), -y
+
+
 def sigmoid_focal_loss(
     logits: Array, target: Array, alpha: float | None, gamma: float, reduction: Reduction, return_grad: bool
 ) -> LossResult | tuple[LossResult, Array]:
@@ -199,20 +224,25 @@ def focal_terms(
 
 
 def reduced(
-    losses: Array, gradients: Array, x: Array, reduction: Reduction, return_grad: bool
+    losses: Array, gradients: Array, x: Array, reduction: BatchReduction, return_grad: bool
 ) -> LossResult | tuple[LossResult, Array]:
     """Return the loss in x's dtype, and the gradient of the reduced loss if that is wanted."""
     loss: LossResult = result(losses, x)
     if reduction != "none":
-        total = np.sum(losses)
-        loss = np.asarray(total / losses.size if reduction == "mean" else total).astype(x.dtype)[()]
+        loss = np.asarray(np.sum(losses) / divisor(x, reduction)).astype(x.dtype)[()]
     if not return_grad:
         return loss
     dloss = np.ones_like(x) if reduction == "none" else 1.0
     return loss, pulled_back(dloss, gradients, x, reduction)
 
 
-def pulled_back(dloss: Array | float, gradients: Array, x: Array, reduction: Reduction) -> Array:
+def divisor(x: Array, reduction: BatchReduction) -> np.float64:
+    """Return what the sum of the losses is divided by."""
+    counts = {"mean": x.size, "batchmean": x.shape[0] if x.ndim else 1}
+    return np.float64(counts.get(reduction, 1))
+
+
+def pulled_back(dloss: Array | float, gradients: Array, x: Array, reduction: BatchReduction) -> Array:
     """Return the gradients of the losses times that of what they were reduced to."""
-    share = gradients.size if reduction == "mean" else 1
-    return result(gradients * (np.asarray(dloss).astype(np.float64) / max(share, 1)), x)
+    share = np.asarray(dloss).astype(np.float64) / max(divisor(x, reduction), 1)
+    return result(gradients * share, x)
