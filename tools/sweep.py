@@ -298,7 +298,8 @@ counts near 10^9 are +0 where the exact value is a negative number too small for
 
 The promise of fastnorm is below 1 ULP, derivatives below 2 ULP, and no wrong sign or special value.
 Instruction sets with fused multiply-add give the same bits; those without compute in double. "swish 1.5" is
-swish with beta = 1.5. Libraries: PyTorch, JAX, SciPy and ONNX Runtime{libraries}.
+swish with beta = 1.5. Libraries: PyTorch, JAX, SciPy and ONNX
+Runtime{libraries}.
 
 The picture is the left tail of gelu, where `1 + erf` cancels: the formula loses its digits from -2 on and
 gives 0 from about -6 on (`python tools/gelu_tail.py docs/gelu_tail.svg`).
@@ -319,7 +320,13 @@ def document(rows: list[str], libraries: dict[str, str]) -> None:
     """Write docs/accuracy.md, function by function; of rows for the same, the last."""
     latest = {tuple(row.split("|")[1:3]): row for row in rows}
     order = {function: number for number, function in enumerate(FUNCTIONS)}
-    table = sorted(latest.values(), key=lambda row: order[row.split("|")[1].strip()])
+    own = ("baseline", "avx2", "avx512")
+
+    def place(row: str) -> tuple[int, int]:
+        function, who = (cell.strip() for cell in row.split("|")[1:3])
+        return order[function], own.index(who.split()[1]) if who.startswith("fastnorm") else len(own)
+
+    table = sorted(latest.values(), key=place)
     versions = ", ".join(f"{name} {version}" for name, version in libraries.items())
     text = DOCUMENT.format(libraries=f" ({versions})" if versions else "", table="\n".join([HEADER, *table]))
     (ROOT / "docs" / "accuracy.md").write_text(text, encoding="utf-8")

@@ -12,6 +12,8 @@ RESULTS = DOCS / "gallery_results"  # NAME.txt: what an example printed; NAME.sv
 QUICK = ("first_training", "transformer_block")  # a few seconds: run in each build
 ORDER = (
     *QUICK,
+    "transformer",
+    "gpt2_numpy",
     "regression",
     "poly_loss",
     "deep_stack",
