@@ -21,6 +21,7 @@ from processes import run, succeeds
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_classification, make_multilabel_classification
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
@@ -475,3 +476,33 @@ def test_weights_of_classes(given: Any, solver: str, backend: str) -> None:
             model.partial_fit(X, y, classes=[0, 1, 2])
     with pytest.raises(ValueError, match="class_weight"):
         MLPClassifier(class_weight="even").fit(X, y)
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_dropout(kind: type, backend: str, rng: np.random.Generator) -> None:
+    """The same model from the same random state, another one without; and going on takes other masks."""
+    X = rng.standard_normal((80, 6))
+    y = rng.integers(0, 3, 80) if kind is MLPClassifier else rng.standard_normal(80)
+
+    def fitted(**parameters: Any) -> Any:
+        given = {"hidden_layer_sizes": (20,), "max_iter": 4, "random_state": 3, "solver": "sgd"} | parameters
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return kind(**given).fit(X, y)
+
+    one, same, none = fitted(dropout=0.5), fitted(dropout=0.5), fitted()
+    assert one.loss_curve_ == same.loss_curve_ != none.loss_curve_
+    np.testing.assert_array_equal(one.coefs_[0], same.coefs_[0])
+    assert one.get_params()["dropout"] == 0.5
+    still = kind(
+        hidden_layer_sizes=(20,), random_state=3, solver="sgd", learning_rate_init=1e-300, dropout=0.5
+    )
+    classes = {"classes": np.arange(3)} if kind is MLPClassifier else {}
+    for _ in range(4):
+        still.partial_fit(X, y, **classes)
+    assert len(set(still.loss_curve_)) == 4
+    for bad in (1.0, -0.1, "half"):
+        with pytest.raises(ValueError, match="dropout"):
+            fitted(dropout=bad)
+    with pytest.raises(ValueError, match=r"dropout is 0\.5, needs 0 with solver 'lbfgs'"):
+        fitted(dropout=0.5, solver="lbfgs")

@@ -302,10 +302,22 @@ Outcome mlp_gradients(const Call<MlpGradientsArguments>& call) {
 struct MlpTrainArguments {
     FASTNORM_ARGUMENTS(
         x, target, sample_weight, weights, biases, activation, output_activation, loss, penalty, rule, order,
-        batch_size, option, rates, max_norm
+        batch_size, option, rates, max_norm, dropout
     )
     FASTNORM_SEQUENCES(weights, biases)
 };
+
+// None, or the share of hidden layers that is dropped, and the seed of the first step.
+bool as_dropout(PyObject* slot, Lesson& lesson) {
+    if (slot == Py_None) return true;
+    if (!PyTuple_CheckExact(slot) || PyTuple_GET_SIZE(slot) != 2) return false;
+    const std::optional<double> share = as_number(PyTuple_GET_ITEM(slot, 0), 0);
+    const std::optional<std::uint64_t> seed = as_seed(PyTuple_GET_ITEM(slot, 1));
+    if (!share || *share >= 1 || !seed) return false;
+    lesson.seed = *seed;
+    lesson.drop(*share);
+    return true;
+}
 
 // The rates of the steps of an epoch: None, or as many numbers as there are steps or more.
 bool as_rates(PyObject* slot, Epoch& epoch) {
@@ -362,6 +374,7 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
     if (!as_rates(call.rates, epoch)) return not_canonical;
     const std::optional<double> max_norm = as_number(call.max_norm, 0);
     if (!max_norm && call.max_norm != Py_None) return not_canonical;
+    if (!as_dropout(call.dropout, lesson)) return not_canonical;
     if (!lesson.reserve(epoch.batch)) return finished(PyErr_NoMemory());
     if (max_norm) epoch.clip(*max_norm);
 

@@ -3,9 +3,20 @@
 #include <algorithm>
 #include <cmath>
 
+#include "plan/regularisers.h"
+
 namespace fastnorm {
 
-void Lesson::run(const std::int64_t* order, std::int64_t start, std::int64_t count) noexcept {
+void Lesson::drop(double share) {
+    MlpRows& task = network.task();
+    task.dropped = dropped_levels(share);
+    task.dropout_scale = dropout_scale(task.dropped);
+}
+
+void Lesson::run(
+    const std::int64_t* order, std::int64_t start, std::int64_t count, std::int64_t step
+) noexcept {
+    network.task().seed = seed + std::uint64_t(step);
     RowMatrix batch = x;
     if (!order) batch.data += start * x.row_stride;
     network.take_x(batch);
@@ -43,7 +54,7 @@ void Epoch::clip(double largest_norm) {
 void Epoch::step() noexcept {
     Network& network = lesson.network;
     const std::int64_t rows = std::min(batch, count - done);
-    lesson.run(order, done, rows);
+    lesson.run(order, done, rows, done / batch);
     if (!network.is_done()) {
         stopped = true;
         return;

@@ -15,13 +15,20 @@ struct Lesson {
     RowMatrix x;
     TrainingLoss loss;
     double penalty = 0;  // of half the squared weights, a row
+    // Of what is dropped in the first step; the others count on from there.
+    std::uint64_t seed = 0;
 
     // Takes the memory for batches of `rows`; as Network::reserve.
     bool reserve(std::int64_t rows) { return network.reserve(rows, {true, false, &loss}); }
 
-    // Rows [start, start + count) of the order, or of x where it is null: forward, loss and backward. Where
-    // the weights of the rows sum to 0, loss.scale is 0.
-    void run(const std::int64_t* order, std::int64_t start, std::int64_t count) noexcept;
+    // Shares of hidden layers that are dropped in the steps that follow.
+    void drop(double share);
+
+    // Rows [start, start + count) of the order, or of x where it is null: forward, loss and backward, as the
+    // step of that number. Where the weights of the rows sum to 0, loss.scale is 0.
+    void run(
+        const std::int64_t* order, std::int64_t start, std::int64_t count, std::int64_t step = 0
+    ) noexcept;
 
     // After a run: the gradient of a parameter with that of the penalty, contiguous.
     void merge(std::size_t i, void* gradient) noexcept;

@@ -63,6 +63,13 @@ struct MlpRows {
     std::int64_t x_row_stride, x_col_stride;
     const std::int64_t* order;  // the rows of x to take, or null: as they stand
 
+    // Of what goes from a hidden layer to the next those are dropped, in a step of training, whose random
+    // number under the seed is among the first `dropped` of dropout_levels; the others are multiplied by
+    // dropout_scale.
+    std::uint64_t seed;
+    std::int64_t dropped;
+    double dropout_scale;
+
     bool keeps;  // scratch keeps what the backward of a block needs
     void* y;     // contiguous, or null
 

@@ -1,12 +1,14 @@
 // The kernels of networks of dense layers, as kernels.h tests them: the same bits on all targets and in any
 // layout of x.
 #include "kernels.h"
+#include "tasks/regularisers.h"
 
 namespace {
 
 struct Network {
     std::int64_t in, hidden, out;
     Activation activation;
+    std::int64_t dropped = 0;
 };
 
 // Forward, and gradients of x and of all parameters, of s.rows rows.
@@ -61,6 +63,9 @@ Results run_network(const KernelTable& table, const Shape& s, const Network& n) 
     task.rows = s.rows;
     task.group_rows = mlp_group_rows(s.rows);
     task.widest = widest;
+    task.seed = 99;
+    task.dropped = n.dropped;
+    task.dropout_scale = double(dropout_levels) / double(dropout_levels - n.dropped);
     const Operand operand = x.operand(rows);
     task.x = operand.data;
     task.x_row_stride = x.outer_stride;
@@ -140,6 +145,10 @@ int main() {
         {0, 40, 3, Activation::relu},
         {20, 0, 3, Activation::relu},
         {20, 40, 0, Activation::relu},
+        {20, 64, 3, Activation::relu, 16384},
+        {9, 33, 5, Activation::gelu, 20000},
+        {32, 512, 1, Activation::relu, 32768},
+        {20, 0, 3, Activation::tanh, 256},
     };
 #undef FASTNORM_NETWORK
     int number = 0;

@@ -185,13 +185,15 @@ def mlp_train(
     option: float | None = None,
     rates: Array | None = None,
     max_norm: float | None = None,
+    dropout: tuple[float, int] | None = None,
 ) -> float:
     """Take training steps over the rows in batches, updating the network in place; return the mean loss.
 
     `order` holds the numbers of the rows in the order in which they are taken, None for all rows as they
     stand. The loss of a batch is the one before its update; batches count by their rows;
     those whose weights sum to 0 are passed over. `rates` are the learning rates of the steps, None for that
-    of the rule; with `max_norm` the gradients of a step are clipped to that norm.
+    of the rule; with `max_norm` the gradients of a step are clipped to that norm. `dropout` is the share of
+    what hidden layers give that is dropped, and the seed of the first step, after which they count on.
     """
 
 
@@ -208,6 +210,11 @@ class MLP:
         Of the parameters and of what the network takes: float32, float64, float16 or bfloat16.
     seed : int, Generator or None
         Source of the initial weights and of the shuffling in `fit`.
+    dropout : float, default 0.0
+        Share of what each hidden layer gives, after its activation, that `step` and `fit` set to 0, the
+        others being divided by what is left of 1; at least 0 and below 1, as `fastnorm.dropout` has it.
+        `forward`, `backward` and the losses of `validation` drop nothing. It may be changed. What is dropped
+        depends on the seed, the number of the step, the layer, the row of the batch and the unit alone.
 
     Attributes
     ----------
@@ -219,11 +226,13 @@ class MLP:
     layer_sizes : tuple of int
     activation, output_activation : str or None
     dtype : dtype
+    dropout : float
 
     References
     ----------
     He et al., "Delving Deep into Rectifiers", arXiv:1502.01852 (2015). Glorot and Bengio, "Understanding the
-    difficulty of training deep feedforward neural networks", AISTATS (2010).
+    difficulty of training deep feedforward neural networks", AISTATS (2010). Srivastava et al., "Dropout: A
+    Simple Way to Prevent Neural Networks from Overfitting", JMLR 15 (2014).
 
     Examples
     --------
@@ -236,6 +245,9 @@ class MLP:
     True
     """
 
+    _dropout = 0.0
+    _masks: tuple[int, int] | None = None  # their seed, and how many steps have used it
+
     def __init__(
         self,
         layer_sizes: Sequence[int],
@@ -244,6 +256,7 @@ class MLP:
         output_activation: DenseActivation | None = None,
         dtype: Any = np.float32,
         seed: int | np.random.Generator | None = None,
+        dropout: float = 0.0,
     ) -> None:
         """Make a network with random weights."""
         rules = Rules("MLP")
@@ -253,6 +266,7 @@ class MLP:
             )
         sizes = [rules.integer(f"layer_sizes[{i}]", n, minimum=1) for i, n in enumerate(layer_sizes)]
         self._configure(rules, sizes, activation, output_activation, float_dtype(rules, dtype))
+        self.dropout = dropout
         self._rng = rules.generator("seed", seed)
         last = len(sizes) - 2
         weights = [
@@ -306,6 +320,8 @@ class MLP:
     def __repr__(self) -> str:
         """Return the sizes and functions of the layers."""
         options = f"activation={self.activation!r}, output_activation={self.output_activation!r}"
+        if self.dropout:
+            options += f", dropout={self.dropout}"
         return f"MLP({list(self.layer_sizes)}, {options}, dtype={self.dtype})"
 
     @property
@@ -325,6 +341,28 @@ class MLP:
     @biases.setter
     def biases(self, values: Sequence[ArrayLike]) -> None:
         self._assign("biases", self._biases, values)
+
+    @property
+    def dropout(self) -> float:
+        """The share of what hidden layers give that a step of training drops."""
+        return self._dropout
+
+    @dropout.setter
+    def dropout(self, value: float) -> None:
+        self._dropout = _rules.dropout_share(Rules("MLP"), value)
+
+    def _drawn(self) -> tuple[float, int] | None:
+        """Return the share that the next step drops, and its seed; the first of all is drawn."""
+        if not self.dropout:
+            return None
+        if self._masks is None:
+            self._masks = int(self._rng.integers(2**64, dtype=np.uint64)), 0
+        return self.dropout, sum(self._masks) % 2**64
+
+    def _count(self, steps: int) -> None:
+        """Go on by so many steps."""
+        if self.dropout and self._masks is not None:
+            self._masks = self._masks[0], (self._masks[1] + steps) % 2**64
 
     def forward(self, x: ArrayLike) -> Array:
         """Return the output for x of shape (..., features), of the network's dtype; keep x for `backward`."""
@@ -408,7 +446,7 @@ class MLP:
         chosen = self._optimizer("step", optimizer)
         rule = chosen._rule_for(self._parameters, self._names)
         try:
-            return mlp_train(
+            value = mlp_train(
                 x,
                 target,
                 None,
@@ -421,10 +459,17 @@ class MLP:
                 rule,
                 None,
                 0,
+                None,
+                None,
+                None,
+                self._drawn() if self._dropout else None,
             )
         except BaseException:
             chosen._forget_unused()
             raise
+        if self._dropout:
+            self._count(1)
+        return value
 
     def fit(
         self,
@@ -522,7 +567,7 @@ class MLP:
         rule = chosen._rule_for(self._parameters, self._names)
         try:
             taken, wanted, share, *_ = _rules.mlp_train(
-                rules, x, target, share, *network, loss, 0.0, rule, None, 0, None, None, None
+                rules, x, target, share, *network, loss, 0.0, rule, None, 0, None, None, None, None
             )
             finite(rules, "x", taken)
             finite(rules, "target", wanted)
@@ -571,7 +616,9 @@ class MLP:
                         None,
                         rates,
                         max_norm,
+                        self._drawn(),
                     )
+                    self._count(steps)
                     error = math.nan if held is None else self._loss_on(*held, loss)
                     history.append(Epoch(number, value, error, time.perf_counter() - started))
                     if patience is not None and error < best:
@@ -637,6 +684,9 @@ class MLP:
         """Write the network to a file that NumPy can read: an .npz archive without pickled objects."""
         config = {"layer_sizes": np.array(self.layer_sizes), "dtype": np.array(self.dtype.name)}
         config |= {name: np.array(getattr(self, name) or "") for name in ("activation", "output_activation")}
+        if self.dropout or self._masks is not None:
+            config["dropout"] = np.array(self.dropout)
+            config["masks"] = np.array(self._masks or (), np.uint64)
         # bfloat16 is not a type that files know: its bits are kept.
         known = self.dtype.kind == "f"
         arrays = {name: array if known else array.view(np.uint16) for name, array in self._named()}
@@ -666,10 +716,20 @@ class MLP:
                 float_dtype(rules, file.text("dtype")),
             )
             mlp._rng = np.random.default_rng()
+            settings = {"layer_sizes", "activation", "output_activation", "dtype"}
+            if "dropout" in file.headers:
+                settings |= {"dropout", "masks"}
+                share, masks = file.read("dropout"), file.read("masks")
+                if share.shape != () or share.dtype.kind != "f":
+                    raise file.refusal(f"has a dropout of dtype {share.dtype} and shape {share.shape}")
+                if masks.shape not in ((0,), (2,)) or masks.dtype != np.uint64:
+                    raise file.refusal(f"has masks of dtype {masks.dtype} and shape {masks.shape}")
+                mlp.dropout = float(share)
+                mlp._masks = (int(masks[0]), int(masks[1])) if masks.size else None
             layers = list(pairwise(mlp.layer_sizes))
             weights: dict[str, tuple[int, ...]] = {f"weights.{i}": size for i, size in enumerate(layers)}
             biases: dict[str, tuple[int, ...]] = {f"biases.{i}": (m,) for i, (_, m) in enumerate(layers)}
-            file.has_only({"layer_sizes", "activation", "output_activation", "dtype", *weights, *biases})
+            file.has_only({*settings, *weights, *biases})
             arrays = file.read_floats(weights | biases, mlp.dtype)
         mlp._hold([arrays[name] for name in weights], [arrays[name] for name in biases])
         return mlp

@@ -48,6 +48,9 @@ ACTIVATIONS = {"identity": None, "logistic": "sigmoid"}
 ACTIVATIONS |= {name: name for name in get_args(DenseActivation) if name != "sigmoid"}
 
 
+DROPOUT = Interval(Real, 0, 1, closed="left")
+
+
 class _Adam(Adam):
     """scikit-learn's Adam: eps stands beside sqrt(v), which is not corrected."""
 
@@ -133,6 +136,8 @@ class _Network:
         return loss, gradient
 
     def _fit_lbfgs(self: Any, X: Any, y: Array, sample_weight: Array | None, *rest: Any) -> None:
+        if getattr(self, "dropout", 0.0):
+            raise ValueError(f"fit: dropout is {self.dropout}, needs 0 with solver 'lbfgs'")
         X = dense(X, self.coefs_[0].dtype)
         sample_weight = self._weighed(y, sample_weight, False)
         super()._fit_lbfgs(X, self._targets(y, X), weights_of(sample_weight), *rest)  # type: ignore[misc]
@@ -230,13 +235,18 @@ class _Network:
             option=self._loss_option(),
         )
         sample_idx = np.arange(n_samples, dtype=np.int64)
+        dropout = float(getattr(self, "dropout", 0.0))
+        # Counted on by the rows that were seen, as each partial_fit begins with the same random state.
+        masks = int(self._random_state.randint(2**62, dtype=np.int64)) if dropout else 0
         try:
             self.n_iter_ = 0
             for _ in range(self.max_iter):
                 if self.shuffle:
                     sample_idx = shuffled(sample_idx, self._random_state)
                 rule = self._optimizer._rule_for(parameters)
-                self.loss_ = train(rule, sample_idx if self.shuffle else None, batch_size)
+                dropped = (dropout, masks + int(self.t_)) if dropout else None
+                order = sample_idx if self.shuffle else None
+                self.loss_ = train(rule, order, batch_size, dropout=dropped)
                 self.n_iter_ += 1
                 self.t_ += n_samples
                 self.loss_curve_.append(self.loss_)
@@ -290,6 +300,14 @@ class MLPRegressor(_Network, _Regressor):  # type: ignore[misc]
     `loss` also ``'l1'``, ``'huber'`` (quadratic in errors up to 1) or ``'smooth_l1'``, means over the
     outputs: losses that single wild values of y pull less at. Sparse X is made dense.
 
+    Parameters
+    ----------
+    dropout : float, default 0.0
+        Share of what hidden layers give that steps of training drop, as `fastnorm.MLP` has it; not with
+        ``'lbfgs'``.
+    **parameters
+        Those of scikit-learn's regressor.
+
     Examples
     --------
     >>> from sklearn.datasets import make_regression
@@ -304,7 +322,66 @@ class MLPRegressor(_Network, _Regressor):  # type: ignore[misc]
         **_Regressor._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
         "loss": [StrOptions({"squared_error", "poisson", "l1", "huber", "smooth_l1"})],
+        "dropout": [DROPOUT],
     }
+
+    def __init__(  # type: ignore[no-untyped-def]  # scikit-learn reads the parameters off this signature
+        self,
+        loss="squared_error",
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        dropout=0.0,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+    ):
+        """Keep the parameters as they are; `fit` checks them."""
+        super().__init__(
+            loss=loss,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            solver=solver,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            power_t=power_t,
+            max_iter=max_iter,
+            shuffle=shuffle,
+            random_state=random_state,
+            tol=tol,
+            verbose=verbose,
+            warm_start=warm_start,
+            momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            n_iter_no_change=n_iter_no_change,
+            max_fun=max_fun,
+        )
+        self.dropout = dropout
 
     def _loss_name(self) -> str:
         return getattr(self, "loss", "squared_error")
@@ -327,6 +404,9 @@ class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
     class_weight : dict, list of dict, 'balanced' or None, default None
         As scikit-learn's other classifiers have it: what the weights of the rows of each class are multiplied
         by. ``partial_fit`` sees one part of the data, and so takes no ``'balanced'``.
+    dropout : float, default 0.0
+        Share of what hidden layers give that steps of training drop, as `fastnorm.MLP` has it; not with
+        ``'lbfgs'``.
     **parameters
         Those of scikit-learn's classifier.
 
@@ -347,6 +427,7 @@ class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
         "poly_epsilon": [Interval(Real, None, None, closed="neither")],
         "focal_gamma": [Interval(Real, 0, None, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
+        "dropout": [DROPOUT],
     }
 
     def __init__(  # type: ignore[no-untyped-def]  # scikit-learn reads the parameters off this signature
@@ -365,6 +446,7 @@ class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
         poly_epsilon=1.0,
         focal_gamma=2.0,
         class_weight=None,
+        dropout=0.0,
         shuffle=True,
         random_state=None,
         tol=1e-4,
@@ -410,6 +492,7 @@ class MLPClassifier(_Network, _Classifier):  # type: ignore[misc]
         self.poly_epsilon = poly_epsilon
         self.focal_gamma = focal_gamma
         self.class_weight = class_weight
+        self.dropout = dropout
 
     def _weighed(self: Any, y: Array, sample_weight: Array | None, incremental: bool) -> Array | None:
         if self.class_weight is None:

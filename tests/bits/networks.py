@@ -100,6 +100,13 @@ def training(dtype: str) -> Iterator[tuple[str, Digest]]:
                 digest.add(np.array([epoch.loss for epoch in history]))
                 digest.add([net.weights, net.biases, optimizer.state_dict()])
         yield f"MLP, epochs {loss}", digest
+    for activation in ("relu", "gelu"):
+        digest = Digest()
+        for sizes in SIZES:
+            for rows in (7, 130):
+                options = {"activation": activation, "dropout": 0.3}
+                steps(digest, sizes, rows, dtype, "mse", OPTIMIZERS["SGD"], **options)
+        yield f"MLP, dropout {activation}", digest
     digest = Digest()
     for name in ("Adam", "AdamW groups"):
         net, optimizer = network((17, 33, 3), dtype), OPTIMIZERS[name]()

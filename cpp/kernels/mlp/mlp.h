@@ -1,6 +1,7 @@
 // Networks of dense layers: a block of rows goes through all layers, and back, while it is in the caches.
 //
 //   forward   z_l = a_l W_l + b_l,  a_{l+1} = f(z_l)
+//             with dropout a_{l+1} = mask f(z_l) / (1 - p), and g likewise, for all layers but the last
 //   backward  dz = g f'(z_l),  dW_l = a_l^T dz,  db_l = sum of dz over the rows,  g = dz W_l^T
 //
 // Hidden activations never reach memory: the backward computes them again for its block. An element of z is
@@ -13,6 +14,7 @@
 #include "kernels/linear/one_row.h"
 #include "kernels/linear/pack_weight.h"
 #include "kernels/linear/tile.h"
+#include "kernels/loops/dropped_squares.h"
 #include "kernels/mlp/merge.h"
 #include "tasks/mlp.h"
 
@@ -65,6 +67,7 @@ public:
             } else {
                 multiply(strip, rows, finish);
             }
+            drop(l, first, rows, a);
             strip.a = a, strip.a_row = z_step;
         }
         y_ = strip.a;
@@ -102,7 +105,8 @@ public:
             strip.c = other_g_, strip.c_step = step(layer.in), strip.cols = padded_cols(layer.in, sizeof(C));
             if (l > 0) kept -= kept_elements(task_.layers[l - 1]);
             // Strips while they are in the first-level cache, if not all rows stay there.
-            const bool in_strips = rows * strip.c_step * std::int64_t(sizeof(C)) > 16384;
+            const bool in_strips =
+                rows * strip.c_step * std::int64_t(sizeof(C)) > 16384 && task_.dropped == 0;
             const auto finish = [&](std::int64_t row, std::int64_t count) FASTNORM_INLINE_LAMBDA {
                 const std::int64_t first_element = row * strip.c_step;
                 to_z(
@@ -113,6 +117,7 @@ public:
             multiply(strip, rows, [&](std::int64_t row, std::int64_t count) FASTNORM_INLINE_LAMBDA {
                 if (l > 0 && in_strips) finish(row, count);
             });
+            if (l > 0) drop(l - 1, first, rows, other_g_);
             if (l > 0 && !in_strips) finish(0, rows);
             C* swapped = g_;
             g_ = other_g_;
@@ -193,6 +198,17 @@ private:
         }
     }
 
+    // Drops rows of what a layer gives, or of its gradient. The mask is that of dropout for an array of (rows
+    // / 16, units / 16, 16 rows, 16 units), rounded up; each layer has numbers of its own.
+    FASTNORM_INLINE void drop(std::int64_t l, std::int64_t first, std::int64_t rows, C* a) const {
+        if (task_.dropped == 0 || l == task_.count - 1) return;
+        const std::int64_t out = task_.layers[l].out, units = (out + square_side - 1) / square_side;
+        const DroppedSquares<C> squares(task_.seed, task_.dropped, task_.dropout_scale, l);
+        squares.drop(
+            a, step(out), rows, padded_cols(out, sizeof(C)), {first / square_side * units, units, 1}
+        );
+    }
+
     // Rows of g, the gradient with respect to a layer's output, become that with respect to z, and are added
     // to dbias, one after the other.
     FASTNORM_OUTLINE void to_z(
@@ -253,6 +269,8 @@ private:
     std::int64_t x_step_ = 0;
     const C* y_ = nullptr;
 };
+
+static_assert(mlp_block_rows % square_side == 0, "blocks begin with a square");
 
 template <class T>
 void mlp_forward(const MlpRows& task, std::int64_t begin, std::int64_t end, void* scratch) {

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array
+from .mlp import dropout_share
 from .rules import Rules, compute_dtype, is_bool, is_float, shown, widened
 
 
@@ -164,9 +165,7 @@ def _softcap(rules: Rules, value: object, heads: Heads) -> float | None:
 
 def _chance(rules: Rules, dropout: object, seed: object) -> tuple[float, int | None]:
     """Return the share of the weights that is dropped, and the seed, which may be None where that is 0."""
-    share = rules.number("dropout", dropout, minimum=0)
-    if share >= 1:
-        raise rules.value_error("dropout", f"is {shown(dropout)}", "at least 0 and below 1")
+    share = dropout_share(rules, dropout)
     if seed is not None:
         return share, rules.integer("seed", seed, minimum=0, maximum=2**64 - 1)
     if share > 0:

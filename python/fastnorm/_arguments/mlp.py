@@ -115,6 +115,7 @@ def mlp_train(
     option: object,
     rates: Array | None,
     max_norm: float | None,
+    dropout: tuple[float, int] | None,
 ) -> tuple[Any, ...]:
     """Return the canonical arguments of `mlp_train`."""
     rules = Rules("step") if rules.op == "mlp_train" else rules
@@ -136,7 +137,15 @@ def mlp_train(
         [*parameters, *state_arrays(rules, [array for _, array in parameters], rule)],
         [(name, array) for name, array in read.items() if array is not None],
     )
-    return *checked, rule, order, batch_size, loss_option(checked[7], option), rates, max_norm
+    return *checked, rule, order, batch_size, loss_option(checked[7], option), rates, max_norm, dropout
+
+
+def dropout_share(rules: Rules, dropout: object) -> float:
+    """Return a share of at least 0 and below 1."""
+    share = rules.number("dropout", dropout, minimum=0)
+    if share >= 1:
+        raise rules.value_error("dropout", f"is {shown(dropout)}", "at least 0 and below 1")
+    return share
 
 
 def stopping(

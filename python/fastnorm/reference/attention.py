@@ -21,9 +21,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from .regularisers import LEVELS, numbers
-
-SQUARE = 16  # queries and slots whose random numbers are a group
+from .regularisers import LEVELS, SQUARE, numbers
 
 
 def attention(

@@ -20,6 +20,7 @@ from .activations import sigmoid
 from .elementwise_losses import bce_terms, huber_terms
 from .linear import activate, activate_backward
 from .optim import clip_grad_norm, optimizer_update
+from .regularisers import LEVELS, SQUARE, numbers
 
 
 def mlp_forward(
@@ -73,21 +74,22 @@ def mlp_gradients(
     loss: str,
     penalty: float,
     option: float,
+    masks: Sequence[Array] = (),
 ) -> tuple[float, list[Array], list[Array | None] | None]:
     """Return a loss and its gradients with respect to weights and biases.
 
     The loss is the mean over the rows, weighted by `sample_weight` where there is one, plus
     penalty / 2 * sum of the squared weights / (number of rows or sum of their weights). Rows whose weights
-    sum to 0 count as none: all is 0 then.
+    sum to 0 count as none: all is 0 then. What hidden layers give is multiplied by `masks`.
     """
     with np.errstate(all="ignore"):
-        zs, activated = _trace(x.astype(np.float64), weights, biases, activation, output_activation)
+        zs, activated = _trace(x.astype(np.float64), weights, biases, activation, output_activation, masks)
         value, g = LOSSES[loss](activated[-1], target, option)
         share = np.ones(len(x)) if sample_weight is None else sample_weight.astype(np.float64)
         total = batch_weight(len(x), sample_weight)
         mean = float(np.dot(share, value)) / total
         g = activate_backward(g * (share / total)[:, None], zs[-1], output_activation)
-        _, dweights, dbiases = _backward(g, zs, activated, weights, activation)
+        _, dweights, dbiases = _backward(g, zs, activated, weights, activation, masks)
         wide = [weight.astype(np.float64) for weight in weights]
         mean += 0.5 * penalty * sum(float(np.sum(weight * weight)) for weight in wide) / total
         dweights = [
@@ -118,6 +120,7 @@ def mlp_train(
     option: float,
     rates: Array | None,
     max_norm: float | None,
+    dropout: tuple[float, int] | None,
 ) -> float:
     """Take training steps over the rows in batches, updating weights and biases in place, and return the mean
     loss.
@@ -125,10 +128,12 @@ def mlp_train(
     `order` holds the numbers of the rows in the order in which they are taken, None for all rows as they
     stand. The loss of a batch is the one before its update; batches count by their rows, and those whose
     weights sum to 0 are passed over. `rates` are those of the steps, None for the rule's; gradients are
-    clipped to `max_norm`.
+    clipped to `max_norm`. `dropout` is a share of hidden layers, and the seed of the first step, after which
+    they count on.
     """
     order = np.arange(len(x)) if order is None else order
     parameters = [p for p in (*weights, *(biases or ())) if p is not None]
+    units = [weight.shape[1] for weight in weights[:-1]]
     total, counted = 0.0, 0
     for step, start in enumerate(range(0, len(order), batch_size or len(order))):
         rows = order[start : start + (batch_size or len(order))]
@@ -146,6 +151,7 @@ def mlp_train(
             loss,
             penalty,
             option,
+            dropout_masks(len(rows), units, dropout[0], dropout[1] + step) if dropout else (),
         )
         gradients = [g for g in (*dweights, *(dbiases or ())) if g is not None]
         if max_norm is not None:
@@ -157,6 +163,24 @@ def mlp_train(
         total += value * len(rows)
         counted += len(rows)
     return total / counted if counted else 0.0
+
+
+def dropout_masks(rows: int, units: Sequence[int], dropout: float, seed: int) -> list[Array]:
+    """Return what hidden layers of so many units are multiplied by: for each the mask of `dropout`, of
+    numbers of its own, in squares of SQUARE rows and units.
+    """
+    dropped = round(dropout * LEVELS)
+    if not dropped:
+        return []
+    scale = LEVELS / (LEVELS - dropped) if dropped < LEVELS else 0.0
+    masks = []
+    for layer, count in enumerate(units):
+        squares = -(-rows // SQUARE), -(-count // SQUARE)
+        drawn = numbers(squares[0] * squares[1] * SQUARE**2, seed % 2**64, layer)
+        whole = drawn.reshape(*squares, SQUARE, SQUARE).transpose(0, 2, 1, 3)
+        kept = whole.reshape(squares[0] * SQUARE, squares[1] * SQUARE)[:rows, :count] >= dropped
+        masks.append(np.where(kept, scale, 0.0))
+    return masks
 
 
 def batch_weight(rows: int, sample_weight: Array | None) -> float:
@@ -173,8 +197,11 @@ def _trace(
     biases: Sequence[Array | None] | None,
     activation: Any,
     output_activation: Any,
+    masks: Sequence[Array] = (),
 ) -> tuple[list[Array], list[Array]]:
-    """Return z of every layer, and a of every layer with the input in front."""
+    """Return z of every layer, and a of every layer with the input in front; `masks` are those of hidden
+    layers, or none.
+    """
     zs, activated = [], [a]
     for i, weight in enumerate(weights):
         z = activated[-1] @ weight.astype(np.float64)
@@ -182,12 +209,18 @@ def _trace(
         if bias is not None:
             z = z + bias.astype(np.float64)
         zs.append(z)
-        activated.append(activate(z, output_activation if i == len(weights) - 1 else activation))
+        a = activate(z, output_activation if i == len(weights) - 1 else activation)
+        activated.append(a * masks[i] if i < len(masks) else a)
     return zs, activated
 
 
 def _backward(
-    g: Array, zs: Sequence[Array], activated: Sequence[Array], weights: Sequence[Array], activation: Any
+    g: Array,
+    zs: Sequence[Array],
+    activated: Sequence[Array],
+    weights: Sequence[Array],
+    activation: Any,
+    masks: Sequence[Array] = (),
 ) -> tuple[Array, list[Array], list[Array]]:
     """Return dx, dweights and dbiases from the gradient with respect to the last z."""
     dweights, dbiases = [], []
@@ -196,7 +229,7 @@ def _backward(
         dbiases.append(g.sum(axis=0))
         g = g @ weights[i].astype(np.float64).T
         if i > 0:
-            g = activate_backward(g, zs[i - 1], activation)
+            g = activate_backward(g * masks[i - 1] if masks else g, zs[i - 1], activation)
     return g, dweights[::-1], dbiases[::-1]
 
 

@@ -8,6 +8,7 @@ from .._typing import Array
 from ._results import result
 
 GROUP, BLOCKS = 256, 16  # elements whose numbers come from so many counters
+SQUARE = 16  # rows and columns of a matrix that is dropped by groups
 LEVELS = 65536
 
 
@@ -32,11 +33,11 @@ def _dropped(x: Array, p: float, seed: int) -> Array:
         return np.where(kept, x.astype(np.float64) * scale, 0.0)
 
 
-def numbers(count: int, seed: int) -> Array:
+def numbers(count: int, seed: int, stream: int = 0) -> Array:
     """Return a number of 16 bits for each of the first elements: a byte of each of two streams."""
     groups = -(-count // GROUP)
     first = np.arange(groups * BLOCKS, dtype=np.uint64)
-    upper, lower = (_bytes(philox(first, stream, seed)) for stream in (0, 1))
+    upper, lower = (_bytes(philox(first, 2 * stream + part, seed)) for part in (0, 1))
     return (upper * 256 + lower)[:count]
 
 
