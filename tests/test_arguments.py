@@ -541,3 +541,28 @@ def test_subclasses_are_taken_for_what_they_are(backend: str) -> None:
     given, target = X.view(Disguised), np.zeros(SHAPE, F32).view(Disguised)
     assert fastnorm.relu(given, out=target) is target
     np.testing.assert_array_equal(np.asarray(target), np.maximum(X, 0))
+
+
+def test_arrays_on_a_device_are_refused(backend: str) -> None:
+    """Also where NumPy would fetch them."""
+
+    class Elsewhere:
+        def __init__(self, device: int) -> None:
+            self.device = device
+
+        def __dlpack__(self, **_: Any) -> Any:
+            return np.ones(3).__dlpack__()
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return self.device, 0
+
+        def __array__(self, *_: Any, **__: Any) -> Any:
+            return np.ones(3)
+
+    for device in (2, 10, 14):  # of CUDA, ROCm and oneAPI
+        with pytest.raises(
+            TypeError, match=r"gelu: x is a .*Elsewhere on a device, needs an array on the CPU"
+        ):
+            fastnorm.gelu(Elsewhere(device))
+    for device in (1, 3):
+        fastnorm.gelu(Elsewhere(device))

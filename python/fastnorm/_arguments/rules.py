@@ -19,6 +19,8 @@ OVERLAP_WORK = (
 LARGEST_SINGLE = float(np.finfo(np.float32).max)
 SHOWN = 80  # characters of a value in an error
 MOST_ELEMENTS = 2**48  # of an array, with lengths of 0 counted as 1: no size of planning overflows
+# Devices of the DLPack protocol whose memory is here: the CPU, and what CUDA and ROCm have pinned.
+CPU, PINNED = 1, (3, 11)
 
 
 class Axes(tuple[int, ...]):
@@ -97,6 +99,7 @@ class Rules:
             raise self.type_error(name, "is a masked array", "a plain one (its filled() gives one)")
         if isinstance(value, np.ndarray):
             return np.ndarray.view(value, np.ndarray)  # a subclass may have another view of its own
+        self._is_here(name, value)
         try:
             if hasattr(value, "__dlpack__"):
                 try:
@@ -115,6 +118,19 @@ class Rules:
                 )
             found = f"is a {type(value).__module__}.{type(value).__name__} that NumPy cannot take ({error})"
             raise self.type_error(name, found, f"an array on the CPU{advice}") from error
+
+    def _is_here(self, name: str, value: object) -> None:
+        """Raise where an array is not in this machine's memory, which NumPy might fetch unasked."""
+        if type(value).__module__.partition(".")[0] == "dask":
+            found = f"is a Dask {type(value).__name__}"
+            raise self.type_error(name, found, "what compute() gives, or fastnorm.dask, which goes by chunks")
+        try:
+            device = int(value.__dlpack_device__()[0])  # type: ignore[attr-defined]
+        except Exception:
+            return
+        if device not in (CPU, *PINNED):
+            found = f"is a {type(value).__module__}.{type(value).__name__} on a device"
+            raise self.type_error(name, found, "an array on the CPU")
 
     def exactly(self, name: str, value: object, x: Array, of: str = "x") -> Array:
         """Return an array of the dtype of `x`, as gradients and results have; `of` is x's name."""
