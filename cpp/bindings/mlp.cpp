@@ -259,12 +259,14 @@ private:
     }
 };
 
-// Whether the arrays of a tuple (or None, of which there is nothing to update) can be updated where they lie.
-// MLP holds such arrays, and the twin takes others.
+// Whether the arrays of a tuple (or None, of which there is nothing to update) can be updated where they lie,
+// row by row or column by column. MLP holds such arrays, and the twin takes others.
 bool are_updated_in_place(PyObject* arrays) {
     for (Py_ssize_t i = 0; arrays != Py_None && i < PyTuple_GET_SIZE(arrays); ++i) {
         PyObject* entry = PyTuple_GET_ITEM(arrays, i);
-        if (entry != Py_None && !PyArray_ISCARRAY(reinterpret_cast<PyArrayObject*>(entry))) return false;
+        if (entry == Py_None) continue;
+        PyArrayObject* array = reinterpret_cast<PyArrayObject*>(entry);
+        if (!PyArray_ISCARRAY(array) && !PyArray_ISFARRAY(array)) return false;
     }
     return true;
 }
@@ -339,7 +341,6 @@ Outcome mlp_train(const Call<MlpTrainArguments>& call) {
     epoch.parameters.reserve(lesson.network.parameter_count());
     for (std::size_t i = 0; i < lesson.network.parameter_count(); ++i) {
         const View parameter = lesson.network.parameter(i);
-        if (!parameter.contiguous) return not_canonical;
         OptimizedParameter updated;
         updated.data = parameter.data;
         updated.size = parameter.size();

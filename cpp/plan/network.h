@@ -79,6 +79,8 @@ public:
         return {p.data, p.element, p.ndim, p.shape, p.strides, p.contiguous, p.in_panels};
     }
     void* gradient(std::size_t i) { return at(gradients_at_ + parameters_[i].gradient); }
+    // The partial sums of a weight, which are free once it is merged: memory for its elements.
+    void* merged_partials(std::size_t i) { return at(partials_at_ + layers_[i].dweight); }
     Element element() const { return element_; }
 
 private:

@@ -2,10 +2,43 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "plan/regularisers.h"
 
 namespace fastnorm {
+
+namespace {
+
+// The elements of a matrix row by row without gaps, copied from where they lie or back to there: in squares,
+// so that the lines of both sides stay in the cache.
+template <std::size_t size, bool returns>
+void move_elements(const View& matrix, char* packed) {
+    constexpr std::int64_t side = 16;
+    const std::int64_t rows = matrix.shape[0], cols = matrix.shape[1];
+    for (std::int64_t i = 0; i < rows; i += side) {
+        for (std::int64_t j = 0; j < cols; j += side) {
+            for (std::int64_t r = i; r < std::min(i + side, rows); ++r) {
+                char* place = matrix.data + r * matrix.strides[0] + j * matrix.strides[1];
+                char* element = packed + (r * cols + j) * std::int64_t(size);
+                char* const end = element + std::min(side, cols - j) * std::int64_t(size);
+                for (; element < end; element += size, place += matrix.strides[1])
+                    std::memcpy(returns ? place : element, returns ? element : place, size);
+            }
+        }
+    }
+}
+
+template <bool returns>
+void move_matrix(const View& matrix, void* packed) {
+    char* const memory = static_cast<char*>(packed);
+    const std::int64_t size = item_size(matrix.element);
+    if (size == 2) return move_elements<2, returns>(matrix, memory);
+    if (size == 4) return move_elements<4, returns>(matrix, memory);
+    move_elements<8, returns>(matrix, memory);
+}
+
+}  // namespace
 
 void Lesson::drop(double share) {
     MlpRows& task = network.task();
@@ -51,6 +84,17 @@ void Epoch::clip(double largest_norm) {
         clipped.push_back({lesson.network.gradient(i), parameters[i].size, element});
 }
 
+// State and gradient are row by row, whatever the order of the parameter.
+void Epoch::update(std::size_t i) noexcept {
+    const View view = lesson.network.parameter(i);
+    if (view.contiguous) return update_parameter(rule, parameters[i]);
+    OptimizedParameter moved = parameters[i];
+    moved.data = lesson.network.merged_partials(i);
+    move_matrix<false>(view, moved.data);
+    update_parameter(rule, moved);
+    move_matrix<true>(view, moved.data);
+}
+
 void Epoch::step() noexcept {
     Network& network = lesson.network;
     const std::int64_t rows = std::min(batch, count - done);
@@ -67,11 +111,11 @@ void Epoch::step() noexcept {
     for (std::size_t i = 0; i < parameters.size(); ++i) {
         lesson.merge(i, network.gradient(i));
         parameters[i].gradient = network.gradient(i);
-        if (clipped.empty()) update_parameter(rule, parameters[i]);
+        if (clipped.empty()) update(i);
     }
     if (!clipped.empty()) {
         clip_gradients(clipped, max_norm);
-        for (const OptimizedParameter& parameter : parameters) update_parameter(rule, parameter);
+        for (std::size_t i = 0; i < parameters.size(); ++i) update(i);
     }
     total += lesson.mean_loss() * double(rows);
     set_poll(poll);

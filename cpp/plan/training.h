@@ -66,6 +66,7 @@ struct Epoch {
 
 private:
     void step() noexcept;
+    void update(std::size_t i) noexcept;
 
     double max_norm = 0;
     std::vector<GradientArray> clipped;  // empty: none are

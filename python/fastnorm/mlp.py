@@ -277,6 +277,53 @@ class MLP:
         ]
         self._hold(weights, [np.zeros(m, self.dtype) for m in sizes[1:]])
 
+    @classmethod
+    def from_parameters(
+        cls,
+        weights: Sequence[Array],
+        biases: Sequence[Array | None] | None = None,
+        *,
+        activation: DenseActivation | None = "relu",
+        output_activation: DenseActivation | None = None,
+        seed: int | np.random.Generator | None = None,
+    ) -> MLP:
+        """Return a network whose parameters are these arrays, which training changes where they lie.
+
+        Parameters
+        ----------
+        weights : sequence of ndarray
+            One of shape (in, out) for each layer, all of one dtype, each contiguous or the transposed view of
+            a contiguous array: ``weight.T`` of one that is (out, in). No two parameters may share memory.
+        biases : sequence of ndarray or None, optional
+            One of shape (out,) for each layer, None where a layer has none, or None for no biases at all.
+        activation, output_activation, seed
+            As in the constructor.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arrays that cannot be updated where they lie, or layers that do not chain.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnorm
+        >>> weight = np.array([[1.0, 2.0]])  # (out, in)
+        >>> mlp = fastnorm.MLP.from_parameters([weight.T])
+        >>> mlp.step(np.array([[1.0, 1.0]]), np.array([[0.0]]), optimizer=fastnorm.SGD(lr=0.25))
+        9.0
+        >>> weight
+        array([[-0.5,  0.5]])
+        """
+        rules = Rules("MLP")
+        held, offsets = _rules.outside_network(rules, weights, biases)
+        mlp = cls.__new__(cls)
+        sizes = [held[0].shape[0], *(weight.shape[1] for weight in held)]
+        mlp._configure(rules, sizes, activation, output_activation, held[0].dtype)
+        mlp._rng = rules.generator("seed", seed)
+        mlp._hold(held, offsets)
+        return mlp
+
     def _configure(
         self,
         rules: Rules,
@@ -301,10 +348,10 @@ class MLP:
         self._sgd = SGD()
         self._x: Array | None = None
 
-    def _hold(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
+    def _hold(self, weights: Sequence[Array], biases: Sequence[Array | None]) -> None:
         """Take arrays as the parameters, which every update changes where they lie."""
         self._weights, self._biases = tuple(weights), tuple(biases)
-        self._parameters = (*self._weights, *self._biases)
+        self._parameters = (*self._weights, *(bias for bias in self._biases if bias is not None))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return settings, parameters and the source of random numbers."""
@@ -315,7 +362,7 @@ class MLP:
         """Take over what another network had."""
         self.__dict__.update(state, _x=None)
         # Arrays may come as mappings of a file.
-        self._hold([plain(w) for w in self._weights], [plain(b) for b in self._biases])
+        self._hold([plain(w) for w in self._weights], [None if b is None else plain(b) for b in self._biases])
 
     def __repr__(self) -> str:
         """Return the sizes and functions of the layers."""
@@ -334,12 +381,12 @@ class MLP:
         self._assign("weights", self._weights, values)
 
     @property
-    def biases(self) -> tuple[Array, ...]:
-        """The biases, (out,) for each layer."""
+    def biases(self) -> tuple[Array | None, ...]:
+        """The biases, (out,) for each layer, None for one that `from_parameters` has given none."""
         return self._biases
 
     @biases.setter
-    def biases(self, values: Sequence[ArrayLike]) -> None:
+    def biases(self, values: Sequence[ArrayLike | None]) -> None:
         self._assign("biases", self._biases, values)
 
     @property
@@ -689,7 +736,10 @@ class MLP:
             config["masks"] = np.array(self._masks or (), np.uint64)
         # bfloat16 is not a type that files know: its bits are kept.
         known = self.dtype.kind == "f"
-        arrays = {name: array if known else array.view(np.uint16) for name, array in self._named()}
+        none = np.empty(0, self.dtype)
+        held = {f"biases.{i}": none for i, bias in enumerate(self._biases) if bias is None}
+        held |= dict(self._named())
+        arrays = {name: array if known else array.view(np.uint16) for name, array in held.items()}
         write(path, config | arrays)
 
     @classmethod
@@ -728,31 +778,45 @@ class MLP:
                 mlp._masks = (int(masks[0]), int(masks[1])) if masks.size else None
             layers = list(pairwise(mlp.layer_sizes))
             weights: dict[str, tuple[int, ...]] = {f"weights.{i}": size for i, size in enumerate(layers)}
-            biases: dict[str, tuple[int, ...]] = {f"biases.{i}": (m,) for i, (_, m) in enumerate(layers)}
+            sizes_of: dict[str, tuple[int, ...]]
+            sizes_of = {f"biases.{i}": (m,) for i, (_, m) in enumerate(layers)}
+            # A layer without one has an empty entry.
+            biases = {n: (0,) if file.headers.get(n, ((),))[0] == (0,) else m for n, m in sizes_of.items()}
             file.has_only({*settings, *weights, *biases})
             arrays = file.read_floats(weights | biases, mlp.dtype)
-        mlp._hold([arrays[name] for name in weights], [arrays[name] for name in biases])
+        given = [arrays[name] for name in biases]
+        mlp._hold([arrays[name] for name in weights], [bias if bias.size else None for bias in given])
         return mlp
 
     @property
     def _names(self) -> tuple[str, ...]:
         """The names of the parameters in the order that optimisers take them in."""
-        layers = range(len(self._weights))
-        return (*(f"weights.{i}" for i in layers), *(f"biases.{i}" for i in layers))
+        biases = (f"biases.{i}" for i, bias in enumerate(self._biases) if bias is not None)
+        return (*(f"weights.{i}" for i in range(len(self._weights))), *biases)
 
     def _named(self) -> Iterator[tuple[str, Array]]:
         for i, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
             yield f"weights.{i}", weight
-            yield f"biases.{i}", bias
+            if bias is not None:
+                yield f"biases.{i}", bias
 
-    def _assign(self, name: str, arrays: tuple[Array, ...], values: Sequence[ArrayLike]) -> None:
+    def _assign(
+        self, name: str, arrays: tuple[Array | None, ...], values: Sequence[ArrayLike | None]
+    ) -> None:
         rules = Rules("MLP")
         if not isinstance(values, (list, tuple)):
             raise rules.type_error(name, f"has type {type(values).__name__}", "a list or a tuple of arrays")
         if len(values) != len(arrays):
             raise rules.value_error(name, f"has {len(values)} entries", f"{len(arrays)}, one for each layer")
-        places = enumerate(zip(arrays, values, strict=True))
-        self._take(rules, [(f"{name}[{i}]", array, value) for i, (array, value) in places])
+        changes: list[tuple[str, Array, ArrayLike]] = []
+        for i, (array, value) in enumerate(zip(arrays, values, strict=True)):
+            if array is not None and value is not None:
+                changes.append((f"{name}[{i}]", array, value))
+            elif array is not value:
+                found = "is None" if value is None else "is given"
+                needed = "None, for the layer has none" if array is None else "an array"
+                raise rules.type_error(f"{name}[{i}]", found, needed)
+        self._take(rules, changes)
 
     def _take(self, rules: Rules, changes: list[tuple[str, Array, ArrayLike]]) -> None:
         """Give parameters new values, which may be of another float type, as if all were copied first."""

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from .._typing import Array, DenseActivation
-from .optim import Rule, apart, largest_norm, sequence, state_arrays
+from .optim import Rule, apart, largest_norm, parameter_arrays, sequence, state_arrays, updated_array
 from .rules import Rules, as_index, is_float, shown, without_leading_ones
 
 ACTIVATIONS: tuple[DenseActivation, ...] = get_args(DenseActivation)
@@ -128,9 +128,7 @@ def mlp_train(
     parameters = [(f"weights[{i}]", weight) for i, weight in enumerate(weights)]
     parameters += [(f"biases[{i}]", bias) for i, bias in enumerate(biases or ()) if bias is not None]
     for name, array in parameters:
-        rules.writeable(name, array)
-        if not (array.flags.c_contiguous and array.flags.aligned):
-            raise rules.value_error(name, "does not lie in memory element by element", "a contiguous array")
+        updated_where_it_lies(rules, name, array)
     read = {"x": x, "target": target, "sample_weight": sample_weight, "order": order}
     apart(
         rules,
@@ -146,6 +144,41 @@ def dropout_share(rules: Rules, dropout: object) -> float:
     if share >= 1:
         raise rules.value_error("dropout", f"is {shown(dropout)}", "at least 0 and below 1")
     return share
+
+
+def updated_where_it_lies(rules: Rules, name: str, array: Array) -> None:
+    """Raise where a training step cannot update an array where it lies."""
+    rules.writeable(name, array)
+    if not (array.flags.forc and array.flags.aligned):
+        needed = "a contiguous array or the transposed view of one"
+        raise rules.value_error(name, "does not lie in memory element by element", needed)
+
+
+def outside_network(
+    rules: Rules, weights: object, biases: object
+) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
+    """Return the parameters of a network as the arrays that they are, to be updated where they lie."""
+    arrays = parameter_arrays(rules, weights, "weights")
+    if not arrays:
+        raise rules.value_error("weights", "is empty", "at least one layer")
+    for name, array in ((f"weights[{i}]", array) for i, array in enumerate(arrays)):
+        if array.ndim != 2 or 0 in array.shape:
+            raise rules.value_error(name, f"has shape {array.shape}", "two axes, (in, out), of at least 1")
+    given = (None,) * len(arrays) if biases is None else sequence(rules, "biases", biases)
+    offsets = tuple(
+        None if bias is None else updated_array(rules, f"biases[{i}]", bias) for i, bias in enumerate(given)
+    )
+    named = [(f"weights[{i}]", array) for i, array in enumerate(arrays)]
+    named += [(f"biases[{i}]", bias) for i, bias in enumerate(offsets) if bias is not None]
+    for name, array in named:
+        rules.exactly(name, array, arrays[0], of="weights[0]")
+        updated_where_it_lies(rules, name, array)
+    network(rules, np.empty((0, arrays[0].shape[0]), arrays[0].dtype), arrays, offsets)
+    for i, (weight, bias) in enumerate(zip(arrays, offsets, strict=True)):
+        if bias is not None and bias.ndim != 1:
+            raise rules.value_error(f"biases[{i}]", f"has shape {bias.shape}", f"({weight.shape[1]},)")
+    apart(rules, named, [])
+    return arrays, offsets
 
 
 def stopping(

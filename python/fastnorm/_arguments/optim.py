@@ -277,10 +277,10 @@ def largest_norm(rules: Rules, max_norm: object) -> float:
     return math.inf if unlimited else rules.number("max_norm", max_norm, minimum=0)
 
 
-def parameter_arrays(rules: Rules, parameters: object) -> tuple[Array, ...]:
+def parameter_arrays(rules: Rules, parameters: object, name: str = "parameters") -> tuple[Array, ...]:
     """Return the parameters, which are updated in place: ndarrays of a float type that can be written."""
-    listed = sequence(rules, "parameters", parameters)
-    return tuple(updated_array(rules, f"parameters[{i}]", value) for i, value in enumerate(listed))
+    listed = sequence(rules, name, parameters)
+    return tuple(updated_array(rules, f"{name}[{i}]", value) for i, value in enumerate(listed))
 
 
 def float_arrays(rules: Rules, parameters: object) -> tuple[Array, ...]:
