@@ -324,6 +324,21 @@ class MLP:
         mlp._hold(held, offsets)
         return mlp
 
+    @classmethod
+    def from_torch(cls, module: Any) -> MLP:
+        """Return a network with copies of the parameters of a `torch.nn.Sequential`, which
+        `fastnorm.torch.adopt` would share.
+        """
+        from .torch import adopt
+
+        return copy.copy(adopt(module))
+
+    def to_torch(self) -> Any:
+        """Return a `torch.nn.Sequential` with copies of the parameters: `fastnorm.torch.to_module`."""
+        from .torch import to_module
+
+        return to_module(self)
+
     def _configure(
         self,
         rules: Rules,
