@@ -15,6 +15,7 @@ ORDER = (
     "transformer",
     "gpt2_numpy",
     "regression",
+    "torch_adopt",
     "poly_loss",
     "deep_stack",
     "swiglu",
