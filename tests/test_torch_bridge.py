@@ -21,7 +21,7 @@ functional, nn = torch.nn.functional, torch.nn
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 from fastnorm import torch as ft  # noqa: E402
-from fastnorm.torch._library import TABLE  # noqa: E402
+from fastnorm.torch._library import TABLE, call, check  # noqa: E402
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -451,6 +451,31 @@ def test_rms_norm_has_the_default_eps_of_torch() -> None:
         torch.testing.assert_close(ft.rms_norm(x, 8), expected, rtol=4 * eps, atol=0)
 
 
+def test_dropout_of_attention_goes_by_the_seed_of_torch() -> None:
+    q, k, v = (torch.randn(2, 16, 8, requires_grad=True) for _ in range(3))
+
+    def program(q: Any, k: Any, v: Any) -> Any:
+        return ft.attention(q, k, v, dropout_p=0.5)
+
+    torch.compiler.reset()
+    found = []
+    for run in (program, program, torch.compile(program, fullgraph=True, backend="aot_eager")):
+        torch.manual_seed(3)
+        y = run(q, k, v)
+        found.append((y, *torch.autograd.grad(y.square().sum(), (q, k, v))))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])
+    assert not torch.equal(program(q, k, v), found[0][0])
+    leaves = [t.detach().double().requires_grad_() for t in (q[:, :4], k, v)]
+    seed = torch.randint(2**62, ())
+
+    def seeded(q: Any, k: Any, v: Any) -> Any:
+        given = (q, k, v, None, seed, False, None, False, 0.25)
+        return call(TABLE["attention"], *given)[0]
+
+    assert torch.autograd.gradcheck(seeded, leaves)
+
+
 X = torch.ones(3, 4)
 REFUSALS: tuple[tuple[type[Exception], str, Callable[[], Any]], ...] = (
     (
@@ -505,7 +530,7 @@ REFUSALS: tuple[tuple[type[Exception], str, Callable[[], Any]], ...] = (
         "attention: attn_mask requires a gradient",
         lambda: ft.attention(X, X, X, torch.ones(3, 3, requires_grad=True)),
     ),
-    (ValueError, "attention: dropout_p is 0.1, needs 0", lambda: ft.attention(X, X, X, dropout_p=0.1)),
+    (ValueError, r"attention: dropout_p is 1\.5", lambda: ft.attention(X, X, X, dropout_p=1.5)),
     (ValueError, r"attention: key has shape", lambda: ft.attention(X, torch.ones(3, 5), X)),
 )
 
@@ -527,8 +552,6 @@ def test_other_devices_are_refused() -> None:
 
     class Elsewhere:
         device, is_cpu, layout, dtype = torch.device("cuda:1"), False, torch.strided, torch.float32
-
-    from fastnorm.torch._library import check
 
     with pytest.raises(
         TypeError, match=r"gelu: input is a tensor on cuda:1, needs one on the CPU \(input.cpu\(\)"

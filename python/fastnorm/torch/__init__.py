@@ -1,7 +1,7 @@
 """fastnorm for PyTorch on the CPU: functions of its tensors, and its small networks trained in shared memory.
 
 The functions have PyTorch's names, arguments and defaults, take part in autograd, and may stand in programs
-that `torch.compile` and `torch.export` take. `adopt` makes an `MLP` of an `nn.Sequential`, in the same memory.
+that `torch.compile` and `torch.export` take. `adopt` makes an `MLP` of an `nn.Sequential`, in its memory.
 """
 
 from __future__ import annotations
@@ -213,11 +213,12 @@ def attention(
 ) -> Tensor:
     """`torch.nn.functional.scaled_dot_product_attention`: `fastnorm.attention`.
 
-    A query with nothing to attend to gives zeros. A gradient of `attn_mask` is refused, and so is dropout.
+    A query with nothing to attend to gives zeros. What is dropped depends on PyTorch's seed, as
+    `torch.manual_seed` sets it. A gradient of `attn_mask` is refused.
     """
-    if dropout_p != 0:
-        raise ValueError(f"attention: dropout_p is {dropout_p!r}, needs 0")
-    return call(_attention, query, key, value, attn_mask, is_causal, scale, enable_gqa)[0]
+    seed = None if dropout_p == 0 else _torch.randint(2**62, ())
+    given = (query, key, value, attn_mask, seed, is_causal, scale, enable_gqa, dropout_p)
+    return call(_attention, *given)[0]
 
 
 def _last_axes(name: str, input: Tensor, normalized_shape: int | Sequence[int]) -> list[int]:

@@ -30,9 +30,10 @@ NAMES = {
     "values": "value",
     "mask": "attn_mask",
     "axis": "dim",
+    "dropout": "dropout_p",
 }
 
-LIBRARY = torch.library.Library("fastnorm", "DEF")
+LIBRARY: Any = torch.library.Library("fastnorm", "DEF")  # type: ignore[no-untyped-call, unused-ignore]
 
 Shapes = Callable[[dict[str, Any]], list[Any]]
 
@@ -134,8 +135,8 @@ class Entry:
 
     `tensors` have gradients, in the order of fastnorm's backward; `constants` are other tensors; a name that
     ends in ? may be None. `options` are the rest, each with its type. `shapes` returns what results look
-    like. `takes_y`: the backward takes the result in the place of x. `transposed` is a tensor that fastnorm has the
-    other way.
+    like. `takes_y`: the backward takes the result in the place of x. `transposed` is a tensor that fastnorm
+    has the other way.
     """
 
     def __init__(
@@ -190,6 +191,8 @@ class Entry:
         arrays.update(zip(self.options, values[len(self.read) :], strict=True))
         if self.has_axes:
             arrays["axis"] = tuple(arrays["axis"])
+        if arrays.get("seed") is not None:
+            arrays["seed"] = int(arrays["seed"])
         if self.transposed:
             arrays[self.transposed] = arrays[self.transposed].T
         return arrays
@@ -443,8 +446,8 @@ def entries() -> dict[str, Entry]:
         Entry(
             "attention",
             "query keys values",
-            constants="mask?",
-            options="is_causal:bool scale:float? enable_gqa:bool",
+            constants="mask? seed?",  # a tensor, as programs that are compiled draw it
+            options="is_causal:bool scale:float? enable_gqa:bool dropout:float",
             shapes=attended,
         ),
     )
