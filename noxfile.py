@@ -57,6 +57,13 @@ def sklearn(session: nox.Session, versions: list[str]) -> None:
 
 
 @nox.session
+def torch(session: nox.Session) -> None:
+    """Test what is for PyTorch."""
+    session.install(".[test,torch]", "matplotlib")
+    session.run("python", "-m", "pytest", "tests/test_torch_bridge.py", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation into build/site, with warnings as errors, and follow its internal links."""
     session.install(".[docs]")
