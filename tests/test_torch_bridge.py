@@ -4,6 +4,7 @@ networks.
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
 from collections.abc import Callable
@@ -707,6 +708,12 @@ MODULES: tuple[tuple[str, Callable[[], list[Any]]], ...] = (
 def test_modules_that_are_refused(text: str, parts: Callable[[], list[Any]]) -> None:
     with pytest.raises((TypeError, ValueError), match=text):
         ft.adopt(nn.Sequential(*parts()))
+
+
+def test_examples_of_docstrings() -> None:
+    failed, attempted = doctest.testmod(ft._networks)
+    assert failed == 0
+    assert attempted > 5
 
 
 def test_other_modules_are_refused() -> None:
