@@ -187,8 +187,11 @@ class Entry:
 
     def arrays(self, values: Sequence[Any]) -> dict[str, Any]:
         """Return the arguments of fastnorm's op."""
-        arrays: dict[str, Any] = dict(zip(self.read, map(as_array, values), strict=False))
-        arrays.update(zip(self.options, values[len(self.read) :], strict=True))
+        arrays: dict[str, Any] = dict(zip(self.names, values, strict=True))
+        for name in self.read:
+            tensor = arrays[name]
+            if tensor is not None:
+                arrays[name] = as_array(tensor)
         if self.has_axes:
             arrays["axis"] = tuple(arrays["axis"])
         if arrays.get("seed") is not None:
