@@ -647,6 +647,18 @@ def test_activations(activation: Any) -> None:
     np.testing.assert_array_equal(again(x), mlp(x))
 
 
+def test_dropout() -> None:
+    layers = (nn.Linear(4, 32), nn.ReLU(), nn.Dropout(0.25), nn.Linear(32, 1))
+    mlp = ft.adopt(nn.Sequential(*layers))
+    assert mlp.dropout == 0.25
+    x, target = np.ones((2, 8, 4), np.float32)
+    still = fastnorm.SGD(lr=0.0)
+    losses = {mlp.step(x, target[:, :1], optimizer=still) for _ in range(4)}
+    assert len(losses) > 1
+    assert mlp.to_torch()[2].p == 0.25
+    assert ft.adopt(nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.0), nn.ReLU())).dropout == 0
+
+
 def linear(*sizes: int) -> Any:
     return nn.Linear(*sizes)
 
@@ -675,8 +687,15 @@ RELU = nn.ReLU()
 MODULES: tuple[tuple[str, Callable[[], list[Any]]], ...] = (
     ("module has no Linear", list),
     (r"0 is ReLU\(\) before a Linear", lambda: [RELU, linear(2, 2)]),
-    (r"2 is Tanh\(\) after an activation", lambda: [linear(2, 2), nn.ReLU(), nn.Tanh()]),
-    (r"1 is Dropout\(p=0.5, inplace=False\), needs Linear", lambda: [linear(2, 2), nn.Dropout()]),
+    (r"2 is Tanh\(\) after an activation or Dropout", lambda: [linear(2, 2), nn.ReLU(), nn.Tanh()]),
+    ("has Dropout of 0.5 after its layers", lambda: [linear(2, 2), nn.Dropout()]),
+    (r"0 is Dropout\(p=0.5, inplace=False\) before a Linear", lambda: [nn.Dropout(), linear(2, 2)]),
+    (r"2 is ReLU\(\) after an activation or D", lambda: [linear(2, 2), nn.Dropout(), RELU, linear(2, 2)]),
+    (r"2 is Dropout", lambda: [linear(2, 2), nn.Dropout(), nn.Dropout(), linear(2, 2)]),
+    (
+        "has Dropout of 0.5, 0.25, 0.0 after its layers",
+        lambda: [linear(2, 2), nn.Dropout(), linear(2, 2), nn.Dropout(0.25), linear(2, 2)],
+    ),
     (r"1 is LayerNorm", lambda: [linear(2, 2), nn.LayerNorm(2)]),
     (
         r"1 is LeakyReLU\(negative_slope=0.2\), needs the options of",

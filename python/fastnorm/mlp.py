@@ -286,6 +286,7 @@ class MLP:
         activation: DenseActivation | None = "relu",
         output_activation: DenseActivation | None = None,
         seed: int | np.random.Generator | None = None,
+        dropout: float = 0.0,
     ) -> MLP:
         """Return a network whose parameters are these arrays, which training changes where they lie.
 
@@ -296,7 +297,7 @@ class MLP:
             a contiguous array: ``weight.T`` of one that is (out, in). No two parameters may share memory.
         biases : sequence of ndarray or None, optional
             One of shape (out,) for each layer, None where a layer has none, or None for no biases at all.
-        activation, output_activation, seed
+        activation, output_activation, seed, dropout
             As in the constructor.
 
         Raises
@@ -320,6 +321,7 @@ class MLP:
         mlp = cls.__new__(cls)
         sizes = [held[0].shape[0], *(weight.shape[1] for weight in held)]
         mlp._configure(rules, sizes, activation, output_activation, held[0].dtype)
+        mlp.dropout = dropout
         mlp._rng = rules.generator("seed", seed)
         mlp._hold(held, offsets)
         return mlp

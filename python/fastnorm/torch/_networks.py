@@ -40,8 +40,9 @@ def adopt(module: Any) -> MLP:
     Parameters
     ----------
     module : torch.nn.Sequential
-        Of `Linear`, with one activation after each but the last, which may have another, `Identity`, and
-        `Sequential` of these; all parameters of one type, on the CPU, and to be trained.
+        Of `Linear`, with one activation after each but the last, which may have another, and the same
+        `Dropout` after each but the last, which steps apply; `Identity`, and `Sequential` of these; all
+        parameters of one type, on the CPU, and to be trained.
 
     Raises
     ------
@@ -64,17 +65,21 @@ def adopt(module: Any) -> MLP:
         raise _refusal("module", f"has type {_type(module)}", "a torch.nn.Sequential")
     layers: list[Any] = []
     follow: list[DenseActivation | None] = []
+    dropped: list[float] = []
     has_activation = True
     for name, part in _parts(module, ""):
         if type(part) is nn.Linear:
             _check_parameters(name, part)
             layers.append(part)
             follow.append(None)
+            dropped.append(0.0)
             has_activation = False
-        elif type(part) is nn.Identity or (type(part) is nn.Dropout and part.p == 0):
+        elif type(part) is nn.Identity:
             continue
+        elif type(part) is nn.Dropout and layers and not dropped[-1]:
+            dropped[-1], has_activation = part.p, part.p > 0 or has_activation
         elif has_activation:
-            where = "before a Linear" if not layers else "after an activation"
+            where = "after an activation or Dropout" if layers else "before a Linear"
             raise _refusal(name, f"is {part} {where}", "a Linear")
         else:
             follow[-1], has_activation = _activation(name, part), True
@@ -84,16 +89,21 @@ def adopt(module: Any) -> MLP:
     if len(hidden) > 1:
         found = f"has the activations {', '.join(map(str, hidden))} between its layers"
         raise _refusal("module", found, "the same between all")
+    shares = sorted(set(dropped[:-1])) or [0.0]
+    if len(shares) > 1 or dropped[-1]:
+        found = f"has Dropout of {', '.join(map(str, dropped))} after its layers"
+        raise _refusal("module", found, "the same after all but the last")
     return MLP.from_parameters(
         [as_array(layer.weight).T for layer in layers],
         [None if layer.bias is None else as_array(layer.bias) for layer in layers],
         activation=hidden[0] if hidden else None,
         output_activation=follow[-1],
+        dropout=shares[0],
     )
 
 
 def to_module(mlp: MLP) -> Any:
-    """Return a module of PyTorch with copies of a network's parameters: `Linear` and activations.
+    """Return a module of PyTorch with copies of a network's parameters: `Linear`, activations and `Dropout`.
 
     Raises
     ------
@@ -121,10 +131,13 @@ def to_module(mlp: MLP) -> Any:
         if bias is not None:
             layer.bias = nn.Parameter(as_tensor(bias.copy()))
         parts.append(layer)
-        activation = mlp.output_activation if i == len(mlp.weights) - 1 else mlp.activation
+        is_last = i == len(mlp.weights) - 1
+        activation = mlp.output_activation if is_last else mlp.activation
         if activation is not None:
             like = ACTIVATIONS[activation]
             parts.append(type(like)(**{name: getattr(like, name) for name in OPTIONS if hasattr(like, name)}))
+        if mlp.dropout and not is_last:
+            parts.append(nn.Dropout(mlp.dropout))
     return nn.Sequential(*parts)
 
 
