@@ -5,6 +5,7 @@ networks.
 from __future__ import annotations
 
 import doctest
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -293,15 +294,12 @@ def test_transformed(given: Case) -> None:
 
 
 @pytest.mark.parametrize("given", CASES, ids=NAMES)
-def test_operators(given: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operators(given: Case) -> None:
     """Both operators of each entry hold to their schemas and shapes, in any layout."""
     entry = TABLE[given.name.split()[0]]
     called: list[tuple[Any, tuple[Any, ...]]] = []
-    real = {kind: getattr(entry, kind) for kind in ("run_forward", "run_backward")}
 
     leaves = drawn(given)
-    with torch.utils._python_dispatch._disable_current_modes():
-        pass
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[misc, name-defined, unused-ignore]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -314,7 +312,6 @@ def test_operators(given: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [func for func, _ in called] == [entry.forward, entry.backward] or given.name.startswith(
         "cross_entropy"
     )
-    assert real["run_forward"] == entry.run_forward
     for func, args in called:
         for turn in (lambda t: t, turned, spread, expanded):
             given_args = tuple(turn(a.detach()) if isinstance(a, torch.Tensor) else a for a in args)
@@ -354,18 +351,15 @@ def test_export() -> None:
     assert "fastnorm" in str(program.graph)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="the default compiler needs one of C++")
 def test_inductor() -> None:
-    """The compiler that is the default, where there is a compiler of C++."""
     x = torch.randn(6, 5, requires_grad=True)
     target = torch.tensor([0, 1, 2, 3, 4, 0])
 
     def program(x: Any) -> Any:
         return ft.cross_entropy(ft.layer_norm(x, 5).exp(), target)
 
-    try:
-        value = torch.compile(program, fullgraph=True)(x)
-    except Exception as error:  # no compiler, or a folder that cannot be written
-        pytest.skip(f"inductor does not run here: {type(error).__name__}")
+    value = torch.compile(program, fullgraph=True)(x)
     (gradient,) = torch.autograd.grad(value, x)
     (expected,) = torch.autograd.grad(program(x), x)
     torch.testing.assert_close(gradient, expected)
