@@ -37,6 +37,7 @@ REPLACED = {
         "X y sample_weight activations deltas coef_grads intercept_grads layer_units incremental"
     ),
     "_forward_pass_fast": "X check_input",
+    "_validate_input": "X y incremental reset",
     "_loss_grad_lbfgs": ("packed_coef_inter X y sample_weight activations deltas coef_grads intercept_grads"),
 }
 CALLED = {"_unpack": "packed_parameters", "_update_no_improvement_count": "early_stopping X y sample_weight"}
@@ -506,3 +507,7 @@ def test_dropout(kind: type, backend: str, rng: np.random.Generator) -> None:
             fitted(dropout=bad)
     with pytest.raises(ValueError, match=r"dropout is 0\.5, needs 0 with solver 'lbfgs'"):
         fitted(dropout=0.5, solver="lbfgs")
+    kept = one.coefs_[0].copy()
+    with pytest.raises(ValueError, match="lbfgs"):
+        one.set_params(solver="lbfgs").fit(X, y)
+    np.testing.assert_array_equal(one.coefs_[0], kept)

@@ -73,6 +73,12 @@ class _Network:
 
     # ---- what is computed
 
+    def _validate_input(self: Any, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
+        # Before a fitted estimator loses what it has.
+        if self.solver == "lbfgs" and getattr(self, "dropout", 0.0):
+            raise ValueError(f"fit: dropout is {self.dropout}, needs 0 with solver 'lbfgs'")
+        return super()._validate_input(X, y, incremental, reset)  # type: ignore[misc]
+
     def _loss_name(self) -> str:
         raise NotImplementedError
 
@@ -136,8 +142,6 @@ class _Network:
         return loss, gradient
 
     def _fit_lbfgs(self: Any, X: Any, y: Array, sample_weight: Array | None, *rest: Any) -> None:
-        if getattr(self, "dropout", 0.0):
-            raise ValueError(f"fit: dropout is {self.dropout}, needs 0 with solver 'lbfgs'")
         X = dense(X, self.coefs_[0].dtype)
         sample_weight = self._weighed(y, sample_weight, False)
         super()._fit_lbfgs(X, self._targets(y, X), weights_of(sample_weight), *rest)  # type: ignore[misc]

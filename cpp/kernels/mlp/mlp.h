@@ -106,9 +106,11 @@ public:
             if (l > 0) kept -= kept_elements(task_.layers[l - 1]);
             // Strips while they are in the first-level cache, if not all rows stay there.
             const bool in_strips =
-                rows * strip.c_step * std::int64_t(sizeof(C)) > 16384 && task_.dropped == 0;
+                rows * strip.c_step * std::int64_t(sizeof(C)) > 16384 && !makes_mask(l - 1);
             const auto finish = [&](std::int64_t row, std::int64_t count) FASTNORM_INLINE_LAMBDA {
                 const std::int64_t first_element = row * strip.c_step;
+                if (is_dropped(l - 1) && !makes_mask(l - 1))
+                    scale_rows(other_g_ + first_element, strip.cols, strip.c_step, count);
                 to_z(
                     task_.layers[l - 1], kept + first_element, other_g_ + first_element, count, sums,
                     begins && row == 0
@@ -117,7 +119,7 @@ public:
             multiply(strip, rows, [&](std::int64_t row, std::int64_t count) FASTNORM_INLINE_LAMBDA {
                 if (l > 0 && in_strips) finish(row, count);
             });
-            if (l > 0) drop(l - 1, first, rows, other_g_);
+            if (l > 0 && makes_mask(l - 1)) drop(l - 1, first, rows, other_g_);
             if (l > 0 && !in_strips) finish(0, rows);
             C* swapped = g_;
             g_ = other_g_;
@@ -198,10 +200,26 @@ private:
         }
     }
 
+    bool is_dropped(std::int64_t l) const { return task_.dropped > 0 && l < task_.count - 1; }
+
+    // Whether the backward of a hidden layer needs the mask. relu's a is 0 where it was dropped, and its
+    // derivative there too: what is left to do is to scale.
+    bool makes_mask(std::int64_t l) const {
+        return l >= 0 && is_dropped(l) && task_.layers[l].activation != Activation::relu;
+    }
+    void scale_rows(C* g, std::int64_t cols, std::int64_t step, std::int64_t rows) const {
+        if (task_.dropped == dropout_levels) return;  // all gradients are 0, and there is no scale
+        const V scale = broadcast<V>(C(task_.dropout_scale));
+        for (std::int64_t r = 0; r < rows; ++r) {
+            for (std::int64_t j = 0; j < cols; j += native<C>)
+                store(g + r * step + j, load<V>(g + r * step + j) * scale);
+        }
+    }
+
     // Drops rows of what a layer gives, or of its gradient. The mask is that of dropout for an array of (rows
     // / 16, units / 16, 16 rows, 16 units), rounded up; each layer has numbers of its own.
     FASTNORM_INLINE void drop(std::int64_t l, std::int64_t first, std::int64_t rows, C* a) const {
-        if (task_.dropped == 0 || l == task_.count - 1) return;
+        if (!is_dropped(l)) return;
         const std::int64_t out = task_.layers[l].out, units = (out + square_side - 1) / square_side;
         const DroppedSquares<C> squares(task_.seed, task_.dropped, task_.dropout_scale, l);
         squares.drop(
