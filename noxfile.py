@@ -64,6 +64,13 @@ def torch(session: nox.Session) -> None:
 
 
 @nox.session
+def dask(session: nox.Session) -> None:
+    """Test what is for Dask."""
+    session.install(".[test,dask,sklearn]")
+    session.run("python", "-m", "pytest", "tests/test_dask.py", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation into build/site, with warnings as errors, and follow its internal links."""
     session.install(".[docs]")
