@@ -16,6 +16,7 @@ ORDER = (
     "gpt2_numpy",
     "regression",
     "torch_adopt",
+    "dask_scores",
     "poly_loss",
     "deep_stack",
     "swiglu",
