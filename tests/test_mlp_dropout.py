@@ -209,7 +209,8 @@ def test_bad_shares(value: Any) -> None:
 
 def test_a_refused_step_takes_no_masks(backend: str) -> None:
     mlp = fastnorm.MLP([2, 3, 1], dropout=0.5, seed=0)
-    first = mlp._drawn()
+    first, state = mlp._drawn(), mlp._rng.bit_generator.state
     with pytest.raises(ValueError, match="step: "):
         mlp.step(np.ones((3, 5), np.float32), np.ones((3, 1), np.float32))
     assert mlp._drawn() == first
+    assert mlp._rng.bit_generator.state == state

@@ -247,6 +247,7 @@ class MLP:
 
     _dropout = 0.0
     _masks: tuple[int, int] | None = None  # their seed, and how many steps have used it
+    _rng: np.random.Generator
 
     def __init__(
         self,
@@ -276,6 +277,7 @@ class MLP:
             for i, (n, m) in enumerate(pairwise(sizes))
         ]
         self._hold(weights, [np.zeros(m, self.dtype) for m in sizes[1:]])
+        self._draw_masks()
 
     @classmethod
     def from_parameters(
@@ -324,6 +326,7 @@ class MLP:
         mlp.dropout = dropout
         mlp._rng = rules.generator("seed", seed)
         mlp._hold(held, offsets)
+        mlp._draw_masks()
         return mlp
 
     @classmethod
@@ -414,18 +417,20 @@ class MLP:
     @dropout.setter
     def dropout(self, value: float) -> None:
         self._dropout = _rules.dropout_share(Rules("MLP"), value)
+        self._draw_masks()
+
+    def _draw_masks(self) -> None:
+        """Draw the seed of the masks where there is none yet, and there will be masks."""
+        if self._dropout and self._masks is None and hasattr(self, "_rng"):
+            self._masks = int(self._rng.integers(2**64, dtype=np.uint64)), 0
 
     def _drawn(self) -> tuple[float, int] | None:
-        """Return the share that the next step drops, and its seed; the first of all is drawn."""
-        if not self.dropout:
-            return None
-        if self._masks is None:
-            self._masks = int(self._rng.integers(2**64, dtype=np.uint64)), 0
-        return self.dropout, sum(self._masks) % 2**64
+        """Return the share that the next step drops, and its seed."""
+        return (self._dropout, sum(self._masks) % 2**64) if self._dropout and self._masks else None
 
     def _count(self, steps: int) -> None:
         """Go on by so many steps."""
-        if self.dropout and self._masks is not None:
+        if self._dropout and self._masks is not None:
             self._masks = self._masks[0], (self._masks[1] + steps) % 2**64
 
     def forward(self, x: ArrayLike) -> Array:
@@ -667,22 +672,24 @@ class MLP:
                     if shuffle:
                         places = self._rng.permutation(count)
                         order = places if rows is None else rows[places]
-                    value = mlp_train(
-                        taken,
-                        wanted,
-                        share,
-                        *network,
-                        loss,
-                        0.0,
-                        rule,
-                        order,
-                        batch_size,
-                        None,
-                        rates,
-                        max_norm,
-                        self._drawn(),
-                    )
-                    self._count(steps)
+                    try:
+                        value = mlp_train(
+                            taken,
+                            wanted,
+                            share,
+                            *network,
+                            loss,
+                            0.0,
+                            rule,
+                            order,
+                            batch_size,
+                            None,
+                            rates,
+                            max_norm,
+                            self._drawn(),
+                        )
+                    finally:  # of what Ctrl-C has cut off too
+                        self._count(steps)
                     error = math.nan if held is None else self._loss_on(*held, loss)
                     history.append(Epoch(number, value, error, time.perf_counter() - started))
                     if patience is not None and error < best:
