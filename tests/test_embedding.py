@@ -107,6 +107,6 @@ def test_out(backend: str, rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(own, expected)
     for integer in (np.int64, np.int32, np.uint8):  # those that are converted too
         memory = np.zeros((3, 2))
-        with pytest.raises(ValueError, match="out overlaps ids, needs memory of its own"):
+        with pytest.raises(ValueError, match="out overlaps an input, needs exactly an input or memory apart"):
             fastnorm.embedding(memory.view(integer)[0, :2], np.ones((1, 2)), out=memory[:2])
         assert (memory == 0).all()

@@ -16,12 +16,8 @@ def embedding(
     rules: Rules, ids: object, table: object, padding_id: object, out: object
 ) -> tuple[Array, Array, int | None, Array | None]:
     """Return the canonical arguments of `embedding`."""
-    given = rules.ndarray("ids", ids)
-    numbers, table, padding_id = lookup(rules, given, table, padding_id)
-    taken = rules.out(out, rows_of(numbers, table), table)
-    if taken is not None:
-        rules.apart("out", taken, given, "ids")
-    return numbers, table, padding_id, taken
+    ids, table, padding_id = lookup(rules, ids, table, padding_id)
+    return ids, table, padding_id, rules.out(out, rows_of(ids, table), table)
 
 
 def embedding_backward(

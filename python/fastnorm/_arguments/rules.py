@@ -236,11 +236,6 @@ class Rules:
                 )
         return out
 
-    def apart(self, name: str, written: Array, read: Array, of: str) -> None:
-        """Raise where an array that is written has memory in common with one that is only read."""
-        if shares_memory(written, read):
-            raise self.value_error(name, f"overlaps {of}", "memory of its own")
-
     # Axes
 
     def axes(self, value: object, x: Array) -> Axes:
