@@ -477,7 +477,8 @@ def linear_cross_entropy(
     where dweight will be. These are three products, as many as with an array of all logits.
 
     Accuracy: logits err as the outputs of `linear`; half types keep them in float32. The loss of given logits
-    is as good as that of `cross_entropy`, and the gradients err as those of `linear`.
+    is as good as that of `cross_entropy`, and the gradients err as those of `linear`; a gradient of a logit
+    that would be subnormal counts as 0 in them.
 
     Reproducibility: as in `linear` and `cross_entropy`; the loss has the same bits with and without
     gradients. The order of the sums of dweight and dbias depends on the shape alone.
@@ -557,7 +558,7 @@ def linear_cross_entropy_backward(
     Memory: as `linear_cross_entropy` with its gradients.
 
     Accuracy: logits err as the outputs of `linear`; half types keep them in float32. The gradients err as
-    those of `linear`.
+    those of `linear`; that of a logit that would be subnormal counts as 0 in them.
 
     Reproducibility: as in `linear` and `cross_entropy`. The order of the sums of dweight and dbias depends on
     the shape alone.

@@ -128,7 +128,8 @@ def mlp_backward(
     Notes
     -----
     Accuracy: as in the forward; sums over n rows are made of chains of at most 48 rows, whose sums are added
-    one after the other: an error of at most (50 + n / 48) * 2^-24 of the sum of the magnitudes.
+    one after the other: an error of at most (50 + n / 48) * 2^-24 of the sum of the magnitudes. Gradients
+    with respect to what activations are given count as 0 where they would be subnormal.
 
     Reproducibility: sums over the rows are taken within blocks of rows whose size depends on the shape alone,
     and added in the order of the blocks: the same bits for any number of threads and on any CPU with fused

@@ -351,7 +351,8 @@ class SGD(Optimizer):
 
     Notes
     -----
-    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once.
+    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once. State that
+    would be subnormal is 0.
 
     Examples
     --------
@@ -430,7 +431,8 @@ class Adam(Optimizer):
 
     Notes
     -----
-    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once.
+    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once. State that
+    would be subnormal is 0.
 
     References
     ----------
@@ -502,7 +504,8 @@ class AdamW(Adam):
 
     Notes
     -----
-    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once.
+    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once. State that
+    would be subnormal is 0.
 
     References
     ----------
@@ -560,7 +563,8 @@ class RMSprop(Optimizer):
 
     Notes
     -----
-    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once. Where
+    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once. State that
+    would be subnormal is 0. Where
     rounding makes ``v - m**2`` negative it counts as 0; PyTorch's parameter becomes NaN.
 
     References
@@ -644,7 +648,8 @@ class Lion(Optimizer):
 
     Notes
     -----
-    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once.
+    float16 and bfloat16 parameters are updated in float32, with float32 state, and rounded once. State that
+    would be subnormal is 0.
 
     References
     ----------

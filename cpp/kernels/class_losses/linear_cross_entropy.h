@@ -7,6 +7,7 @@
 //   l_j  = lift + (m - z_j), lift = log(S) or, where E holds more than half of S, log1p(R / E)
 //   loss = (1 - a) l_t + b sum l_j
 //   dz_j = p_j - b,  p_j = exp(z_j) / S,      at t: -(1 - a) u + b (C p_t - 1),  u = 1 - p_t = R / S
+// and 0 where that is subnormal (simd/vec.h).
 // What is promised of cross_entropy.h is kept for the logits as they are: a loss near 0 and u keep their
 // digits, exponentials are summed in float lanes folded to double.
 // Sources: Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", arXiv:2411.09009 (2024);
@@ -50,8 +51,8 @@ public:
             const W factor = broadcast<W>(C(scale * (((1 - a) + b * classes) / sum)));
             const W share = broadcast<W>(C(scale * b));
             for_columns<native<C>>(0, task_.classes, [&](std::int64_t j, auto step) FASTNORM_INLINE_LAMBDA {
-                const W power = shift.exponentials(load_columns<W>(static_cast<const C*>(z_) + j, step));
-                store_columns(z_ + j, mul_sub(power, factor, share), step);
+                const W power = shift.normal_shares(load_columns<W>(static_cast<const C*>(z_) + j, step));
+                store_columns(z_ + j, without_subnormals(mul_sub(power, factor, share)), step);
             });
             z_[label_] = C(scale * (b * (classes * (e / sum) - 1) - (1 - a) * (row_.others / sum)));
         }

@@ -65,7 +65,7 @@ struct ActivatedRows {
 };
 template <class C>
 using Activate = void (*)(const ActivatedRows<C>& rows);
-// out = dy * activation'(z) over cols elements.
+// out = dy * activation'(z) over cols elements, a factor of products: 0 where it is subnormal.
 template <class C>
 using ActivateBackward = void (*)(const C* dy, const C* z, C* out, std::int64_t cols, C beta);
 
@@ -92,7 +92,7 @@ void activate_row_backward(const C* dy, const C* z, C* out, std::int64_t cols, C
     for_columns<native<C>>(0, cols, [&](std::int64_t j, auto part) FASTNORM_INLINE_LAMBDA {
         const V result =
             activate_backward<kind>(load_columns<V>(dy + j, part), load_columns<V>(z + j, part), beta);
-        store_columns(out + j, result, part);
+        store_columns(out + j, without_subnormals(result), part);
     });
 }
 

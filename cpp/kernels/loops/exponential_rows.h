@@ -112,6 +112,13 @@ struct Shift {
     FASTNORM_INLINE V exponentials(V x) const {
         return scaled_exp(max(broadcast<V>(floor), x - broadcast<V>(shift)), broadcast<V>(power));
     }
+    // The same where a share of S that is subnormal counts as 0: then it is 0.
+    template <class V>
+    FASTNORM_INLINE V normal_shares(V x) const {
+        // From m - (126 or 1022) ln(2) on, less ln(2) for S >= 0.7 and for the rounding of the power.
+        const V least = broadcast<V>(reference - (sizeof(C) == 4 ? C(88.1) : C(709.2)));
+        return select(x < least, broadcast<V>(0), exponentials(max(least, x)));
+    }
     // log(sum exp(x_j - reference)) from S, with an absolute error of about that of log S. What is subtracted
     // from it is 0 mostly, and a row waits for it.
     FASTNORM_INLINE double lift(double sum) const {

@@ -233,12 +233,10 @@ private:
         const MlpLayer& layer, const C* z, C* g, std::int64_t rows, C* sums, bool begins
     ) const {
         const std::int64_t cols = padded_cols(layer.out, sizeof(C)), z_step = step(layer.out);
-        if (layer.activation != Activation::none) {
-            // relu's a serves for z: its sign is that of z where the derivative is not zero.
-            const ActivateBackward<C> derive = functions_of<C>(layer.activation).backward;
-            for (std::int64_t r = 0; r < rows; ++r)
-                derive(g + r * z_step, z + r * z_step, g + r * z_step, cols, C(1));
-        }
+        // relu's a serves for z: its sign is that of z where the derivative is not zero.
+        const ActivateBackward<C> derive = functions_of<C>(layer.activation).backward;
+        for (std::int64_t r = 0; r < rows; ++r)
+            derive(g + r * z_step, z + r * z_step, g + r * z_step, cols, C(1));
         if (layer.dbias < 0) return;
         C* dbias = sums + layer.dbias;
         for (std::int64_t j = 0; j < cols; j += native<C>) {

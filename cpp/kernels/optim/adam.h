@@ -23,8 +23,8 @@ void adam_update(const AdamUpdate& task, std::int64_t begin, std::int64_t end, v
     for_columns<native<C>>(begin, end, [&](std::int64_t i, auto step) FASTNORM_INLINE_LAMBDA {
         const V p = load_columns<V>(parameter + i, step);
         const V g = decayed(task, load_gradient<T, V>(task, i, step), p);
-        const V m = mul_add(beta1, load_columns<V>(first + i, step), rest1 * g);
-        const V v = mul_add(beta2, load_columns<V>(second + i, step), rest2 * g * g);
+        const V m = advanced(beta1, load_columns<V>(first + i, step), rest1 * g);
+        const V v = advanced(beta2, load_columns<V>(second + i, step), rest2 * g * g);
         store_columns(first + i, m, step);
         store_columns(second + i, v, step);
         const V denominator = mul_add(sqrt(v), second_scale, eps);

@@ -21,4 +21,11 @@ FASTNORM_INLINE V decayed(const Task& task, V g, V p) {
     return task.weight_decay != 0 ? mul_add(broadcast<V>(element_t<V>(task.weight_decay)), p, g) : g;
 }
 
+// State as it is kept: beta state + step, and 0 where that is subnormal. Without gradients a mean decays to
+// subnormal numbers, on which it stays for good, 0.9 of a few of the smallest being rounded to as many.
+template <class V>
+FASTNORM_INLINE V advanced(V beta, V state, V step) {
+    return without_subnormals(mul_add(beta, state, step));
+}
+
 FASTNORM_TARGET_END

@@ -21,7 +21,7 @@ void lion_update(const LionUpdate& task, std::int64_t begin, std::int64_t end, v
         const V p = load_columns<V>(parameter + i, step), g = load_gradient<T, V>(task, i, step);
         const V m = load_columns<V>(mean + i, step);
         const V direction = mul_add(beta1, m, rest1 * g);
-        store_columns(mean + i, mul_add(beta2, m, rest2 * g), step);
+        store_columns(mean + i, advanced(beta2, m, rest2 * g), step);
         const V forward = select(direction > zero, lr, direction);
         const V update = select(direction < zero, -lr, forward);
         store_columns(parameter + i, shrink * p - update, step);

@@ -24,17 +24,17 @@ void rmsprop_update(const RmspropUpdate& task, std::int64_t begin, std::int64_t 
     for_columns<native<C>>(begin, end, [&](std::int64_t i, auto step) FASTNORM_INLINE_LAMBDA {
         const V p = load_columns<V>(parameter + i, step);
         const V g = decayed(task, load_gradient<T, V>(task, i, step), p);
-        V v = mul_add(alpha, load_columns<V>(square + i, step), rest * g * g);
+        V v = advanced(alpha, load_columns<V>(square + i, step), rest * g * g);
         store_columns(square + i, v, step);
         if (mean) {
-            const V m = mul_add(alpha, load_columns<V>(mean + i, step), rest * g);
+            const V m = advanced(alpha, load_columns<V>(mean + i, step), rest * g);
             store_columns(mean + i, m, step);
             v = mul_add(-m, m, v);
             v = select(v < zero, zero, v);  // what rounding leaves of a gradient that hardly varies
         }
         V u = g / (sqrt(v) + eps);
         if (velocity) {
-            u = mul_add(momentum, load_columns<V>(velocity + i, step), u);
+            u = advanced(momentum, load_columns<V>(velocity + i, step), u);
             store_columns(velocity + i, u, step);
         }
         store_columns(parameter + i, mul_add(lr, u, p), step);

@@ -18,7 +18,7 @@ void sgd_update(const SgdUpdate& task, std::int64_t begin, std::int64_t end, voi
         const V p = load_columns<V>(parameter + i, step);
         V g = decayed(task, load_gradient<T, V>(task, i, step), p);
         if (velocity) {
-            const V v = mul_add(momentum, load_columns<V>(velocity + i, step), g);
+            const V v = advanced(momentum, load_columns<V>(velocity + i, step), g);
             store_columns(velocity + i, v, step);
             g = task.nesterov ? mul_add(momentum, v, g) : v;
         }

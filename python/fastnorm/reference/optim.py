@@ -51,8 +51,7 @@ def _sgd(i: int, parameter: Array, g: Array, own: Own, rule: Rule) -> None:
     if weight_decay:
         g = g + weight_decay * p
     if velocities is not None:
-        velocity = momentum * velocities[i].astype(np.float64) + g
-        result(velocity, velocities[i], velocities[i])
+        velocity = _kept(momentum * velocities[i].astype(np.float64) + g, velocities[i])
         g = g + momentum * velocity if nesterov else velocity
     result(p - lr * g, parameter, parameter)
 
@@ -96,8 +95,7 @@ def _rmsprop(i: int, parameter: Array, g: Array, own: Own, rule: Rule) -> None:
         v = np.where(v < mean * mean, 0.0, v - mean * mean)
     step = g / (np.sqrt(v) + eps)
     if velocities is not None:
-        step = momentum * velocities[i].astype(np.float64) + step
-        result(step, velocities[i], velocities[i])
+        step = _kept(momentum * velocities[i].astype(np.float64) + step, velocities[i])
     result(p - lr * step, parameter, parameter)
 
 
@@ -123,10 +121,16 @@ def _settings(own: Own, lr: float, weight_decay: float) -> tuple[float, float]:
 
 def _moment(state: Array, beta: float, value: Array) -> Array:
     """Advance a running mean, and return it as the update takes it."""
-    mean = beta * state.astype(np.float64) + (1 - beta) * value
-    result(mean, state, state)
+    mean = _kept(beta * state.astype(np.float64) + (1 - beta) * value, state)
     # What overflows in the state counts as it stands there.
     return np.where(np.isinf(state), state, mean)
+
+
+def _kept(values: Array, state: Array) -> Array:
+    """Store the values as new state, 0 for those that are subnormal there, and return them."""
+    values = np.where(np.abs(values) < np.finfo(state.dtype).smallest_normal, np.copysign(0, values), values)
+    result(values, state, state)
+    return values
 
 
 def _rounded(setting: float, parameter: Array) -> float:
