@@ -6,9 +6,11 @@ not importable.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import fastnorm
@@ -50,6 +52,37 @@ def native() -> Iterator[ModuleType]:
 
     with fastnorm.backend("native"):
         yield _core
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test has the same name in every process: it seeds its random numbers, and other processes run it."""
+    unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    assert not unstable, f"ids with addresses: {unstable[:3]}"
+
+
+@contextlib.contextmanager
+def _locked(path: Path, shared: bool) -> Iterator[None]:
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def company(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test marked `alone` runs while the workers of pytest-xdist, if there are any, run no other.
+
+    It waits in the gate, where none can pass it, until those that are in the room have left.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ or os.name != "posix":
+        yield
+        return
+    folder = tmp_path_factory.getbasetemp().parent
+    with contextlib.ExitStack() as room:
+        with _locked(folder / "gate", shared=False):
+            room.enter_context(_locked(folder / "room", shared="alone" not in request.keywords))
+        yield
 
 
 @pytest.fixture

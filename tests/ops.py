@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,11 @@ def with_variants(chosen: tuple[Spec, ...]) -> list[tuple[Spec, Variant]]:
 def label(value: object) -> str | None:
     """A readable id for pytest."""
     return str(value) if isinstance(value, (Spec, Variant, np.dtype, tuple)) else None
+
+
+def without_addresses(value: object) -> str:
+    """An id for what is printed with its place in memory, as functions are: the same in every process."""
+    return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
 
 
 def relaid(value: Any, relay: Callable[[Array], Array]) -> Any:

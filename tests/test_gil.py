@@ -14,6 +14,8 @@ import pytest
 from fastnorm.memory import embedding_sums, embedding_sums_backward
 from fastnorm.mlp import mlp_gradients
 
+pytestmark = pytest.mark.alone
+
 F32 = np.float32
 ROWS = 12_000_000  # a pass over so many numbers takes 10 ms at least
 

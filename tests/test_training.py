@@ -11,6 +11,7 @@ import fastnorm
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from ops import without_addresses
 from tolerances import assert_same_bits
 
 Array = NDArray[Any]
@@ -325,7 +326,7 @@ BAD: list[tuple[dict[str, Any], str, type[Exception]]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message", "error"), BAD, ids=str)
+@pytest.mark.parametrize(("given", "message", "error"), BAD, ids=without_addresses)
 def test_refusals_change_nothing(
     given: dict[str, Any], message: str, error: type[Exception], backend: str
 ) -> None:
