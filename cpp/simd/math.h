@@ -222,8 +222,8 @@ FASTNORM_MATH Vec<T, N> exp(Vec<T, N> x) {
     using V = Vec<T, N>;
     const V lowest = broadcast<V>(sizeof(T) == 4 ? T(-105) : T(-746)),
             highest = broadcast<V>(sizeof(T) == 4 ? T(89) : T(710));
-    const auto e = exponential(max(lowest, min(highest, x)));
-    return scale(broadcast<V>(1) + e.s, e.n);
+    const auto e = exponential(min(highest, x));
+    return scale_or_zero(x < lowest, broadcast<V>(1) + e.s, e.n);
 }
 
 // 2^n for integral n, where it is a normal number.

@@ -318,6 +318,16 @@ FASTNORM_INLINE Vec<T, N> without_subnormals(Vec<T, N> v) {
     return select((v < least) & (v > -least), copy_sign(broadcast<V>(0), v), v);
 }
 
+// 0 where the mask is set, else a.
+template <class T, int N>
+FASTNORM_INLINE Vec<T, N> zero_where(Mask<T, N> mask, Vec<T, N> a) {
+    if constexpr (N > native<T>) {
+        return {zero_where(mask.lo, a.lo), zero_where(mask.hi, a.hi)};
+    } else {
+        return select(mask, broadcast<Vec<T, N>>(T(0)), a);
+    }
+}
+
 // v * 2^n for integral n, rounded once (to a subnormal where the result is one), |n| <= 200 in float and 2000
 // in double. Without an instruction for it: two multiplications by powers of two, of which the first cannot
 // round for the v it is used on (2^-20 < |v| < 2^20).
@@ -340,6 +350,30 @@ FASTNORM_INLINE Vec<T, N> scale(Vec<T, N> v, Vec<T, N> n) {
         const V rest_power = from_bits((as_bits(rest + magic) << mantissa_bits) + one);
         return (v * near_power) * rest_power;
     }
+}
+
+// The same, but 0 where v * 2^n is known to vanish: whatever v and n are there, no lane has to underflow,
+// which takes as long as other operations on subnormal numbers (above).
+template <class T, int N>
+FASTNORM_INLINE Vec<T, N> scale_or_zero(Mask<T, N> vanishes, Vec<T, N> v, Vec<T, N> n) {
+    if constexpr (has_scale) {
+        return {scale_or_zero(vanishes.lo, v.lo, n.lo), scale_or_zero(vanishes.hi, v.hi, n.hi)};
+    } else {
+        return zero_where(vanishes, scale(v, zero_where(vanishes, n)));
+    }
+}
+
+// The same where |v| 2^n may be subnormal, by normal numbers alone: v 2^n is counted in smallest numbers, and
+// that count, rounded, is the bits of the result. For 2^-20 < |v| < 2^20 or v = 0, and n > -200 in float.
+template <int N>
+FASTNORM_INLINE Vec<float, N> scale_gradually(Vec<float, N> v, Vec<float, N> n) {
+    using V = Vec<float, N>;
+    const V whole = broadcast<V>(0x1p23f);
+    const V count = abs(scale(v, n + broadcast<V>(149)));
+    const auto is_subnormal = count < whole;
+    const V subnormal = from_bits(as_bits(count + whole) - as_bits(whole));
+    const V normal = scale(v, select(is_subnormal, broadcast<V>(0), n));
+    return select(is_subnormal, copy_sign(subnormal, v), normal);
 }
 
 // One of 32 numbers, aligned to 64 bytes, by the low five bits of the index.

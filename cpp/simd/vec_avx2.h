@@ -59,6 +59,9 @@ FASTNORM_INLINE Bits<double, 4> multiply_words(Bits<double, 4> a, Bits<double, 4
     FASTNORM_REGISTER_COMPARE_IMMEDIATE(T, N, !=, s, _CMP_NEQ_UQ)                 \
     FASTNORM_INLINE Vec<T, N> select(Mask<T, N> mask, Vec<T, N> a, Vec<T, N> b) { \
         return {_mm256_blendv_##s(b.r, a.r, mask.r)};                             \
+    }                                                                             \
+    FASTNORM_INLINE Vec<T, N> zero_where(Mask<T, N> mask, Vec<T, N> a) {          \
+        return {_mm256_andnot_##s(mask.r, a.r)};                                  \
     }
 FASTNORM_REGISTER_COMPARE_256(float, 8, ps)
 FASTNORM_REGISTER_COMPARE_256(double, 4, pd)

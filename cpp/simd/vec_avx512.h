@@ -91,7 +91,10 @@ FASTNORM_REGISTER_INTEGERS(double, 8, _mm512, epi64)
     FASTNORM_INLINE Bits<T, N> operator^(Bits<T, N> a, Bits<T, N> b) {                                       \
         return {_mm512_xor_si512(a.r, b.r)};                                                                 \
     }                                                                                                        \
-    FASTNORM_INLINE Vec<T, N> scale(Vec<T, N> v, Vec<T, N> n) { return {_mm512_scalef_##s(v.r, n.r)}; }
+    FASTNORM_INLINE Vec<T, N> scale(Vec<T, N> v, Vec<T, N> n) { return {_mm512_scalef_##s(v.r, n.r)}; }      \
+    FASTNORM_INLINE Vec<T, N> scale_or_zero(Mask<T, N> vanishes, Vec<T, N> v, Vec<T, N> n) {                 \
+        return {_mm512_maskz_scalef_##s(mask_type(~vanishes.r), v.r, n.r)};                                  \
+    }
 FASTNORM_REGISTER_512(float, 16, ps, epi32, __mmask16)
 FASTNORM_REGISTER_512(double, 8, pd, epi64, __mmask8)
 FASTNORM_INLINE Bits<double, 8> multiply_words(Bits<double, 8> a, Bits<double, 8> b) {

@@ -19,8 +19,9 @@ FASTNORM_INLINE V far_tail(V x, V lo, V a, V a_lo, V b) {
     const V r = high + low;
     const Pair<V> s = fast_two_sum(high, mul_add(r * r, polynomial(r, exponential_series_single), low));
     const Pair<V> whole = fast_two_sum(one, s.hi);
-    const V more = mul_add(b, scale(whole.hi, n), a_lo);
-    return scale(mul_add(a, whole.hi, mul_add(more, whole.hi, a * (whole.lo + s.lo))), n);
+    // From 2^-100 on e^2 is nothing beside e.
+    const V more = mul_add(b, scale(whole.hi, max(broadcast<V>(-100), n)), a_lo);
+    return scale_gradually(mul_add(a, whole.hi, mul_add(more, whole.hi, a * (whole.lo + s.lo))), n);
 }
 
 FASTNORM_TARGET_END
