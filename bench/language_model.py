@@ -18,6 +18,7 @@ from typing import Any
 
 import fastnorm
 import numpy as np
+from fastnorm._report.timing import wait_for_idle_threads
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
@@ -117,7 +118,7 @@ def main() -> None:
                 for _ in range(options.steps):
                     texts = pieces(rng, characters, batch, sizes.tokens)
                     for contender, found in times.items():
-                        time.sleep(0.015)
+                        wait_for_idle_threads()
                         began = time.perf_counter()
                         contender.step(texts)
                         found.append(time.perf_counter() - began)

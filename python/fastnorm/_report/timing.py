@@ -18,7 +18,10 @@ from .._specs import Call
 
 SAMPLE_SECONDS = 1e-3  # a timed sample lasts about this long: small calls run in loops
 WARM_UP_SECONDS = 1e-3  # the call before has filled the caches with its own data
-PAUSE_SECONDS = 0.025  # by then GNU OpenMP, the slowest of the pools to do so, has stopped spinning
+# Threads of other libraries that wait for more work run on: GNU OpenMP's for 25 ms, OpenBLAS's for 2^28 ticks
+# of the processor's clock (105 ms at 2.6 GHz), in which a product of 1024x1024 on two threads took twice as
+# long. Systems count the time of a thread that runs in steps of 1 to 4 ms.
+WATCHED_SECONDS, IDLE_SECONDS, LONGEST_PAUSE_SECONDS = 0.012, 0.002, 0.3
 LONG_CALL_SECONDS = 5e-3  # longer calls bring their own data into any cache: no warm-up
 
 
@@ -102,6 +105,17 @@ class _Contender:
         self.samples.append(self.timer.timeit(self.loops) / self.loops)
 
 
+def wait_for_idle_threads() -> float:
+    """Wait until the threads of this process have stopped, and return the seconds that it took."""
+    begin = time.perf_counter()
+    while (waited := time.perf_counter() - begin) < LONGEST_PAUSE_SECONDS:
+        worked = time.process_time()
+        time.sleep(WATCHED_SECONDS)
+        if time.process_time() - worked < IDLE_SECONDS:
+            break
+    return waited + WATCHED_SECONDS
+
+
 def time_in_turns(
     calls: Mapping[str, Call], *, seconds: float, threads: int = 1, rounds: tuple[int, int] = (5, 200)
 ) -> dict[str, Timing]:
@@ -114,7 +128,7 @@ def time_in_turns(
     seconds : float
         Time for all rounds of all calls together.
     threads : int
-        How many each may use. Where there are several, `PAUSE_SECONDS` pass after a call that `spins`, whose
+        How many each may use. Where there are several, what `spins` is waited for until it has stopped: its
         threads would take the processors from the next contender.
     rounds : tuple of int
         The fewest and the most rounds, whatever `seconds` says.
@@ -124,25 +138,25 @@ def time_in_turns(
     dict of str to Timing
         All with the same number of rounds, so that they can be paired.
     """
-    pause = PAUSE_SECONDS if threads > 1 else 0.0
     contenders = {}
+    pauses = 0.0  # of a round
     for name, call in calls.items():
         contenders[name] = _Contender(call)
-        if call.spins and pause:
-            time.sleep(pause)
+        if call.spins and threads > 1:
+            pauses += wait_for_idle_threads()
     order = list(contenders.values())
     shuffle = random.Random(0).shuffle
     fewest, most = rounds
     end = time.perf_counter() + seconds
-    round_seconds = sum(contender.round_seconds + pause * contender.call.spins for contender in order)
+    round_seconds = pauses + sum(contender.round_seconds for contender in order)
     for index in range(most):
         if index >= fewest and time.perf_counter() + round_seconds > end:
             break
         shuffle(order)  # so that nobody always follows the same neighbour
         for contender in order:
             contender.sample()
-            if contender.call.spins and pause:
-                time.sleep(pause)
+            if contender.call.spins and threads > 1:
+                wait_for_idle_threads()
     return {name: Timing(tuple(contender.samples), contender.loops) for name, contender in contenders.items()}
 
 

@@ -1,8 +1,8 @@
 """The libraries that fastnorm is timed against, one module each.
 
-A peer module has `SPINS`, whether its threads keep running after a call, `prepare(threads)`, called before
-anything runs, `to_numpy(array)`, and in `CALLS`, by the name of the op, functions that turn a `Sample` into
-the `Call` that a user of the library would write. They return None where the library cannot do what the
+A peer module has `SPINS`, whether its threads may keep running after a call, `prepare(threads)`, called
+before anything runs, `to_numpy(array)`, and in `CALLS`, by the name of the op, functions that turn a `Sample`
+into the `Call` that a user of the library would write. They return None where the library cannot do what the
 sample asks for. Arrays are converted before the timing.
 """
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..._specs import Call, Sample, backward_name, formula_of, specs
 from . import Builder
 
-SPINS = False
+SPINS = True  # the threads of its BLAS
 
 
 def prepare(threads: int) -> None:
