@@ -430,7 +430,7 @@ def test_parser_of_the_extension(spec: Spec) -> None:
         ((), {}),
         ((X,), {}),
         ((X,) * (count + 2), {}),
-        ((X, X), {"out": X}),
+        ((X, X), {"outt": X}),
         ((X, X), {"dy": X}),
     ):
         with pytest.raises(TypeError):

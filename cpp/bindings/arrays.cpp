@@ -67,7 +67,31 @@ NewArray new_result(
 
 }  // namespace
 
-NewArray new_like(const Array& x) { return new_like(x, x.shape()); }
+namespace {
+
+thread_local PyArrayObject* destination = nullptr;
+
+bool has_layout(PyArrayObject* array, const Array& x) {
+    npy_intp dense[NPY_MAXDIMS];
+    dense_strides_like(x, x.shape(), dense);
+    return PyArray_TYPE(array) == type_number_of(x.element) && PyArray_NDIM(array) == x.ndim() &&
+           std::equal(x.shape(), x.shape() + x.ndim(), PyArray_DIMS(array)) &&
+           std::equal(dense, dense + x.ndim(), PyArray_STRIDES(array));
+}
+
+}  // namespace
+
+Destination::Destination(PyArrayObject* array) noexcept : before_(destination) { destination = array; }
+Destination::~Destination() { destination = before_; }
+
+NewArray new_like(const Array& x) {
+    if (destination && has_layout(destination, x)) {
+        PyObject* const array = reinterpret_cast<PyObject*>(destination);
+        destination = nullptr;
+        return {Reference(Py_NewRef(array)), true};
+    }
+    return new_like(x, x.shape());
+}
 
 NewArray new_like(const Array& x, const npy_intp* shape) {
     npy_intp strides[NPY_MAXDIMS];

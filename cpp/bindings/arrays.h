@@ -18,6 +18,19 @@ NewArray new_like(const Array& x, const npy_intp* shape);
 // A contiguous one of any shape and type that is written while x is read.
 NewArray new_beside(const Array& x, int ndim, const npy_intp* shape, Element element);
 
+// While it lives, the first new_like() of this thread that makes an array of just this type, shape and layout
+// gives this one, which is written whole by then. Null: none does.
+class Destination {
+public:
+    explicit Destination(PyArrayObject* array) noexcept;
+    ~Destination();
+    Destination(const Destination&) = delete;
+    Destination& operator=(const Destination&) = delete;
+
+private:
+    PyArrayObject* before_;
+};
+
 // A new contiguous array; of the statistics' shape (x without the normalised axes); of the parameters' shape.
 Reference new_array(int ndim, const npy_intp* shape, int type_number);
 Reference new_statistic(const Array& x, const Axes& axes);

@@ -30,6 +30,27 @@ const NativeOp* find_native(const char* name) {
     return nullptr;
 }
 
+// How many arrays a function says that it returns, as Op::gradients.
+int count_gradients(PyObject* function) {
+    const Reference annotations(PyObject_GetAttrString(function, "__annotations__"));
+    PyObject* stated = annotations && PyDict_Check(annotations.get())
+                           ? PyDict_GetItemString(annotations.get(), "return")
+                           : nullptr;
+    const char* text = stated && PyUnicode_Check(stated) ? PyUnicode_AsUTF8(stated) : nullptr;
+    if (!text) {
+        PyErr_Clear();
+        return -1;
+    }
+    if (std::strcmp(text, "Array") == 0) return 0;
+    if (std::strncmp(text, "tuple[", 6) != 0) return -1;
+    int count = 1, depth = 1;
+    for (text += 6; *text && depth > 0; ++text) {
+        depth += (*text == '[') - (*text == ']');
+        count += *text == ',' && depth == 1;
+    }
+    return *text ? -1 : count;  // a union is either
+}
+
 // Takes the signature from op.function; false with an error set, also where the native function names its
 // arguments otherwise.
 bool take_signature(Op& op) {
@@ -47,7 +68,12 @@ bool take_signature(Op& op) {
     op.positional = int(PyLong_AsLong(positional.get()));
     const int keywords = int(PyLong_AsLong(keyword_only.get()));
     op.count = op.positional + keywords;
-    if (op.count != op.native->count) {
+    // Beyond what its native function takes a backward has `out`, which op_call.cpp sees to.
+    op.passed = op.native->count;
+    const bool fills =
+        op.count == op.passed + 1 &&
+        PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(variables.get(), op.passed), "out") == 0;
+    if (op.count != op.passed + fills) {
         PyErr_Format(
             PyExc_TypeError, "%U takes %d arguments, its native function %d (%s)", name_of(op), op.count,
             op.native->count, op.native->arguments
@@ -55,10 +81,10 @@ bool take_signature(Op& op) {
         return false;
     }
     op.names = PyTuple_GetSlice(variables.get(), 0, op.count);
-    if (!op.names) return false;
+    const Reference passed(PyTuple_GetSlice(variables.get(), 0, op.passed));
     const Reference separator(PyUnicode_FromString(", "));
-    const Reference stated(separator ? PyUnicode_Join(separator.get(), op.names) : nullptr);
-    if (!stated) return false;
+    const Reference stated(passed && separator ? PyUnicode_Join(separator.get(), passed.get()) : nullptr);
+    if (!op.names || !stated) return false;
     if (PyUnicode_CompareWithASCIIString(stated.get(), op.native->arguments) != 0) {
         PyErr_Format(
             PyExc_TypeError, "%U takes (%U), its native function (%s)", name_of(op), stated.get(),
@@ -90,8 +116,9 @@ bool take_signature(Op& op) {
     for (int i = op.positional; i < op.count; ++i) {
         PyObject* name = PyTuple_GET_ITEM(op.names, i);
         op.defaults[i] = by_name ? Py_XNewRef(PyDict_GetItemWithError(by_name, name)) : nullptr;
-        if (PyUnicode_CompareWithASCIIString(name, "out") == 0) op.out = i;
+        if (i < op.passed && PyUnicode_CompareWithASCIIString(name, "out") == 0) op.out = i;
     }
+    op.gradients = count_gradients(op.function);
     return !PyErr_Occurred();
 }
 

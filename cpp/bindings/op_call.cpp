@@ -1,7 +1,9 @@
 #include <cstring>
 
 #include "bindings/arguments.h"
+#include "bindings/arrays.h"
 #include "bindings/op_object.h"
+#include "bindings/overlap.h"
 #include "runtime/float_controls.h"
 
 namespace fastnorm {
@@ -9,6 +11,7 @@ namespace fastnorm {
 namespace {
 
 PyObject* rules_type = nullptr;  // fastnorm._arguments.rules.Rules
+PyObject* into_out = nullptr;    // fastnorm._arguments.gradients.into_out
 
 // The context variable that holds the name of the backend, native where it is not set.
 PyObject* backend_variable = nullptr;
@@ -105,9 +108,9 @@ Reference canonical_arguments(Op& op, const Slot* slots) {
     const Reference rules(PyObject_CallOneArg(rules_type, name_of(op)));
     if (!rules) return {};
     PyObject* arguments[1 + max_arguments] = {rules.get()};
-    for (int i = 0; i < op.count; ++i) arguments[1 + i] = slots[i];
-    Reference canonical(PyObject_Vectorcall(rule, arguments, std::size_t(1 + op.count), nullptr));
-    if (canonical && (!PyTuple_Check(canonical.get()) || PyTuple_GET_SIZE(canonical.get()) != op.count)) {
+    for (int i = 0; i < op.passed; ++i) arguments[1 + i] = slots[i];
+    Reference canonical(PyObject_Vectorcall(rule, arguments, std::size_t(1 + op.passed), nullptr));
+    if (canonical && (!PyTuple_Check(canonical.get()) || PyTuple_GET_SIZE(canonical.get()) != op.passed)) {
         PyErr_Format(PyExc_SystemError, "%U: fastnorm._arguments did not return its arguments", name_of(op));
         return {};
     }
@@ -136,9 +139,9 @@ PyObject* run_reference(Op& op, const Slot* slots) {
     PyObject* twin = look_up(op, "reference", op.twin);
     if (!twin) return nullptr;
     Slot arguments[max_arguments];
-    for (int i = 0; i < op.count; ++i) arguments[i] = PyTuple_GET_ITEM(canonical.get(), i);
+    for (int i = 0; i < op.passed; ++i) arguments[i] = PyTuple_GET_ITEM(canonical.get(), i);
     if (op.out >= 0) arguments[op.out] = slots[op.out];
-    return PyObject_Vectorcall(twin, arguments, std::size_t(op.count), nullptr);
+    return PyObject_Vectorcall(twin, arguments, std::size_t(op.passed), nullptr);
 }
 
 // Whether the twin runs: 1, 0, or -1 with an error set.
@@ -161,6 +164,54 @@ PyObject* run(Op& op, const Slot* slots) {
     return outcome.canonical ? outcome.result : run_by_rules(op, slots);
 }
 
+// The array that a backward's first gradient may be written to at once: the only one that `out` asks for, and
+// apart from all arrays that are given. What is not judged here is copied.
+PyArrayObject* first_gradient(const Op& op, const Slot* slots, PyObject* out) {
+    if (PyTuple_CheckExact(out)) {
+        if (PyTuple_GET_SIZE(out) == 0 || PyTuple_GET_SIZE(out) != op.gradients) return nullptr;
+        for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(out); ++i) {
+            if (PyTuple_GET_ITEM(out, i) != Py_None) return nullptr;
+        }
+        out = PyTuple_GET_ITEM(out, 0);
+    } else if (op.gradients != 0) {
+        return nullptr;
+    }
+    if (!PyArray_CheckExact(out)) return nullptr;
+    PyArrayObject* const array = reinterpret_cast<PyArrayObject*>(out);
+    if (!PyArray_ISBEHAVED(array)) return nullptr;
+    const Extent written = extent_of(array);
+    for (int i = 0; i < op.passed; ++i) {
+        PyObject* const slot = slots[i];
+        if (slot == Py_None || PyFloat_CheckExact(slot) || PyLong_CheckExact(slot) || PyBool_Check(slot) ||
+            PyUnicode_CheckExact(slot))
+            continue;
+        if (!PyArray_CheckExact(slot)) return nullptr;
+        const Extent read = extent_of(reinterpret_cast<PyArrayObject*>(slot));
+        if (written.begin < read.end && read.begin < written.end) return nullptr;
+    }
+    return array;
+}
+
+// A backward whose gradients go where `out` says. They are computed first, into memory of their own but for
+// first_gradient(), and then have their types and shapes: nothing is written before all is known to fit.
+PyObject* run_into(Op& op, const Slot* slots) {
+    PyObject* const out = slots[op.passed];
+    Reference gradients;
+    {
+        const Destination destination(runs_reference(op) == 0 ? first_gradient(op, slots, out) : nullptr);
+        gradients = Reference(run(op, slots));
+    }
+    if (!gradients || gradients.get() == out) return gradients.release();
+    const Reference inputs(PyTuple_New(op.passed));
+    if (!inputs) return nullptr;
+    for (int i = 0; i < op.passed; ++i) PyTuple_SET_ITEM(inputs.get(), i, Py_NewRef(slots[i]));
+    return PyObject_CallFunctionObjArgs(into_out, name_of(op), out, gradients.get(), inputs.get(), nullptr);
+}
+
+PyObject* run_given(Op& op, const Slot* slots) {
+    return op.passed < op.count && slots[op.passed] != Py_None ? run_into(op, slots) : run(op, slots);
+}
+
 // Lists of arrays as tuples that the call owns: neither the rules nor what runs without the GIL may see
 // another thread change them.
 PyObject* run_on_own_sequences(Op& op, Slot* slots) {
@@ -171,7 +222,7 @@ PyObject* run_on_own_sequences(Op& op, Slot* slots) {
         if (!owned[i]) return nullptr;
         slots[i] = owned[i].get();
     }
-    return run(op, slots);
+    return run_given(op, slots);
 }
 
 }  // namespace
@@ -180,14 +231,16 @@ PyObject* call_op(PyObject* self, PyObject* const* args, std::size_t nargsf, PyO
     Op& op = *as_op(self);
     Slot slots[max_arguments];
     if (!parse(op, args, PyVectorcall_NARGS(nargsf), kwnames, slots)) return nullptr;
-    return op.sequences ? run_on_own_sequences(op, slots) : run(op, slots);
+    return op.sequences ? run_on_own_sequences(op, slots) : run_given(op, slots);
 }
 
 bool prepare_calls() {
     const Reference backend(PyImport_ImportModule("fastnorm._backend"));
     if (!backend || !(backend_variable = PyObject_GetAttrString(backend.get(), "CHOSEN"))) return false;
     const Reference rules(PyImport_ImportModule("fastnorm._arguments.rules"));
-    return rules && (rules_type = PyObject_GetAttrString(rules.get(), "Rules"));
+    const Reference gradients(PyImport_ImportModule("fastnorm._arguments.gradients"));
+    return rules && gradients && (rules_type = PyObject_GetAttrString(rules.get(), "Rules")) &&
+           (into_out = PyObject_GetAttrString(gradients.get(), "into_out"));
 }
 
 }  // namespace fastnorm

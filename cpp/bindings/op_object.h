@@ -18,7 +18,9 @@ struct Op {
     PyObject* names;                    // a tuple of all arguments
     PyObject* defaults[max_arguments];  // null: required
     int count, positional;
-    int out;                 // the argument `out`, -1 where there is none
+    int passed;     // those of them that rules, twin and native function take, the first ones
+    int out;        // the argument `out` among these, -1 where there is none
+    int gradients;  // how many entries the tuple has that a backward returns; 0: an array, -1: either
     unsigned sequences = 0;  // a bit for each argument that is a sequence of arrays
     const NativeOp* native;
     Runs runs;

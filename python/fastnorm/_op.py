@@ -15,6 +15,7 @@ from types import FunctionType, MethodType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from . import _backend
+from ._arguments.gradients import into_out
 from ._arguments.rules import Rules
 from ._typing import Backend
 
@@ -125,6 +126,8 @@ class InterpretedOp:
             raise TypeError(f"{self.__name__}() {error}") from None
         bound.apply_defaults()
         given = bound.arguments
+        # A backward's `out` is for what takes its gradients.
+        out = given.pop("out") if self.__name__.endswith("_backward") and "out" in given else None
         family = self._function.__module__.rpartition(".")[2]
         rule = getattr(importlib.import_module(f"{__package__}._arguments.{family}"), self.__name__)
         importlib.import_module(f"{__package__}.reference")  # first, as the extension does
@@ -132,7 +135,8 @@ class InterpretedOp:
         canonical = dict(zip(given, rule(Rules(self.__name__), *given.values()), strict=True))
         if "out" in given:
             canonical["out"] = given["out"]  # as the caller gave it, for that is what the twin returns
-        return twin(*canonical.values())
+        gradients = twin(*canonical.values())
+        return gradients if out is None else into_out(self.__name__, out, gradients, tuple(given.values()))
 
     def __get__(self, instance: object, owner: object = None) -> Any:
         """Become a method where the op is an attribute of a class, as a function does."""

@@ -108,7 +108,9 @@ def _match(op: Callable[..., Any], backward: Callable[..., Any]) -> Pair:
         backward,
         signature,
         tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY),
-        frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in backward_names),
+        frozenset(
+            p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in backward_names - {"out"}
+        ),
         "return_stats" in signature.parameters and "stats" in backward_names,
         "y" in backward_names,
     )

@@ -84,7 +84,13 @@ def gelu(x: ArrayLike, *, approximate: Approximation = "none", out: Array | None
 
 
 @op
-def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "none") -> Array:
+def gelu_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    approximate: Approximation = "none",
+    out: Array | None = None,
+) -> Array:
     """Gradient of `gelu` with respect to x.
 
     ``dx = dy * (Phi(x) + x * phi(x))``, phi being the density of the standard normal distribution; the
@@ -98,6 +104,8 @@ def gelu_backward(dy: ArrayLike, x: ArrayLike, *, approximate: Approximation = "
         The argument of the forward.
     approximate : {'none', 'tanh', 'sigmoid'}, default 'none'
         As in the forward.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -180,7 +188,12 @@ def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
 
 
 @op
-def hardswish_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+def hardswish_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `hardswish` with respect to x.
 
     ``dx = dy * (2 * x + 3) / 6`` for ``-3 < x < 3``, 0 below and dy above.
@@ -191,6 +204,8 @@ def hardswish_backward(dy: ArrayLike, x: ArrayLike) -> Array:
         Gradient of the loss with respect to y, of x's shape and dtype.
     x : array_like
         The argument of the forward.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -280,7 +295,13 @@ def elu(x: ArrayLike, *, alpha: float = 1.0, out: Array | None = None) -> Array:
 
 
 @op
-def elu_backward(dy: ArrayLike, x: ArrayLike, *, alpha: float = 1.0) -> Array:
+def elu_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    alpha: float = 1.0,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `elu` with respect to x.
 
     ``dx = dy`` where ``x > 0``, else ``dy * alpha * exp(x)``; NaN where x is.
@@ -293,6 +314,8 @@ def elu_backward(dy: ArrayLike, x: ArrayLike, *, alpha: float = 1.0) -> Array:
         The argument of the forward.
     alpha : float, default 1.0
         As in the forward.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -382,7 +405,13 @@ def leaky_relu(x: ArrayLike, *, negative_slope: float = 0.01, out: Array | None 
 
 
 @op
-def leaky_relu_backward(dy: ArrayLike, x: ArrayLike, *, negative_slope: float = 0.01) -> Array:
+def leaky_relu_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    negative_slope: float = 0.01,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `leaky_relu` with respect to x.
 
     ``dx = dy`` where ``x > 0``, else ``negative_slope * dy``; NaN where x is.
@@ -395,6 +424,8 @@ def leaky_relu_backward(dy: ArrayLike, x: ArrayLike, *, negative_slope: float = 
         The argument of the forward.
     negative_slope : float, default 0.01
         As in the forward.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -481,7 +512,12 @@ def logsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
 
 
 @op
-def logsigmoid_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+def logsigmoid_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `logsigmoid` with respect to x.
 
     ``dx = dy * sigmoid(-x)``.
@@ -492,6 +528,8 @@ def logsigmoid_backward(dy: ArrayLike, x: ArrayLike) -> Array:
         Gradient of the loss with respect to y, of x's shape and dtype.
     x : array_like
         The argument of the forward.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -572,7 +610,12 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
 
 
 @op
-def relu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+def relu_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `relu` with respect to x.
 
     ``dx = dy`` where ``x > 0``, else 0: the derivative at 0 is 0, as in PyTorch, JAX and TensorFlow.
@@ -583,6 +626,8 @@ def relu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
         Gradient of the loss with respect to y, of x's shape and dtype.
     x : array_like
         The argument of the forward.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -663,7 +708,13 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
 
 
 @op
-def sigmoid_backward(dy: ArrayLike, x: ArrayLike, *, y: ArrayLike | None = None) -> Array:
+def sigmoid_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    y: ArrayLike | None = None,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `sigmoid` with respect to x.
 
     ``dx = dy * y * (1 - y)``, computed from x unless y is given, whose rounding near 1 costs digits.
@@ -677,6 +728,8 @@ def sigmoid_backward(dy: ArrayLike, x: ArrayLike, *, y: ArrayLike | None = None)
     y : array_like, optional
         The forward's result, of x's shape and dtype. With it nothing is computed again, and the values of x
         are not read.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -756,7 +809,12 @@ def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
 
 
 @op
-def silu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+def silu_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `silu` with respect to x.
 
     ``dx = dy * (s + x * s * (1 - s))`` with ``s = sigmoid(x)``.
@@ -767,6 +825,8 @@ def silu_backward(dy: ArrayLike, x: ArrayLike) -> Array:
         Gradient of the loss with respect to y, of x's shape and dtype.
     x : array_like
         The argument of the forward.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -845,7 +905,12 @@ def mish(x: ArrayLike, *, out: Array | None = None) -> Array:
 
 
 @op
-def mish_backward(dy: ArrayLike, x: ArrayLike) -> Array:
+def mish_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `mish` with respect to x.
 
     ``dx = dy * (t + x * (1 - t**2) * sigmoid(x))`` with ``t = tanh(softplus(x))``.
@@ -856,6 +921,8 @@ def mish_backward(dy: ArrayLike, x: ArrayLike) -> Array:
         Gradient of the loss with respect to y, of x's shape and dtype.
     x : array_like
         The argument of the forward.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -943,7 +1010,14 @@ def softplus(x: ArrayLike, *, beta: float = 1.0, threshold: float = 20.0, out: A
 
 
 @op
-def softplus_backward(dy: ArrayLike, x: ArrayLike, *, beta: float = 1.0, threshold: float = 20.0) -> Array:
+def softplus_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    beta: float = 1.0,
+    threshold: float = 20.0,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `softplus` with respect to x.
 
     ``dx = dy * sigmoid(beta * x)``, and dy itself where ``beta * x > threshold``.
@@ -956,6 +1030,8 @@ def softplus_backward(dy: ArrayLike, x: ArrayLike, *, beta: float = 1.0, thresho
         The argument of the forward.
     beta, threshold : float
         As in the forward.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -1045,7 +1121,13 @@ def swish(x: ArrayLike, beta: ArrayLike = 1.0, *, out: Array | None = None) -> A
 
 
 @op
-def swish_backward(dy: ArrayLike, x: ArrayLike, beta: ArrayLike = 1.0) -> tuple[Array, Array]:
+def swish_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    beta: ArrayLike = 1.0,
+    *,
+    out: tuple[Array | None, Array | None] | None = None,
+) -> tuple[Array, Array]:
     """Gradients of `swish` with respect to x and beta.
 
     ``dx = dy * (s + z * s * (1 - s))`` and ``dbeta = sum(dy * x**2 * s * (1 - s))`` over the elements that
@@ -1059,6 +1141,9 @@ def swish_backward(dy: ArrayLike, x: ArrayLike, beta: ArrayLike = 1.0) -> tuple[
         The first argument of the forward.
     beta : float or array_like, default 1.0
         As in the forward.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -1143,7 +1228,13 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
 
 
 @op
-def tanh_backward(dy: ArrayLike, x: ArrayLike, *, y: ArrayLike | None = None) -> Array:
+def tanh_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    y: ArrayLike | None = None,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `tanh` with respect to x.
 
     ``dx = dy * (1 - y**2)``, computed as ``1 / cosh(x)**2`` from x unless y is given, whose rounding near 1
@@ -1158,6 +1249,8 @@ def tanh_backward(dy: ArrayLike, x: ArrayLike, *, y: ArrayLike | None = None) ->
     y : array_like, optional
         The forward's result, of x's shape and dtype. With it nothing is computed again, and the values of x
         are not read.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------

@@ -183,6 +183,7 @@ def attention_backward(
     dropout: float = 0.0,
     seed: int | None = None,
     linear: bool = False,
+    out: tuple[Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array, Array]:
     """Gradients of `attention` with respect to query, keys and values.
 
@@ -212,6 +213,9 @@ def attention_backward(
         As in the forward: the same one.
     linear : bool, default False
         As in the forward.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -358,6 +362,7 @@ def memory_read_backward(
     *,
     mask: ArrayLike | None = None,
     linear: bool = False,
+    out: tuple[Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array, Array]:
     """Gradients of `memory_read` with respect to query, keys and values.
 
@@ -375,6 +380,9 @@ def memory_read_backward(
         As in the forward; it gets no gradient.
     linear : bool, default False
         As in the forward.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------

@@ -187,6 +187,7 @@ def batch_norm_backward(
     eps: float = 1e-5,
     axis: int = 1,
     stats: tuple[ArrayLike, ArrayLike] | None = None,
+    out: tuple[Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array | None, Array | None]:
     """Gradients of `batch_norm` with respect to x, weight and bias.
 
@@ -213,6 +214,9 @@ def batch_norm_backward(
         ``(mean, rstd)`` as the forward returns them with ``return_stats=True``. Left out, they are computed
         again. What the mean of a batch lost when it was rounded is made good. Without `training` they count
         as constants.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -332,6 +336,7 @@ def group_norm_backward(
     *,
     eps: float = 1e-5,
     axis: int = 1,
+    out: tuple[Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array | None, Array | None]:
     """Gradients of `group_norm` with respect to x, weight and bias.
 
@@ -347,6 +352,9 @@ def group_norm_backward(
         The arguments of the forward. Of `bias` only matters whether it was given.
     eps, axis
         As in the forward.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -459,6 +467,7 @@ def instance_norm_backward(
     *,
     eps: float = 1e-5,
     axis: int = 1,
+    out: tuple[Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array | None, Array | None]:
     """Gradients of `instance_norm` with respect to x, weight and bias.
 
@@ -474,6 +483,9 @@ def instance_norm_backward(
         The arguments of the forward. Of `bias` only matters whether it was given.
     eps, axis
         As in the forward.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------

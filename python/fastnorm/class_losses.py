@@ -152,6 +152,7 @@ def cross_entropy_backward(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     axis: SupportsIndex = -1,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `cross_entropy` with respect to logits.
 
@@ -180,6 +181,8 @@ def cross_entropy_backward(
         ``'mean'`` divides by the number of rows, or by the sum of their targets' class weights, as PyTorch.
     axis : int, default -1
         The class axis. The default is the last one, as in JAX; PyTorch's is 1.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -320,6 +323,7 @@ def focal_loss_backward(
     gamma: float = 2.0,
     reduction: Reduction = "mean",
     axis: SupportsIndex = -1,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `focal_loss` with respect to logits.
 
@@ -341,6 +345,8 @@ def focal_loss_backward(
         ``'mean'`` divides by the number of rows.
     axis : int, default -1
         The class axis. The default is the last one, as in JAX; PyTorch's is 1.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -514,6 +520,7 @@ def linear_cross_entropy_backward(
     label_smoothing: float = 0.0,
     ignore_index: int = -100,
     reduction: Reduction = "mean",
+    out: tuple[Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array, Array | None]:
     """Gradients of `linear_cross_entropy`.
 
@@ -533,6 +540,9 @@ def linear_cross_entropy_backward(
         As in the forward.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         As in the forward.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -696,6 +706,7 @@ def nll_loss_backward(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     axis: SupportsIndex = -1,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `nll_loss` with respect to log_probabilities.
 
@@ -719,6 +730,8 @@ def nll_loss_backward(
         ``'mean'`` divides by the sum of the weights of the rows' classes, as PyTorch.
     axis : int, default -1
         The class axis. The default is the last one, as in `cross_entropy`; PyTorch's is 1.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -877,6 +890,7 @@ def poly_loss_backward(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     axis: SupportsIndex = -1,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `poly_loss` with respect to logits.
 
@@ -905,6 +919,8 @@ def poly_loss_backward(
         ``'mean'`` divides by the number of rows that are not ignored.
     axis : int, default -1
         The class axis. The default is the last one, as in JAX; PyTorch's is 1.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------

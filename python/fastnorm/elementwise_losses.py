@@ -122,6 +122,7 @@ def mse_loss_backward(
     target: ArrayLike,
     *,
     reduction: Reduction = "mean",
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `mse_loss` with respect to prediction.
 
@@ -138,6 +139,8 @@ def mse_loss_backward(
         Of the shape and dtype of prediction.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         Over all elements; ``'none'`` returns the loss of each.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -276,6 +279,7 @@ def kl_div_backward(
     *,
     reduction: BatchReduction = "mean",
     log_target: bool = False,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `kl_div` with respect to log_probabilities.
 
@@ -297,6 +301,8 @@ def kl_div_backward(
         axis, which is the divergence where a row is a distribution.
     log_target : bool, default False
         Whether target holds logarithms.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -419,6 +425,7 @@ def l1_loss_backward(
     target: ArrayLike,
     *,
     reduction: Reduction = "mean",
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `l1_loss` with respect to prediction.
 
@@ -435,6 +442,8 @@ def l1_loss_backward(
         Of the shape and dtype of prediction.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         Over all elements; ``'none'`` returns the loss of each.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -567,6 +576,7 @@ def huber_loss_backward(
     *,
     delta: float = 1.0,
     reduction: Reduction = "mean",
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `huber_loss` with respect to prediction.
 
@@ -585,6 +595,8 @@ def huber_loss_backward(
         The difference up to which the loss is quadratic, more than 0.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         Over all elements; ``'none'`` returns the loss of each.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -719,6 +731,7 @@ def smooth_l1_loss_backward(
     *,
     beta: float = 1.0,
     reduction: Reduction = "mean",
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `smooth_l1_loss` with respect to prediction.
 
@@ -737,6 +750,8 @@ def smooth_l1_loss_backward(
         The difference up to which the loss is quadratic, at least 0; with 0 it is `l1_loss`.
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         Over all elements; ``'none'`` returns the loss of each.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -884,6 +899,7 @@ def bce_with_logits_backward(
     weight: ArrayLike | None = None,
     pos_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `bce_with_logits` with respect to logits.
 
@@ -908,6 +924,8 @@ def bce_with_logits_backward(
         Of the targets 1, in the same forms: one for each class along the last axis has shape (classes,).
     reduction : {'mean', 'sum', 'none'}, default 'mean'
         Over all elements; ``'none'`` returns the loss of each.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -1060,6 +1078,7 @@ def sigmoid_focal_loss_backward(
     alpha: float | None = 0.25,
     gamma: float = 2.0,
     reduction: Reduction = "none",
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `sigmoid_focal_loss` with respect to logits.
 
@@ -1084,6 +1103,8 @@ def sigmoid_focal_loss_backward(
         The exponent, at least 0.
     reduction : {'mean', 'sum', 'none'}, default 'none'
         Over all elements; ``'none'`` returns the loss of each, as torchvision.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -1240,6 +1261,7 @@ def poly_focal_loss_backward(
     alpha: float | None = 0.25,
     gamma: float = 2.0,
     reduction: Reduction = "none",
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `poly_focal_loss` with respect to logits.
 
@@ -1267,6 +1289,8 @@ def poly_focal_loss_backward(
         The exponent, at least 0.
     reduction : {'mean', 'sum', 'none'}, default 'none'
         Over all elements; ``'none'`` returns the loss of each, as torchvision.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------

@@ -77,7 +77,12 @@ def embedding(
 
 @op
 def embedding_backward(
-    dy: ArrayLike, ids: ArrayLike, table: ArrayLike, *, padding_id: SupportsIndex | None = None
+    dy: ArrayLike,
+    ids: ArrayLike,
+    table: ArrayLike,
+    *,
+    padding_id: SupportsIndex | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `embedding` with respect to the table.
 
@@ -91,6 +96,8 @@ def embedding_backward(
         The arguments of the forward. The values of the table are not read.
     padding_id : int, optional
         The row whose gradient is 0 whatever dy.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -190,7 +197,13 @@ def rotary_embedding(
 
 @op
 def rotary_embedding_backward(
-    dy: ArrayLike, x: ArrayLike, cos: ArrayLike, sin: ArrayLike, *, interleaved: bool = False
+    dy: ArrayLike,
+    x: ArrayLike,
+    cos: ArrayLike,
+    sin: ArrayLike,
+    *,
+    interleaved: bool = False,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `rotary_embedding` with respect to x: dy turned back.
 
@@ -204,6 +217,8 @@ def rotary_embedding_backward(
         The arguments of the forward. The values of x are not read.
     interleaved : bool, default False
         As in the forward.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------

@@ -74,7 +74,13 @@ def glu(x: ArrayLike, *, axis: SupportsIndex = -1, out: Array | None = None) -> 
 
 
 @op
-def glu_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Array:
+def glu_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    axis: SupportsIndex = -1,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `glu` with respect to x.
 
     The first half of dx is ``dy * sigmoid(gate)``, the second ``dy * up * sigmoid'(gate)``.
@@ -87,6 +93,8 @@ def glu_backward(dy: ArrayLike, x: ArrayLike, *, axis: SupportsIndex = -1) -> Ar
         The argument of the forward.
     axis : int, default -1
         As in the forward.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -184,11 +192,23 @@ def swiglu(
 
 @overload
 def swiglu_backward(
-    dy: ArrayLike, gate: ArrayLike, up: None = None, *, beta: float = 1.0, axis: SupportsIndex = -1
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: None = None,
+    *,
+    beta: float = 1.0,
+    axis: SupportsIndex = -1,
+    out: Array | None = None,
 ) -> Array: ...
 @overload
 def swiglu_backward(
-    dy: ArrayLike, gate: ArrayLike, up: ArrayLike, *, beta: float = 1.0, axis: SupportsIndex = -1
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: ArrayLike,
+    *,
+    beta: float = 1.0,
+    axis: SupportsIndex = -1,
+    out: tuple[Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array]: ...
 @op
 def swiglu_backward(
@@ -198,6 +218,7 @@ def swiglu_backward(
     *,
     beta: float = 1.0,
     axis: SupportsIndex = -1,
+    out: Array | tuple[Array | None, Array | None] | None = None,
 ) -> Array | tuple[Array, Array]:
     """Gradients of `swiglu` with respect to gate and up.
 
@@ -214,6 +235,9 @@ def swiglu_backward(
         As in the forward.
     axis : int, default -1
         As in the forward.
+    out : ndarray, or tuple of ndarray or None, optional
+        Take what is returned, likewise: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -318,6 +342,7 @@ def geglu_backward(
     *,
     approximate: Approximation = "none",
     axis: SupportsIndex = -1,
+    out: Array | None = None,
 ) -> Array: ...
 @overload
 def geglu_backward(
@@ -327,6 +352,7 @@ def geglu_backward(
     *,
     approximate: Approximation = "none",
     axis: SupportsIndex = -1,
+    out: tuple[Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array]: ...
 @op
 def geglu_backward(
@@ -336,6 +362,7 @@ def geglu_backward(
     *,
     approximate: Approximation = "none",
     axis: SupportsIndex = -1,
+    out: Array | tuple[Array | None, Array | None] | None = None,
 ) -> Array | tuple[Array, Array]:
     """Gradients of `geglu` with respect to gate and up.
 
@@ -351,6 +378,9 @@ def geglu_backward(
         As in the forward.
     axis : int, default -1
         As in the forward.
+    out : ndarray, or tuple of ndarray or None, optional
+        Take what is returned, likewise: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -440,14 +470,31 @@ def reglu(
 
 
 @overload
-def reglu_backward(dy: ArrayLike, gate: ArrayLike, up: None = None, *, axis: SupportsIndex = -1) -> Array: ...
+def reglu_backward(
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: None = None,
+    *,
+    axis: SupportsIndex = -1,
+    out: Array | None = None,
+) -> Array: ...
 @overload
 def reglu_backward(
-    dy: ArrayLike, gate: ArrayLike, up: ArrayLike, *, axis: SupportsIndex = -1
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: ArrayLike,
+    *,
+    axis: SupportsIndex = -1,
+    out: tuple[Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array]: ...
 @op
 def reglu_backward(
-    dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: ArrayLike | None = None,
+    *,
+    axis: SupportsIndex = -1,
+    out: Array | tuple[Array | None, Array | None] | None = None,
 ) -> Array | tuple[Array, Array]:
     """Gradients of `reglu` with respect to gate and up.
 
@@ -461,6 +508,9 @@ def reglu_backward(
         The arguments of the forward.
     axis : int, default -1
         As in the forward.
+    out : ndarray, or tuple of ndarray or None, optional
+        Take what is returned, likewise: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -551,15 +601,30 @@ def bilinear(
 
 @overload
 def bilinear_backward(
-    dy: ArrayLike, gate: ArrayLike, up: None = None, *, axis: SupportsIndex = -1
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: None = None,
+    *,
+    axis: SupportsIndex = -1,
+    out: Array | None = None,
 ) -> Array: ...
 @overload
 def bilinear_backward(
-    dy: ArrayLike, gate: ArrayLike, up: ArrayLike, *, axis: SupportsIndex = -1
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: ArrayLike,
+    *,
+    axis: SupportsIndex = -1,
+    out: tuple[Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array]: ...
 @op
 def bilinear_backward(
-    dy: ArrayLike, gate: ArrayLike, up: ArrayLike | None = None, *, axis: SupportsIndex = -1
+    dy: ArrayLike,
+    gate: ArrayLike,
+    up: ArrayLike | None = None,
+    *,
+    axis: SupportsIndex = -1,
+    out: Array | tuple[Array | None, Array | None] | None = None,
 ) -> Array | tuple[Array, Array]:
     """Gradients of `bilinear` with respect to gate and up.
 
@@ -573,6 +638,9 @@ def bilinear_backward(
         The arguments of the forward.
     axis : int, default -1
         As in the forward.
+    out : ndarray, or tuple of ndarray or None, optional
+        Take what is returned, likewise: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------

@@ -100,6 +100,7 @@ def linear_backward(
     bias: ArrayLike | None = None,
     *,
     activation: DenseActivation | None = None,
+    out: tuple[Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array, Array | None]:
     """Gradients of `linear`.
 
@@ -114,6 +115,9 @@ def linear_backward(
         The arguments of the forward.
     activation : str, optional
         As in the forward; z is computed again where it is needed.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -229,6 +233,7 @@ def gated_linear_backward(
     *,
     gate: Gate | None = "swish",
     beta: float = 1.0,
+    out: tuple[Array | None, Array | None, Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array, Array, Array | None, Array | None]:
     """Gradients of `gated_linear`.
 
@@ -246,6 +251,9 @@ def gated_linear_backward(
         As in the forward; g and u are computed again.
     beta : float, default 1.0
         As in the forward.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------

@@ -41,7 +41,12 @@ def embedding_sums(tables: Sequence[ArrayLike], words: ArrayLike, encoding: Arra
 
 @op
 def embedding_sums_backward(
-    dys: Sequence[ArrayLike], tables: Sequence[ArrayLike], words: ArrayLike, encoding: ArrayLike
+    dys: Sequence[ArrayLike],
+    tables: Sequence[ArrayLike],
+    words: ArrayLike,
+    encoding: ArrayLike,
+    *,
+    out: tuple[Array | None, ...] | None = None,
 ) -> tuple[Array, ...]:
     """Gradients of `embedding_sums` with respect to the tables."""
 

@@ -100,6 +100,7 @@ def mlp_backward(
     *,
     activation: DenseActivation | None = "relu",
     output_activation: DenseActivation | None = None,
+    out: tuple[Array | None, Sequence[Array | None] | None, Sequence[Array | None] | None] | None = None,
 ) -> tuple[Array, list[Array], list[Array | None] | None]:
     """Gradients of `mlp_forward` with respect to x, weights and biases.
 
@@ -111,6 +112,9 @@ def mlp_backward(
         Gradient of the loss with respect to the output, of its shape and dtype.
     x, weights, biases, activation, output_activation
         As in the forward.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------

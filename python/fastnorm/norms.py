@@ -133,6 +133,7 @@ def layer_norm_backward(
     axis: Axis = -1,
     eps: float = 1e-5,
     stats: tuple[ArrayLike, ArrayLike] | None = None,
+    out: tuple[Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array | None, Array | None]:
     """Gradients of `layer_norm` with respect to x, weight and bias.
 
@@ -153,6 +154,9 @@ def layer_norm_backward(
     stats : tuple of array_like, optional
         ``(mean, rstd)`` as the forward returns them with ``return_stats=True``. Left out, they are computed
         again. What the mean lost when it was rounded is made good.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -322,6 +326,7 @@ def rms_norm_backward(
     weight_offset: float = 0.0,
     fraction: float | None = None,
     stats: ArrayLike | None = None,
+    out: tuple[Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array | None, Array | None]:
     """Gradients of `rms_norm` with respect to x, weight and bias.
 
@@ -340,6 +345,9 @@ def rms_norm_backward(
         As in the forward; `eps` is not used where `stats` are given.
     stats : array_like, optional
         rstd as the forward returns it with ``return_stats=True``. Left out, it is computed again.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -436,7 +444,14 @@ def normalize(x: ArrayLike, *, axis: Axis = -1, eps: float = 1e-12, out: Array |
 
 
 @op
-def normalize_backward(dy: ArrayLike, x: ArrayLike, *, axis: Axis = -1, eps: float = 1e-12) -> Array:
+def normalize_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    axis: Axis = -1,
+    eps: float = 1e-12,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `normalize` with respect to x.
 
     ``dx = (dy - y * sum(dy * y)) / length``, and ``dy / eps`` where the length is less than `eps`.
@@ -449,6 +464,8 @@ def normalize_backward(dy: ArrayLike, x: ArrayLike, *, axis: Axis = -1, eps: flo
         The argument of the forward.
     axis, eps
         As in the forward.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------

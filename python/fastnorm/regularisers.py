@@ -62,7 +62,14 @@ def dropout(x: ArrayLike, *, p: float = 0.5, seed: int, out: Array | None = None
 
 
 @op
-def dropout_backward(dy: ArrayLike, x: ArrayLike, *, p: float = 0.5, seed: int) -> Array:
+def dropout_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    p: float = 0.5,
+    seed: int,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `dropout` with respect to x.
 
     ``dx = dy / (1 - p)`` where the forward kept an element, else 0: `dropout` of dy with the same seed.
@@ -73,6 +80,8 @@ def dropout_backward(dy: ArrayLike, x: ArrayLike, *, p: float = 0.5, seed: int) 
         Gradient of the loss with respect to the result, of x's shape and dtype.
     x, p, seed
         As in the forward. Of x shape, dtype and layout count.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------

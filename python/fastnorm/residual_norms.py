@@ -113,6 +113,7 @@ def add_layer_norm_backward(
     alpha: float = 1.0,
     axis: Axis = -1,
     eps: float = 1e-5,
+    out: tuple[Array | None, Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array, Array | None, Array | None]:
     """Gradients of `add_layer_norm` with respect to x, residual, weight and bias, in one pass.
 
@@ -128,6 +129,9 @@ def add_layer_norm_backward(
         The arguments of the forward. Of `bias` only matters whether it was given.
     alpha, axis, eps
         As in the forward.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -250,6 +254,7 @@ def add_rms_norm_backward(
     axis: Axis = -1,
     eps: float = 1e-6,
     weight_offset: float = 0.0,
+    out: tuple[Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array, Array | None]:
     """Gradients of `add_rms_norm` with respect to x, residual and weight, in one pass.
 
@@ -265,6 +270,9 @@ def add_rms_norm_backward(
         The arguments of the forward.
     alpha, axis, eps, weight_offset
         As in the forward.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------
@@ -378,6 +386,7 @@ def deep_norm_backward(
     alpha: float,
     axis: Axis = -1,
     eps: float = 1e-5,
+    out: tuple[Array | None, Array | None, Array | None, Array | None] | None = None,
 ) -> tuple[Array, Array, Array | None, Array | None]:
     """Gradients of `deep_norm` with respect to x, residual, weight and bias, in one pass.
 
@@ -392,6 +401,9 @@ def deep_norm_backward(
         The arguments of the forward. Of `bias` only matters whether it was given.
     alpha, axis, eps
         As in the forward.
+    out : tuple of ndarray or None, optional
+        Take the gradients, in their order: each of the shape and dtype of its gradient, exactly an input or
+        apart from all, and apart from the others. None for one that is made.
 
     Returns
     -------

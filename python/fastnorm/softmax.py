@@ -60,7 +60,14 @@ def softmax(x: ArrayLike, *, axis: Axis = -1, out: Array | None = None) -> Array
 
 
 @op
-def softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: Axis = -1, y: ArrayLike | None = None) -> Array:
+def softmax_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    axis: Axis = -1,
+    y: ArrayLike | None = None,
+    out: Array | None = None,
+) -> Array:
     """Gradient of `softmax` with respect to x.
 
     ``dx = y * (dy - sum(dy * y))``; y is computed again from x unless it is given.
@@ -76,6 +83,8 @@ def softmax_backward(dy: ArrayLike, x: ArrayLike, *, axis: Axis = -1, y: ArrayLi
     y : array_like, optional
         The forward's result, of x's shape and dtype. With it nothing is computed again, and the values of x
         are not read.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------
@@ -159,7 +168,12 @@ def log_softmax(x: ArrayLike, *, axis: Axis = -1, out: Array | None = None) -> A
 
 @op
 def log_softmax_backward(
-    dy: ArrayLike, x: ArrayLike, *, axis: Axis = -1, y: ArrayLike | None = None
+    dy: ArrayLike,
+    x: ArrayLike,
+    *,
+    axis: Axis = -1,
+    y: ArrayLike | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of `log_softmax` with respect to x.
 
@@ -176,6 +190,8 @@ def log_softmax_backward(
     y : array_like, optional
         The forward's result, of x's shape and dtype. With it nothing is computed again, and the values of x
         are not read.
+    out : ndarray, optional
+        Takes the gradient: of its shape and dtype, and exactly an input or apart from all.
 
     Returns
     -------

@@ -9,6 +9,7 @@ from typing import cast, get_args
 import numpy as np
 
 from .._typing import Approximation, Array
+from .gradients import ruled_names
 from .rules import Rules, compute_dtype, is_bool, shown
 
 APPROXIMATIONS: tuple[str, ...] = get_args(Approximation)
@@ -57,7 +58,7 @@ def __getattr__(name: str) -> Callable[..., tuple[object, ...]]:
     from .._op import OPS  # which imports the rules
 
     for rule in (unary, unary_backward):
-        if name in OPS and [*signature(OPS[name]).parameters] == [*signature(rule).parameters][1:]:
+        if name in OPS and ruled_names(OPS[name]) == [*signature(rule).parameters][1:]:
             return rule
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -219,22 +219,27 @@ class Rules:
         """Return the array for a result like `x`: exactly one of the `inputs`, or apart from them all."""
         if value is None:
             return None
-        if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
-            raise self.type_error("out", f"has type {type(value).__name__}", "a NumPy array")
-        out = value if type(value) is np.ndarray else np.ndarray.view(value, np.ndarray)
-        if out.dtype != x.dtype:
-            raise self.value_error("out", f"has dtype {out.dtype}", f"{x.dtype} of the result")
-        if out.shape != x.shape:
-            raise self.value_error("out", f"has shape {out.shape}", f"{x.shape} of the result")
-        self.writeable("out", out)
-        if may_overlap_itself(out):
-            raise self.value_error("out", "has elements that share memory", "an element of memory for each")
+        out = self.result_array("out", value, x)
         for array in (*inputs, *self._given):
             if array is not None and not is_same(out, array) and shares_memory(out, array):
                 raise self.value_error(
                     "out", "overlaps an input", "exactly an input or memory apart from all inputs"
                 )
         return out
+
+    def result_array(self, name: str, value: object, like: Array) -> Array:
+        """Return an array that a result of the shape and dtype of `like` can be written to."""
+        if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+            raise self.type_error(name, f"has type {type(value).__name__}", "a NumPy array")
+        array = value if type(value) is np.ndarray else np.ndarray.view(value, np.ndarray)
+        if array.dtype != like.dtype:
+            raise self.value_error(name, f"has dtype {array.dtype}", f"{like.dtype} of the result")
+        if array.shape != like.shape:
+            raise self.value_error(name, f"has shape {array.shape}", f"{like.shape} of the result")
+        self.writeable(name, array)
+        if may_overlap_itself(array):
+            raise self.value_error(name, "has elements that share memory", "an element of memory for each")
+        return array
 
     # Axes
 

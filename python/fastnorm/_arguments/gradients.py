@@ -1,0 +1,78 @@
+"""Where a backward is told to leave its gradients."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from .rules import Rules, is_same, shares_memory
+
+
+def ruled_names(op: Any) -> list[str]:
+    """Return the arguments of an op that its rule takes, its twin and its native function: all but the `out` of
+    a backward.
+    """
+    names = list(inspect.signature(op).parameters)
+    return [name for name in names if name != "out"] if op.__name__.endswith("_backward") else names
+
+
+def into_out(op: str, out: object, gradients: Any, inputs: object) -> Any:
+    """Return what a backward returns, in the arrays of `out`, which are written once all are known to fit.
+
+    `out` is built as the gradients are, with None for what stays where it is. An array of it is exactly one of
+    the inputs or apart from all, and apart from the others.
+    """
+    rules = Rules(op)
+    taken: list[tuple[str, Array, Array]] = []
+    result = _paired(rules, "out", out, gradients, taken)
+    read = list(_arrays(rules, inputs))
+    for i, (name, array, _) in enumerate(taken):
+        for other in read:
+            if not is_same(array, other) and shares_memory(array, other):
+                raise rules.value_error(
+                    name, "overlaps an input", "exactly an input or memory apart from all inputs"
+                )
+        for other_name, other, _ in taken[:i]:
+            if shares_memory(array, other):
+                raise rules.value_error(name, f"overlaps {other_name}", "memory of its own")
+    for _, array, gradient in taken:
+        if array is not gradient:
+            np.copyto(array, gradient)
+    return result
+
+
+def _paired(rules: Rules, name: str, out: Any, gradient: Any, taken: list[tuple[str, Array, Array]]) -> Any:
+    """Return `gradient` with what `out` has in its place, and list the pairs of arrays."""
+    if out is None:
+        return gradient
+    if gradient is None:
+        raise rules.value_error(name, f"has type {type(out).__name__}", "None as that gradient is")
+    if isinstance(gradient, (tuple, list)):
+        if not isinstance(out, (tuple, list)):
+            needed = f"a tuple of {len(gradient)}, an array or None for each gradient"
+            raise rules.type_error(name, f"has type {type(out).__name__}", needed)
+        if len(out) != len(gradient):
+            raise rules.value_error(
+                name, f"has {len(out)} entries", f"{len(gradient)}, one for each gradient"
+            )
+        parts = (
+            _paired(rules, f"{name}[{i}]", *pair, taken)
+            for i, pair in enumerate(zip(out, gradient, strict=True))
+        )
+        return type(gradient)(parts)
+    array = rules.result_array(name, out, gradient)
+    taken.append((name, array, gradient))
+    return out
+
+
+def _arrays(rules: Rules, value: object) -> Iterator[Array]:
+    """Yield the arrays among the inputs, those of other libraries as views of their memory."""
+    if isinstance(value, (tuple, list)):
+        for entry in value:
+            yield from _arrays(rules, entry)
+    elif isinstance(value, np.ndarray) or hasattr(value, "__dlpack__") or hasattr(value, "__array__"):
+        yield rules.ndarray("an input", value)
