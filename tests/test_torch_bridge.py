@@ -506,6 +506,12 @@ REFUSALS: tuple[tuple[type[Exception], str, Callable[[], Any]], ...] = (
         "layer_norm: weight has dtype float64, needs float32",
         lambda: ft.layer_norm(X, 4, torch.ones(4).double()),
     ),
+    (
+        ValueError,
+        r"linear: weight has shape \(4, 3\), needs \(out, 4\) for input of shape \(3, 4\)",
+        lambda: ft.linear(X, torch.ones(4, 3)),
+    ),
+    (ValueError, r"linear: weight has shape \(4,\), needs \(out, 4\)", lambda: ft.linear(X, torch.ones(4))),
     (ValueError, "softmax: dim is 2, needs -2 to 1", lambda: ft.softmax(X, 2)),
     (ValueError, "gelu: approximate is 'erf'", lambda: ft.gelu(X, "erf")),
     (
@@ -534,6 +540,13 @@ REFUSALS: tuple[tuple[type[Exception], str, Callable[[], Any]], ...] = (
 def test_refusals(error: type[Exception], text: str, call: Callable[[], Any]) -> None:
     with pytest.raises(error, match=text):
         call()
+
+
+def test_a_tensor_whose_sign_is_still_to_be_changed() -> None:
+    """As the imaginary part of a conjugate is, a view that NumPy cannot take."""
+    x = torch.randn(3, dtype=torch.complex64).conj().imag
+    assert x.is_neg()
+    torch.testing.assert_close(ft.gelu(x), ft.gelu(x.clone().contiguous()), rtol=0, atol=0)
 
 
 def test_meta_tensors_have_shapes() -> None:

@@ -13,8 +13,8 @@ from .rules import Rules, is_same, shares_memory
 
 
 def ruled_names(op: Any) -> list[str]:
-    """Return the arguments of an op that its rule takes, its twin and its native function: all but the `out` of
-    a backward.
+    """Return the arguments of an op that its rule, its twin and its native function take: all but the `out`
+    of a backward.
     """
     names = list(inspect.signature(op).parameters)
     return [name for name in names if name != "out"] if op.__name__.endswith("_backward") else names
@@ -23,8 +23,8 @@ def ruled_names(op: Any) -> list[str]:
 def into_out(op: str, out: object, gradients: Any, inputs: object) -> Any:
     """Return what a backward returns, in the arrays of `out`, which are written once all are known to fit.
 
-    `out` is built as the gradients are, with None for what stays where it is. An array of it is exactly one of
-    the inputs or apart from all, and apart from the others.
+    `out` is built as the gradients are, with None for what stays where it is. An array of it is exactly one
+    of the inputs or apart from all, and apart from the others.
     """
     rules = Rules(op)
     taken: list[tuple[str, Array, Array]] = []

@@ -42,9 +42,11 @@ Shapes = Callable[[dict[str, Any]], list[Any]]
 
 
 def as_array(tensor: Any) -> Any:
-    """Return the array that a tensor is, without a copy; None of None."""
+    """Return the array that a tensor is, without a copy where it is one; None of None."""
     if tensor is None:
         return None
+    if tensor.is_neg():  # its sign is still to be changed, as in a view of a conjugate's imaginary part
+        tensor = tensor.resolve_neg()
     if tensor.dtype is torch.bfloat16:
         return tensor.detach().view(torch.uint16).numpy().view(bfloat16())
     return tensor.detach().numpy()
@@ -197,8 +199,15 @@ class Entry:
         if arrays.get("seed") is not None:
             arrays["seed"] = int(arrays["seed"])
         if self.transposed:
-            arrays[self.transposed] = arrays[self.transposed].T
+            arrays[self.transposed] = self._turned(arrays[self.transposed], arrays["x"])
         return arrays
+
+    def _turned(self, weight: Any, x: Any) -> Any:
+        """Return the weight of a layer as fastnorm has it; errors show PyTorch's shape."""
+        if x.ndim and (weight.ndim != 2 or weight.shape[1] != x.shape[-1]):
+            needed = f"(out, {x.shape[-1]}) for input of shape {x.shape}"
+            raise ValueError(f"{self.name}: {self.transposed} has shape {weight.shape}, needs {needed}")
+        return weight.T
 
     def run_forward(self, *values: Any) -> list[Any]:
         """The kernel of the forward."""
