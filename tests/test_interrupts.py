@@ -23,6 +23,7 @@ import os, signal, threading, time
 import numpy as np
 import fastnorm
 from fastnorm import *
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it from its start
 
 def normal(*shape):
     return (np.random.default_rng(0).standard_normal(shape, np.float32),)
