@@ -11,6 +11,7 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
+from fastnorm._arguments.gradients import into_out
 from fastnorm._specs.spec import Spec, Variant
 from layouts import LAYOUTS, WRITABLE
 from numpy.typing import NDArray
@@ -185,6 +186,38 @@ def test_gradients_have_memory_of_their_own(name: str, backend: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}_backward: out\[1\] overlaps out\[0\], needs memory"):
         getattr(fastnorm, f"{name}_backward")(*given, out=(first, second, None))
     assert np.isnan(memory).all()
+
+
+def test_gradients_that_change_places() -> None:
+    """What lies in the array of another gradient is moved out of it first."""
+    first, second = np.ones(3), np.full(3, 2.0)
+    for lying in (second, second[::-1]):
+        second[:] = 2
+        got = into_out("op", (second, None), (first, lying), ())
+        assert got[0] is second
+        np.testing.assert_array_equal(got, [[1, 1, 1], [2, 2, 2]])
+
+
+SQUARE = np.linspace(-1, 1, 36, dtype=np.float32).reshape(6, 6)
+SQUARES: dict[str, tuple[Any, ...]] = {
+    "linear": (SQUARE,) * 3,
+    "gated_linear": (SQUARE,) * 4,
+    "attention": (SQUARE,) * 4,
+    "swiglu": (SQUARE,) * 3,
+    "swish": (SQUARE,) * 3,
+    "add_layer_norm": (SQUARE,) * 4,
+}
+
+
+@pytest.mark.parametrize("name", SQUARES)
+def test_gradients_of_the_same_shape(name: str, backend: str) -> None:
+    """None takes the place of another's."""
+    op, given = getattr(fastnorm, f"{name}_backward"), [array.copy() for array in SQUARES[name]]
+    expected = op(*given)
+    for index, gradient in enumerate(expected):
+        if gradient is not None:
+            out = tuple(outs_like(gradient) if k == index else None for k in range(len(expected)))
+            assert_filled(op(*given, out=out), out, expected)
 
 
 def test_a_gradient_that_is_none(backend: str) -> None:

@@ -27,6 +27,8 @@ def into_out(op: str, out: object, gradients: Any, inputs: object) -> Any:
     of the inputs or apart from all, and apart from the others.
     """
     rules = Rules(op)
+    # The first array that a native function makes is one of `out` where that may be written at once.
+    gradients = _apart(gradients, out, list(_leaves(out)))
     taken: list[tuple[str, Array, Array]] = []
     result = _paired(rules, "out", out, gradients, taken)
     read = list(_arrays(rules, inputs))
@@ -43,6 +45,17 @@ def into_out(op: str, out: object, gradients: Any, inputs: object) -> Any:
         if array is not gradient:
             np.copyto(array, gradient)
     return result
+
+
+def _apart(gradient: Any, out: Any, places: list[Array]) -> Any:
+    """Return the gradients with a copy of each that lies in an array of `out` which is for another."""
+    if isinstance(gradient, (tuple, list)):
+        own = out if isinstance(out, (tuple, list)) and len(out) == len(gradient) else [None] * len(gradient)
+        return type(gradient)(_apart(*pair, places) for pair in zip(gradient, own, strict=True))
+    if gradient is None:
+        return None
+    astray = any(place is not out and np.may_share_memory(gradient, place) for place in places)
+    return gradient.copy() if astray else gradient
 
 
 def _paired(rules: Rules, name: str, out: Any, gradient: Any, taken: list[tuple[str, Array, Array]]) -> Any:
@@ -67,6 +80,14 @@ def _paired(rules: Rules, name: str, out: Any, gradient: Any, taken: list[tuple[
     array = rules.result_array(name, out, gradient)
     taken.append((name, array, gradient))
     return out
+
+
+def _leaves(out: object) -> Iterator[Array]:
+    if isinstance(out, (tuple, list)):
+        for entry in out:
+            yield from _leaves(entry)
+    elif isinstance(out, np.ndarray):
+        yield out
 
 
 def _arrays(rules: Rules, value: object) -> Iterator[Array]:
