@@ -171,6 +171,7 @@ Outcome gelu(const Call<GeluArguments>& call) {
 
 struct GeluBackwardArguments {
     FASTNORM_ARGUMENTS(dy, x, approximate)
+    FASTNORM_IN_PLACE
 };
 
 Outcome gelu_backward(const Call<GeluBackwardArguments>& call) {
@@ -190,6 +191,7 @@ Outcome unary(const Call<UnaryArguments>& call) {
 
 struct UnaryBackwardArguments {
     FASTNORM_ARGUMENTS(dy, x)
+    FASTNORM_IN_PLACE
 };
 
 template <auto kernel>
@@ -200,6 +202,7 @@ Outcome unary_backward(const Call<UnaryBackwardArguments>& call) {
 // Backwards that take y too, from which they follow then.
 struct SigmoidBackwardArguments {
     FASTNORM_ARGUMENTS(dy, x, y)
+    FASTNORM_IN_PLACE
 };
 
 template <auto from_x, auto from_result>
@@ -229,6 +232,7 @@ Outcome leaky_relu(const Call<LeakyReluArguments>& call) {
 
 struct LeakyReluBackwardArguments {
     FASTNORM_ARGUMENTS(dy, x, negative_slope)
+    FASTNORM_IN_PLACE
 };
 
 Outcome leaky_relu_backward(const Call<LeakyReluBackwardArguments>& call) {
@@ -247,6 +251,7 @@ Outcome elu(const Call<EluArguments>& call) {
 
 struct EluBackwardArguments {
     FASTNORM_ARGUMENTS(dy, x, alpha)
+    FASTNORM_IN_PLACE
 };
 
 Outcome elu_backward(const Call<EluBackwardArguments>& call) {
@@ -288,6 +293,7 @@ Outcome softplus(const Call<SoftplusArguments>& call) {
 
 struct SoftplusBackwardArguments {
     FASTNORM_ARGUMENTS(dy, x, beta, threshold)
+    FASTNORM_IN_PLACE
 };
 
 Outcome softplus_backward(const Call<SoftplusBackwardArguments>& call) {

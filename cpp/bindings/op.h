@@ -27,6 +27,10 @@ constexpr int max_arguments = 16;
 // the call owns: the caller's other threads may change their list.
 #define FASTNORM_SEQUENCES(...) static constexpr const char* sequences = #__VA_ARGS__;
 
+// In the structure of a backward whose gradient has the shape of its inputs, and of which each element
+// depends on the same element of these alone: it may take the place of one of them.
+#define FASTNORM_IN_PLACE static constexpr bool in_place = true;
+
 // What running an op on some arguments came to: a result, a Python error (null, canonical), or arguments that
 // are not canonical.
 struct Outcome {
@@ -61,6 +65,7 @@ struct NativeOp {
     const char* arguments;  // names, separated by ", "
     const char* sequences;  // likewise
     int count;
+    bool in_place;  // as FASTNORM_IN_PLACE says
     Outcome (*run)(const Slot* slots, const Slot* given);
 };
 
@@ -76,6 +81,11 @@ constexpr const char* sequences_of = "";
 template <class Arguments>
 constexpr const char* sequences_of<Arguments, std::void_t<decltype(Arguments::sequences)>> =
     Arguments::sequences;
+
+template <class Arguments, class = void>
+constexpr bool is_in_place = false;
+template <class Arguments>
+constexpr bool is_in_place<Arguments, std::void_t<decltype(Arguments::in_place)>> = Arguments::in_place;
 
 template <auto function>
 Outcome run_native(const Slot* slots, const Slot* given) {
@@ -98,14 +108,18 @@ template <auto function>
 constexpr NativeOp native_op(const char* name) {
     using Arguments = typename ArgumentsOf<decltype(function)>::type;
     return {
-        name, Arguments::names, sequences_of<Arguments>, int(sizeof(Arguments) / sizeof(Slot)),
+        name,
+        Arguments::names,
+        sequences_of<Arguments>,
+        int(sizeof(Arguments) / sizeof(Slot)),
+        is_in_place<Arguments>,
         run_native<function>
     };
 }
 
 // An entry of a family's list, which ends with an entry without a name: the function has the name of the op.
 #define FASTNORM_OP(name) native_op<name>(#name)
-constexpr NativeOp end_of_ops{nullptr, nullptr, nullptr, 0, nullptr};
+constexpr NativeOp end_of_ops{nullptr, nullptr, nullptr, 0, false, nullptr};
 
 // Adds the type Op to the module; false with an error set.
 bool register_op_type(PyObject* module);

@@ -164,8 +164,16 @@ PyObject* run(Op& op, const Slot* slots) {
     return outcome.canonical ? outcome.result : run_by_rules(op, slots);
 }
 
+bool is_same(PyArrayObject* a, PyArrayObject* b) {
+    const int ndim = PyArray_NDIM(a);
+    return PyArray_DATA(a) == PyArray_DATA(b) && PyArray_TYPE(a) == PyArray_TYPE(b) &&
+           PyArray_NDIM(b) == ndim && PyArray_CompareLists(PyArray_DIMS(a), PyArray_DIMS(b), ndim) &&
+           PyArray_CompareLists(PyArray_STRIDES(a), PyArray_STRIDES(b), ndim);
+}
+
 // The array that a backward's first gradient may be written to at once: the only one that `out` asks for, and
-// apart from all arrays that are given. What is not judged here is copied.
+// apart from all arrays that are given, or one of them where that is as good. What is not judged here is
+// copied.
 PyArrayObject* first_gradient(const Op& op, const Slot* slots, PyObject* out) {
     if (PyTuple_CheckExact(out)) {
         if (PyTuple_GET_SIZE(out) == 0 || PyTuple_GET_SIZE(out) != op.gradients) return nullptr;
@@ -186,7 +194,9 @@ PyArrayObject* first_gradient(const Op& op, const Slot* slots, PyObject* out) {
             PyUnicode_CheckExact(slot))
             continue;
         if (!PyArray_CheckExact(slot)) return nullptr;
-        const Extent read = extent_of(reinterpret_cast<PyArrayObject*>(slot));
+        PyArrayObject* const input = reinterpret_cast<PyArrayObject*>(slot);
+        if (op.native->in_place && is_same(array, input)) continue;
+        const Extent read = extent_of(input);
         if (written.begin < read.end && read.begin < written.end) return nullptr;
     }
     return array;

@@ -38,6 +38,7 @@ Outcome dropout(const Call<DropoutArguments>& call) {
 
 struct DropoutBackwardArguments {
     FASTNORM_ARGUMENTS(dy, x, p, seed)
+    FASTNORM_IN_PLACE
 };
 
 // The mask is that of the forward, so the gradient is that of a product with it.
