@@ -11,8 +11,9 @@ from typing import Any
 import fastnorm
 import numpy as np
 import pytest
+from compared_calls import flat
 from fastnorm._arguments.gradients import into_out
-from fastnorm._specs.spec import Spec, Variant
+from fastnorm._specs.spec import Spec, Variant, as_tuple
 from layouts import LAYOUTS, WRITABLE
 from numpy.typing import NDArray
 from ops import DTYPES, SPECS, label, with_variants
@@ -20,7 +21,6 @@ from tolerances import assert_same_bits
 
 Array = NDArray[Any]
 FLOAT32 = np.dtype(np.float32)
-NOWHERE = (None,) * 9
 each_op = pytest.mark.parametrize("spec", SPECS, ids=label)
 
 
@@ -50,20 +50,19 @@ def outs_like(gradient: Any, layout: str = "contiguous") -> Any:
     return LAYOUTS[layout](array) if layout != "contiguous" and array.ndim else array
 
 
-def flat(value: Any) -> list[Any]:
-    if isinstance(value, (tuple, list)):
-        return [leaf for part in value for leaf in flat(part)]
-    return [value]
-
-
-def assert_filled(got: Any, out: Any, expected: Any) -> None:
+def assert_equal(got: Any, expected: Any) -> None:
     assert isinstance(got, (tuple, list)) == isinstance(expected, (tuple, list))
-    for one, given, gradient in zip(flat(got), flat(out), flat(expected), strict=out is not NOWHERE):
-        assert given is None or one is given
+    for one, gradient in zip(flat(got), flat(expected), strict=True):
         if gradient is None:
             assert one is None
         else:
             assert_same_bits(np.asarray(one), np.asarray(gradient))
+
+
+def assert_filled(got: Any, out: Any, expected: Any) -> None:
+    assert_equal(got, expected)
+    for one, given in zip(flat(got), flat(out), strict=True):
+        assert given is None or one is given
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
@@ -90,13 +89,13 @@ def test_some_of_them(spec: Spec, backend: str, rng: np.random.Generator) -> Non
     """None where a gradient is to be made; a list is as good as a tuple."""
     backward = Backward(spec, rng, FLOAT32, spec.shapes[1], spec.variants[0])
     expected = backward.gradients
-    assert_filled(backward(out=None), [None] * len(flat(expected)), expected)
+    assert_equal(backward(out=None), expected)
     if isinstance(expected, tuple):
         for index, gradient in enumerate(expected):
             out = [None] * len(expected)
             out[index] = outs_like(gradient)
             got = backward(out=out)
-            assert_filled(got, [None] * len(flat(expected)), expected)
+            assert_equal(got, expected)
             assert all(one is given for one, given in zip(flat(got[index]), flat(out[index]), strict=True))
 
 
@@ -108,7 +107,7 @@ def in_the_place(backward: Backward, index: int, place: int) -> Any:
     if isinstance(backward.gradients, tuple):
         out = tuple(own[place] if k == index else None for k in range(len(backward.gradients)))
     got = backward.spec.backward(*own, **backward.keywords, out=out)
-    assert flat(got)[index] is own[place]
+    assert as_tuple(got)[index] is own[place]
     return got
 
 
@@ -119,18 +118,12 @@ def test_in_place(
 ) -> None:
     """A gradient may take the place of any argument of its shape and type."""
     backward = Backward(spec, rng, dtype, spec.shapes[-1], variant)
-    for index, gradient in enumerate(flat(backward.gradients)):
+    for index, gradient in enumerate(as_tuple(backward.gradients)):
         for place, argument in enumerate((*backward.dys, *backward.inputs)):
-            if (
-                gradient is None
-                or not isinstance(argument, np.ndarray)
-                or isinstance(backward.gradients, list)
-            ):
+            if not (isinstance(gradient, np.ndarray) and isinstance(argument, np.ndarray)):
                 continue
-            if (argument.shape, argument.dtype) == (gradient.shape, gradient.dtype) and index < len(
-                backward.gradients if isinstance(backward.gradients, tuple) else (0,)
-            ):
-                assert_filled(in_the_place(backward, index, place), NOWHERE, backward.gradients)
+            if (argument.shape, argument.dtype) == (gradient.shape, gradient.dtype):
+                assert_equal(in_the_place(backward, index, place), backward.gradients)
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=label)
@@ -172,7 +165,7 @@ def test_nothing_is_written_where_one_does_not_fit(
             (locked, ValueError),
             (read[::-1] if read.ndim and len(read) > 1 else read[None], ValueError),
         ):
-            before = [value.copy() for value in (read,)]
+            before = read.copy()
             out = outs_like(expected)
             kept = flat(out)
             with pytest.raises(error, match=rf"^{spec.backward.__name__}: out"):
@@ -180,7 +173,7 @@ def test_nothing_is_written_where_one_does_not_fit(
             assert all(
                 np.isnan(array).all() for k, array in enumerate(kept) if k != index and array is not None
             )
-            assert_same_bits(read, before[0])
+            assert_same_bits(read, before)
     if isinstance(expected, tuple):
         out = outs_like(expected)
         for wrong, error in ((out[:-1], ValueError), ((*out, None), ValueError), (out[0], TypeError)):

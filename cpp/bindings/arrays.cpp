@@ -65,10 +65,6 @@ NewArray new_result(
     return {std::move(array), memory.warm};
 }
 
-}  // namespace
-
-namespace {
-
 thread_local PyArrayObject* destination = nullptr;
 
 bool has_layout(PyArrayObject* array, const Array& x) {

@@ -118,7 +118,7 @@ bool take_signature(Op& op) {
         op.defaults[i] = by_name ? Py_XNewRef(PyDict_GetItemWithError(by_name, name)) : nullptr;
         if (i < op.passed && PyUnicode_CompareWithASCIIString(name, "out") == 0) op.out = i;
     }
-    op.gradients = count_gradients(op.function);
+    op.gradients = fills ? count_gradients(op.function) : -1;
     return !PyErr_Occurred();
 }
 

@@ -156,19 +156,11 @@ int runs_reference(const Op& op) {
     return is_reference;
 }
 
-PyObject* run(Op& op, const Slot* slots) {
-    const int reference = runs_reference(op);
-    if (reference != 0) return reference < 0 ? nullptr : run_reference(op, slots);
+PyObject* run(Op& op, const Slot* slots, bool reference) {
+    if (reference) return run_reference(op, slots);
     const DefaultFloatControls controls;
     const Outcome outcome = op.native->run(slots, slots);
     return outcome.canonical ? outcome.result : run_by_rules(op, slots);
-}
-
-bool is_same(PyArrayObject* a, PyArrayObject* b) {
-    const int ndim = PyArray_NDIM(a);
-    return PyArray_DATA(a) == PyArray_DATA(b) && PyArray_TYPE(a) == PyArray_TYPE(b) &&
-           PyArray_NDIM(b) == ndim && PyArray_CompareLists(PyArray_DIMS(a), PyArray_DIMS(b), ndim) &&
-           PyArray_CompareLists(PyArray_STRIDES(a), PyArray_STRIDES(b), ndim);
 }
 
 // The array that a backward's first gradient may be written to at once: the only one that `out` asks for, and
@@ -184,32 +176,31 @@ PyArrayObject* first_gradient(const Op& op, const Slot* slots, PyObject* out) {
     } else if (op.gradients != 0) {
         return nullptr;
     }
-    if (!PyArray_CheckExact(out)) return nullptr;
-    PyArrayObject* const array = reinterpret_cast<PyArrayObject*>(out);
-    if (!PyArray_ISBEHAVED(array)) return nullptr;
-    const Extent written = extent_of(array);
+    const MaybeArray array = as_array(out);
+    if (!array || !PyArray_ISBEHAVED(array->object)) return nullptr;
     for (int i = 0; i < op.passed; ++i) {
         PyObject* const slot = slots[i];
         if (slot == Py_None || PyFloat_CheckExact(slot) || PyLong_CheckExact(slot) || PyBool_Check(slot) ||
             PyUnicode_CheckExact(slot))
             continue;
         if (!PyArray_CheckExact(slot)) return nullptr;
-        PyArrayObject* const input = reinterpret_cast<PyArrayObject*>(slot);
-        if (op.native->in_place && is_same(array, input)) continue;
-        const Extent read = extent_of(input);
-        if (written.begin < read.end && read.begin < written.end) return nullptr;
+        if (op.native->in_place) {
+            const MaybeArray input = as_array(slot);
+            if (input && same_elements(*array, *input)) continue;
+        }
+        if (!are_apart(extent_of(*array), extent_of(reinterpret_cast<PyArrayObject*>(slot)))) return nullptr;
     }
-    return array;
+    return array->object;
 }
 
 // A backward whose gradients go where `out` says. They are computed first, into memory of their own but for
 // first_gradient(), and then have their types and shapes: nothing is written before all is known to fit.
-PyObject* run_into(Op& op, const Slot* slots) {
+PyObject* run_into(Op& op, const Slot* slots, bool reference) {
     PyObject* const out = slots[op.passed];
     Reference gradients;
     {
-        const Destination destination(runs_reference(op) == 0 ? first_gradient(op, slots, out) : nullptr);
-        gradients = Reference(run(op, slots));
+        const Destination destination(reference ? nullptr : first_gradient(op, slots, out));
+        gradients = Reference(run(op, slots, reference));
     }
     if (!gradients || gradients.get() == out) return gradients.release();
     const Reference inputs(PyTuple_New(op.passed));
@@ -219,7 +210,10 @@ PyObject* run_into(Op& op, const Slot* slots) {
 }
 
 PyObject* run_given(Op& op, const Slot* slots) {
-    return op.passed < op.count && slots[op.passed] != Py_None ? run_into(op, slots) : run(op, slots);
+    const int reference = runs_reference(op);
+    if (reference < 0) return nullptr;
+    const bool fills = op.passed < op.count && slots[op.passed] != Py_None;
+    return fills ? run_into(op, slots, reference) : run(op, slots, reference);
 }
 
 // Lists of arrays as tuples that the call owns: neither the rules nor what runs without the GIL may see

@@ -17,14 +17,6 @@ Extent extent_of(
     return {begin, end};
 }
 
-bool same_elements(const Array& a, const Array& b) {
-    if (a.data() != b.data() || a.element != b.element || !same_shape(a, b)) return false;
-    for (int i = 0; i < a.ndim(); ++i) {
-        if (a.shape()[i] > 1 && a.strides()[i] != b.strides()[i]) return false;
-    }
-    return true;
-}
-
 }  // namespace
 
 Extent extent_of(const Array& array) {
@@ -38,9 +30,15 @@ Extent extent_of(PyArrayObject* array) {
     );
 }
 
-bool are_apart(const Array& a, const Array& b) {
-    const Extent first = extent_of(a), second = extent_of(b);
-    return first.end <= second.begin || second.end <= first.begin;
+bool are_apart(Extent a, Extent b) { return a.end <= b.begin || b.end <= a.begin; }
+bool are_apart(const Array& a, const Array& b) { return are_apart(extent_of(a), extent_of(b)); }
+
+bool same_elements(const Array& a, const Array& b) {
+    if (a.data() != b.data() || a.element != b.element || !same_shape(a, b)) return false;
+    for (int i = 0; i < a.ndim(); ++i) {
+        if (a.shape()[i] > 1 && a.strides()[i] != b.strides()[i]) return false;
+    }
+    return true;
 }
 
 bool is_valid_out(const Array& out, const Array& x, std::initializer_list<PyObject*> inputs, bool checked) {

@@ -16,7 +16,11 @@ struct Extent {
 Extent extent_of(const Array& array);
 Extent extent_of(PyArrayObject* array);
 
+bool are_apart(Extent a, Extent b);
 bool are_apart(const Array& a, const Array& b);
+
+// Whether two arrays are the same elements of memory in the same order.
+bool same_elements(const Array& a, const Array& b);
 
 // Whether `out` can take a result like x: same type and shape, writeable, and either exactly one of the
 // inputs or apart from all (where `checked`, the latter has been established).

@@ -15,7 +15,7 @@ from types import FunctionType, MethodType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from . import _backend
-from ._arguments.gradients import into_out
+from ._arguments.gradients import into_out, ruled_names
 from ._arguments.rules import Rules
 from ._typing import Backend
 
@@ -127,7 +127,7 @@ class InterpretedOp:
         bound.apply_defaults()
         given = bound.arguments
         # A backward's `out` is for what takes its gradients.
-        out = given.pop("out") if self.__name__.endswith("_backward") and "out" in given else None
+        out = None if "out" in ruled_names(self) else given.pop("out", None)
         family = self._function.__module__.rpartition(".")[2]
         rule = getattr(importlib.import_module(f"{__package__}._arguments.{family}"), self.__name__)
         importlib.import_module(f"{__package__}.reference")  # first, as the extension does

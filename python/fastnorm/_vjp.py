@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._arguments.gradients import ruled_names
 from ._arguments.rules import Rules, shown
 
 __all__ = ["vjp"]
@@ -103,14 +104,12 @@ def _pair(op: Any) -> Pair:
 def _match(op: Callable[..., Any], backward: Callable[..., Any]) -> Pair:
     signature = inspect.signature(op)
     parameters = signature.parameters.values()
-    backward_names = inspect.signature(backward).parameters.keys()
+    backward_names = ruled_names(backward)
     return Pair(
         backward,
         signature,
         tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY),
-        frozenset(
-            p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in backward_names - {"out"}
-        ),
+        frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in backward_names),
         "return_stats" in signature.parameters and "stats" in backward_names,
         "y" in backward_names,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
-from .rules import Rules, is_same, shares_memory
+from .rules import Rules, shares_memory
 
 
 def ruled_names(op: Any) -> list[str]:
@@ -28,16 +28,14 @@ def into_out(op: str, out: object, gradients: Any, inputs: object) -> Any:
     """
     rules = Rules(op)
     # The first array that a native function makes is one of `out` where that may be written at once.
-    gradients = _apart(gradients, out, list(_leaves(out)))
+    gradients = _apart(gradients, out, [leaf for leaf in _leaves(out) if isinstance(leaf, np.ndarray)])
     taken: list[tuple[str, Array, Array]] = []
     result = _paired(rules, "out", out, gradients, taken)
-    read = list(_arrays(rules, inputs))
+    for leaf in _leaves(inputs):
+        if hasattr(leaf, "__dlpack__") or hasattr(leaf, "__array__"):  # of other libraries too
+            rules.ndarray("an input", leaf)
     for i, (name, array, _) in enumerate(taken):
-        for other in read:
-            if not is_same(array, other) and shares_memory(array, other):
-                raise rules.value_error(
-                    name, "overlaps an input", "exactly an input or memory apart from all inputs"
-                )
+        rules.apart(name, array)
         for other_name, other, _ in taken[:i]:
             if shares_memory(array, other):
                 raise rules.value_error(name, f"overlaps {other_name}", "memory of its own")
@@ -82,18 +80,9 @@ def _paired(rules: Rules, name: str, out: Any, gradient: Any, taken: list[tuple[
     return out
 
 
-def _leaves(out: object) -> Iterator[Array]:
-    if isinstance(out, (tuple, list)):
-        for entry in out:
-            yield from _leaves(entry)
-    elif isinstance(out, np.ndarray):
-        yield out
-
-
-def _arrays(rules: Rules, value: object) -> Iterator[Array]:
-    """Yield the arrays among the inputs, those of other libraries as views of their memory."""
+def _leaves(value: object) -> Iterator[object]:
     if isinstance(value, (tuple, list)):
         for entry in value:
-            yield from _arrays(rules, entry)
-    elif isinstance(value, np.ndarray) or hasattr(value, "__dlpack__") or hasattr(value, "__array__"):
-        yield rules.ndarray("an input", value)
+            yield from _leaves(entry)
+    else:
+        yield value

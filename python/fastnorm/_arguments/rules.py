@@ -220,12 +220,16 @@ class Rules:
         if value is None:
             return None
         out = self.result_array("out", value, x)
+        self.apart("out", out, *inputs)
+        return out
+
+    def apart(self, name: str, out: Array, *inputs: Array | None) -> None:
+        """Raise unless `out` is one of the inputs, or of the arrays taken so far, or apart from them all."""
         for array in (*inputs, *self._given):
             if array is not None and not is_same(out, array) and shares_memory(out, array):
                 raise self.value_error(
-                    "out", "overlaps an input", "exactly an input or memory apart from all inputs"
+                    name, "overlaps an input", "exactly an input or memory apart from all inputs"
                 )
-        return out
 
     def result_array(self, name: str, value: object, like: Array) -> Array:
         """Return an array that a result of the shape and dtype of `like` can be written to."""
