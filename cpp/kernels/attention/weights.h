@@ -24,8 +24,8 @@ FASTNORM_INLINE V rounded(Doubles<V> v) {
 template <class V>
 FASTNORM_MATH V weight_of(V x) {
     const V least = broadcast<V>(sizeof(element_t<V>) == 4 ? element_t<V>(-87) : element_t<V>(-708));
-    const auto e = exponential(max(least, x));
-    return select(x < least, broadcast<V>(0), scale(broadcast<V>(1) + e.s, e.n));
+    const auto e = exponential(x);
+    return scale_or_zero(x < least, broadcast<V>(1) + e.s, e.n);
 }
 
 // The sum of term(j) over j < count in the canonical order.

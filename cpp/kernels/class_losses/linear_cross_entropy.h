@@ -100,7 +100,7 @@ private:
         const double power = double(before.power) - double(now.power);
         if (!(distance + power * LogarithmLayout<double>::ln2_high > -Shift<double>::reach)) return 0;
         return at_point(distance, [&](D x) FASTNORM_INLINE_LAMBDA {
-            return scaled_exp(x, broadcast<D>(-power), x < x);
+            return scaled_exp(x, broadcast<D>(-power), x < x);  // which none vanishes by
         });
     }
 
